@@ -1,0 +1,182 @@
+"""The command line: arguments to recipes, exit codes, no arithmetic. Heavy imports happen inside the commands."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gpuquant.errors import ArgumentError, GpuquantError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from gpuquant.quantization import QuantizedImage
+
+app = typer.Typer(
+    help="Exact k-means colour quantisation of whole photos, on CUDA or the CPU.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Photo = Annotated[Path, typer.Argument(help="The photo to read.", show_default=False)]
+Out = Annotated[
+    Path | None,
+    typer.Argument(help="What to write (.png, .tif, .gif); without it PHOTO's name with -8-colors.png, beside it."),
+]
+Colors = Annotated[int, typer.Option("--colors", "-k", help="Size of the palette, 1 to 4096.")]
+Device = Annotated[str, typer.Option(help='"auto", "cpu", "cuda" or "cuda:1".')]
+SideBySide = Annotated[Path | None, typer.Option(help="Also write the original and the result next to each other.")]
+PaletteFile = Annotated[Path | None, typer.Option("--palette", help="Also write the palette, one #rrggbb per line.")]
+Seed = Annotated[int, typer.Option("--random-state", help="Seed of the random draws.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object instead of a table.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")]
+
+
+@app.command(epilog="Example: gpuquant quantize holiday.jpg holiday-16.png -k 16")
+def quantize(
+    photo: Photo,
+    out: Out = None,
+    colors: Colors = 8,
+    device: Device = "auto",
+    side_by_side: SideBySide = None,
+    palette: PaletteFile = None,
+    random_state: Seed = 0,
+    as_json: AsJson = False,
+    force: Force = False,
+) -> None:
+    """Reduce a photo to its k-means colours and write it as an indexed image."""
+    from rich.console import Console
+
+    from gpuquant.image_file import check_format, whole_file, write_image
+    from gpuquant.quantization import quantize as quantize_image
+
+    out = out or photo.with_name(f"{photo.stem}-{colors}-colors.png")
+    check_format(out, colors)
+    if side_by_side:
+        check_format(side_by_side, 0)
+    outputs = [path for path in (out, side_by_side, palette) if path]
+    _check_outputs(photo, outputs, force)
+    with Console(stderr=True).status(f"Quantizing {photo.name} to {colors} colors"):
+        result = quantize_image(photo, colors, device=device, random_state=random_state)
+        start = time.perf_counter()
+        result.save(out)
+        if side_by_side:
+            write_image(result.side_by_side(photo), side_by_side)
+        if palette:
+            with whole_file(palette) as file:
+                file.write("".join(f"{color}\n" for color in result.palette.hex).encode())
+        result.seconds["write"] = time.perf_counter() - start
+    if as_json:
+        sys.stdout.write(json.dumps(_summary(result, outputs)) + "\n")
+    else:
+        _print_result(Console(highlight=False), result, outputs)
+
+
+@app.command(epilog="Example: gpuquant info")
+def info() -> None:
+    """Show versions, devices and memory."""
+    import os
+    import platform
+
+    import numpy as np
+    import PIL
+    import torch
+
+    from gpuquant import __version__
+
+    rows = [
+        ("gpuquant", __version__),
+        ("Python", platform.python_version()),
+        ("torch", torch.__version__),
+        ("numpy", np.__version__),
+        ("Pillow", PIL.__version__),
+        ("cpu", f"{platform.machine()}, {torch.get_num_threads()} threads"),
+    ]
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        gigabytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+        rows.append(("memory", f"{gigabytes:.1f} GiB"))
+    n_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    for index in range(n_devices):
+        free, total = torch.cuda.mem_get_info(index)
+        memory = f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB free"
+        rows.append((f"cuda:{index}", f"{torch.cuda.get_device_name(index)}, {memory}"))
+    if not n_devices:
+        rows.append(("cuda", "no device found"))
+    for name, value in rows:
+        sys.stdout.write(f"{name:<9} {value}\n")
+
+
+def main() -> None:
+    """Run the command line: exit code 0, 1 for a job that failed, 2 for bad usage."""
+    try:
+        app(prog_name="gpuquant")
+    except ArgumentError as error:
+        _stop(error, code=2)
+    except GpuquantError as error:
+        _stop(error, code=1)
+    except KeyboardInterrupt:
+        _stop("interrupted", code=130)
+    except MemoryError:
+        _stop("out of memory", code=1)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+
+
+def _stop(message: object, code: int) -> None:
+    sys.stderr.write(f"gpuquant: {' '.join(str(message).split())}\n")
+    sys.exit(code)
+
+
+def _check_outputs(photo: Path, outputs: list[Path], force: bool) -> None:
+    """Find out what cannot be written before any work is done."""
+    resolved = [path.resolve() for path in [photo, *outputs]]
+    for path in outputs:
+        if resolved.count(path.resolve()) > 1:
+            raise ArgumentError(f"{path} is named twice; give the photo and every output a name of its own")
+        if path.is_dir():
+            raise ArgumentError(f"{path} is a folder; name a file in it")
+        if path.exists() and not force:
+            raise ArgumentError(f"{path} exists; use --force to overwrite it")
+
+
+def _summary(result: "QuantizedImage", outputs: list[Path]) -> dict[str, object]:
+    height, width = result.labels.shape
+    return {
+        "written": [str(path) for path in outputs],
+        "width": width,
+        "height": height,
+        "palette": list(result.palette.hex),
+        "counts": result.counts.tolist(),
+        "mse": result.mse,
+        "psnr": None if result.mse == 0 else result.psnr,
+        "n_iter": result.n_iter,
+        "converged": result.converged,
+        "seconds": result.seconds,
+    }
+
+
+def _print_result(console: "Console", result: "QuantizedImage", outputs: list[Path]) -> None:
+    shown = list(zip(result.palette.hex, result.shares.tolist(), strict=True))
+    for color, share in shown[:32]:
+        block = f"[on {color}]      [/] " if console.is_terminal else ""
+        console.print(f"{block}{color}  {share:6.2%}")
+    if len(shown) > 32:
+        console.print(f"and {len(shown) - 32} more")
+    error = "lossless" if result.mse == 0 else f"MSE {result.mse:.2f}, PSNR {result.psnr:.2f} dB"
+    height, width = result.labels.shape
+    stages = ", ".join(f"{stage} {seconds * 1000:.0f} ms" for stage, seconds in result.seconds.items())
+    console.print(f"{width} x {height} pixels, {len(result.palette)} colors, {error}", soft_wrap=True)
+    ending = "converged after" if result.converged else "stopped after"
+    console.print(f"k-means {ending} {result.n_iter} iterations", soft_wrap=True)
+    console.print(f"time: {stages}", soft_wrap=True)
+    for path in outputs:
+        console.print(f"wrote {path}", soft_wrap=True, markup=False)
+
+
+if __name__ == "__main__":
+    main()

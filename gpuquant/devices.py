@@ -1,0 +1,31 @@
+"""Names of devices, checked once: "auto", "cpu", "cuda", "cuda:1"."""
+
+import torch
+
+from gpuquant.errors import DeviceError
+
+
+def resolve_device(
+    device: str | torch.device,
+    *,
+    tensor_device: torch.device | None = None,
+) -> torch.device:
+    """The device that a name stands for.
+
+    "auto" is the device of the tensor that was given, or else CUDA where there is one, or else the CPU. A device that is
+    asked for by name and is not there raises `DeviceError`: only "auto" may choose.
+    """
+    if device == "auto":
+        return tensor_device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except (RuntimeError, TypeError):
+        message = f'device={device!r} is not a device; use "auto", "cpu", "cuda" or "cuda:1"'
+        raise DeviceError(message) from None
+    if resolved.type not in ("cpu", "cuda"):
+        raise DeviceError(f'device={str(device)!r} is not supported; use "auto", "cpu" or "cuda"')
+    n_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if resolved.type == "cuda" and (resolved.index or 0) >= n_devices:
+        found = f"{n_devices} CUDA devices were found" if n_devices else "no CUDA device was found"
+        raise DeviceError(f'device={str(device)!r} is not there: {found}; use device="auto" or "cpu"')
+    return resolved

@@ -1,0 +1,153 @@
+"""ColorHistogram: every distinct colour of one or many images, with its exact count."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gpuquant import ops
+from gpuquant.errors import ArgumentError, ImageFileError
+from gpuquant.ops.color_codes import codes_from_colors, colors_from_codes, z_order
+
+
+class ColorHistogram:
+    """Distinct 8-bit colours and how many pixels have each.
+
+    Histograms of tiles, photos or machines add up: counting together and merging counts give the same.
+
+    Parameters
+    ----------
+    device : torch.device or str
+        Where the counting happens; pixels are moved there.
+
+    Examples
+    --------
+    >>> import gpuquant, numpy as np
+    >>> histogram = gpuquant.ColorHistogram()
+    >>> histogram.add(np.array([[[255, 0, 0], [0, 0, 255], [255, 0, 0]]], dtype=np.uint8))
+    >>> histogram.colors.tolist(), histogram.counts.tolist()
+    ([[255, 0, 0], [0, 0, 255]], [2, 1])
+    """
+
+    def __init__(self, device: torch.device | str = "cpu") -> None:
+        self._device = torch.device(device)
+        self._codes = torch.empty(0, dtype=torch.int32, device=self._device)
+        self._counts = torch.empty(0, dtype=torch.int64, device=self._device)
+
+    @property
+    def colors(self) -> Tensor:  # [M, 3] uint8
+        """The distinct colours, neighbours in the colour cube close together (Z-order)."""
+        return colors_from_codes(self._codes)
+
+    @property
+    def counts(self) -> Tensor:  # [M] int64
+        """How many pixels have each colour."""
+        return self._counts
+
+    @property
+    def n_pixels(self) -> int:
+        """How many pixels were counted."""
+        return int(self._counts.sum())
+
+    def __len__(self) -> int:
+        return len(self._codes)
+
+    def add(self, pixels: Tensor | np.ndarray, *, chunk_size: int | None = None) -> None:
+        """Count more pixels: uint8 [..., 3] in RGB order, or grey [H, W] or [N].
+
+        Parameters
+        ----------
+        chunk_size : int, optional
+            Pixels worked on together; changes no result.
+
+        Raises
+        ------
+        ArgumentError
+            The pixels are not uint8.
+        """
+        if isinstance(pixels, np.ndarray):
+            pixels = torch.from_numpy(np.ascontiguousarray(pixels))
+        if pixels.dtype != torch.uint8:
+            raise ArgumentError(f"pixels must be uint8, got {pixels.dtype}")
+        rows = pixels.reshape(-1, 3) if pixels.ndim > 1 and pixels.shape[-1] == 3 else pixels.reshape(-1)
+        if len(rows):
+            self._insert(*ops.count_colors(rows.contiguous().to(self._device), chunk_size=chunk_size))
+
+    def merge(self, other: "ColorHistogram") -> None:
+        """Add the counts of another histogram to this one."""
+        self._insert(other._codes.to(self._device), other._counts.to(self._device))
+
+    def __add__(self, other: "ColorHistogram") -> "ColorHistogram":
+        total = ColorHistogram(self._device)
+        total.merge(self)
+        total.merge(other)
+        return total
+
+    def points(self) -> tuple[Tensor, Tensor]:  # [M, 3] uint8, [M] float64
+        """The colours as points and the counts as weights, as `kmeans` takes them."""
+        return self.colors, self._counts.to(torch.float64)
+
+    def save(self, path: str | Path) -> None:
+        """Write colours and counts to a NumPy .npz file at exactly this path."""
+        with Path(path).open("wb") as file:
+            np.savez_compressed(file, colors=self.colors.cpu().numpy(), counts=self._counts.cpu().numpy())
+
+    @classmethod
+    def load(cls, path: str | Path, device: torch.device | str = "cpu") -> "ColorHistogram":
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        ImageFileError
+            The file is not there or does not hold a histogram.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                colors, counts = torch.from_numpy(file["colors"]), torch.from_numpy(file["counts"])
+            valid = colors.dtype == torch.uint8 and counts.dtype == torch.int64 and colors.shape == (len(counts), 3)
+        except Exception as error:  # zip, NumPy and the operating system each raise their own
+            raise ImageFileError(f"{path} cannot be read as a histogram: {error}") from None
+        if not valid or bool((counts <= 0).any()):
+            raise ImageFileError(f"{path} does not hold a histogram: colors uint8 [M, 3] and positive counts int64 [M]")
+        histogram = cls(device)
+        histogram._insert(codes_from_colors(colors).to(histogram._device), counts.to(histogram._device))
+        return histogram
+
+    def _insert(self, codes: Tensor, counts: Tensor) -> None:
+        if len(self._codes) or len(codes) and not bool((codes[1:] > codes[:-1]).all()):
+            codes, counts = ops.add_counts([(self._codes, self._counts), (codes, counts)])
+        order = z_order(colors_from_codes(codes)).argsort()
+        self._codes, self._counts = codes[order], counts[order]
+
+
+@dataclass(frozen=True, eq=False)
+class CoarseColors:
+    """A histogram folded to cells of the colour cube: mean colour and count of every cell that is not empty.
+
+    `error` is the mean over pixels of the squared distance to the cell's colour.
+    """
+
+    colors: Tensor  # [M, 3] uint8, in Z-order
+    counts: Tensor  # [M] int64
+    error: float
+
+
+def coarsen(
+    colors: Tensor,  # [M, 3] uint8, in Z-order
+    counts: Tensor,  # [M] int64
+    bits: int,  # of a level that are kept: cells have side 2^(8 - bits)
+) -> CoarseColors:
+    """Fold a histogram to cells; the colour of a cell is the rounded mean of its pixels."""
+    cells = z_order(colors) >> (3 * (8 - bits))
+    _, index = torch.unique_consecutive(cells, return_inverse=True)
+    n_cells = int(index[-1]) + 1
+    totals = counts.new_zeros(n_cells).index_add_(0, index, counts)
+    levels = colors.to(torch.int64)
+    means = torch.stack(
+        [counts.new_zeros(n_cells).index_add_(0, index, counts * levels[:, axis]) for axis in range(3)], dim=1
+    )
+    means = (2 * means + totals[:, None]) // (2 * totals[:, None])
+    squared = (levels - means[index]).square_().sum(dim=1)
+    return CoarseColors(means.to(torch.uint8), totals, float((squared * counts).sum()) / float(totals.sum()))

@@ -1,0 +1,24 @@
+"""From pixels to labels: one lookup table over all colours, one pass over the pixels."""
+
+import torch
+from torch import Tensor
+
+from gpuquant import ops
+from gpuquant.ops.color_codes import N_CODES, codes_from_colors
+
+
+def map_pixels(
+    pixels: Tensor,  # [N, 3] or [N] (grey) uint8, every colour of it among `colors`
+    colors: Tensor,  # [M, 3] uint8, distinct
+    labels: Tensor,  # [M] int32, 0..65535: the label of each colour
+    *,
+    chunk_size: int | None = None,
+) -> Tensor:  # [N] uint8, uint16 where a label is above 255
+    """Give every pixel the label of its colour."""
+    wide = int(labels.max()) > 255
+    # uint16 has few operations in torch; int16 has the same bits
+    lookup_table = torch.empty(N_CODES, dtype=torch.int16 if wide else torch.uint8, device=pixels.device)
+    lookup_table[codes_from_colors(colors).to(torch.int64)] = labels.to(lookup_table.dtype)
+    if wide:
+        lookup_table = lookup_table.view(torch.uint16)
+    return ops.apply_lookup(pixels, lookup_table, chunk_size=chunk_size)

@@ -1,0 +1,69 @@
+"""The hot operations, and the one place that decides which implementation runs.
+
+| operation | CPU | elsewhere |
+| --- | --- | --- |
+| `count_colors`, `apply_lookup` | `cpu_ops`: worker threads over chunks | `torch_ops` |
+| Lloyd steps and seeding on 8-bit colours with counts | `color_lloyd`, `color_blocks` | the same |
+| Lloyd steps and seeding on floating-point points | `dense` | the same |
+"""
+
+import torch
+from torch import Tensor
+
+from gpuquant.ops import cpu_ops, torch_ops
+from gpuquant.ops.color_blocks import ColorBlocks, ColorSeeding
+from gpuquant.ops.color_lloyd import MAX_CLUSTERS, ColorLloyd
+from gpuquant.ops.dense import DenseLloyd, DensePoints, DenseSeeding
+
+__all__ = ["ColorBlocks", "ColorLloyd", "ColorSeeding", "DenseLloyd", "DensePoints", "DenseSeeding"]
+__all__ += ["Lloyd", "PointSet", "Seeding", "add_counts", "apply_lookup", "count_colors", "point_set"]
+__all__ += ["MAX_CLUSTERS", "lloyd_steps", "seeding"]
+
+PointSet = ColorBlocks | DensePoints
+Lloyd = ColorLloyd | DenseLloyd
+Seeding = ColorSeeding | DenseSeeding
+
+add_counts = torch_ops.add_counts
+
+
+def count_colors(
+    pixels: Tensor,  # [N, 3] or [N] (grey) uint8, contiguous
+    *,
+    chunk_size: int | None = None,  # pixels worked on together; changes no result
+) -> tuple[Tensor, Tensor]:  # codes [M] int32, ascending; counts [M] int64
+    """Count every distinct colour exactly."""
+    implementation = cpu_ops if pixels.is_cpu else torch_ops
+    return implementation.count_colors(pixels, chunk_size=chunk_size)
+
+
+def apply_lookup(
+    pixels: Tensor,  # [N, 3] or [N] (grey) uint8, contiguous
+    lookup_table: Tensor,  # [2^24] uint8 or uint16: the label of every colour code
+    *,
+    chunk_size: int | None = None,
+) -> Tensor:  # [N] of the table's dtype
+    """Look every pixel up in a table with one entry per colour code."""
+    implementation = cpu_ops if pixels.is_cpu else torch_ops
+    return implementation.apply_lookup(pixels, lookup_table, chunk_size=chunk_size)
+
+
+def point_set(
+    points: Tensor,  # [N, D] uint8 colours (D = 3), float32 or float64
+    weights: Tensor,  # [N] float64; integers for colours
+    *,
+    chunk_size: int | None = None,
+) -> PointSet:
+    """Prepare points for seeding and Lloyd steps: exact and pruned for 8-bit colours, chunk by chunk for others."""
+    if points.dtype == torch.uint8:
+        return ColorBlocks(points, weights)
+    return DensePoints(points, weights, chunk_size)
+
+
+def lloyd_steps(points: PointSet, n_clusters: int) -> Lloyd:
+    """An object whose `step(centers)` labels all points and sums up the clusters."""
+    return ColorLloyd(points, n_clusters) if isinstance(points, ColorBlocks) else DenseLloyd(points, n_clusters)
+
+
+def seeding(points: PointSet) -> Seeding:
+    """An object that draws points for k-means++ and keeps the closest distances."""
+    return ColorSeeding(points) if isinstance(points, ColorBlocks) else DenseSeeding(points)

@@ -1,0 +1,156 @@
+"""The streaming passes over pixels on the CPU: worker threads, chunks that stay in cache, kept counting tables.
+
+The passes hold no torch setting of their own: NumPy's loops and torch's one-dimensional `index_add_` run in the
+thread that calls them and release the GIL, so plain Python threads are enough and nothing global is touched.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from gpuquant.ops.color_codes import N_CODES
+from gpuquant.ops.torch_ops import add_counts
+
+CHUNK_PIXELS = 1 << 17  # codes of one chunk are 512 KiB: they stay in the L2 cache
+SORT_LIMIT = 1 << 21  # fewer pixels than this are counted faster by sorting than by scanning 2^24 bins
+SLAB_BINS = 1 << 18
+MAX_TABLES = 4  # 64 MiB each
+
+Codes = npt.NDArray[np.int32]
+Item = TypeVar("Item")
+
+
+class _Tables:
+    """Zeroed tables of 2^24 int32 bins, kept from call to call: the first touch of one costs as much as counting."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._free: list[Codes] = []
+
+    @contextmanager
+    def borrow(self, n_tables: int) -> Iterator[list[Codes]]:
+        with self._lock:
+            tables = [self._free.pop() for _ in range(min(n_tables, len(self._free)))]
+        tables += [np.zeros(N_CODES, np.int32) for _ in range(n_tables - len(tables))]
+        yield tables  # a borrower that fails leaves counts behind, so its tables are dropped, not returned
+        with self._lock:
+            self._free += tables[: 2 - len(self._free)]
+
+
+_tables = _Tables()
+
+
+def count_colors(
+    pixels: Tensor,  # [N, 3] or [N] (grey) uint8, contiguous
+    *,
+    chunk_size: int | None = None,  # pixels that a worker takes at a time
+) -> tuple[Tensor, Tensor]:  # codes [M] int32, ascending; counts [M] int64
+    """Count every distinct colour exactly."""
+    array = pixels.numpy()
+    if len(array) < SORT_LIMIT:
+        codes, counts = np.unique(pack_pixels(array, 0, len(array)), return_counts=True)
+        return torch.from_numpy(codes), torch.from_numpy(counts)
+    step = chunk_size or CHUNK_PIXELS
+    n_workers = min(torch.get_num_threads(), MAX_TABLES)
+    parts: list[tuple[Codes, npt.NDArray[np.int64]]] = []
+    limit = np.iinfo(np.int32).max
+    for start in range(0, len(array), limit):  # a bin holds up to 2^31 - 1 pixels
+        parts.append(_count_in_tables(array[start : start + limit], step, n_workers))
+    if len(parts) == 1:
+        return torch.from_numpy(parts[0][0]), torch.from_numpy(parts[0][1])
+    return add_counts([(torch.from_numpy(codes), torch.from_numpy(counts)) for codes, counts in parts])
+
+
+def apply_lookup(
+    pixels: Tensor,  # [N, 3] or [N] (grey) uint8, contiguous
+    lookup_table: Tensor,  # [2^24] uint8 or uint16
+    *,
+    chunk_size: int | None = None,
+) -> Tensor:  # [N] of the table's dtype
+    """Look every pixel up in a table with one entry per colour code."""
+    array, table = pixels.numpy(), lookup_table.numpy()
+    labels = np.empty(len(array), table.dtype)
+    step = chunk_size or CHUNK_PIXELS
+
+    def look_up(start: int) -> None:
+        codes = pack_pixels(array, start, min(start + step, len(array)))
+        np.take(table, codes, out=labels[start : start + len(codes)], mode="clip")
+
+    _share_out(range(0, len(array), step), look_up, torch.get_num_threads())
+    return torch.from_numpy(labels)
+
+
+def pack_pixels(
+    pixels: npt.NDArray[np.uint8],  # [N, 3] or [N], contiguous
+    start: int,
+    stop: int,
+) -> Codes:  # [stop - start]
+    """The colour codes of a run of pixels.
+
+    Four bytes are read at every third byte, which is one pass instead of one per channel; the last pixel of the
+    array has no fourth byte and is packed by itself.
+    """
+    if pixels.ndim == 1:
+        return pixels[start:stop].astype(np.int32) * 0x010101
+    codes = np.empty(stop - start, np.int32)
+    n_words = min(stop, len(pixels) - 1) - start
+    if n_words > 0:
+        words: npt.NDArray[np.int32] = np.ndarray((n_words,), "<i4", pixels.data, 3 * start, (3,))
+        np.bitwise_and(words, 0xFFFFFF, out=codes[:n_words])
+    if n_words < len(codes):
+        red, green, blue = (int(level) for level in pixels[-1])
+        codes[-1] = red | green << 8 | blue << 16
+    return codes
+
+
+def _count_in_tables(pixels: npt.NDArray[np.uint8], step: int, n_workers: int) -> tuple[Codes, npt.NDArray[np.int64]]:
+    with _tables.borrow(n_workers) as tables:
+        ones = torch.ones(step, dtype=torch.int32)
+        free = list(tables)
+
+        def count(starts: Sequence[int]) -> None:
+            table = torch.from_numpy(free.pop())
+            for start in starts:
+                codes = torch.from_numpy(pack_pixels(pixels, start, min(start + step, len(pixels))))
+                table.index_add_(0, codes, ones[: len(codes)])
+
+        starts = range(0, len(pixels), step)
+        _share_out([starts[worker::n_workers] for worker in range(n_workers)], count, n_workers)
+        return _drain(tables, n_workers)
+
+
+def _drain(tables: list[Codes], n_workers: int) -> tuple[Codes, npt.NDArray[np.int64]]:
+    """Collect the bins that are not empty and leave the tables zeroed."""
+    found: dict[int, tuple[Codes, npt.NDArray[np.int64]]] = {}
+
+    def collect(start: int) -> None:
+        slab = slice(start, start + SLAB_BINS)
+        total = tables[0][slab].astype(np.int64) if len(tables) > 2 else tables[0][slab].copy()
+        tables[0][slab] = 0
+        for table in tables[1:]:
+            total += table[slab]
+            table[slab] = 0
+        bins = np.flatnonzero(total != 0)
+        found[start] = (bins + start).astype(np.int32), total[bins].astype(np.int64)
+
+    _share_out(range(0, N_CODES, SLAB_BINS), collect, n_workers)
+    slabs = [found[start] for start in sorted(found)]
+    return np.concatenate([codes for codes, _ in slabs]), np.concatenate([counts for _, counts in slabs])
+
+
+def _share_out(items: Sequence[Item], function: Callable[[Item], None], n_workers: int) -> None:
+    """Call `function` on every item from `n_workers` threads; items go out one at a time, so no thread waits long."""
+    if n_workers == 1 or len(items) == 1:
+        for item in items:
+            function(item)
+        return
+    with ThreadPoolExecutor(n_workers, thread_name_prefix="gpuquant") as pool:
+        for _ in pool.map(function, items):
+            pass

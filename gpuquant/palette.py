@@ -1,0 +1,53 @@
+"""Palette: the colours of a quantised image."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from gpuquant.errors import ArgumentError
+
+
+@dataclass(frozen=True, eq=False)
+class Palette:
+    """Up to 65536 sRGB colours; `quantize` puts the most common first.
+
+    Parameters
+    ----------
+    colors : array or tensor, uint8 [K, 3]
+    alpha : array or tensor, uint8 [K], optional
+        Opacity of the entries; None is fully opaque.
+
+    Examples
+    --------
+    >>> import gpuquant, numpy as np
+    >>> gpuquant.Palette(np.array([[255, 0, 0], [0, 128, 0]], dtype=np.uint8)).hex
+    ('#ff0000', '#008000')
+    """
+
+    colors: npt.NDArray[np.uint8] | Tensor
+    alpha: npt.NDArray[np.uint8] | Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.colors.ndim != 2 or self.colors.shape[1] != 3 or "uint8" not in str(self.colors.dtype):
+            message = f"colors must be uint8 [K, 3], got {self.colors.dtype} {tuple(self.colors.shape)}"
+            raise ArgumentError(message)
+        if self.alpha is not None and tuple(self.alpha.shape) != (len(self.colors),):
+            raise ArgumentError(f"alpha must be [K] = [{len(self.colors)}], got {tuple(self.alpha.shape)}")
+
+    def __len__(self) -> int:
+        return len(self.colors)
+
+    @property
+    def hex(self) -> tuple[str, ...]:
+        """The entries as CSS colours, "#rrggbb" or, with alpha, "#rrggbbaa"."""
+        rows = as_numpy(self.colors)
+        if self.alpha is not None:
+            rows = np.column_stack([rows, as_numpy(self.alpha)])
+        return tuple("#" + row.tobytes().hex() for row in rows)
+
+
+def as_numpy(values: npt.NDArray[np.uint8] | Tensor) -> npt.NDArray[np.uint8]:
+    """The values as a NumPy array on the host."""
+    return values.cpu().numpy() if isinstance(values, Tensor) else values

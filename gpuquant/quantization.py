@@ -1,0 +1,385 @@
+"""quantize(): from a photo to its palette and labels."""
+
+import io
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+
+from gpuquant import ops
+from gpuquant.clustering import check_settings, lloyd
+from gpuquant.devices import resolve_device
+from gpuquant.errors import ArgumentError
+from gpuquant.histogram import ColorHistogram, coarsen
+from gpuquant.image_file import check_format, indexed_image, pixels_of, read_image, write_image
+from gpuquant.initialization import kmeans_plus_plus, random_points
+from gpuquant.mapping import map_pixels
+from gpuquant.metrics import psnr
+from gpuquant.palette import Palette, as_numpy
+
+MAX_COLORS = 4096
+RELAXATION = (
+    1.5  # of Lloyd steps; measured: 1.0 needs half as many iterations again, 1.8 is better for some photos only
+)
+SEEDING_COLORS = 1 << 16  # k-means++ chooses among at most about this many colours or cell means
+COARSE_BITS = (5, 6, 7)
+COARSE_ERROR = 0.25  # a coarse level is used while its own error is at most this share of the seeding's
+
+ImageLike = str | Path | Image.Image | np.ndarray | Tensor
+"""A path, a Pillow image, or uint8 pixels [H, W, 3] in RGB order or grey [H, W]."""
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizedImage:
+    """A photo reduced to a palette and one label per pixel. It keeps no copy of the photo.
+
+    Attributes
+    ----------
+    palette : Palette
+        K colours, the most common first.
+    labels : array or tensor, uint8 [H, W], uint16 above 256 colours
+        Index of each pixel's palette entry, the nearest one (the lowest index on a tie).
+    counts : array or tensor, int64 [K]
+        How many pixels have each entry; never 0.
+    mse : float
+        Mean over pixels of the sum over R, G, B of squared 8-bit differences between the photo and `to_array()`.
+    inertia : float
+        Sum over pixels of the squared distance to the k-means center, before centers are rounded to 8 bits.
+    n_iter : int
+        Lloyd iterations over all distinct colours (those on coarser cells come before and are not counted).
+    converged : bool
+        Whether k-means stopped by itself within `max_iter` iterations.
+    seconds : dict of str to float
+        Wall time of each stage: "read", "count", "cluster", "map".
+    """
+
+    palette: Palette
+    labels: npt.NDArray[np.uint8 | np.uint16] | Tensor
+    counts: npt.NDArray[np.int64] | Tensor
+    mse: float
+    inertia: float
+    n_iter: int
+    converged: bool
+    seconds: dict[str, float]
+
+    @property
+    def shares(self) -> npt.NDArray[np.float64] | Tensor:
+        """The entries' shares of the pixels, float64 [K], adding up to 1."""
+        if isinstance(self.counts, Tensor):
+            return self.counts.double() / self.counts.sum()
+        return self.counts / self.counts.sum()
+
+    @property
+    def psnr(self) -> float:
+        """Peak signal-to-noise ratio in dB; infinite when nothing was lost."""
+        return psnr(self.mse)
+
+    def to_array(self) -> npt.NDArray[np.uint8]:  # [H, W, 3]
+        """The pixels of the quantised image, on the host."""
+        return as_numpy(self.palette.colors)[as_numpy(self.labels)]
+
+    def to_image(self) -> Image.Image:
+        """A Pillow image of mode P, or RGB above 256 colours."""
+        if len(self.palette) > 256:
+            return Image.fromarray(self.to_array())
+        return indexed_image(as_numpy(self.labels), as_numpy(self.palette.colors))
+
+    def save(self, path: str | Path) -> None:
+        """Write the image: .png, .tif or .gif, indexed; above 256 colours as RGB, which GIF cannot hold.
+
+        Raises
+        ------
+        ArgumentError
+            The ending is unknown, or the format cannot hold so many colours.
+        ImageFileError
+            The file cannot be written; no half-written file is left.
+        """
+        check_format(path, len(self.palette))
+        write_image(self.to_image(), path)
+
+    def side_by_side(self, original: ImageLike) -> Image.Image:
+        """The original and the result next to each other, scaled to fit a screen.
+
+        Raises
+        ------
+        ArgumentError
+            The original has another size.
+        """
+        from gpuquant.comparison import side_by_side
+
+        pixels = as_numpy(load_pixels(original))
+        if pixels.shape[:2] != tuple(self.labels.shape):
+            raise ArgumentError(f"original is {pixels.shape[:2]}, the result is {tuple(self.labels.shape)}")
+        return side_by_side(pixels, self.to_array())
+
+    def _repr_png_(self) -> bytes:
+        picture = self.to_image().convert("RGB")
+        picture.thumbnail((1024, 1024))
+        file = io.BytesIO()
+        picture.save(file, "PNG")
+        return file.getvalue()
+
+
+def quantize(
+    image: ImageLike,
+    n_colors: int = 8,
+    *,
+    device: str | torch.device = "auto",
+    init: str | np.ndarray | Tensor = "k-means++",
+    n_init: int = 1,
+    max_iter: int = 300,
+    tol: float = 1e-4,
+    random_state: int = 0,
+    chunk_size: int | None = None,
+) -> QuantizedImage:
+    """Reduce an image to its `n_colors` k-means colours.
+
+    All pixels take part, none is sampled: they are counted into an exact histogram, k-means runs on the distinct
+    colours with their counts, and every pixel is then looked up. Labels and error refer to the rounded palette.
+
+    Parameters
+    ----------
+    image : path, Pillow image, or uint8 array or tensor [H, W, 3] or [H, W]
+        RGB or grey. OpenCV's images are BGR: pass `image[..., ::-1]`.
+    n_colors : int
+        K, from 1 to 4096. The result has exactly K entries, each used by a pixel, or, when the image has fewer
+        colours, all of them without loss.
+    device : "auto", "cpu", "cuda", "cuda:1" or torch.device
+        "auto" is a tensor's own device; otherwise CUDA where there is one, or else the CPU. The results for a tensor
+        are tensors on its device.
+    init : "k-means++", "random" or array [K, 3]
+        Where k-means starts.
+    n_init : int
+        Runs from different starts; the best is kept.
+    max_iter, tol : int, float
+        As for `kmeans`; they hold for the iterations on all colours.
+    random_state : int
+        Seed of the draws. The same input gives the same bits, for any chunk_size and number of threads.
+    chunk_size : int, optional
+        Pixels worked on together; changes no result.
+
+    Returns
+    -------
+    QuantizedImage
+
+    Raises
+    ------
+    ArgumentError
+        An argument cannot be used, for example a float image or one with alpha.
+    ImageFileError
+        The file cannot be read.
+    DeviceError
+        The device is not there.
+
+    Notes
+    -----
+    k-means goes from coarse to fine: it starts on the means of the cells of a coarser colour cube and ends on all
+    distinct colours, with over-relaxed Lloyd steps. The rounded palette is settled by Lloyd steps on integers.
+
+    Examples
+    --------
+    >>> import gpuquant, numpy as np
+    >>> image = np.zeros((2, 3, 3), dtype=np.uint8)
+    >>> image[0] = 200
+    >>> result = gpuquant.quantize(image, 2)
+    >>> result.palette.hex, result.mse
+    (('#000000', '#c8c8c8'), 0.0)
+    """
+    if not isinstance(n_colors, int | np.integer) or isinstance(n_colors, bool) or not 1 <= n_colors <= MAX_COLORS:
+        raise ArgumentError(f"n_colors={n_colors!r} must be an integer from 1 to {MAX_COLORS}")
+    check_settings(n_init, max_iter, tol, chunk_size)
+    target = resolve_device(device, tensor_device=image.device if isinstance(image, Tensor) else None)
+    start_centers = _check_init(init, int(n_colors))
+    seconds: dict[str, float] = {}
+    with _timed(seconds, "read", target):
+        loaded = load_pixels(image)
+        pixels = loaded if isinstance(loaded, Tensor) else _as_tensor(loaded)
+        pixels = pixels.to(target)
+    rows = pixels.reshape(-1, 3) if pixels.ndim == 3 else pixels.reshape(-1)
+    with _timed(seconds, "count", target):
+        histogram = ColorHistogram(target)
+        histogram.add(rows, chunk_size=chunk_size)
+        colors, counts = histogram.colors, histogram.counts
+    with _timed(seconds, "cluster", target):
+        if len(colors) <= n_colors:
+            fit = _lossless(colors, counts)
+        else:
+            random = np.random.RandomState(random_state)
+            n_runs = n_init if start_centers is None else 1
+            runs = (
+                _cluster(
+                    colors,
+                    counts,
+                    int(n_colors),
+                    init if start_centers is None else start_centers,
+                    max_iter,
+                    tol,
+                    random,
+                )
+                for _ in range(n_runs)
+            )
+            fit = min(runs, key=lambda run: run.error)
+    with _timed(seconds, "map", target):
+        order = fit.counts.argsort(descending=True, stable=True)
+        labels = map_pixels(rows, colors, order.argsort().to(torch.int32)[fit.labels.long()], chunk_size=chunk_size)
+        labels = labels.view(pixels.shape[:2])
+    outputs = [fit.palette[order], labels, fit.counts[order]]
+    if isinstance(image, Tensor):
+        outputs = [output.to(image.device) for output in outputs]
+    else:
+        outputs = [output.cpu().numpy() for output in outputs]
+    return QuantizedImage(
+        palette=Palette(outputs[0]),
+        labels=outputs[1],
+        counts=outputs[2],
+        mse=fit.error / len(rows),
+        inertia=fit.inertia,
+        n_iter=fit.n_iter,
+        converged=fit.converged,
+        seconds=seconds,
+    )
+
+
+def load_pixels(image: ImageLike) -> npt.NDArray[np.uint8] | Tensor:  # uint8 [H, W, 3] or [H, W]
+    """The pixels of whatever `quantize` takes as an image.
+
+    Raises
+    ------
+    ArgumentError
+        The array or tensor has an unusable shape or dtype.
+    ImageFileError
+        The file cannot be read.
+    """
+    if isinstance(image, str | Path):
+        return read_image(image)
+    if isinstance(image, Image.Image):
+        return pixels_of(image)
+    if not isinstance(image, np.ndarray | Tensor):
+        expected = "a path, a Pillow image, or a uint8 array or tensor [H, W, 3] or [H, W]"
+        raise ArgumentError(f"image must be {expected}, got {type(image).__name__}")
+    shape = tuple(image.shape)
+    if image.ndim == 3 and shape[2] == 4:
+        raise ArgumentError(
+            f"image has an alpha channel {shape}, which is not supported yet; pass image[..., :3] to drop it"
+        )
+    if image.ndim == 3 and shape[0] in (1, 3) and shape[2] not in (1, 3):
+        raise ArgumentError(f"image must be [H, W, 3], got {shape}; move the channels to the end with permute(1, 2, 0)")
+    if image.ndim not in (2, 3) or image.ndim == 3 and shape[2] != 3:
+        raise ArgumentError(f"image must be [H, W, 3] or grey [H, W], got {shape}")
+    if 0 in shape:
+        raise ArgumentError(f"image is empty, got {shape}")
+    if "uint8" not in str(image.dtype):
+        advice = "for levels 0..1 use (image * 255).round() and convert to uint8"
+        raise ArgumentError(f"image must be uint8, got {image.dtype}; {advice}")
+    return image
+
+
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    """A palette settled on all colours."""
+
+    palette: Tensor  # [K, 3] uint8
+    labels: Tensor  # [M] int32
+    counts: Tensor  # [K] int64
+    error: float  # sum over pixels of the squared distance to the palette entry
+    inertia: float
+    n_iter: int
+    converged: bool
+
+
+def _lossless(colors: Tensor, counts: Tensor) -> _Fit:
+    labels = torch.arange(len(colors), dtype=torch.int32, device=colors.device)
+    return _Fit(colors, labels, counts, error=0.0, inertia=0.0, n_iter=0, converged=True)
+
+
+def _cluster(
+    colors: Tensor,  # [M, 3] uint8, in Z-order
+    counts: Tensor,  # [M] int64
+    n_colors: int,
+    init: str | Tensor,
+    max_iter: int,
+    tol: float,
+    random_state: np.random.RandomState,
+) -> _Fit:
+    """k-means from coarse cells to all colours, then the palette."""
+    points = ops.point_set(colors, counts)
+    if isinstance(init, Tensor):
+        centers = init.to(colors.device)
+    elif init == "random":
+        centers = random_points(colors, counts.double(), n_colors, random_state)
+    else:
+        levels = [coarsen(colors, counts, bits) for bits in COARSE_BITS] if len(colors) > n_colors * 8 else []
+        usable = [level for level in levels if n_colors < len(level.counts)]
+        seeding = points
+        if len(colors) > SEEDING_COLORS and usable:
+            small = [level for level in usable if len(level.counts) <= SEEDING_COLORS] or usable[:1]
+            seeding = ops.point_set(small[-1].colors, small[-1].counts)
+        centers, potential = kmeans_plus_plus(seeding, n_colors, random_state)
+        limit = COARSE_ERROR * potential / seeding.total_weight
+        for level in usable:
+            if level.error <= limit and len(level.counts) < len(colors) // 2:
+                coarse = ops.point_set(level.colors, level.counts)
+                centers = lloyd(coarse, centers, max_iter=300, tol=tol, relaxation=RELAXATION).centers
+    run = lloyd(points, centers, max_iter=max_iter, tol=tol, relaxation=RELAXATION)
+    palette, labels, weights, error = _settle(points, run.centers)
+    inertia = run.state.inertia(run.centers)
+    return _Fit(palette, labels, weights, error, inertia, run.n_iter, run.converged)
+
+
+def _settle(points: ops.PointSet, centers: Tensor) -> tuple[Tensor, Tensor, Tensor, float]:
+    """Round centers to a palette of different entries, each used, and settle it by Lloyd steps on integers.
+
+    Returns the palette uint8 [K, 3], labels int32 [M], counts int64 [K] and the summed squared error. The mean rounded
+    is the best integer entry for given labels, and an unused entry is replaced by the colour farthest from its
+    entry; both lower the error, which is an integer, so this ends.
+    """
+    palette = centers.round().clamp(0, 255)
+    state = ops.lloyd_steps(points, len(centers))
+    best: tuple[Tensor, Tensor, Tensor, float] | None = None
+    while True:
+        sums, weights, _ = state.step(palette)
+        unused = (weights == 0).nonzero().view(-1)
+        if len(unused):
+            replacements, _, _ = state.farthest(len(unused), palette)
+            palette = palette.index_copy(0, unused[: len(replacements)], replacements)
+            continue
+        error = state.inertia(palette)
+        if best is not None and error >= best[3]:
+            return best
+        best = palette.to(torch.uint8), state.labels_of_points(), weights.to(torch.int64), error
+        palette = (sums / weights[:, None]).round()
+
+
+def _check_init(init: str | np.ndarray | Tensor, n_colors: int) -> Tensor | None:
+    """Centers [K, 3] float64 that were given, or None for a method by name."""
+    if isinstance(init, str):
+        if init not in ("k-means++", "random"):
+            raise ArgumentError(f'init={init!r} is unknown; use "k-means++", "random" or an array of colors')
+        return None
+    centers = torch.as_tensor(init).double()
+    if centers.shape != (n_colors, 3) or not bool(((centers >= 0) & (centers <= 255)).all()):
+        raise ArgumentError(f"init must be [n_colors, 3] = [{n_colors}, 3] levels 0..255, got {tuple(centers.shape)}")
+    return centers
+
+
+def _as_tensor(pixels: npt.NDArray[np.uint8]) -> Tensor:
+    pixels = np.ascontiguousarray(pixels)
+    if not pixels.flags.writeable:  # torch warns of arrays that it could write to; this one is only read
+        pixels = np.frombuffer(memoryview(pixels).cast("B"), np.uint8).reshape(pixels.shape)
+    return torch.from_numpy(pixels)
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str, device: torch.device) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    seconds[stage] = time.perf_counter() - start

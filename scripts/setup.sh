@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Make .venv if it is missing and install the package with the tested versions. Usage: scripts/setup.sh [EXTRA]
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+fail() {
+    printf 'setup: %s\n' "$1" >&2
+    exit 1
+}
+
+python=${PYTHON:-python3}
+command -v "$python" >/dev/null || fail "no '$python' found; install Python 3.11 or newer, or set PYTHON=/path/to/python"
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+    || fail "$("$python" --version) is too old; install Python 3.11 or newer, or set PYTHON=/path/to/python"
+if ! .venv/bin/python -c 'import pip' 2>/dev/null; then
+    rm -rf .venv
+    "$python" -m venv .venv || fail "could not make .venv (on Debian: apt-get install python3-venv)"
+fi
+
+# Installing is skipped while nothing it depends on has changed.
+extra=${1:+[$1]}
+stamp=".venv/installed${1:+-$1}"
+wanted=$(cat pyproject.toml constraints.txt | cksum)
+if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
+    printf 'setup: installing gpuquant%s into .venv (torch is large; this can take minutes)\n' "$extra" >&2
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".$extra" \
+        || fail "installing failed; the lines above say why"
+    printf '%s' "$wanted" >"$stamp"
+fi
