@@ -1,5 +1,6 @@
 """ColorHistogram: every distinct colour of one or many images, with its exact count."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -137,17 +138,22 @@ class CoarseColors:
 def coarsen(
     colors: Tensor,  # [M, 3] uint8, in Z-order
     counts: Tensor,  # [M] int64
-    bits: int,  # of a level that are kept: cells have side 2^(8 - bits)
-) -> CoarseColors:
-    """Fold a histogram to cells; the colour of a cell is the rounded mean of its pixels."""
-    cells = z_order(colors) >> (3 * (8 - bits))
-    _, index = torch.unique_consecutive(cells, return_inverse=True)
-    n_cells = int(index[-1]) + 1
-    totals = counts.new_zeros(n_cells).index_add_(0, index, counts)
-    levels = colors.to(torch.int64)
-    means = torch.stack(
-        [counts.new_zeros(n_cells).index_add_(0, index, counts * levels[:, axis]) for axis in range(3)], dim=1
-    )
-    means = (2 * means + totals[:, None]) // (2 * totals[:, None])
-    squared = (levels - means[index]).square_().sum(dim=1)
-    return CoarseColors(means.to(torch.uint8), totals, float((squared * counts).sum()) / float(totals.sum()))
+    levels: Sequence[int],  # bits of a level that are kept, descending: cells have side 2^(8 - bits)
+) -> list[CoarseColors]:
+    """Fold a histogram to coarser and coarser cells; the colour of a cell is the rounded mean of its pixels."""
+    cells = z_order(colors)
+    wide = colors.to(torch.int64)
+    sums = torch.cat([counts[:, None], wide * counts[:, None], (wide.square().sum(dim=1) * counts)[:, None]], dim=1)
+    folded: list[CoarseColors] = []
+    kept = 8
+    for bits in levels:
+        cells = cells >> (3 * (kept - bits))
+        kept = bits
+        ends = torch.cat([cells[1:] != cells[:-1], cells.new_ones(1, dtype=torch.bool)]).nonzero()[:, 0]
+        cells = cells[ends]
+        sums = sums.cumsum(dim=0)[ends].diff(dim=0, prepend=sums.new_zeros(1, 5))
+        totals, linear, squares = sums[:, 0], sums[:, 1:4], sums[:, 4]
+        means = (2 * linear + totals[:, None]) // (2 * totals[:, None])
+        error = squares.sum() - (means * (2 * linear - means * totals[:, None])).sum()
+        folded.append(CoarseColors(means.to(torch.uint8), totals, float(error) / float(totals.sum())))
+    return folded

@@ -22,13 +22,10 @@ def kmeans_plus_plus(
     state = ops.seeding(points)
     n_candidates = 2 + int(math.log(n_clusters))
 
-    def uniforms(size: int) -> Tensor:
-        return torch.from_numpy(random_state.uniform(size=size)).to(points.weights.device)
-
-    centers = [state.add_best(state.draw(uniforms(1)))]
+    centers = [state.add_best(state.draw(random_state.uniform(size=1)))]  # type: ignore[arg-type]
     for _ in range(1, n_clusters):
-        centers.append(state.add_best(state.draw(uniforms(n_candidates))))
-    return torch.stack(centers), state.potential()
+        centers.append(state.add_best(state.draw(random_state.uniform(size=n_candidates))))  # type: ignore[arg-type]
+    return torch.from_numpy(np.stack(centers)).to(points.weights.device), state.potential()
 
 
 def random_points(

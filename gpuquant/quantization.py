@@ -29,7 +29,7 @@ RELAXATION = (
     1.5  # of Lloyd steps; measured: 1.0 needs half as many iterations again, 1.8 is better for some photos only
 )
 SEEDING_COLORS = 1 << 16  # k-means++ chooses among at most about this many colours or cell means
-COARSE_BITS = (5, 6, 7)
+COARSE_BITS = (7, 6, 5)
 COARSE_ERROR = 0.25  # a coarse level is used while its own error is at most this share of the seeding's
 
 ImageLike = str | Path | Image.Image | np.ndarray | Tensor
@@ -315,8 +315,7 @@ def _cluster(
     elif init == "random":
         centers = random_points(colors, counts.double(), n_colors, random_state)
     else:
-        levels = [coarsen(colors, counts, bits) for bits in COARSE_BITS] if len(colors) > n_colors * 8 else []
-        usable = [level for level in levels if n_colors < len(level.counts)]
+        usable = [level for level in coarsen(colors, counts, COARSE_BITS)[::-1] if n_colors < len(level.counts)]
         seeding = points
         if len(colors) > SEEDING_COLORS and usable:
             small = [level for level in usable if len(level.counts) <= SEEDING_COLORS] or usable[:1]
@@ -328,12 +327,12 @@ def _cluster(
                 coarse = ops.point_set(level.colors, level.counts)
                 centers = lloyd(coarse, centers, max_iter=300, tol=tol, relaxation=RELAXATION).centers
     run = lloyd(points, centers, max_iter=max_iter, tol=tol, relaxation=RELAXATION)
-    palette, labels, weights, error = _settle(points, run.centers)
     inertia = run.state.inertia(run.centers)
+    palette, labels, weights, error = _settle(run.state, run.centers)
     return _Fit(palette, labels, weights, error, inertia, run.n_iter, run.converged)
 
 
-def _settle(points: ops.PointSet, centers: Tensor) -> tuple[Tensor, Tensor, Tensor, float]:
+def _settle(state: ops.Lloyd, centers: Tensor) -> tuple[Tensor, Tensor, Tensor, float]:
     """Round centers to a palette of different entries, each used, and settle it by Lloyd steps on integers.
 
     Returns the palette uint8 [K, 3], labels int32 [M], counts int64 [K] and the summed squared error. The mean rounded
@@ -341,7 +340,6 @@ def _settle(points: ops.PointSet, centers: Tensor) -> tuple[Tensor, Tensor, Tens
     entry; both lower the error, which is an integer, so this ends.
     """
     palette = centers.round().clamp(0, 255)
-    state = ops.lloyd_steps(points, len(centers))
     best: tuple[Tensor, Tensor, Tensor, float] | None = None
     while True:
         sums, weights, _ = state.step(palette)
@@ -369,11 +367,17 @@ def _check_init(init: str | np.ndarray | Tensor, n_colors: int) -> Tensor | None
     return centers
 
 
+class _Shared:
+    """An array whose memory torch may share although it is read-only: nothing here writes to the pixels."""
+
+    def __init__(self, array: npt.NDArray[np.uint8]) -> None:
+        self.array = array
+        address, _ = array.__array_interface__["data"]
+        self.__array_interface__ = array.__array_interface__ | {"data": (address, False)}
+
+
 def _as_tensor(pixels: npt.NDArray[np.uint8]) -> Tensor:
-    pixels = np.ascontiguousarray(pixels)
-    if not pixels.flags.writeable:  # torch warns of arrays that it could write to; this one is only read
-        pixels = np.frombuffer(memoryview(pixels).cast("B"), np.uint8).reshape(pixels.shape)
-    return torch.from_numpy(pixels)
+    return torch.from_numpy(np.asarray(_Shared(np.ascontiguousarray(pixels))))
 
 
 @contextmanager

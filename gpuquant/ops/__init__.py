@@ -3,7 +3,8 @@
 | operation | CPU | elsewhere |
 | --- | --- | --- |
 | `count_colors`, `apply_lookup` | `cpu_ops`: worker threads over chunks | `torch_ops` |
-| Lloyd steps and seeding on 8-bit colours with counts | `color_lloyd`, `color_blocks` | the same |
+| Lloyd steps on 8-bit colours with counts | `color_lloyd` | the same |
+| seeding on 8-bit colours with counts | `color_seeding`, on the host | the same |
 | Lloyd steps and seeding on floating-point points | `dense` | the same |
 """
 
@@ -11,8 +12,9 @@ import torch
 from torch import Tensor
 
 from gpuquant.ops import cpu_ops, torch_ops
-from gpuquant.ops.color_blocks import ColorBlocks, ColorSeeding
+from gpuquant.ops.color_blocks import ColorBlocks
 from gpuquant.ops.color_lloyd import MAX_CLUSTERS, ColorLloyd
+from gpuquant.ops.color_seeding import ColorSeeding
 from gpuquant.ops.dense import DenseLloyd, DensePoints, DenseSeeding
 
 __all__ = ["ColorBlocks", "ColorLloyd", "ColorSeeding", "DenseLloyd", "DensePoints", "DenseSeeding"]

@@ -29,14 +29,13 @@ def z_order(
     Colours that are close in this order are close in the colour cube, and all colours of a cell of side 2^b
     share the leading 24 - 3 b bits.
     """
-    spread = _spread_bits(colors.device)
-    index = colors.to(torch.int64)
-    return spread[index[:, 0]] | (spread[index[:, 1]] << 1) | (spread[index[:, 2]] << 2)
+    red, green, blue = (_spread_bits(colors[:, axis].to(torch.int32)) for axis in range(3))
+    return red | (green << 1) | (blue << 2)
 
 
-def _spread_bits(device: torch.device) -> Tensor:  # [256] int32: bit b of the level moves to bit 3 b
-    levels = torch.arange(256, dtype=torch.int32, device=device)
-    spread = torch.zeros_like(levels)
-    for bit in range(8):
-        spread |= ((levels >> bit) & 1) << (3 * bit)
-    return spread
+def _spread_bits(
+    levels: Tensor,  # [M] int32, 0..255
+) -> Tensor:  # [M] int32: bit b moves to bit 3 b
+    for shift, mask in ((8, 0x00F00F), (4, 0x0C30C3), (2, 0x249249)):
+        levels = (levels | (levels << shift)) & mask
+    return levels

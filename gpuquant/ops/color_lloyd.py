@@ -26,6 +26,8 @@ CENTER_BITS = 10  # centers are multiples of 2^-10 levels
 INDEX_BITS = 12
 MAX_CLUSTERS = 1 << INDEX_BITS
 SCORES_AT_ONCE = 1 << 19
+ALL_PAIRS = 1 << 13  # so few pairs of block and center are all scored: choosing among them would cost more
+EVERYWHERE = 1e4  # a slack that keeps every center in every list
 
 _GRID = float(1 << CENTER_BITS)
 _SCALE = float(1 << (2 * CENTER_BITS + INDEX_BITS))
@@ -53,8 +55,8 @@ class ColorLloyd:
         """Label every colour with its nearest center and sum up the clusters."""
         shifted = centers - ORIGIN
         if self._lists is None or not self._lists.hold_for(shifted):
-            moved = _distances(shifted, self._centers) if self._centers is not None else torch.ones_like(shifted[:, 0])
-            self._lists = _CandidateLists(self.blocks, shifted, 2.0 * moved + 0.4, self._scratch)
+            slack = self._slack(shifted)
+            self._lists = _CandidateLists(self.blocks, shifted, slack, self._scratch)
         self._centers = shifted
         labels = self._lists.nearest(shifted)
         changed = _positions(labels != self.labels)
@@ -64,6 +66,14 @@ class ColorLloyd:
         self.labels = labels
         weights = self._totals[3].clone()
         return self._totals[:3].t() + weights[:, None] * ORIGIN, weights, len(changed)
+
+    def _slack(self, centers: Tensor) -> Tensor:  # [K] float64, in levels
+        """How far the centers may move before new lists: about as far as in four steps like the last one."""
+        if self.blocks.n_blocks * self.n_clusters <= ALL_PAIRS:
+            return torch.full_like(centers[:, 0], EVERYWHERE)
+        if self._centers is None:
+            return torch.full_like(centers[:, 0], 2.0)
+        return 4 * _distances(centers, self._centers) + 0.4
 
     def snap(self, centers: Tensor) -> Tensor:
         """Round centers (in levels, float64 [K, 3]) to the grid on which every operation is exact."""
@@ -79,11 +89,12 @@ class ColorLloyd:
 
     def inertia(self, centers: Tensor) -> float:
         """Sum of weight times squared distance to the labelled center."""
-        nearby = (centers - ORIGIN).round()  # integers, so that the large part of the sum is exact
+        shifted = centers - ORIGIN
         weights, sums = self._totals[3], self._totals[:3].t()
-        exact = (self._squared_distances(nearby) * self.blocks.weights).sum()
-        step = centers - ORIGIN - nearby
-        rest = -2 * step * (sums - weights[:, None] * nearby) + weights[:, None] * step.square()
+        nearby = shifted.round()  # integers, for which the large part of the sum is exact
+        exact = self.blocks.square_sum - (nearby * (2 * sums - weights[:, None] * nearby)).sum()
+        step = shifted - nearby
+        rest = step * (weights[:, None] * (step + 2 * nearby) - 2 * sums)
         return max(0.0, math.fsum([float(exact), *rest.flatten().tolist()]))
 
     def farthest(
@@ -111,7 +122,7 @@ class ColorLloyd:
         index = labels.view(-1)[changed].to(torch.int32)
         weights = blocks.weights.view(-1)[changed]
         self._totals[3].index_add_(0, index, weights, alpha=sign)
-        position = (changed // BLOCK) * (3 * BLOCK) + changed % BLOCK
+        position = changed + 2 * (changed & -BLOCK)  # of the red level: a block holds 3 BLOCK numbers
         for axis in range(3):
             levels = blocks.points.view(-1)[position + axis * BLOCK]
             self._totals[axis].index_add_(0, index, levels * weights, alpha=sign)
@@ -143,7 +154,7 @@ class _CandidateLists:
             for members in order[begin:end].split(max(1, SCORES_AT_ONCE // (length * BLOCK))):
                 if len(members):
                     padded = starts[members][:, None] + position.minimum(lengths[members][:, None] - 1)
-                    points = blocks.points[members].to(torch.float64)
+                    points = blocks.points[members[: len(members) if length > 1 else 0]].to(torch.float64)
                     self._tables.append((members, points, candidates[padded]))
             begin = end
 

@@ -6,6 +6,8 @@ tiles of `TILE` rows (the last one is padded), and every sum adds its rows one a
 
 from collections.abc import Iterator
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -135,17 +137,17 @@ class DenseSeeding:
 
     def draw(
         self,
-        uniforms: Tensor,  # [L] float64 in [0, 1)
+        uniforms: npt.NDArray[np.float64],  # [L] in [0, 1)
     ) -> Tensor:  # [L] int64
         """Draw points with probability proportional to their weight times their closest squared distance."""
         right = self._closest is None  # as scikit-learn: the first draw searches to the right, the others to the left
-        targets = uniforms * self._cumulative[-1]
+        targets = torch.from_numpy(uniforms).to(self._cumulative.device) * self._cumulative[-1]
         return torch.searchsorted(self._cumulative, targets, right=right).clamp_(max=len(self._cumulative) - 1)
 
     def add_best(
         self,
         candidates: Tensor,  # [L] int64
-    ) -> Tensor:  # [D] float64: the point that was added
+    ) -> npt.NDArray[np.float64]:  # [D]: the point that was added
         """Add the candidate that lowers the potential most (the first one on a tie) to the centers."""
         best = candidates[:1]
         if len(candidates) > 1:
@@ -156,7 +158,7 @@ class DenseSeeding:
         closest = [self._lowered(rows, best)[:, 0] for rows in self._points.chunks(1)]
         self._closest = torch.cat(closest)
         self._cumulative = (self._closest * self._points.weights).cumsum(0)
-        return self._points.points[best[0]].double()
+        return self._points.points[best[0]].double().cpu().numpy()
 
     def potential(self) -> float:
         """Sum of weight times closest squared distance."""

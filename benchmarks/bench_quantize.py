@@ -1,0 +1,102 @@
+"""quantize() beside Pillow on large photos: time, memory, cold start. Results are checked: a fast wrong answer fails.
+
+Run: pytest benchmarks/bench_quantize.py
+"""
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Pixels, large_photo
+from PIL import Image
+
+import gpuquant
+
+ROUNDS = 5
+Report = Callable[[str, float, float, float, str], None]
+
+
+def _seconds(function: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def _mse(pixels: Pixels, result: Pixels) -> float:
+    total = 0
+    for rows in range(0, len(pixels), 256):
+        apart = pixels[rows : rows + 256].astype(np.int32) - result[rows : rows + 256]
+        total += int(np.square(apart).sum())
+    return total / (pixels.shape[0] * pixels.shape[1])
+
+
+@pytest.mark.parametrize(("n_colors", "reach", "aim"), [(8, 0.25, 0.1), (256, 0.4, 0.15)])
+@pytest.mark.parametrize("name", ["bryggen_17mp", "mr_lee_13mp", "china_13mp"])
+def test_time_against_pillow(
+    benchmark: object, report: Report, name: str, n_colors: int, reach: float, aim: float
+) -> None:
+    """Both in turn on the same pixels; the ratio is that of the medians."""
+    pixels = large_photo(name)
+    image = Image.fromarray(pixels)
+    result = gpuquant.quantize(pixels, n_colors)
+    ours, median_cut, octree = [], [], []
+    for _ in range(ROUNDS):
+        median_cut.append(_seconds(lambda: image.quantize(n_colors, method=Image.Quantize.MEDIANCUT)))
+        octree.append(_seconds(lambda: image.quantize(n_colors, method=Image.Quantize.FASTOCTREE)))
+        ours.append(_seconds(lambda: gpuquant.quantize(pixels, n_colors)))
+    benchmark.pedantic(gpuquant.quantize, args=(pixels, n_colors), rounds=ROUNDS)  # type: ignore[attr-defined]
+
+    colors, labels = np.asarray(result.palette.colors, np.int64), np.asarray(result.labels)
+    sample = np.random.RandomState(0).choice(labels.size, 20_000, replace=False)
+    apart = np.square(pixels.reshape(-1, 3)[sample][:, None].astype(np.int64) - colors).sum(axis=2)
+    np.testing.assert_array_equal(labels.reshape(-1)[sample], apart.argmin(axis=1))
+    assert result.mse == pytest.approx(_mse(pixels, result.to_array()), rel=1e-12)
+    assert np.bincount(labels.reshape(-1), minlength=n_colors).min() > 0
+    assert result.converged
+    quantized = image.quantize(n_colors, method=Image.Quantize.MEDIANCUT)
+    other = _mse(pixels, np.asarray(quantized.convert("RGB")))
+    assert result.mse < other
+
+    time_ours, time_cut, time_octree = (statistics.median(times) for times in (ours, median_cut, octree))
+    beside = (
+        f"ours {time_ours * 1000:.0f} ms, MSE {result.mse:.2f}; MEDIANCUT {time_cut * 1000:.0f} ms, MSE {other:.2f}; "
+        f"FASTOCTREE {time_octree * 1000:.0f} ms"
+    )
+    report(f"{name}, K = {n_colors}: time / MEDIANCUT", time_ours / time_cut, reach, aim, beside)
+
+
+MEMORY = """
+import sys
+import numpy as np
+import gpuquant, gpuquant.quantization
+
+pixels = np.load(sys.argv[1])
+status = lambda key: next(int(l.split()[1]) for l in open("/proc/self/status") if l.startswith(key))
+before = status("VmRSS")
+open("/proc/self/clear_refs", "w").write("5")  # starts the peak anew
+result = gpuquant.quantize(pixels, int(sys.argv[2]))
+assert len(result.palette) == int(sys.argv[2])
+print((status("VmHWM") - before) / 1000)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's peak memory counter")
+@pytest.mark.parametrize("n_colors", [8, 256])
+def test_memory(report: Report, tmp_path: Path, n_colors: int) -> None:
+    pixels = large_photo("mr_lee_13mp") if n_colors else large_photo("china_13mp")
+    np.save(tmp_path / "pixels.npy", pixels)
+    command = [sys.executable, "-c", MEMORY, str(tmp_path / "pixels.npy"), str(n_colors)]
+    peaks = [float(subprocess.run(command, check=True, capture_output=True, text=True).stdout) for _ in range(3)]
+    what = f"mr_lee_13mp, K = {n_colors}: peak MB above pixels and imports"
+    report(what, statistics.median(peaks), 450, 200, f"pixels {pixels.nbytes / 1e6:.0f} MB")
+
+
+def test_help(report: Report) -> None:
+    command = [sys.executable, "-m", "gpuquant", "--help"]
+    times = [_seconds(lambda: subprocess.run(command, check=True, capture_output=True)) for _ in range(7)]
+    report("gpuquant --help, s", statistics.median(times), 0.5, 0.2, "a new process each")

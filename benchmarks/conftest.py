@@ -1,0 +1,46 @@
+"""Photographs by name and the table that is printed at the end."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+from sklearn.datasets import load_sample_image
+
+Pixels = npt.NDArray[np.uint8]
+PHOTOS = Path(__file__).parents[2] / "shared" / "photos"  # optional: real photographs beside the checkout
+_ROWS: list[tuple[str, str, str, str]] = []
+
+
+def large_photo(name: str) -> Pixels:  # [H, W, 3]
+    """A photograph by name: a real one, or "china_13mp", made from scikit-learn's photograph with sensor noise."""
+    if name == "china_13mp":
+        china = Image.fromarray(load_sample_image("china.jpg")).resize((4271, 3204), Image.Resampling.LANCZOS)
+        noise = np.random.RandomState(0).normal(0, 2, (3204, 4271, 3))
+        return (np.asarray(china) + noise).round().clip(0, 255).astype(np.uint8)
+    path = PHOTOS / "large" / f"{name}.jpg"
+    if not path.exists():
+        pytest.skip(f"{path.name} is not there")
+    return np.array(Image.open(path).convert("RGB"))
+
+
+@pytest.fixture
+def report() -> Callable[[str, float, float, float, str], None]:
+    """Add a row: what, the measured figure, its reach and its aim, and what stands beside it."""
+
+    def add(what: str, measured: float, reach: float, aim: float, beside: str) -> None:
+        _ROWS.append((what, f"{measured:.3f}", f"{reach:g} / {aim:g}", beside))
+
+    return add
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not _ROWS:
+        return
+    terminalreporter.section("measured")
+    terminalreporter.write_line("| what | measured | reach / aim | beside it |")
+    terminalreporter.write_line("| --- | --- | --- | --- |")
+    for row in _ROWS:
+        terminalreporter.write_line(f"| {' | '.join(row)} |")

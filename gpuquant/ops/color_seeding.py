@@ -1,0 +1,103 @@
+"""k-means++ on distinct 8-bit colours with counts: exact, and looking only at colours that a new center can change.
+
+This runs on the host whatever the device: each of the K - 1 steps depends on the one before and is short, so the
+time goes into calls, which NumPy makes fastest.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from gpuquant.ops.color_blocks import BLOCK, ORIGIN, ColorBlocks
+
+GROUP = 32  # colours that are looked at together
+PAIRS_AT_ONCE = 1 << 14
+
+Floats = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
+
+
+class ColorSeeding:
+    """The state of k-means++: for every colour the squared distance to the closest center chosen so far.
+
+    Distances between colours are integers below 2^24, so float32 holds them, and float64 their weighted sums, exactly.
+    A center at distance d from the middle of a group of neighbours changes nothing in it if d is more than the group's
+    radius plus its largest closest distance.
+    """
+
+    def __init__(self, blocks: ColorBlocks) -> None:
+        points = blocks.points.cpu().numpy()  # [n_blocks, 3, BLOCK]
+        split = points.reshape(-1, 3, BLOCK // GROUP, GROUP).transpose(1, 0, 2, 3)
+        self._axes = np.ascontiguousarray(split).reshape(3, -1, GROUP)  # [3, n_groups, GROUP] float32
+        self._weights = blocks.weights.cpu().numpy().reshape(-1, GROUP)
+        low, high = self._axes.min(axis=2).astype(np.float64), self._axes.max(axis=2).astype(np.float64)
+        self._middles = (low + high) / 2  # [3, n_groups]
+        self._middle_squares = np.square(self._middles).sum(axis=0)
+        self._radii = np.sqrt(np.square(high - low).sum(axis=0)) / 2
+        self._closest = np.full(self._weights.shape, np.inf, np.float32)
+        self._shares = self._weights.copy()  # weight times closest; before the first center, the weights
+        self._potentials = self._shares.sum(axis=1)
+        self._reach = np.full(len(self._radii), np.inf)  # squared
+        self._side: str = "right"  # as scikit-learn: the first draw searches to the right, the others to the left
+
+    def draw(
+        self,
+        uniforms: Floats,  # [L] in [0, 1)
+    ) -> Indices:  # [L], positions in Z-order
+        """Draw colours with probability proportional to their weight times their closest squared distance."""
+        sums = self._potentials.cumsum()
+        targets = uniforms * sums[-1]
+        groups = np.minimum(np.searchsorted(sums, targets, side=self._side), len(sums) - 1)  # type: ignore[call-overload]
+        rest = targets - (sums[groups] - self._potentials[groups])
+        inner = self._shares[groups].cumsum(axis=1)
+        passed = inner <= rest[:, None] if self._side == "right" else inner < rest[:, None]
+        return groups * GROUP + np.minimum(passed.sum(axis=1), GROUP - 1)
+
+    def add_best(
+        self,
+        candidates: Indices,  # [L], positions in Z-order
+    ) -> Floats:  # [3]: the colour that was added, in levels
+        """Add the candidate that lowers the potential most (the first one on a tie) to the centers."""
+        colors = self._axes[:, candidates // GROUP, candidates % GROUP]  # [3, L]
+        wide = colors.astype(np.float64)
+        apart = wide.T @ self._middles
+        apart *= -2
+        apart += self._middle_squares
+        apart += np.square(wide).sum(axis=0)[:, None]
+        near, groups = np.nonzero(apart <= self._reach)
+        best = 0
+        if len(candidates) > 1:
+            gains = np.zeros(len(candidates))
+            for start in range(0, len(groups), PAIRS_AT_ONCE):
+                members, origin = groups[start : start + PAIRS_AT_ONCE], near[start : start + PAIRS_AT_ONCE]
+                shares = self._lowered(members, colors[:, origin]) * self._weights[members]
+                gains += np.bincount(origin, self._potentials[members] - shares.sum(axis=1), len(gains))
+            best = int(gains.argmax())
+        self._update(groups[near == best], colors[:, best : best + 1])
+        added: Floats = wide[:, best] + ORIGIN
+        return added
+
+    def potential(self) -> float:
+        """Sum of count times closest squared distance."""
+        return float(self._potentials.sum())
+
+    def _update(self, changed: Indices, color: npt.NDArray[np.float32]) -> None:
+        for start in range(0, len(changed), PAIRS_AT_ONCE):
+            members = changed[start : start + PAIRS_AT_ONCE]
+            closest = self._lowered(members, color)
+            shares = closest * self._weights[members]
+            self._closest[members] = closest
+            self._shares[members] = shares
+            self._potentials[members] = shares.sum(axis=1)
+            self._reach[members] = np.square(self._radii[members] + np.sqrt(closest.max(axis=1)) + 1e-3)
+        self._side = "left"
+
+    def _lowered(
+        self,
+        members: Indices,  # [P]
+        colors: npt.NDArray[np.float32],  # [3, P] or [3, 1]
+    ) -> npt.NDArray[np.float32]:  # [P, GROUP]: the closest distances with a center at each pair's colour
+        distances = np.square(self._axes[0, members] - colors[0, :, None])
+        for axis in (1, 2):
+            distances += np.square(self._axes[axis, members] - colors[axis, :, None])
+        lowered: npt.NDArray[np.float32] = np.minimum(distances, self._closest[members], out=distances)
+        return lowered
