@@ -5,18 +5,15 @@ assigned anew, for random_state 0..4. Run: pytest benchmarks/bench_quality.py
 """
 
 import warnings
-from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-from conftest import PHOTOS, Pixels
+from conftest import PHOTOS, Pixels, Report
 from PIL import Image
 from sklearn.cluster import KMeans
 
 import gpuquant
-
-Report = Callable[[str, float, float, float, str], None]
 
 
 def _rounded_mse(colors: Pixels, counts: npt.NDArray[np.int64], centers: npt.NDArray[np.float64]) -> float:

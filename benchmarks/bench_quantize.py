@@ -12,13 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Pixels, large_photo
+from conftest import Pixels, Report, large_photo
 from PIL import Image
 
 import gpuquant
 
 ROUNDS = 5
-Report = Callable[[str, float, float, float, str], None]
 
 
 def _seconds(function: Callable[[], object]) -> float:
@@ -32,7 +31,7 @@ def _mse(pixels: Pixels, result: Pixels) -> float:
     for rows in range(0, len(pixels), 256):
         apart = pixels[rows : rows + 256].astype(np.int32) - result[rows : rows + 256]
         total += int(np.square(apart).sum())
-    return total / (pixels.shape[0] * pixels.shape[1])
+    return total / float(pixels.shape[0] * pixels.shape[1])
 
 
 @pytest.mark.parametrize(("n_colors", "reach", "aim"), [(8, 0.25, 0.1), (256, 0.4, 0.15)])
@@ -54,7 +53,7 @@ def test_time_against_pillow(
     colors, labels = np.asarray(result.palette.colors, np.int64), np.asarray(result.labels)
     sample = np.random.RandomState(0).choice(labels.size, 20_000, replace=False)
     apart = np.square(pixels.reshape(-1, 3)[sample][:, None].astype(np.int64) - colors).sum(axis=2)
-    np.testing.assert_array_equal(labels.reshape(-1)[sample], apart.argmin(axis=1))
+    np.testing.assert_array_equal(apart[np.arange(len(sample)), labels.reshape(-1)[sample]], apart.min(axis=1))
     assert result.mse == pytest.approx(_mse(pixels, result.to_array()), rel=1e-12)
     assert np.bincount(labels.reshape(-1), minlength=n_colors).min() > 0
     assert result.converged

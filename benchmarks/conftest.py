@@ -11,6 +11,7 @@ from sklearn.datasets import load_sample_image
 
 Pixels = npt.NDArray[np.uint8]
 PHOTOS = Path(__file__).parents[2] / "shared" / "photos"  # optional: real photographs beside the checkout
+Report = Callable[[str, float, float, float, str], None]
 _ROWS: list[tuple[str, str, str, str]] = []
 
 
@@ -27,7 +28,7 @@ def large_photo(name: str) -> Pixels:  # [H, W, 3]
 
 
 @pytest.fixture
-def report() -> Callable[[str, float, float, float, str], None]:
+def report() -> Report:
     """Add a row: what, the measured figure, its reach and its aim, and what stands beside it."""
 
     def add(what: str, measured: float, reach: float, aim: float, beside: str) -> None:

@@ -1,6 +1,19 @@
 """gpuquant: exact k-means colour quantisation of whole photos, on CUDA or the CPU."""
 
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gpuquant.clustering import KMeansResult as KMeansResult
+    from gpuquant.clustering import kmeans as kmeans
+    from gpuquant.errors import ArgumentError as ArgumentError
+    from gpuquant.errors import DeviceError as DeviceError
+    from gpuquant.errors import GpuquantError as GpuquantError
+    from gpuquant.errors import ImageFileError as ImageFileError
+    from gpuquant.histogram import ColorHistogram as ColorHistogram
+    from gpuquant.palette import Palette as Palette
+    from gpuquant.quantization import QuantizedImage as QuantizedImage
+    from gpuquant.quantization import quantize as quantize
 
 __version__ = "0.1.0"
 

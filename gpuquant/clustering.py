@@ -108,7 +108,7 @@ def kmeans(
     """
     batch, batch_weights = _check_points(points, weights)
     check_positive("n_clusters", n_clusters)
-    check_settings(n_init, max_iter, tol, chunk_size)
+    check_settings(n_init, max_iter, tol, random_state, chunk_size)
     if int((batch_weights > 0).sum(dim=1).min()) < n_clusters:
         message = f"n_clusters={n_clusters} is more than the number of points with a positive weight in {points.shape}"
         raise ArgumentError(f"{message}; ask for fewer clusters")
@@ -154,8 +154,8 @@ def lloyd(
     """Repeat "label every point, move every center to the mean of its points" until a stopping rule is met.
 
     With a relaxation w between 1 and 2 a center moves w times as far. For fixed labels the inertia is a parabola
-    around the mean, so it still never rises, and fewer iterations are needed. The stopping rules are the same and the last
-    move always goes to the means.
+    around the mean, so it still never rises, and fewer iterations are needed. The stopping rules are the same, and the
+    last move always goes to the means.
     """
     state = ops.lloyd_steps(points, len(centers))
     centers = state.snap(centers)
@@ -255,7 +255,7 @@ def _check_points(points: Tensor, weights: Tensor | None) -> tuple[Tensor, Tenso
 def _check_init(init: str | Tensor, batch: Tensor, n_clusters: int) -> str | Tensor:
     if isinstance(init, Tensor):
         expected = (n_clusters, batch.shape[2])
-        if init.shape[-2:] != expected or init.ndim not in (2, 3) or init.ndim == 3 and len(init) != len(batch):
+        if init.shape[-2:] != expected or init.ndim not in (2, 3) or (init.ndim == 3 and len(init) != len(batch)):
             raise ArgumentError(
                 f"init must be centers [K, D] = {expected} or one set per problem, got {tuple(init.shape)}"
             )
@@ -268,7 +268,7 @@ def _check_init(init: str | Tensor, batch: Tensor, n_clusters: int) -> str | Ten
     return init
 
 
-def check_settings(n_init: int, max_iter: int, tol: float, chunk_size: int | None) -> None:
+def check_settings(n_init: int, max_iter: int, tol: float, random_state: int, chunk_size: int | None) -> None:
     """Raise unless the settings of a k-means run can be used."""
     check_positive("n_init", n_init)
     check_positive("max_iter", max_iter)
@@ -276,6 +276,8 @@ def check_settings(n_init: int, max_iter: int, tol: float, chunk_size: int | Non
         check_positive("chunk_size", chunk_size)
     if not (isinstance(tol, int | float) and math.isfinite(tol) and tol >= 0):
         raise ArgumentError(f"tol={tol!r} must be a finite number, 0 or more")
+    if not isinstance(random_state, int | np.integer) or not 0 <= random_state < 2**32:
+        raise ArgumentError(f"random_state={random_state!r} must be an integer from 0 to 2^32 - 1")
 
 
 def check_positive(name: str, value: int) -> None:

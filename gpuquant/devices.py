@@ -12,8 +12,8 @@ def resolve_device(
 ) -> torch.device:
     """The device that a name stands for.
 
-    "auto" is the device of the tensor that was given, or else CUDA where there is one, or else the CPU. A device that is
-    asked for by name and is not there raises `DeviceError`: only "auto" may choose.
+    "auto" is the device of the tensor that was given, or else CUDA where there is one, or else the CPU. A device that
+    is asked for by name and is not there raises `DeviceError`: only "auto" may choose.
     """
     if device == "auto":
         return tensor_device or torch.device("cuda" if torch.cuda.is_available() else "cpu")

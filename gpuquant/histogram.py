@@ -105,7 +105,7 @@ class ColorHistogram:
             The file is not there or does not hold a histogram.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 colors, counts = torch.from_numpy(file["colors"]), torch.from_numpy(file["counts"])
             valid = colors.dtype == torch.uint8 and counts.dtype == torch.int64 and colors.shape == (len(counts), 3)
         except Exception as error:  # zip, NumPy and the operating system each raise their own
@@ -117,7 +117,7 @@ class ColorHistogram:
         return histogram
 
     def _insert(self, codes: Tensor, counts: Tensor) -> None:
-        if len(self._codes) or len(codes) and not bool((codes[1:] > codes[:-1]).all()):
+        if len(self._codes) or (len(codes) and not bool((codes[1:] > codes[:-1]).all())):
             codes, counts = ops.add_counts([(self._codes, self._counts), (codes, counts)])
         order = z_order(colors_from_codes(codes)).argsort()
         self._codes, self._counts = codes[order], counts[order]

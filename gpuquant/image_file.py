@@ -1,7 +1,6 @@
 """The only room that knows file formats: reading images to pixels, writing indexed images."""
 
 import contextlib
-import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -127,7 +126,7 @@ def whole_file(path: str | Path) -> Iterator[IO[bytes]]:
         try:
             with unfinished.open("xb+") as file:
                 yield file
-            os.replace(unfinished, path)
+            unfinished.replace(path)
         except BaseException:
             with contextlib.suppress(OSError):
                 unfinished.unlink(missing_ok=True)

@@ -20,11 +20,8 @@ def kmeans_plus_plus(
     the first center, then 2 + floor(ln K) for each further one.
     """
     state = ops.seeding(points)
-    n_candidates = 2 + int(math.log(n_clusters))
-
-    centers = [state.add_best(state.draw(random_state.uniform(size=1)))]  # type: ignore[arg-type]
-    for _ in range(1, n_clusters):
-        centers.append(state.add_best(state.draw(random_state.uniform(size=n_candidates))))  # type: ignore[arg-type]
+    sizes = [1] + [2 + int(math.log(n_clusters))] * (n_clusters - 1)
+    centers = [state.add_best(state.draw(random_state.uniform(size=size))) for size in sizes]  # type: ignore[arg-type]
     return torch.from_numpy(np.stack(centers)).to(points.weights.device), state.potential()
 
 

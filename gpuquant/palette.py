@@ -1,6 +1,7 @@
 """Palette: the colours of a quantised image."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +49,9 @@ class Palette:
         return tuple("#" + row.tobytes().hex() for row in rows)
 
 
-def as_numpy(values: npt.NDArray[np.uint8] | Tensor) -> npt.NDArray[np.uint8]:
+def as_numpy(values: npt.NDArray[Any] | Tensor) -> npt.NDArray[Any]:
     """The values as a NumPy array on the host."""
-    return values.cpu().numpy() if isinstance(values, Tensor) else values
+    if isinstance(values, Tensor):
+        array: npt.NDArray[Any] = values.cpu().numpy()
+        return array
+    return values

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -45,7 +46,7 @@ class QuantizedImage:
     palette : Palette
         K colours, the most common first.
     labels : array or tensor, uint8 [H, W], uint16 above 256 colours
-        Index of each pixel's palette entry, the nearest one (the lowest index on a tie).
+        Index of each pixel's palette entry, the nearest one; all pixels of a colour have the same.
     counts : array or tensor, int64 [K]
         How many pixels have each entry; never 0.
     mse : float
@@ -61,7 +62,7 @@ class QuantizedImage:
     """
 
     palette: Palette
-    labels: npt.NDArray[np.uint8 | np.uint16] | Tensor
+    labels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | Tensor
     counts: npt.NDArray[np.int64] | Tensor
     mse: float
     inertia: float
@@ -74,7 +75,8 @@ class QuantizedImage:
         """The entries' shares of the pixels, float64 [K], adding up to 1."""
         if isinstance(self.counts, Tensor):
             return self.counts.double() / self.counts.sum()
-        return self.counts / self.counts.sum()
+        shares: npt.NDArray[np.float64] = self.counts / self.counts.sum()
+        return shares
 
     @property
     def psnr(self) -> float:
@@ -83,7 +85,8 @@ class QuantizedImage:
 
     def to_array(self) -> npt.NDArray[np.uint8]:  # [H, W, 3]
         """The pixels of the quantised image, on the host."""
-        return as_numpy(self.palette.colors)[as_numpy(self.labels)]
+        pixels: npt.NDArray[np.uint8] = as_numpy(self.palette.colors)[as_numpy(self.labels)]
+        return pixels
 
     def to_image(self) -> Image.Image:
         """A Pillow image of mode P, or RGB above 256 colours."""
@@ -194,9 +197,9 @@ def quantize(
     """
     if not isinstance(n_colors, int | np.integer) or isinstance(n_colors, bool) or not 1 <= n_colors <= MAX_COLORS:
         raise ArgumentError(f"n_colors={n_colors!r} must be an integer from 1 to {MAX_COLORS}")
-    check_settings(n_init, max_iter, tol, chunk_size)
+    check_settings(n_init, max_iter, tol, random_state, chunk_size)
     target = resolve_device(device, tensor_device=image.device if isinstance(image, Tensor) else None)
-    start_centers = _check_init(init, int(n_colors))
+    start = _check_init(init, int(n_colors))
     seconds: dict[str, float] = {}
     with _timed(seconds, "read", target):
         loaded = load_pixels(image)
@@ -212,18 +215,9 @@ def quantize(
             fit = _lossless(colors, counts)
         else:
             random = np.random.RandomState(random_state)
-            n_runs = n_init if start_centers is None else 1
             runs = (
-                _cluster(
-                    colors,
-                    counts,
-                    int(n_colors),
-                    init if start_centers is None else start_centers,
-                    max_iter,
-                    tol,
-                    random,
-                )
-                for _ in range(n_runs)
+                _cluster(colors, counts, int(n_colors), start, max_iter, tol, random)
+                for _ in range(n_init if isinstance(start, str) else 1)
             )
             fit = min(runs, key=lambda run: run.error)
     with _timed(seconds, "map", target):
@@ -232,13 +226,13 @@ def quantize(
         labels = labels.view(pixels.shape[:2])
     outputs = [fit.palette[order], labels, fit.counts[order]]
     if isinstance(image, Tensor):
-        outputs = [output.to(image.device) for output in outputs]
+        found: list[Any] = [output.to(image.device) for output in outputs]
     else:
-        outputs = [output.cpu().numpy() for output in outputs]
+        found = [as_numpy(output) for output in outputs]
     return QuantizedImage(
-        palette=Palette(outputs[0]),
-        labels=outputs[1],
-        counts=outputs[2],
+        palette=Palette(found[0]),
+        labels=found[1],
+        counts=found[2],
         mse=fit.error / len(rows),
         inertia=fit.inertia,
         n_iter=fit.n_iter,
@@ -271,7 +265,7 @@ def load_pixels(image: ImageLike) -> npt.NDArray[np.uint8] | Tensor:  # uint8 [H
         )
     if image.ndim == 3 and shape[0] in (1, 3) and shape[2] not in (1, 3):
         raise ArgumentError(f"image must be [H, W, 3], got {shape}; move the channels to the end with permute(1, 2, 0)")
-    if image.ndim not in (2, 3) or image.ndim == 3 and shape[2] != 3:
+    if image.ndim not in (2, 3) or (image.ndim == 3 and shape[2] != 3):
         raise ArgumentError(f"image must be [H, W, 3] or grey [H, W], got {shape}")
     if 0 in shape:
         raise ArgumentError(f"image is empty, got {shape}")
@@ -355,12 +349,12 @@ def _settle(state: ops.Lloyd, centers: Tensor) -> tuple[Tensor, Tensor, Tensor, 
         palette = (sums / weights[:, None]).round()
 
 
-def _check_init(init: str | np.ndarray | Tensor, n_colors: int) -> Tensor | None:
-    """Centers [K, 3] float64 that were given, or None for a method by name."""
+def _check_init(init: str | np.ndarray | Tensor, n_colors: int) -> str | Tensor:
+    """The name of a method, or given centers [K, 3] float64."""
     if isinstance(init, str):
         if init not in ("k-means++", "random"):
             raise ArgumentError(f'init={init!r} is unknown; use "k-means++", "random" or an array of colors')
-        return None
+        return init
     centers = torch.as_tensor(init).double()
     if centers.shape != (n_colors, 3) or not bool(((centers >= 0) & (centers <= 255)).all()):
         raise ArgumentError(f"init must be [n_colors, 3] = [{n_colors}, 3] levels 0..255, got {tuple(centers.shape)}")

@@ -14,4 +14,5 @@ check() {
 check "format" .venv/bin/ruff format --check .
 check "lint" .venv/bin/ruff check .
 check "types" .venv/bin/mypy
+check "types of the benchmarks" .venv/bin/mypy benchmarks
 check "tests, import rules among them" .venv/bin/pytest "$@"

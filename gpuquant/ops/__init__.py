@@ -34,8 +34,8 @@ def count_colors(
     chunk_size: int | None = None,  # pixels worked on together; changes no result
 ) -> tuple[Tensor, Tensor]:  # codes [M] int32, ascending; counts [M] int64
     """Count every distinct colour exactly."""
-    implementation = cpu_ops if pixels.is_cpu else torch_ops
-    return implementation.count_colors(pixels, chunk_size=chunk_size)
+    count = cpu_ops.count_colors if pixels.is_cpu else torch_ops.count_colors
+    return count(pixels, chunk_size=chunk_size)
 
 
 def apply_lookup(
@@ -45,8 +45,8 @@ def apply_lookup(
     chunk_size: int | None = None,
 ) -> Tensor:  # [N] of the table's dtype
     """Look every pixel up in a table with one entry per colour code."""
-    implementation = cpu_ops if pixels.is_cpu else torch_ops
-    return implementation.apply_lookup(pixels, lookup_table, chunk_size=chunk_size)
+    look_up = cpu_ops.apply_lookup if pixels.is_cpu else torch_ops.apply_lookup
+    return look_up(pixels, lookup_table, chunk_size=chunk_size)
 
 
 def point_set(

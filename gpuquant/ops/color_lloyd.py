@@ -9,9 +9,9 @@ leaves room to write the index of the center into the low bits of its score, so 
 center and its index, ties going to the lowest index.
 
 *Locality.* Colours in Z-order fill small boxes, block by block. A center k cannot be nearest in a box if another
-center p is nearer everywhere in it, and as |x - k|^2 - |x - p|^2 is linear in x, that is one comparison per box (Pelleg and
-Moore 1999, "Accelerating exact k-means algorithms with geometric reasoning"). Few centers are left. The lists allow
-every center some slack, and stay valid until one has moved by more than that.
+center p is nearer everywhere in it, and as |x - k|^2 - |x - p|^2 is linear in x, that is one comparison per box
+(Pelleg and Moore 1999, "Accelerating exact k-means algorithms with geometric reasoning"). Few centers are left. The
+lists allow every center some slack, and stay valid until one has moved by more than that.
 """
 
 import math
@@ -136,7 +136,7 @@ class _CandidateLists:
         blocks: ColorBlocks,
         centers: Tensor,  # [K, 3] float64, shifted
         slack: Tensor,  # [K] float64: how far each center may move, in levels
-        scratch: Tensor,  # [3, SCORES_AT_ONCE] float64: memory kept between calls, as fresh pages cost more than the work
+        scratch: Tensor,  # [3, SCORES_AT_ONCE] float64, kept between calls: fresh pages cost more than the work
     ) -> None:
         self._centers, self._slack = centers, slack
         self._n_blocks = blocks.n_blocks

@@ -50,7 +50,8 @@ class ColorSeeding:
         rest = targets - (sums[groups] - self._potentials[groups])
         inner = self._shares[groups].cumsum(axis=1)
         passed = inner <= rest[:, None] if self._side == "right" else inner < rest[:, None]
-        return groups * GROUP + np.minimum(passed.sum(axis=1), GROUP - 1)
+        positions: Indices = groups * GROUP + np.minimum(passed.sum(axis=1), GROUP - 1)
+        return positions
 
     def add_best(
         self,

@@ -59,13 +59,10 @@ def count_colors(
         return torch.from_numpy(codes), torch.from_numpy(counts)
     step = chunk_size or CHUNK_PIXELS
     n_workers = min(torch.get_num_threads(), MAX_TABLES)
-    parts: list[tuple[Codes, npt.NDArray[np.int64]]] = []
-    limit = np.iinfo(np.int32).max
-    for start in range(0, len(array), limit):  # a bin holds up to 2^31 - 1 pixels
-        parts.append(_count_in_tables(array[start : start + limit], step, n_workers))
-    if len(parts) == 1:
-        return torch.from_numpy(parts[0][0]), torch.from_numpy(parts[0][1])
-    return add_counts([(torch.from_numpy(codes), torch.from_numpy(counts)) for codes, counts in parts])
+    limit = np.iinfo(np.int32).max  # as many pixels as a bin can hold
+    parts = [_count_in_tables(array[start : start + limit], step, n_workers) for start in range(0, len(array), limit)]
+    counted = [(torch.from_numpy(codes), torch.from_numpy(counts)) for codes, counts in parts]
+    return counted[0] if len(counted) == 1 else add_counts(counted)
 
 
 def apply_lookup(

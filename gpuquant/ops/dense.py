@@ -32,6 +32,7 @@ class DensePoints:
             add_rows(
                 totals, None, torch.cat([points[rows].double(), torch.ones_like(weights[rows, None])], 1), weights[rows]
             )
+        self.total_weight = float(totals[-1, 0])
         self.mean = totals[:-1, 0] / totals[-1, 0]  # [D] float64
         for rows in self.chunks(1):
             add_rows(squares, None, (points[rows].double() - self.mean).square_(), weights[rows])

@@ -1,0 +1,146 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Pixels
+from PIL import Image
+
+from gpuquant import cli
+
+Run = tuple[int, str, str]
+
+
+@pytest.fixture
+def photo(china: Pixels, tmp_path: Path) -> Path:
+    Image.fromarray(china[:60, :80]).save(tmp_path / "photo.png")
+    return tmp_path / "photo.png"
+
+
+def run(arguments: list[object], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """The command in this process: exit code, standard output, standard error."""
+    monkeypatch.setattr(sys, "argv", ["gpuquant", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    output = capsys.readouterr()
+    return int(stop.value.code or 0), output.out, output.err
+
+
+def process(*arguments: object) -> Run:
+    command = [sys.executable, "-m", "gpuquant", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_photo_becomes_an_indexed_png_beside_it(photo: Path) -> None:
+    code, out, _ = process("quantize", photo, "-k", 5)
+    written = photo.with_name("photo-5-colors.png")
+    assert code == 0
+    assert str(written) in out
+    assert "MSE" in out
+    assert "\x1b" not in out  # no terminal, no colours
+    with Image.open(written) as image:
+        assert image.mode == "P"
+        assert len(np.unique(np.asarray(image))) == 5
+
+
+def test_an_error_is_one_line_without_a_traceback(tmp_path: Path) -> None:
+    code, out, err = process("quantize", tmp_path / "missing.jpg")
+    assert (code, out) == (1, "")
+    assert err.count("\n") == 1
+    assert "missing.jpg" in err
+    assert "Traceback" not in err
+
+
+def test_json_holds_the_result(
+    photo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = run(["quantize", photo, "-k", 3, "--json"], monkeypatch, capsys)
+    result = json.loads(out)
+    assert code == 0
+    assert len(result["palette"]) == 3
+    assert sum(result["counts"]) == 60 * 80
+    assert (result["width"], result["height"]) == (80, 60)
+    assert set(result["seconds"]) == {"read", "count", "cluster", "map", "write"}
+
+
+def test_other_outputs(photo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    both, palette = photo.with_name("both.png"), photo.with_name("palette.hex")
+    code, out, _ = run(
+        ["quantize", photo, photo.with_name("out.gif"), "-k", 4, "--side-by-side", both, "--palette", palette],
+        monkeypatch,
+        capsys,
+    )
+    assert code == 0
+    with Image.open(both) as image:
+        assert image.size == (2 * 80 + 2, 60)
+    lines = palette.read_text().split()
+    assert len(lines) == 4
+    assert all(line in out for line in lines)
+
+
+def test_nothing_is_overwritten_unasked(
+    photo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = photo.with_name("out.png")
+    out.write_bytes(b"precious")
+    code, _, err = run(["quantize", photo, out], monkeypatch, capsys)
+    assert code == 2
+    assert "--force" in err
+    assert out.read_bytes() == b"precious"
+    assert run(["quantize", photo, out, "--force"], monkeypatch, capsys)[0] == 0
+    assert out.read_bytes() != b"precious"
+
+
+def test_the_photo_itself_is_never_the_output(
+    photo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = photo.read_bytes()
+    code, _, err = run(["quantize", photo, photo, "--force"], monkeypatch, capsys)
+    assert code == 2
+    assert "photo.png" in err
+    assert photo.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["-k", "0"], 2, "n_colors"),
+        (["-k", "5000"], 2, "n_colors"),
+        (["-k", "many"], 2, "--colors"),
+        (["out.jpg"], 2, ".png"),
+        (["--nonsense"], 2, "nonsense"),
+        (["--device", "mps"], 1, "mps"),
+    ],
+)
+def test_bad_usage(
+    arguments: list[str],
+    code: int,
+    words: str,
+    photo: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found, out, err = run(["quantize", photo, *arguments], monkeypatch, capsys)
+    assert (found, out) == (code, "")
+    assert words in err
+    assert list(photo.parent.iterdir()) == [photo]
+
+
+def test_info_names_versions_and_devices(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(["info"], monkeypatch, capsys)
+    assert code == 0
+    assert all(word in out for word in ("gpuquant", "torch", "threads", "cuda"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"), [([], "quantize"), (["quantize"], "--side-by-side"), (["info"], "Example")]
+)
+def test_help(
+    arguments: list[str], words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = run([*arguments, "--help"], monkeypatch, capsys)
+    assert code == 0
+    assert words in out

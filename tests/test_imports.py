@@ -1,0 +1,107 @@
+"""Who may import whom: strictly downward, never within a row; and what an import may cost."""
+
+import ast
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gpuquant
+
+PACKAGE = Path(gpuquant.__file__).parent
+ROWS = [
+    ["errors", "ops.color_codes"],
+    ["devices", "metrics", "ops.torch_ops", "ops.color_blocks", "ops.dense"],
+    ["ops.cpu_ops", "ops.color_lloyd", "ops.color_seeding"],
+    ["ops"],
+    ["initialization", "histogram", "palette"],
+    ["clustering", "mapping"],
+    ["comparison", "image_file"],
+    ["quantization"],
+    ["cli"],
+    ["__main__"],
+]
+RANK = {name: rank for rank, names in enumerate(ROWS) for name in names}
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def imports_of(path: Path) -> set[str]:
+    """Every module that a file imports anywhere, with "from gpuquant import ops" as gpuquant.ops."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{path.name} imports relatively"
+            inside = node.module in ("gpuquant", "gpuquant.ops")
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} if inside else {node.module}
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_point_downward(path: Path) -> None:
+    for imported in imports_of(path):
+        if imported.startswith("gpuquant.") and imported != "gpuquant.__version__":
+            assert RANK[imported.removeprefix("gpuquant.")] < RANK[name_of(path)], f"{name_of(path)} imports {imported}"
+
+
+def test_every_module_has_a_row() -> None:
+    assert {name_of(path) for path in MODULES} == set(RANK)
+
+
+@pytest.mark.parametrize(
+    ("library", "homes"),
+    [
+        ("PIL", {"image_file", "comparison", "quantization", "cli"}),
+        ("sklearn", set()),
+        ("triton", set()),
+        ("typer", {"cli"}),
+    ],
+)
+def test_libraries_stay_in_their_rooms(library: str, homes: set[str]) -> None:
+    users = {name_of(path) for path in MODULES if any(name.split(".")[0] == library for name in imports_of(path))}
+    assert users == homes
+
+
+def loaded_by(code: str) -> set[str]:
+    code += "\nimport sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_importing_the_package_is_light() -> None:
+    heavy = {"torch", "numpy", "sklearn", "PIL", "triton", "typer"}
+    assert not loaded_by("import gpuquant") & heavy
+    assert not loaded_by("import gpuquant.cli") & (heavy - {"typer"})
+    assert "torch" in loaded_by("import gpuquant; gpuquant.quantize")
+
+
+def test_scikit_learn_and_triton_are_not_needed() -> None:
+    loaded = loaded_by("import gpuquant\nfor name in gpuquant.__all__: getattr(gpuquant, name)")
+    assert not loaded & {"sklearn", "triton"}
+
+
+def test_no_module_takes_the_place_of_a_public_name() -> None:
+    modules = [f"gpuquant.{name_of(path)}" for path in MODULES if name_of(path) != "__main__"]
+    code = f"""
+import importlib, types
+for name in {modules!r}: importlib.import_module(name)
+import gpuquant
+for name in gpuquant.__all__:
+    value = getattr(gpuquant, name)
+    assert not isinstance(value, types.ModuleType) and value.__name__ == name, name
+"""
+    loaded_by(code)
+
+
+def test_public_names_are_listed() -> None:
+    assert set(gpuquant.__all__) <= set(dir(gpuquant))
+    with pytest.raises(AttributeError, match="nothing_here"):
+        importlib.import_module("gpuquant").nothing_here  # noqa: B018
