@@ -51,9 +51,12 @@ def quantize(
     """Reduce a photo to its k-means colours and write it as an indexed image."""
     from rich.console import Console
 
-    from gpuquant.image_file import check_format, whole_file, write_image
+    from gpuquant.files import whole_file
+    from gpuquant.image_file import check_format, write_image
     from gpuquant.quantization import quantize as quantize_image
 
+    if not photo.name:
+        raise ArgumentError(f"{str(photo)!r} is not a file; name a photo")
     out = out or photo.with_name(f"{photo.stem}-{colors}-colors.png")
     check_format(out, colors)
     if side_by_side:
@@ -122,6 +125,10 @@ def main() -> None:
         _stop("interrupted", code=130)
     except MemoryError:
         _stop("out of memory", code=1)
+    except RuntimeError as error:  # torch reports a lack of memory as one
+        if "memory" not in str(error):
+            raise
+        _stop("out of memory", code=1)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
@@ -140,6 +147,8 @@ def _check_outputs(photo: Path, outputs: list[Path], force: bool) -> None:
             raise ArgumentError(f"{path} is named twice; give the photo and every output a name of its own")
         if path.is_dir():
             raise ArgumentError(f"{path} is a folder; name a file in it")
+        if not path.parent.is_dir():
+            raise ArgumentError(f"{path} cannot be written: there is no folder {path.parent}")
         if path.exists() and not force:
             raise ArgumentError(f"{path} exists; use --force to overwrite it")
 

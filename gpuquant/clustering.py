@@ -21,7 +21,7 @@ class KMeansResult:
     centers : Tensor, [K, D] or [B, K, D]
         float32 for float16 and float32 points, else float64.
     labels : Tensor, int32 [N] or [B, N]
-        Index of the nearest center, the lowest on a tie.
+        Index of the nearest center, the lowest among equal scores.
     inertia : Tensor, float64 [] or [B]
         Sum of weight times squared distance to the nearest center.
     n_iter : Tensor, int64 [] or [B]
@@ -228,6 +228,7 @@ def _best_of(
 def _check_points(points: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:  # [B, N, D], [B, N] float64
     if not isinstance(points, Tensor):
         raise ArgumentError(f"points must be a torch tensor, got {type(points).__name__}; use torch.as_tensor(points)")
+    points = points.detach()
     if points.ndim not in (2, 3) or 0 in points.shape:
         raise ArgumentError(f"points must be [N, D] or [B, N, D] and not empty, got {tuple(points.shape)}")
     if not points.is_floating_point() and points.dtype != torch.uint8:
@@ -237,6 +238,8 @@ def _check_points(points: Tensor, weights: Tensor | None) -> tuple[Tensor, Tenso
     if points.is_floating_point() and not bool(points.isfinite().all()):
         raise ArgumentError("points contain NaN or infinite values; remove or replace them first")
     batch = points if points.ndim == 3 else points[None]
+    if weights is not None and not isinstance(weights, Tensor):
+        raise ArgumentError(f"weights must be a torch tensor, got {type(weights).__name__}")
     if weights is None:
         return batch, torch.ones(batch.shape[:2], dtype=torch.float64, device=points.device)
     if weights.shape != points.shape[:-1]:
@@ -263,7 +266,7 @@ def _check_init(init: str | Tensor, batch: Tensor, n_clusters: int) -> str | Ten
             raise ArgumentError("init contains NaN or infinite values")
         init = init.to(batch.device)
         return init if init.ndim == 3 else init.expand(len(batch), *expected)
-    if init not in ("k-means++", "random"):
+    if not isinstance(init, str) or init not in ("k-means++", "random"):
         raise ArgumentError(f'init={init!r} is unknown; use "k-means++", "random" or a tensor of centers')
     return init
 

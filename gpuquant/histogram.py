@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from gpuquant import ops
+from gpuquant.devices import resolve_device
 from gpuquant.errors import ArgumentError, ImageFileError
+from gpuquant.files import whole_file
 from gpuquant.ops.color_codes import codes_from_colors, colors_from_codes, z_order
 
 
@@ -20,7 +23,7 @@ class ColorHistogram:
 
     Parameters
     ----------
-    device : torch.device or str
+    device : str or torch.device
         Where the counting happens; pixels are moved there.
 
     Examples
@@ -33,7 +36,7 @@ class ColorHistogram:
     """
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
-        self._device = torch.device(device)
+        self._device = resolve_device(device)
         self._codes = torch.empty(0, dtype=torch.int32, device=self._device)
         self._counts = torch.empty(0, dtype=torch.int64, device=self._device)
 
@@ -69,9 +72,13 @@ class ColorHistogram:
             The pixels are not uint8.
         """
         if isinstance(pixels, np.ndarray):
-            pixels = torch.from_numpy(np.ascontiguousarray(pixels))
+            if pixels.dtype != np.uint8:
+                raise ArgumentError(f"pixels must be uint8, got {pixels.dtype}")
+            pixels = shared_tensor(pixels)
         if pixels.dtype != torch.uint8:
             raise ArgumentError(f"pixels must be uint8, got {pixels.dtype}")
+        if pixels.ndim > 2 and pixels.shape[-1] != 3:
+            raise ArgumentError(f"pixels must be [..., 3], or grey [H, W] or [N], got {tuple(pixels.shape)}")
         rows = pixels.reshape(-1, 3) if pixels.ndim > 1 and pixels.shape[-1] == 3 else pixels.reshape(-1)
         if len(rows):
             self._insert(*ops.count_colors(rows.contiguous().to(self._device), chunk_size=chunk_size))
@@ -91,8 +98,14 @@ class ColorHistogram:
         return self.colors, self._counts.to(torch.float64)
 
     def save(self, path: str | Path) -> None:
-        """Write colours and counts to a NumPy .npz file at exactly this path."""
-        with Path(path).open("wb") as file:
+        """Write colours and counts to a NumPy .npz file at exactly this path.
+
+        Raises
+        ------
+        ImageFileError
+            The file cannot be written; no half-written file is left.
+        """
+        with whole_file(path) as file:
             np.savez_compressed(file, colors=self.colors.cpu().numpy(), counts=self._counts.cpu().numpy())
 
     @classmethod
@@ -121,6 +134,20 @@ class ColorHistogram:
             codes, counts = ops.add_counts([(self._codes, self._counts), (codes, counts)])
         order = z_order(colors_from_codes(codes)).argsort()
         self._codes, self._counts = codes[order], counts[order]
+
+
+class _Shared:
+    """An array whose memory torch may share although it is read-only: nothing here writes to pixels."""
+
+    def __init__(self, array: npt.NDArray[np.uint8]) -> None:
+        self.array = array
+        address, _ = array.__array_interface__["data"]
+        self.__array_interface__ = array.__array_interface__ | {"data": (address, False)}
+
+
+def shared_tensor(pixels: npt.NDArray[np.uint8]) -> Tensor:
+    """A tensor on the array's own memory, read-only or not; a copy only where the array is not contiguous."""
+    return torch.from_numpy(np.asarray(_Shared(np.ascontiguousarray(pixels))))
 
 
 @dataclass(frozen=True, eq=False)

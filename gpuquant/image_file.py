@@ -1,16 +1,13 @@
 """The only room that knows file formats: reading images to pixels, writing indexed images."""
 
-import contextlib
-import secrets
-from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from gpuquant.errors import ArgumentError, ImageFileError
+from gpuquant.files import whole_file
 
 FORMATS = {".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".gif": "GIF"}
 _OPAQUE_MODES = {"RGB": "RGB", "P": "RGB", "L": "L", "1": "L"}
@@ -54,13 +51,16 @@ def pixels_of(image: Image.Image) -> npt.NDArray[np.uint8]:  # [H, W, 3], or gre
     """
     if 0 in image.size:
         raise ArgumentError(f"the image is empty ({image.width} x {image.height})")
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+    if image.has_transparency_data or image.mode in ("RGBa", "La"):
         advice = 'flatten it first, for example with Image.alpha_composite, or drop it with image.convert("RGB")'
         raise ArgumentError(f"images with transparency (mode {image.mode}) are not supported yet; {advice}")
     if image.mode not in _OPAQUE_MODES:
         raise ArgumentError(f'images of mode {image.mode} are not supported; use image.convert("RGB") first')
     mode = _OPAQUE_MODES[image.mode]
-    return np.asarray(image if image.mode == mode else image.convert(mode))
+    try:
+        return np.asarray(image if image.mode == mode else image.convert(mode))
+    except (OSError, ValueError, SyntaxError) as error:  # an image that was opened but not yet decoded
+        raise ArgumentError(f"the image cannot be decoded: {error}") from None
 
 
 def indexed_image(
@@ -109,27 +109,3 @@ def write_image(image: Image.Image, path: str | Path) -> None:
             image.save(file, "TIFF", compression="tiff_adobe_deflate")
         else:
             image.save(file, "PNG", compress_level=6)
-
-
-@contextlib.contextmanager
-def whole_file(path: str | Path) -> Iterator[IO[bytes]]:
-    """A file to write to, which takes its name only when all of it is written.
-
-    Raises
-    ------
-    ImageFileError
-        The file cannot be written.
-    """
-    path = Path(path)
-    unfinished = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
-    try:
-        try:
-            with unfinished.open("xb+") as file:
-                yield file
-            unfinished.replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                unfinished.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise ImageFileError(f"{path} cannot be written: {error.strerror or error}") from None

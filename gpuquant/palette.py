@@ -12,7 +12,7 @@ from gpuquant.errors import ArgumentError
 
 @dataclass(frozen=True, eq=False)
 class Palette:
-    """Up to 65536 sRGB colours; `quantize` puts the most common first.
+    """sRGB colours; `quantize` puts the most common first.
 
     Parameters
     ----------
@@ -31,11 +31,16 @@ class Palette:
     alpha: npt.NDArray[np.uint8] | Tensor | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.colors, np.ndarray | Tensor):
+            raise ArgumentError(f"colors must be an array or tensor, uint8 [K, 3], got {type(self.colors).__name__}")
         if self.colors.ndim != 2 or self.colors.shape[1] != 3 or "uint8" not in str(self.colors.dtype):
             message = f"colors must be uint8 [K, 3], got {self.colors.dtype} {tuple(self.colors.shape)}"
             raise ArgumentError(message)
-        if self.alpha is not None and tuple(self.alpha.shape) != (len(self.colors),):
-            raise ArgumentError(f"alpha must be [K] = [{len(self.colors)}], got {tuple(self.alpha.shape)}")
+        if self.alpha is None:
+            return
+        if tuple(self.alpha.shape) != (len(self.colors),) or "uint8" not in str(self.alpha.dtype):
+            found = f"{self.alpha.dtype} {tuple(self.alpha.shape)}"
+            raise ArgumentError(f"alpha must be uint8 [K] = [{len(self.colors)}], got {found}")
 
     def __len__(self) -> int:
         return len(self.colors)

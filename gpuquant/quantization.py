@@ -18,7 +18,7 @@ from gpuquant import ops
 from gpuquant.clustering import check_settings, lloyd
 from gpuquant.devices import resolve_device
 from gpuquant.errors import ArgumentError
-from gpuquant.histogram import ColorHistogram, coarsen
+from gpuquant.histogram import ColorHistogram, coarsen, shared_tensor
 from gpuquant.image_file import check_format, indexed_image, pixels_of, read_image, write_image
 from gpuquant.initialization import kmeans_plus_plus, random_points
 from gpuquant.mapping import map_pixels
@@ -162,7 +162,8 @@ def quantize(
     n_init : int
         Runs from different starts; the best is kept.
     max_iter, tol : int, float
-        As for `kmeans`; they hold for the iterations on all colours.
+        As for `kmeans`; they hold for the iterations on all colours, not for those on coarser cells before, nor for
+        settling the rounded palette after.
     random_state : int
         Seed of the draws. The same input gives the same bits, for any chunk_size and number of threads.
     chunk_size : int, optional
@@ -203,8 +204,8 @@ def quantize(
     seconds: dict[str, float] = {}
     with _timed(seconds, "read", target):
         loaded = load_pixels(image)
-        pixels = loaded if isinstance(loaded, Tensor) else _as_tensor(loaded)
-        pixels = pixels.to(target)
+        pixels = loaded if isinstance(loaded, Tensor) else shared_tensor(loaded)
+        pixels = pixels.detach().to(target).contiguous()
     rows = pixels.reshape(-1, 3) if pixels.ndim == 3 else pixels.reshape(-1)
     with _timed(seconds, "count", target):
         histogram = ColorHistogram(target)
@@ -355,23 +356,14 @@ def _check_init(init: str | np.ndarray | Tensor, n_colors: int) -> str | Tensor:
         if init not in ("k-means++", "random"):
             raise ArgumentError(f'init={init!r} is unknown; use "k-means++", "random" or an array of colors')
         return init
+    if not isinstance(init, np.ndarray | Tensor):
+        raise ArgumentError(f"init must be a name or an array [n_colors, 3], got {type(init).__name__}")
     centers = torch.as_tensor(init).double()
-    if centers.shape != (n_colors, 3) or not bool(((centers >= 0) & (centers <= 255)).all()):
-        raise ArgumentError(f"init must be [n_colors, 3] = [{n_colors}, 3] levels 0..255, got {tuple(centers.shape)}")
+    if centers.shape != (n_colors, 3):
+        raise ArgumentError(f"init must be [n_colors, 3] = [{n_colors}, 3], got {tuple(centers.shape)}")
+    if not bool(((centers >= 0) & (centers <= 255)).all()):
+        raise ArgumentError("init must hold levels from 0 to 255, without NaN")
     return centers
-
-
-class _Shared:
-    """An array whose memory torch may share although it is read-only: nothing here writes to the pixels."""
-
-    def __init__(self, array: npt.NDArray[np.uint8]) -> None:
-        self.array = array
-        address, _ = array.__array_interface__["data"]
-        self.__array_interface__ = array.__array_interface__ | {"data": (address, False)}
-
-
-def _as_tensor(pixels: npt.NDArray[np.uint8]) -> Tensor:
-    return torch.from_numpy(np.asarray(_Shared(np.ascontiguousarray(pixels))))
 
 
 @contextmanager

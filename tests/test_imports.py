@@ -13,7 +13,7 @@ import gpuquant
 PACKAGE = Path(gpuquant.__file__).parent
 ROWS = [
     ["errors", "ops.color_codes"],
-    ["devices", "metrics", "ops.torch_ops", "ops.color_blocks", "ops.dense"],
+    ["devices", "files", "metrics", "ops.torch_ops", "ops.color_blocks", "ops.dense"],
     ["ops.cpu_ops", "ops.color_lloyd", "ops.color_seeding"],
     ["ops"],
     ["initialization", "histogram", "palette"],

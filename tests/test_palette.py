@@ -27,3 +27,10 @@ def test_colors_are_checked(colors: np.ndarray) -> None:
 def test_alpha_is_checked() -> None:
     with pytest.raises(ArgumentError, match="alpha"):
         Palette(COLORS, np.zeros(3, np.uint8))
+    with pytest.raises(ArgumentError, match="alpha"):
+        Palette(COLORS, np.ones(2))  # type: ignore[arg-type]
+
+
+def test_lists_are_refused() -> None:
+    with pytest.raises(ArgumentError, match="colors"):
+        Palette([[0, 0, 0]])  # type: ignore[arg-type]

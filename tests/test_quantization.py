@@ -274,3 +274,21 @@ def test_a_device_that_is_not_there_is_an_error(device: str) -> None:
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ImageFileError, match="no such file"):
         quantize(tmp_path / "missing.png")
+
+
+@pytest.mark.parametrize("kind", ["permuted", "sliced", "turned"])
+def test_tensors_that_are_not_contiguous(china: Pixels, kind: str) -> None:
+    whole = torch.from_numpy(china)
+    tensor = {
+        "permuted": whole.permute(2, 0, 1).contiguous().permute(1, 2, 0),
+        "sliced": torch.cat([whole, whole[..., :1]], dim=2)[..., :3],
+        "turned": whole.transpose(0, 1),
+    }[kind]
+    assert not tensor.is_contiguous()
+    check(quantize(tensor, 9), tensor.numpy(), 9)
+
+
+def test_a_palette_with_alpha_is_refused(china: Pixels) -> None:
+    image = Image.fromarray(china).convert("RGBA").quantize(16)
+    with pytest.raises(ArgumentError, match="transparency"):
+        quantize(image)

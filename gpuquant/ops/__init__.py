@@ -34,6 +34,7 @@ def count_colors(
     chunk_size: int | None = None,  # pixels worked on together; changes no result
 ) -> tuple[Tensor, Tensor]:  # codes [M] int32, ascending; counts [M] int64
     """Count every distinct colour exactly."""
+    pixels = pixels.contiguous()
     count = cpu_ops.count_colors if pixels.is_cpu else torch_ops.count_colors
     return count(pixels, chunk_size=chunk_size)
 
@@ -45,6 +46,7 @@ def apply_lookup(
     chunk_size: int | None = None,
 ) -> Tensor:  # [N] of the table's dtype
     """Look every pixel up in a table with one entry per colour code."""
+    pixels = pixels.contiguous()
     look_up = cpu_ops.apply_lookup if pixels.is_cpu else torch_ops.apply_lookup
     return look_up(pixels, lookup_table, chunk_size=chunk_size)
 

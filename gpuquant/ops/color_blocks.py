@@ -38,7 +38,7 @@ class ColorBlocks:
             weights = torch.cat([weights, weights.new_zeros(padding)])
         self.points = points.view(self.n_blocks, BLOCK, 3).transpose(1, 2).contiguous()  # [n_blocks, 3, BLOCK] float32
         self.weights = weights.view(self.n_blocks, BLOCK)  # float64
-        self.boxes = _boxes(self.points)  # [n_blocks, 4] float64: middle and radius
+        self.boxes = boxes_around(self.points)  # [n_blocks, 4] float64: middle and radius
         self.total_weight = float(self.weights.sum())
         sums = points.t().double() @ weights
         self.square_sum = float(points.square().sum(dim=1).double() @ weights)  # of the shifted levels
@@ -59,7 +59,7 @@ class ColorBlocks:
         return torch.empty_like(flat).index_copy_(0, self._order, flat)
 
 
-def _boxes(points: Tensor) -> Tensor:  # [n, 3, size] float32 -> [n, 4] float64
+def boxes_around(points: Tensor) -> Tensor:  # [n, 3, size] float32 -> [n, 4] float64
     """The middle and the radius of the smallest box around each group of points."""
     low, high = points.amin(dim=2).double(), points.amax(dim=2).double()
     return torch.cat([(low + high) / 2, (high - low).square().sum(dim=1, keepdim=True).sqrt() / 2], dim=1)

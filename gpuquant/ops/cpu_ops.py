@@ -57,7 +57,7 @@ def count_colors(
     if len(array) < SORT_LIMIT:
         codes, counts = np.unique(pack_pixels(array, 0, len(array)), return_counts=True)
         return torch.from_numpy(codes), torch.from_numpy(counts)
-    step = chunk_size or CHUNK_PIXELS
+    step = min(chunk_size or CHUNK_PIXELS, len(array))
     n_workers = min(torch.get_num_threads(), MAX_TABLES)
     limit = np.iinfo(np.int32).max  # as many pixels as a bin can hold
     parts = [_count_in_tables(array[start : start + limit], step, n_workers) for start in range(0, len(array), limit)]
@@ -129,7 +129,7 @@ def _drain(tables: list[Codes], n_workers: int) -> tuple[Codes, npt.NDArray[np.i
 
     def collect(start: int) -> None:
         slab = slice(start, start + SLAB_BINS)
-        total = tables[0][slab].astype(np.int64) if len(tables) > 2 else tables[0][slab].copy()
+        total = tables[0][slab].copy()  # all tables together hold at most 2^31 - 1 pixels
         tables[0][slab] = 0
         for table in tables[1:]:
             total += table[slab]

@@ -85,7 +85,7 @@ class DenseLloyd:
         self,
         centers: Tensor,  # [K, D] float64, snapped
     ) -> tuple[Tensor, Tensor, int]:  # sums [K, D] float64, weights [K] float64, how many labels changed
-        """Label every point with its nearest center (the lowest on a tie) and sum up the clusters."""
+        """Label every point with its nearest center and sum up the clusters; the lowest wins among equal scores."""
         problem = self._points
         n_columns = centers.shape[1]
         totals = problem.zeros(n_columns + 1, self._n_clusters)
@@ -183,5 +183,6 @@ def add_rows(
     """Add weighted rows to their bins, one row after the other, so that the order of addition is the rows' own."""
     if labels is None:
         labels = torch.zeros(len(values), dtype=torch.int32, device=values.device)
+    values = values.masked_fill((weights == 0)[:, None], 0)  # a padding row may hold anything
     for total, column in zip(totals, values.unbind(dim=1), strict=True):
         total.index_add_(0, labels, column * weights)

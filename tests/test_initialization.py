@@ -1,0 +1,88 @@
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from sklearn.cluster import kmeans_plusplus
+
+from gpuquant.initialization import kmeans_plus_plus, random_points
+from gpuquant.ops import point_set
+
+Floats = npt.NDArray[np.float64]
+
+
+def colors_in_z_order(n_colors: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Colours sorted by their interleaved bits, so that their order is that of the draws; and counts."""
+    random = np.random.RandomState(7)
+    colors = np.unique(random.randint(0, 256, (n_colors, 3)), axis=0)
+    keys = sum(((colors[:, axis] >> bit) & 1) << (3 * bit + axis) for bit in range(8) for axis in range(3))
+    counts = torch.from_numpy(random.randint(1, 100, len(colors)).astype(np.float64))
+    return torch.from_numpy(colors[np.argsort(keys)].astype(np.uint8)), counts
+
+
+def squared_distances(points: Floats, centers: Floats) -> Floats:  # [N, K]
+    distances: Floats = np.square(points[:, None] - centers).sum(axis=2)
+    return distances
+
+
+@pytest.mark.parametrize("n_clusters", [1, 2, 3, 8, 20, 55])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_points_are_those_of_scikit_learn(n_clusters: int, seed: int) -> None:
+    random = np.random.RandomState(seed)
+    points, weights = random.normal(0, 3, (700, 4)), random.uniform(0.1, 3, 700)
+    prepared = point_set(torch.from_numpy(points), torch.from_numpy(weights))
+    centers, inertia = kmeans_plus_plus(prepared, n_clusters, np.random.RandomState(seed))
+    theirs, _ = kmeans_plusplus(points, n_clusters, sample_weight=weights, random_state=seed)
+    np.testing.assert_array_equal(centers.numpy(), theirs)
+    assert inertia == pytest.approx(weights @ squared_distances(points, theirs).min(axis=1), rel=1e-9)
+
+
+@pytest.mark.parametrize("n_clusters", [1, 2, 3, 8, 20, 55, 300])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_colors_are_those_of_scikit_learn(n_clusters: int, seed: int) -> None:
+    colors, counts = colors_in_z_order(2500)
+    centers, inertia = kmeans_plus_plus(point_set(colors, counts), n_clusters, np.random.RandomState(seed))
+    points = colors.double().numpy()
+    theirs, _ = kmeans_plusplus(points, n_clusters, sample_weight=counts.numpy(), random_state=seed)
+    np.testing.assert_array_equal(centers.numpy(), theirs)
+    assert inertia == counts.numpy() @ squared_distances(points, theirs).min(axis=1)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float64])
+def test_centers_are_different_points_of_positive_weight(dtype: torch.dtype) -> None:
+    colors, counts = colors_in_z_order(400)
+    counts[::2] = 0
+    for seed in range(2):
+        centers, _ = kmeans_plus_plus(point_set(colors.to(dtype), counts), 40, np.random.RandomState(seed))
+        allowed = {tuple(color) for color in colors[counts > 0].tolist()}
+        chosen = {tuple(int(level) for level in center) for center in centers.tolist()}
+        assert len(chosen) == 40
+        assert chosen <= allowed
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float64])
+def test_fewer_different_points_than_clusters_leave_no_potential(dtype: torch.dtype) -> None:
+    points = torch.tensor([[1, 2, 3]] * 200 + [[9, 9, 9]] * 300).to(dtype)
+    centers, inertia = kmeans_plus_plus(point_set(points, torch.ones(500).double()), 6, np.random.RandomState(0))
+    assert inertia == 0
+    assert {tuple(center) for center in centers.tolist()} == {(1, 2, 3), (9, 9, 9)}
+
+
+def test_more_clusters_lower_the_potential() -> None:
+    colors, counts = colors_in_z_order(1000)
+    prepared = point_set(colors, counts)
+    inertia = [kmeans_plus_plus(prepared, n_clusters, np.random.RandomState(0))[1] for n_clusters in (1, 4, 16, 64)]
+    assert inertia == sorted(inertia, reverse=True)
+    assert len(set(inertia)) == 4
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float64])
+def test_random_points_are_drawn_by_weight_without_repeats(dtype: torch.dtype) -> None:
+    points = torch.arange(6).to(dtype)[:, None].expand(6, 3)
+    weights = torch.tensor([8.0, 0.0, 1.0, 1.0, 1.0, 0.0], dtype=torch.float64)
+    random = np.random.RandomState(0)
+    chosen = np.stack([random_points(points, weights, 2, random).numpy()[:, 0] for _ in range(1000)])
+    assert chosen.dtype == np.float64
+    assert (chosen[:, 0] != chosen[:, 1]).all()
+    assert set(np.unique(chosen)) == {0, 2, 3, 4}
+    # 8 of 11 first draws are point 0; of the other 3 of 11, 8 of 10 second draws: 0.945 of the pairs
+    assert (chosen == 0).any(axis=1).mean() == pytest.approx(8 / 11 + 3 / 11 * 0.8, abs=0.03)
