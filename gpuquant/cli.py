@@ -181,7 +181,7 @@ def _print_result(console: "Console", result: "QuantizedImage", outputs: list[Pa
     stages = ", ".join(f"{stage} {seconds * 1000:.0f} ms" for stage, seconds in result.seconds.items())
     console.print(f"{width} x {height} pixels, {len(result.palette)} colors, {error}", soft_wrap=True)
     ending = "converged after" if result.converged else "stopped after"
-    console.print(f"k-means {ending} {result.n_iter} iterations", soft_wrap=True)
+    console.print(f"k-means {ending} iteration {result.n_iter} on all colors", soft_wrap=True)
     console.print(f"time: {stages}", soft_wrap=True)
     for path in outputs:
         console.print(f"wrote {path}", soft_wrap=True, markup=False)

@@ -14,5 +14,5 @@ if [ -z "$photo" ]; then
     photo=$(.venv/bin/python -c 'import pathlib, sklearn; print(pathlib.Path(sklearn.__file__).parent / "datasets/images/china.jpg")')
 fi
 mkdir -p quickstart
-.venv/bin/gpuquant quantize "$photo" quickstart/quantized.png --colors 8 --force \
-    --side-by-side quickstart/side-by-side.png --palette quickstart/palette.hex
+.venv/bin/gpuquant quantize "$photo" "$PWD/quickstart/quantized.png" --colors 8 --force \
+    --side-by-side "$PWD/quickstart/side-by-side.png" --palette "$PWD/quickstart/palette.hex"
