@@ -1,5 +1,6 @@
 """The command line: arguments to recipes, exit codes, no arithmetic. Heavy imports happen inside the commands."""
 
+import dataclasses
 import json
 import sys
 import time
@@ -72,7 +73,8 @@ def quantize(
         if palette:
             with whole_file(palette) as file:
                 file.write("".join(f"{color}\n" for color in result.palette.hex).encode())
-        result.seconds["write"] = time.perf_counter() - start
+        seconds = result.seconds | {"write": time.perf_counter() - start}
+    result = dataclasses.replace(result, seconds=seconds)
     if as_json:
         sys.stdout.write(json.dumps(_summary(result, outputs)) + "\n")
     else:

@@ -14,25 +14,17 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gpuquant import ops
-from gpuquant.clustering import check_settings, lloyd
+from gpuquant.clustering import check_settings
 from gpuquant.devices import resolve_device
 from gpuquant.errors import ArgumentError
-from gpuquant.histogram import ColorHistogram, coarsen, shared_tensor
+from gpuquant.histogram import ColorHistogram, shared_tensor
 from gpuquant.image_file import check_format, indexed_image, pixels_of, read_image, write_image
-from gpuquant.initialization import kmeans_plus_plus, random_points
 from gpuquant.mapping import map_pixels
 from gpuquant.metrics import psnr
 from gpuquant.palette import Palette, as_numpy
+from gpuquant.palette_fit import fit_palette
 
 MAX_COLORS = 4096
-RELAXATION = (
-    1.5  # of Lloyd steps; measured: 1.0 needs half as many iterations again, 1.8 is better for some photos only
-)
-SEEDING_COLORS = 1 << 16  # k-means++ chooses among at most about this many colours or cell means
-COARSE_BITS = (7, 6, 5)
-COARSE_ERROR = 0.25  # a coarse level is used while its own error is at most this share of the seeding's
-
 ImageLike = str | Path | Image.Image | np.ndarray | Tensor
 """A path, a Pillow image, or uint8 pixels [H, W, 3] in RGB order or grey [H, W]."""
 
@@ -212,15 +204,16 @@ def quantize(
         histogram.add(rows, chunk_size=chunk_size)
         colors, counts = histogram.colors, histogram.counts
     with _timed(seconds, "cluster", target):
-        if len(colors) <= n_colors:
-            fit = _lossless(colors, counts)
-        else:
-            random = np.random.RandomState(random_state)
-            runs = (
-                _cluster(colors, counts, int(n_colors), start, max_iter, tol, random)
-                for _ in range(n_init if isinstance(start, str) else 1)
-            )
-            fit = min(runs, key=lambda run: run.error)
+        fit = fit_palette(
+            colors,
+            counts,
+            int(n_colors),
+            init=start,
+            n_init=n_init,
+            max_iter=max_iter,
+            tol=tol,
+            random_state=np.random.RandomState(random_state),
+        )
     with _timed(seconds, "map", target):
         order = fit.counts.argsort(descending=True, stable=True)
         labels = map_pixels(rows, colors, order.argsort().to(torch.int32)[fit.labels.long()], chunk_size=chunk_size)
@@ -274,80 +267,6 @@ def load_pixels(image: ImageLike) -> npt.NDArray[np.uint8] | Tensor:  # uint8 [H
         advice = "for levels 0..1 use (image * 255).round() and convert to uint8"
         raise ArgumentError(f"image must be uint8, got {image.dtype}; {advice}")
     return image
-
-
-@dataclass(frozen=True, eq=False)
-class _Fit:
-    """A palette settled on all colours."""
-
-    palette: Tensor  # [K, 3] uint8
-    labels: Tensor  # [M] int32
-    counts: Tensor  # [K] int64
-    error: float  # sum over pixels of the squared distance to the palette entry
-    inertia: float
-    n_iter: int
-    converged: bool
-
-
-def _lossless(colors: Tensor, counts: Tensor) -> _Fit:
-    labels = torch.arange(len(colors), dtype=torch.int32, device=colors.device)
-    return _Fit(colors, labels, counts, error=0.0, inertia=0.0, n_iter=0, converged=True)
-
-
-def _cluster(
-    colors: Tensor,  # [M, 3] uint8, in Z-order
-    counts: Tensor,  # [M] int64
-    n_colors: int,
-    init: str | Tensor,
-    max_iter: int,
-    tol: float,
-    random_state: np.random.RandomState,
-) -> _Fit:
-    """k-means from coarse cells to all colours, then the palette."""
-    points = ops.point_set(colors, counts)
-    if isinstance(init, Tensor):
-        centers = init.to(colors.device)
-    elif init == "random":
-        centers = random_points(colors, counts.double(), n_colors, random_state)
-    else:
-        usable = [level for level in coarsen(colors, counts, COARSE_BITS)[::-1] if n_colors < len(level.counts)]
-        seeding = points
-        if len(colors) > SEEDING_COLORS and usable:
-            small = [level for level in usable if len(level.counts) <= SEEDING_COLORS] or usable[:1]
-            seeding = ops.point_set(small[-1].colors, small[-1].counts)
-        centers, potential = kmeans_plus_plus(seeding, n_colors, random_state)
-        limit = COARSE_ERROR * potential / seeding.total_weight
-        for level in usable:
-            if level.error <= limit and len(level.counts) < len(colors) // 2:
-                coarse = ops.point_set(level.colors, level.counts)
-                centers = lloyd(coarse, centers, max_iter=300, tol=tol, relaxation=RELAXATION).centers
-    run = lloyd(points, centers, max_iter=max_iter, tol=tol, relaxation=RELAXATION)
-    inertia = run.state.inertia(run.centers)
-    palette, labels, weights, error = _settle(run.state, run.centers)
-    return _Fit(palette, labels, weights, error, inertia, run.n_iter, run.converged)
-
-
-def _settle(state: ops.Lloyd, centers: Tensor) -> tuple[Tensor, Tensor, Tensor, float]:
-    """Round centers to a palette of different entries, each used, and settle it by Lloyd steps on integers.
-
-    Returns the palette uint8 [K, 3], labels int32 [M], counts int64 [K] and the summed squared error. The mean rounded
-    is the best integer entry for given labels, and an unused entry is replaced by the colour farthest from its
-    entry; both lower the error, which is an integer, so this ends.
-    """
-    palette = centers.round().clamp(0, 255)
-    best: tuple[Tensor, Tensor, Tensor, float] | None = None
-    while True:
-        sums, weights, _ = state.step(palette)
-        unused = (weights == 0).nonzero().view(-1)
-        if len(unused):
-            replacements, _, _ = state.farthest(len(unused), palette)
-            palette = palette.index_copy(0, unused[: len(replacements)], replacements)
-            continue
-        error = state.inertia(palette)
-        if best is not None and error >= best[3]:
-            return best
-        best = palette.to(torch.uint8), state.labels_of_points(), weights.to(torch.int64), error
-        palette = (sums / weights[:, None]).round()
 
 
 def _check_init(init: str | np.ndarray | Tensor, n_colors: int) -> str | Tensor:

@@ -18,7 +18,7 @@ ROWS = [
     ["ops"],
     ["initialization", "histogram", "palette"],
     ["clustering", "mapping"],
-    ["comparison", "image_file"],
+    ["comparison", "image_file", "palette_fit"],
     ["quantization"],
     ["cli"],
     ["__main__"],
