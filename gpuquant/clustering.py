@@ -1,7 +1,7 @@
 """k-means, written by hand: batched, weighted, on any device."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 from gpuquant import ops
 from gpuquant.errors import ArgumentError
 from gpuquant.initialization import kmeans_plus_plus, random_points
+from gpuquant.lloyd import TOGETHER, Runs, lloyd
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,16 +36,6 @@ class KMeansResult:
     inertia: Tensor
     n_iter: Tensor
     converged: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class Run:
-    """One run of Lloyd's algorithm: centers [K, D] float64, its state with the final labels, and how it ended."""
-
-    centers: Tensor
-    state: ops.Lloyd
-    n_iter: int
-    converged: bool
 
 
 def kmeans(
@@ -96,8 +87,8 @@ def kmeans(
     Notes
     -----
     Stopping rules and the handling of empty clusters are scikit-learn's: an empty cluster takes over the point that is
-    farthest from its center (S. Lloyd 1982, "Least squares quantization in PCM"). The problems of a batch run one after
-    the other, so a problem's result does not depend on its company.
+    farthest from its center (S. Lloyd 1982, "Least squares quantization in PCM"). Small problems, and the `n_init`
+    runs on them, go side by side, large ones one after the other; the result does not depend on the company.
 
     Examples
     --------
@@ -115,114 +106,91 @@ def kmeans(
     starts = _check_init(init, batch, n_clusters)
     if isinstance(starts, Tensor):
         n_init = 1
-    problems = [
-        _best_of(
-            rows,
-            weight,
+    at_once = max(1, TOGETHER // batch.shape[1])
+    groups = [slice(first, first + at_once) for first in range(0, len(batch), at_once)]
+    parts = [
+        _best_runs(
+            batch[group],
+            batch_weights[group],
             n_clusters,
-            starts[index] if isinstance(starts, Tensor) else starts,
+            starts[group] if isinstance(starts, Tensor) else starts,
             n_init=n_init,
             max_iter=max_iter,
             tol=tol,
-            random_state=np.random.RandomState(random_state),
+            random_state=random_state,
             chunk_size=chunk_size,
         )
-        for index, (rows, weight) in enumerate(zip(batch, batch_weights, strict=True))
+        for group in groups
     ]
     dtype = torch.float32 if points.dtype in (torch.float16, torch.bfloat16, torch.float32) else torch.float64
-    device = points.device
-    result = KMeansResult(
-        centers=torch.stack([run.centers for run, _ in problems]).to(dtype),
-        labels=torch.stack([run.state.labels_of_points() for run, _ in problems]),
-        inertia=torch.tensor([inertia for _, inertia in problems], dtype=torch.float64, device=device),
-        n_iter=torch.tensor([run.n_iter for run, _ in problems], device=device),
-        converged=torch.tensor([run.converged for run, _ in problems], device=device),
-    )
-    if points.ndim == 3:
-        return result
-    return KMeansResult(result.centers[0], result.labels[0], result.inertia[0], result.n_iter[0], result.converged[0])
+    names = [field.name for field in fields(KMeansResult)]
+    found = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
+    found["centers"] = found["centers"].to(dtype)
+    return KMeansResult(**{name: value if points.ndim == 3 else value[0] for name, value in found.items()})
 
 
-def lloyd(
-    points: ops.PointSet,
-    centers: Tensor,  # [K, D] float64
-    *,
-    max_iter: int,
-    tol: float,
-    relaxation: float = 1.0,
-) -> Run:
-    """Repeat "label every point, move every center to the mean of its points" until a stopping rule is met.
-
-    With a relaxation w between 1 and 2 a center moves w times as far. For fixed labels the inertia is a parabola
-    around the mean, so it still never rises, and fewer iterations are needed. The stopping rules are the same, and the
-    last move always goes to the means.
-    """
-    state = ops.lloyd_steps(points, len(centers))
-    centers = state.snap(centers)
-    limit = tol * points.variance
-    converged = False
-    n_iter = 0
-    while n_iter < max_iter and not converged:
-        n_iter += 1
-        sums, weights, n_changed = state.step(centers)
-        means = state.snap(_means(state, centers, sums, weights))
-        shift = float((means - centers).square().sum())
-        if n_changed == 0 and (relaxation == 1 or shift == 0):
-            return Run(means, state, n_iter, converged=True)
-        converged = shift <= limit
-        last = converged or n_iter == max_iter or n_changed == 0
-        centers = means if last else state.snap(centers + relaxation * (means - centers))
-    state.step(centers)
-    return Run(centers, state, n_iter, converged)
-
-
-def _means(state: ops.Lloyd, centers: Tensor, sums: Tensor, weights: Tensor) -> Tensor:
-    """The means of the clusters; an empty cluster takes over a point that is farthest from its center."""
-    empty = (weights == 0).nonzero().view(-1)
-    if len(empty):
-        sums, weights = sums.clone(), weights.clone()
-        points, point_weights, labels = state.farthest(len(empty), centers)
-        for cluster, point, weight, label in zip(empty, points, point_weights, labels, strict=False):
-            sums[label] -= point * weight
-            weights[label] -= weight
-            sums[cluster] = point * weight
-            weights[cluster] = weight
-    means = sums / weights[:, None]
-    still_empty = weights <= 0  # fewer different points than clusters
-    return torch.where(still_empty[:, None], means[weights.argmax()], means)
-
-
-def _best_of(
-    points: Tensor,
-    weights: Tensor,
+def _best_runs(
+    points: Tensor,  # [B, N, D]
+    weights: Tensor,  # [B, N] float64
     n_clusters: int,
     init: str | Tensor,
     *,
     n_init: int,
     max_iter: int,
     tol: float,
-    random_state: np.random.RandomState,
+    random_state: int,
     chunk_size: int | None,
-) -> tuple[Run, float]:
-    """The run with the lowest inertia, and that inertia."""
+) -> KMeansResult:
+    """The best of `n_init` runs on each problem, as many at once as `TOGETHER` allows."""
     in_range = not isinstance(init, Tensor) or bool(((init >= 0) & (init <= 255)).all())
-    if points.dtype == torch.uint8 and (n_clusters > ops.MAX_CLUSTERS or points.shape[1] != 3 or not in_range):
+    if points.dtype == torch.uint8 and (n_clusters > ops.MAX_CLUSTERS or points.shape[2] != 3 or not in_range):
         points = points.double()
     prepared = ops.point_set(points, weights, chunk_size=chunk_size)
-    best: tuple[Run, float] | None = None
-    for _ in range(n_init):
+    random_states = [np.random.RandomState(random_state) for _ in points]
+    best: KMeansResult | None = None
+    at_once = max(1, TOGETHER // weights.numel())
+    for first in range(0, n_init, at_once):
+        n_runs = min(at_once, n_init - first)
         if isinstance(init, Tensor):
             centers = init.double()
         elif init == "random":
-            centers = random_points(points, weights, n_clusters, random_state)
+            drawn = [
+                random_points(rows, weight, n_clusters, state)
+                for rows, weight, state in zip(points, weights, random_states, strict=True)
+                for _ in range(n_runs)
+            ]
+            centers = torch.stack(drawn)
         else:
-            centers, _ = kmeans_plus_plus(prepared, n_clusters, random_state)
-        run = lloyd(prepared, centers, max_iter=max_iter, tol=tol)
-        inertia = run.state.inertia(run.centers)
-        if best is None or inertia < best[1]:
-            best = run, inertia
+            centers, _ = kmeans_plus_plus(prepared, n_clusters, random_states, n_runs)
+        found = _best_of_each(lloyd(prepared, centers, max_iter=max_iter, tol=tol), n_runs)
+        best = found if best is None else _better(best, found)
     assert best is not None
     return best
+
+
+def _best_of_each(runs: Runs, n_runs: int) -> KMeansResult:
+    """Of every `n_runs` runs in turn the first one with the lowest inertia."""
+    inertia = torch.tensor(runs.state.inertia(runs.centers), dtype=torch.float64).view(-1, n_runs)
+    chosen = inertia.argmin(dim=1) + torch.arange(len(inertia)) * n_runs
+    device = runs.centers.device
+    return KMeansResult(
+        centers=runs.centers[chosen.to(device)],
+        labels=runs.state.labels_of_points()[chosen.to(device)],
+        inertia=inertia.view(-1)[chosen].to(device),
+        n_iter=torch.tensor(runs.n_iter)[chosen].to(device),
+        converged=torch.tensor(runs.converged)[chosen].to(device),
+    )
+
+
+def _better(one: KMeansResult, other: KMeansResult) -> KMeansResult:
+    """Problem by problem the one with the lower inertia; the first on a tie."""
+    lower = other.inertia < one.inertia
+
+    def choose(name: str) -> Tensor:
+        mine, theirs = getattr(one, name), getattr(other, name)
+        return torch.where(lower.view(-1, *[1] * (mine.ndim - 1)), theirs, mine)
+
+    return KMeansResult(**{field.name: choose(field.name) for field in fields(KMeansResult)})
 
 
 def _check_points(points: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:  # [B, N, D], [B, N] float64

@@ -165,22 +165,22 @@ class CoarseColors:
 def coarsen(
     colors: Tensor,  # [M, 3] uint8, in Z-order
     counts: Tensor,  # [M] int64
-    levels: Sequence[int],  # bits of a level that are kept, descending: cells have side 2^(8 - bits)
+    cell_bits: Sequence[int],  # bits of a level that are kept, descending: cells have side 2^(8 - bits)
 ) -> list[CoarseColors]:
     """Fold a histogram to coarser and coarser cells; the colour of a cell is the rounded mean of its pixels."""
     cells = z_order(colors)
-    wide = colors.to(torch.int64)
-    sums = torch.cat([counts[:, None], wide * counts[:, None], (wide.square().sum(dim=1) * counts)[:, None]], dim=1)
+    levels = colors.t().to(torch.int64)
+    sums = [counts, *(levels * counts), levels.square_().sum(dim=0) * counts]
     folded: list[CoarseColors] = []
     kept = 8
-    for bits in levels:
+    for bits in cell_bits:
         cells = cells >> (3 * (kept - bits))
         kept = bits
         ends = torch.cat([cells[1:] != cells[:-1], cells.new_ones(1, dtype=torch.bool)]).nonzero()[:, 0]
         cells = cells[ends]
-        sums = sums.cumsum(dim=0)[ends].diff(dim=0, prepend=sums.new_zeros(1, 5))
-        totals, linear, squares = sums[:, 0], sums[:, 1:4], sums[:, 4]
-        means = (2 * linear + totals[:, None]) // (2 * totals[:, None])
-        error = squares.sum() - (means * (2 * linear - means * totals[:, None])).sum()
-        folded.append(CoarseColors(means.to(torch.uint8), totals, float(error) / float(totals.sum())))
+        sums = [column.cumsum(0)[ends].diff(prepend=column.new_zeros(1)) for column in sums]
+        totals, linear, squares = sums[0], torch.stack(sums[1:4]), sums[4]
+        means = (2 * linear + totals) // (2 * totals)
+        error = squares.sum() - (means * (2 * linear - means * totals)).sum()
+        folded.append(CoarseColors(means.t().to(torch.uint8), totals, float(error) / float(totals.sum())))
     return folded

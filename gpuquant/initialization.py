@@ -1,6 +1,7 @@
 """Where k-means starts: k-means++ or random points. All draws come from a host NumPy RandomState."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -10,19 +11,25 @@ from gpuquant import ops
 
 
 def kmeans_plus_plus(
-    points: ops.PointSet, n_clusters: int, random_state: np.random.RandomState
-) -> tuple[Tensor, float]:
-    """Choose centers [K, D] float64 among the points by greedy k-means++; also their inertia.
+    points: ops.PointSet,
+    n_clusters: int,
+    random_states: Sequence[np.random.RandomState],  # [B]: one per problem
+    n_runs: int = 1,
+) -> tuple[Tensor, list[float]]:  # [B * n_runs, K, D] float64 and the inertia of each
+    """Choose centers among the points by greedy k-means++, for all runs on all problems at once.
 
     Each new center is the best of 2 + floor(ln K) points, drawn with probability proportional to weight times squared
     distance to the closest center so far (Arthur and Vassilvitskii 2007, "k-means++: the advantages of careful
     seeding"; the greedy variant is described there too). The draws are those of scikit-learn: one uniform number for
-    the first center, then 2 + floor(ln K) for each further one.
+    the first center, then 2 + floor(ln K) for each further one, run by run.
     """
-    state = ops.seeding(points)
-    sizes = [1] + [2 + int(math.log(n_clusters))] * (n_clusters - 1)
-    centers = [state.add_best(state.draw(random_state.uniform(size=size))) for size in sizes]  # type: ignore[arg-type]
-    return torch.from_numpy(np.stack(centers)).to(points.weights.device), state.potential()
+    n_candidates = 2 + int(math.log(n_clusters))
+    per_run = 1 + n_candidates * (n_clusters - 1)
+    uniforms = np.concatenate([state.uniform(size=(n_runs, per_run)) for state in random_states])
+    columns = [slice(0, 1)] + [slice(first, first + n_candidates) for first in range(1, per_run, n_candidates)]
+    state = ops.seeding(points, n_runs)
+    centers = [state.add_best(state.draw(uniforms[:, column])) for column in columns]  # type: ignore[arg-type]
+    return torch.stack(centers, dim=1).to(points.weights.device), state.potentials()
 
 
 def random_points(

@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 
 from gpuquant import ops
-from gpuquant.clustering import lloyd
 from gpuquant.histogram import CoarseColors, coarsen
 from gpuquant.initialization import kmeans_plus_plus, random_points
+from gpuquant.lloyd import TOGETHER, Runs, lloyd
 
-# 1.0 needs half as many iterations again, 1.8 fewer for some photos only (measured)
+# measured on photos at K = 8, 64 and 256: a quarter fewer iterations than without momentum, and no higher error
 RELAXATION = 1.5
+MOMENTUM = 0.5
 SEEDING_COLORS = 1 << 16  # k-means++ chooses among at most about this many colours or cell means
 COARSE_BITS = (7, 6, 5)
 COARSE_ERROR = 0.25  # a coarse level is used while its own error is at most this share of the seeding's
@@ -46,69 +47,87 @@ def fit_palette(
     max_iter: int,
     tol: float,
     random_state: np.random.RandomState,
+    chunk_size: int | None = None,
 ) -> PaletteFit:
-    """The best palette of `n_init` runs (one from given centers), or all colours where there are no more."""
+    """The palette of the best of `n_init` runs (one from given centers), or all colours where there are no more."""
     if len(colors) <= n_colors:
         return _lossless(colors, counts)
-    points = ops.point_set(colors, counts)
+    points = ops.point_set(colors[None], counts[None], chunk_size=chunk_size)
+    levels: list[CoarseColors] = []
     if isinstance(init, Tensor):
-        return _fit_from(points, init.to(colors.device), max_iter, tol)
-    if init == "random":
-        starts = (random_points(colors, counts.double(), n_colors, random_state) for _ in range(n_init))
-    else:
+        n_init = 1
+    elif init == "k-means++":
         levels = [level for level in coarsen(colors, counts, COARSE_BITS)[::-1] if n_colors < len(level.counts)]
-        starts = (_coarse_centers(points, levels, n_colors, tol, random_state) for _ in range(n_init))
-    return min((_fit_from(points, centers, max_iter, tol) for centers in starts), key=lambda fit: fit.error)
+    best: tuple[Runs, int, float] | None = None
+    at_once = max(1, TOGETHER // len(colors))
+    for first in range(0, n_init, at_once):
+        n_runs = min(at_once, n_init - first)
+        if isinstance(init, Tensor):
+            centers = init.to(colors.device)[None]
+        elif init == "random":
+            drawn = [random_points(colors, counts.double(), n_colors, random_state) for _ in range(n_runs)]
+            centers = torch.stack(drawn)
+        else:
+            centers = _coarse_centers(points, levels, n_colors, n_runs, tol, random_state)
+        runs = lloyd(points, centers, max_iter=max_iter, tol=tol, relaxation=RELAXATION, momentum=MOMENTUM)
+        inertia = runs.state.inertia(runs.centers)
+        lowest = min(range(n_runs), key=inertia.__getitem__)
+        if best is None or inertia[lowest] < best[2]:
+            best = runs, lowest, inertia[lowest]
+    assert best is not None
+    return _settle(*best)
 
 
 def _coarse_centers(
     points: ops.PointSet,
     levels: list[CoarseColors],  # coarse to fine
     n_colors: int,
+    n_runs: int,
     tol: float,
     random_state: np.random.RandomState,
-) -> Tensor:  # [K, 3] float64
+) -> Tensor:  # [n_runs, K, 3] float64
     """k-means++, then Lloyd steps on coarser cells as far as they help."""
-    n_points = len(points.weights.view(-1))
     seeding = points
-    if n_points > SEEDING_COLORS and levels:
+    if points.n_points > SEEDING_COLORS and levels:
         small = [level for level in levels if len(level.counts) <= SEEDING_COLORS] or levels[:1]
-        seeding = ops.point_set(small[-1].colors, small[-1].counts)
-    centers, potential = kmeans_plus_plus(seeding, n_colors, random_state)
-    limit = COARSE_ERROR * potential / seeding.total_weight
+        seeding = ops.point_set(small[-1].colors[None], small[-1].counts[None])
+    centers, potentials = kmeans_plus_plus(seeding, n_colors, [random_state], n_runs)
+    total = float(seeding.total_weight)
     for level in levels:
-        if level.error <= limit and len(level.counts) < n_points // 2:
-            coarse = ops.point_set(level.colors, level.counts)
-            centers = lloyd(coarse, centers, max_iter=300, tol=tol, relaxation=RELAXATION).centers
+        helped = [run for run in range(n_runs) if level.error <= COARSE_ERROR * potentials[run] / total]
+        if helped and len(level.counts) < points.n_points // 2:
+            coarse = ops.point_set(level.colors[None], level.counts[None])
+            runs = lloyd(coarse, centers[helped], max_iter=300, tol=tol, relaxation=RELAXATION, momentum=MOMENTUM)
+            centers[helped] = runs.centers
     return centers
 
 
-def _fit_from(points: ops.PointSet, centers: Tensor, max_iter: int, tol: float) -> PaletteFit:
-    """Lloyd steps on all colours, then the palette."""
-    run = lloyd(points, centers, max_iter=max_iter, tol=tol, relaxation=RELAXATION)
-    inertia = run.state.inertia(run.centers)
-    palette, labels, weights, error = _settle(run.state, run.centers)
-    return PaletteFit(palette, labels, weights, error, inertia, run.n_iter, run.converged)
+def _settle(runs: Runs, run: int, inertia: float) -> PaletteFit:
+    """Round the centers of a run to a palette of different, used entries, and settle it by Lloyd steps on integers.
 
-
-def _settle(state: ops.Lloyd, centers: Tensor) -> tuple[Tensor, Tensor, Tensor, float]:
-    """Round centers to a palette of different entries, each used, and settle it by Lloyd steps on integers.
-
-    Returns the palette uint8 [K, 3], labels int32 [M], counts int64 [K] and the summed squared error. The mean rounded
-    is the best integer entry for given labels, and an unused entry is replaced by the colour farthest from its
-    entry; both lower the error, which is an integer, so this ends.
+    The mean rounded is the best integer entry for given labels, and an unused entry is replaced by the colour farthest
+    from its entry; both lower the error, which is an integer, so this ends.
     """
-    palette = centers.round().clamp(0, 255)
-    best: tuple[Tensor, Tensor, Tensor, float] | None = None
+    state = runs.state
+    centers = runs.centers.round().clamp(0, 255)
+    best: PaletteFit | None = None
     while True:
-        sums, weights, _ = state.step(palette)
-        unused = (weights == 0).nonzero().view(-1)
+        sums, weights, _ = state.step(centers[run, None], [run])
+        unused = (weights[0] == 0).nonzero().view(-1)
         if len(unused):
-            replacements, _, _ = state.farthest(len(unused), palette)
-            palette = palette.index_copy(0, unused[: len(replacements)], replacements)
+            replacements, _, _ = state.farthest(run, len(unused), centers[run])
+            centers[run, unused[: len(replacements)]] = replacements
             continue
-        error = state.inertia(palette)
-        if best is not None and error >= best[3]:
+        error = state.inertia(centers)[run]
+        if best is not None and error >= best.error:
             return best
-        best = palette.to(torch.uint8), state.labels_of_points(), weights.to(torch.int64), error
-        palette = (sums / weights[:, None]).round()
+        best = PaletteFit(
+            palette=centers[run].to(torch.uint8),
+            labels=state.labels_of_points()[run],
+            counts=weights[0].to(torch.int64),
+            error=error,
+            inertia=inertia,
+            n_iter=runs.n_iter[run],
+            converged=runs.converged[run],
+        )
+        centers[run] = (sums[0] / weights[0, :, None]).round()

@@ -213,6 +213,7 @@ def quantize(
             max_iter=max_iter,
             tol=tol,
             random_state=np.random.RandomState(random_state),
+            chunk_size=chunk_size,
         )
     with _timed(seconds, "map", target):
         order = fit.counts.argsort(descending=True, stable=True)

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from gpuquant.ops import cpu_ops, torch_ops
+from gpuquant.ops.candidate_lists import MAX_CLUSTERS
 from gpuquant.ops.color_blocks import ColorBlocks
-from gpuquant.ops.color_lloyd import MAX_CLUSTERS, ColorLloyd
+from gpuquant.ops.color_lloyd import ColorLloyd
 from gpuquant.ops.color_seeding import ColorSeeding
 from gpuquant.ops.dense import DenseLloyd, DensePoints, DenseSeeding
 
@@ -52,22 +53,27 @@ def apply_lookup(
 
 
 def point_set(
-    points: Tensor,  # [N, D] uint8 colours (D = 3), float32 or float64
-    weights: Tensor,  # [N] float64; integers for colours
+    points: Tensor,  # [B, N, D] uint8 colours (D = 3), float32 or float64
+    weights: Tensor,  # [B, N] float64; integers for colours
     *,
     chunk_size: int | None = None,
 ) -> PointSet:
-    """Prepare points for seeding and Lloyd steps: exact and pruned for 8-bit colours, chunk by chunk for others."""
+    """Prepare B problems for seeding and Lloyd steps: exact and pruned for 8-bit colours, chunk by chunk for others."""
     if points.dtype == torch.uint8:
-        return ColorBlocks(points, weights)
+        return ColorBlocks(points, weights, chunk_size)
     return DensePoints(points, weights, chunk_size)
 
 
-def lloyd_steps(points: PointSet, n_clusters: int) -> Lloyd:
-    """An object whose `step(centers)` labels all points and sums up the clusters."""
-    return ColorLloyd(points, n_clusters) if isinstance(points, ColorBlocks) else DenseLloyd(points, n_clusters)
+def lloyd_steps(points: PointSet, n_clusters: int, n_runs: int = 1) -> Lloyd:
+    """An object whose `step(centers, active)` labels all points and sums up the clusters of each active run.
+
+    There are P = B x n_runs runs, and run r works on problem r // n_runs.
+    """
+    if isinstance(points, ColorBlocks):
+        return ColorLloyd(points, n_clusters, n_runs)
+    return DenseLloyd(points, n_clusters, n_runs)
 
 
-def seeding(points: PointSet) -> Seeding:
-    """An object that draws points for k-means++ and keeps the closest distances."""
-    return ColorSeeding(points) if isinstance(points, ColorBlocks) else DenseSeeding(points)
+def seeding(points: PointSet, n_runs: int = 1) -> Seeding:
+    """An object that draws points for k-means++ and keeps the closest distances of each run."""
+    return ColorSeeding(points, n_runs) if isinstance(points, ColorBlocks) else DenseSeeding(points, n_runs)

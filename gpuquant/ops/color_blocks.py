@@ -14,52 +14,62 @@ ORIGIN = 128.0  # levels are shifted to -128..127, which saves bits
 
 
 class ColorBlocks:
-    """Distinct colours with their counts, cut into blocks of neighbours.
+    """The colours of B problems with their counts, cut into blocks of neighbours.
 
     Parameters
     ----------
-    colors : Tensor, uint8 [M, 3], distinct or not, in any order
-    counts : Tensor, int64 or float64 [M], integers; 0 is padding
+    colors : Tensor, uint8 [B, M, 3], distinct or not, in any order
+    counts : Tensor, int64 or float64 [B, M], integers; 0 is padding
+    chunk_size : int, optional
+        Bounds the scores that are held at a time to 64 numbers per unit.
     """
 
-    def __init__(self, colors: Tensor, counts: Tensor) -> None:
-        keys = z_order(colors)
-        self._order: Tensor | None = None
-        if not bool((keys[1:] >= keys[:-1]).all()):
-            self._order = keys.argsort(stable=True)
-            colors, counts = colors[self._order], counts[self._order]
-        self.n_points = len(colors)
-        self.n_blocks = -(-self.n_points // BLOCK)
+    def __init__(self, colors: Tensor, counts: Tensor, chunk_size: int | None = None) -> None:
+        self.chunk_size = chunk_size
+        self.n_problems, self.n_points = counts.shape
+        self._order: Tensor | None = None  # [B, M]: what is at each place in Z-order
+        keys = z_order(colors.reshape(-1, 3)).view(counts.shape)
+        if not bool((keys[:, 1:] >= keys[:, :-1]).all()):
+            self._order = keys.argsort(dim=1, stable=True)
+            colors = colors.gather(1, self._order[:, :, None].expand(-1, -1, 3))
+            counts = counts.gather(1, self._order)
+        self.n_blocks = -(-self.n_points // BLOCK)  # of one problem
         padding = self.n_blocks * BLOCK - self.n_points
         points = colors.to(torch.float32) - ORIGIN
         weights = counts.to(torch.float64)
         if padding:
-            points = torch.cat([points, points[-1:].expand(padding, 3)])
-            weights = torch.cat([weights, weights.new_zeros(padding)])
-        self.points = points.view(self.n_blocks, BLOCK, 3).transpose(1, 2).contiguous()  # [n_blocks, 3, BLOCK] float32
-        self.weights = weights.view(self.n_blocks, BLOCK)  # float64
-        self.boxes = boxes_around(self.points)  # [n_blocks, 4] float64: middle and radius
-        self.total_weight = float(self.weights.sum())
-        sums = points.t().double() @ weights
-        self.square_sum = float(points.square().sum(dim=1).double() @ weights)  # of the shifted levels
-        # the variance of the pixels' levels, averaged over the channels
-        self.variance = (self.square_sum - float(sums.square().sum()) / self.total_weight) / (3 * self.total_weight)
+            points = torch.cat([points, points[:, -1:].expand(-1, padding, 3)], dim=1)
+            weights = torch.cat([weights, weights.new_zeros(self.n_problems, padding)], dim=1)
+        self.weights = weights.view(self.n_problems, self.n_blocks, BLOCK)  # float64
+        split = points.view(self.n_problems, self.n_blocks, BLOCK, 3)
+        self.points = split.transpose(2, 3).contiguous()  # [B, n_blocks, 3, BLOCK] float32
+        low, high = self.points.amin(dim=3).double(), self.points.amax(dim=3).double()
+        radii = (high - low).square().sum(dim=2, keepdim=True).sqrt() / 2
+        self.boxes = torch.cat([(low + high) / 2, radii], dim=2)  # [B, n_blocks, 4] float64: middle and radius
+        self.total_weight = weights.sum(dim=1)  # [B]
+        sums = weights.new_zeros(3, self.n_problems)
+        self.square_sum = weights.new_zeros(self.n_problems)  # of the shifted levels
+        for axis in range(3):
+            levels = self.points[:, :, axis].double()
+            weighted = levels * self.weights
+            sums[axis] = weighted.sum(dim=(1, 2))
+            self.square_sum += weighted.mul_(levels).sum(dim=(1, 2))
+        spread = self.square_sum - sums.square().sum(dim=0) / self.total_weight
+        self.variance = spread / (3 * self.total_weight)  # [B]: of the pixels' levels, averaged over the channels
 
     def colors_at(
         self,
+        problem: int,
         index: Tensor,  # [n] int64, positions in Z-order
     ) -> Tensor:  # [n, 3] float32, shifted by ORIGIN
-        return self.points[index // BLOCK, :, index % BLOCK]
+        return self.points[problem, index // BLOCK, :, index % BLOCK]
 
-    def caller_order(self, values: Tensor) -> Tensor:
-        """Values of the blocks' points [n_blocks, BLOCK] in the order in which the colours were given, [M]."""
-        flat = values.reshape(-1)[: self.n_points]
+    def caller_order(
+        self,
+        values: Tensor,  # [B * R, n_blocks, BLOCK]: R runs on each problem
+    ) -> Tensor:  # [B * R, M], in the order in which the colours were given
+        flat = values.reshape(len(values), -1)[:, : self.n_points]
         if self._order is None:
             return flat
-        return torch.empty_like(flat).index_copy_(0, self._order, flat)
-
-
-def boxes_around(points: Tensor) -> Tensor:  # [n, 3, size] float32 -> [n, 4] float64
-    """The middle and the radius of the smallest box around each group of points."""
-    low, high = points.amin(dim=2).double(), points.amax(dim=2).double()
-    return torch.cat([(low + high) / 2, (high - low).square().sum(dim=1, keepdim=True).sqrt() / 2], dim=1)
+        order = self._order.repeat_interleave(len(values) // self.n_problems, dim=0)
+        return torch.empty_like(flat).scatter_(1, order, flat)

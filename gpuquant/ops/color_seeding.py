@@ -6,6 +6,8 @@ time goes into calls, which NumPy makes fastest.
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from gpuquant.ops.color_blocks import BLOCK, ORIGIN, ColorBlocks
 
@@ -17,18 +19,44 @@ Indices = npt.NDArray[np.int64]
 
 
 class ColorSeeding:
-    """The state of k-means++: for every colour the squared distance to the closest center chosen so far.
+    """The state of k-means++ in P = B x n_runs runs, one after the other: a host is busy with one."""
+
+    def __init__(self, blocks: ColorBlocks, n_runs: int = 1) -> None:
+        self._runs = [_Run(blocks, run // n_runs) for run in range(blocks.n_problems * n_runs)]
+
+    def draw(
+        self,
+        uniforms: Floats,  # [P, L] in [0, 1)
+    ) -> Indices:  # [P, L], positions in Z-order
+        """Draw colours with probability proportional to their weight times their closest squared distance."""
+        return np.stack([run.draw(row) for run, row in zip(self._runs, uniforms, strict=True)])
+
+    def add_best(
+        self,
+        candidates: Indices,  # [P, L], positions in Z-order
+    ) -> Tensor:  # [P, 3] float64: the colours that were added, in levels
+        """Add the candidate that lowers the potential most (the first one on a tie) to the centers of each run."""
+        added = [run.add_best(row) for run, row in zip(self._runs, candidates, strict=True)]
+        return torch.from_numpy(np.stack(added))
+
+    def potentials(self) -> list[float]:  # [P]
+        """Sum of count times closest squared distance."""
+        return [run.potential() for run in self._runs]
+
+
+class _Run:
+    """For every colour the squared distance to the closest center chosen so far.
 
     Distances between colours are integers below 2^24, so float32 holds them, and float64 their weighted sums, exactly.
     A center at distance d from the middle of a group of neighbours changes nothing in it if d is more than the group's
     radius plus its largest closest distance.
     """
 
-    def __init__(self, blocks: ColorBlocks) -> None:
-        points = blocks.points.cpu().numpy()  # [n_blocks, 3, BLOCK]
+    def __init__(self, blocks: ColorBlocks, problem: int) -> None:
+        points = blocks.points[problem].cpu().numpy()  # [n_blocks, 3, BLOCK]
         split = points.reshape(-1, 3, BLOCK // GROUP, GROUP).transpose(1, 0, 2, 3)
         self._axes = np.ascontiguousarray(split).reshape(3, -1, GROUP)  # [3, n_groups, GROUP] float32
-        self._weights = blocks.weights.cpu().numpy().reshape(-1, GROUP)
+        self._weights = blocks.weights[problem].cpu().numpy().reshape(-1, GROUP)
         low, high = self._axes.min(axis=2).astype(np.float64), self._axes.max(axis=2).astype(np.float64)
         self._middles = (low + high) / 2  # [3, n_groups]
         self._middle_squares = np.square(self._middles).sum(axis=0)
@@ -43,7 +71,6 @@ class ColorSeeding:
         self,
         uniforms: Floats,  # [L] in [0, 1)
     ) -> Indices:  # [L], positions in Z-order
-        """Draw colours with probability proportional to their weight times their closest squared distance."""
         sums = self._potentials.cumsum()
         targets = uniforms * sums[-1]
         groups = np.minimum(np.searchsorted(sums, targets, side=self._side), len(sums) - 1)  # type: ignore[call-overload]
@@ -57,7 +84,6 @@ class ColorSeeding:
         self,
         candidates: Indices,  # [L], positions in Z-order
     ) -> Floats:  # [3]: the colour that was added, in levels
-        """Add the candidate that lowers the potential most (the first one on a tie) to the centers."""
         colors = self._axes[:, candidates // GROUP, candidates % GROUP]  # [3, L]
         wide = colors.astype(np.float64)
         apart = wide.T @ self._middles
@@ -78,7 +104,6 @@ class ColorSeeding:
         return added
 
     def potential(self) -> float:
-        """Sum of count times closest squared distance."""
         return float(self._potentials.sum())
 
     def _update(self, changed: Indices, color: npt.NDArray[np.float32]) -> None:

@@ -20,7 +20,7 @@ from gpuquant.ops.torch_ops import add_counts
 
 CHUNK_PIXELS = 1 << 17  # codes of one chunk are 512 KiB: they stay in the L2 cache
 SORT_LIMIT = 1 << 21  # fewer pixels than this are counted faster by sorting than by scanning 2^24 bins
-SLAB_BINS = 1 << 18
+SLAB_BINS = 1 << 19
 MAX_TABLES = 4  # 64 MiB each
 
 Codes = npt.NDArray[np.int32]
@@ -72,16 +72,18 @@ def apply_lookup(
     chunk_size: int | None = None,
 ) -> Tensor:  # [N] of the table's dtype
     """Look every pixel up in a table with one entry per colour code."""
-    array, table = pixels.numpy(), lookup_table.numpy()
-    labels = np.empty(len(array), table.dtype)
+    # uint16 has few operations in torch; int16 has the same bits
+    table = lookup_table.view(torch.int16) if lookup_table.dtype == torch.uint16 else lookup_table
+    array = pixels.numpy()
+    labels = torch.from_numpy(np.empty(len(array), table.numpy().dtype))
     step = chunk_size or CHUNK_PIXELS
 
     def look_up(start: int) -> None:
-        codes = pack_pixels(array, start, min(start + step, len(array)))
-        np.take(table, codes, out=labels[start : start + len(codes)], mode="clip")
+        codes = torch.from_numpy(pack_pixels(array, start, min(start + step, len(array))))
+        torch.index_select(table, 0, codes, out=labels[start : start + len(codes)])
 
     _share_out(range(0, len(array), step), look_up, torch.get_num_threads())
-    return torch.from_numpy(labels)
+    return labels.view(lookup_table.dtype)
 
 
 def pack_pixels(
@@ -129,13 +131,16 @@ def _drain(tables: list[Codes], n_workers: int) -> tuple[Codes, npt.NDArray[np.i
 
     def collect(start: int) -> None:
         slab = slice(start, start + SLAB_BINS)
-        total = tables[0][slab].copy()  # all tables together hold at most 2^31 - 1 pixels
-        tables[0][slab] = 0
-        for table in tables[1:]:
-            total += table[slab]
-            table[slab] = 0
-        bins = np.flatnonzero(total != 0)
-        found[start] = (bins + start).astype(np.int32), total[bins].astype(np.int64)
+        parts = [table[slab] for table in tables]
+        used = parts[0] != 0
+        for part in parts[1:]:
+            np.logical_or(used, part, out=used)
+        bins = np.flatnonzero(used)
+        counts = np.zeros(len(bins), np.int64)
+        for part in parts:
+            counts += part[bins]
+            part[bins] = 0
+        found[start] = (bins + start).astype(np.int32), counts
 
     _share_out(range(0, N_CODES, SLAB_BINS), collect, n_workers)
     slabs = [found[start] for start in sorted(found)]

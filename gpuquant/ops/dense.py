@@ -1,7 +1,8 @@
-"""k-means operations on any floating-point points [N, D], chunk by chunk, in plain torch on any device.
+"""k-means operations on any floating-point points, chunk by chunk, in plain torch on any device.
 
-On the CPU the bits depend neither on the size of a chunk nor on the number of threads: matrix products run on whole
-tiles of `TILE` rows (the last one is padded), and every sum adds its rows one after the other.
+On the CPU the bits depend neither on the size of a chunk, nor on the number of threads, nor on the company in a batch:
+matrix products run problem by problem on whole tiles of `TILE` rows (the last one is padded), and every sum adds its
+rows one after the other.
 """
 
 from collections.abc import Iterator
@@ -14,175 +15,236 @@ from torch import Tensor
 TILE = 256
 SCORES_AT_ONCE = 1 << 18  # 2 MiB of float64: the scores of a chunk stay in the L2 cache
 
+Chunk = tuple[list[int], slice]  # places in a list of runs, and rows: many rows of one run, or all rows of several
+
 
 class DensePoints:
-    """Points and weights of one problem; neither is copied."""
+    """Points and weights of B problems; neither is copied."""
 
     def __init__(
         self,
-        points: Tensor,  # [N, D] float32 or float64
-        weights: Tensor,  # [N] float64
+        points: Tensor,  # [B, N, D] float32 or float64
+        weights: Tensor,  # [B, N] float64
         chunk_size: int | None,
     ) -> None:
         self.points, self.weights = points, weights
+        self.n_problems, self.n_points, self.n_columns = points.shape
         self._scores_at_once = min(SCORES_AT_ONCE, 64 * chunk_size) if chunk_size else SCORES_AT_ONCE
-        totals = self.zeros(1 + points.shape[1])
-        squares = self.zeros(points.shape[1])
-        for rows in self.chunks(1):
-            add_rows(
-                totals, None, torch.cat([points[rows].double(), torch.ones_like(weights[rows, None])], 1), weights[rows]
-            )
-        self.total_weight = float(totals[-1, 0])
-        self.mean = totals[:-1, 0] / totals[-1, 0]  # [D] float64
-        for rows in self.chunks(1):
-            add_rows(squares, None, (points[rows].double() - self.mean).square_(), weights[rows])
-        self.variance = float((squares[:, 0] / totals[-1, 0]).mean())
+        every = list(range(self.n_problems))
+        totals, squares = self.zeros(self.n_problems, 1 + self.n_columns), self.zeros(self.n_problems, self.n_columns)
+        for places, rows in self.chunks(1, every):
+            numbers = torch.nn.functional.pad(points[span(places), rows].double(), (0, 1), value=1)
+            add_rows(totals, places, None, numbers, weights[span(places), rows])
+        self.total_weight = totals[:, -1, 0]  # [B] float64
+        self.mean = totals[:, :-1, 0] / self.total_weight[:, None]  # [B, D] float64
+        for places, rows in self.chunks(1, every):
+            apart = (points[span(places), rows].double() - self.mean[places, None]).square_()
+            add_rows(squares, places, None, apart, weights[span(places), rows])
+        self.variance = (squares[:, :, 0] / self.total_weight[:, None]).mean(dim=1)  # [B]: averaged over the columns
         self.origin = self.mean.to(points.dtype)  # scores of centred points lose fewer bits
 
-    def zeros(self, n_sums: int, n_bins: int = 1) -> Tensor:
-        return torch.zeros(n_sums, n_bins, dtype=torch.float64, device=self.points.device)
+    def zeros(self, *shape: int) -> Tensor:
+        """Sums of n runs: [n, S] or, bin by bin, [n, S, n_bins]."""
+        shape = shape if len(shape) == 3 else (*shape, 1)
+        return torch.zeros(shape, dtype=torch.float64, device=self.points.device)
 
     def chunks(
         self,
         width: int,  # how many numbers an operation needs per point
-    ) -> Iterator[slice]:
-        """Runs of rows, so many that rows x width stays bounded."""
-        n_rows = max(1, self._scores_at_once // (max(width, self.points.shape[1]) * TILE)) * TILE
-        for start in range(0, len(self.points), n_rows):
-            yield slice(start, min(start + n_rows, len(self.points)))
+        runs: list[int],
+    ) -> Iterator[Chunk]:
+        """Runs and rows, so many that runs x rows x width stays bounded."""
+        n_rows = max(1, self._scores_at_once // (max(width, self.n_columns) * TILE)) * TILE
+        together = max(1, n_rows // (-(-self.n_points // TILE) * TILE))
+        for first in range(0, len(runs), together):
+            places = list(range(first, min(first + together, len(runs))))
+            for start in range(0, self.n_points, n_rows):
+                yield places, slice(start, min(start + n_rows, self.n_points))
 
     def products(
         self,
+        problems: list[int],  # [n]
         rows: slice,
-        centers: Tensor,  # [K, D], centred, of the points' dtype
-    ) -> Tensor:  # [rows, K]
+        centers: Tensor,  # [n, K, D], centred, of the points' dtype
+    ) -> Tensor:  # [n, rows, K]
         """Inner products of centred points and centers, computed on whole tiles."""
-        points = self.points[rows] - self.origin
-        n_points = len(points)
+        points = self.points[span(problems), rows] - self.origin[problems, None]
+        n_points = points.shape[1]
         if n_points % TILE:
             points = torch.nn.functional.pad(points, (0, 0, 0, TILE - n_points % TILE))
-        return (points @ centers.t())[:n_points]
+        products = points.new_empty(*points.shape[:2], centers.shape[1])
+        for product, one, other in zip(products, points, centers, strict=True):
+            torch.mm(one, other.t(), out=product)
+        return products[:, :n_points]
 
 
 class DenseLloyd:
-    """Lloyd iterations over one set of points."""
+    """Lloyd iterations on all problems of a batch.
 
-    def __init__(self, points: DensePoints, n_clusters: int) -> None:
+    There are P = B x n_runs runs: run r works on problem r // n_runs.
+    """
+
+    def __init__(self, points: DensePoints, n_clusters: int, n_runs: int = 1) -> None:
         self._points = points
         self._n_clusters = n_clusters
-        self._labels = torch.full_like(points.weights, -1, dtype=torch.int32)
+        self._n_runs = n_runs
+        shape = points.n_problems * n_runs, points.n_points
+        self._labels = torch.full(shape, -1, dtype=torch.int32, device=points.points.device)
 
     @property
-    def variance(self) -> float:
+    def variance(self) -> Tensor:  # [P]
         """The weighted variance of the points, averaged over the columns."""
-        return self._points.variance
+        return self._points.variance.repeat_interleave(self._n_runs)
 
     def snap(self, centers: Tensor) -> Tensor:
-        """Centers as float64 [K, D] that the points' dtype can hold."""
+        """Centers as float64 [..., K, D] that the points' dtype can hold."""
         return centers.to(self._points.points.dtype).double()
 
     def step(
         self,
-        centers: Tensor,  # [K, D] float64, snapped
-    ) -> tuple[Tensor, Tensor, int]:  # sums [K, D] float64, weights [K] float64, how many labels changed
+        centers: Tensor,  # [A, K, D] float64, snapped
+        active: list[int],  # [A]: the runs that take part
+    ) -> tuple[
+        Tensor, Tensor, list[int]
+    ]:  # sums [A, K, D] float64, weights [A, K] float64, how many labels changed [A]
         """Label every point with its nearest center and sum up the clusters; the lowest wins among equal scores."""
-        problem = self._points
-        n_columns = centers.shape[1]
-        totals = problem.zeros(n_columns + 1, self._n_clusters)
-        centred = (centers - problem.origin).to(problem.points.dtype)
-        squares = centred.square().sum(dim=1)
-        n_changed = 0
-        for rows in problem.chunks(self._n_clusters):
-            scores = problem.products(rows, centred).mul_(-2).add_(squares)
-            labels = scores.min(dim=1).indices.to(torch.int32)
-            n_changed += int((labels != self._labels[rows]).sum())
-            self._labels[rows] = labels
-            points = problem.points[rows].double() - problem.origin
-            add_rows(totals, labels, torch.cat([points, torch.ones_like(points[:, :1])], dim=1), problem.weights[rows])
-        weights = totals[n_columns]
-        return totals[:n_columns].t() + weights[:, None] * problem.origin, weights, n_changed
+        points = self._points
+        totals = points.zeros(len(active), points.n_columns + 1, self._n_clusters)
+        origin = points.origin[[run // self._n_runs for run in active], None]  # [A, 1, D]
+        centred = (centers - origin).to(points.points.dtype)
+        squares = centred.square().sum(dim=2, keepdim=True).mT
+        n_changed = torch.zeros(len(active), dtype=torch.int64, device=centers.device)
+        for places, rows in points.chunks(self._n_clusters, active):
+            runs = [active[place] for place in places]
+            problems = [run // self._n_runs for run in runs]
+            scores = points.products(problems, rows, centred[places]).mul_(-2).add_(squares[places])
+            labels = scores.min(dim=2).indices.to(torch.int32)
+            n_changed[places] += (labels != self._labels[span(runs), rows]).sum(dim=1)
+            self._labels[span(runs), rows] = labels
+            numbers = points.points[span(problems), rows].double() - origin[places]
+            numbers = torch.nn.functional.pad(numbers, (0, 1), value=1)
+            add_rows(totals, places, labels, numbers, points.weights[span(problems), rows])
+        weights = totals[:, -1]
+        sums = totals[:, :-1].mT + weights[:, :, None] * origin
+        counted: list[int] = n_changed.tolist()
+        return sums, weights, counted
 
-    def labels_of_points(self) -> Tensor:  # [N] int32
+    def labels_of_points(self) -> Tensor:  # [P, N] int32
         return self._labels
 
-    def inertia(self, centers: Tensor) -> float:
+    def inertia(
+        self,
+        centers: Tensor,  # [P, K, D] float64
+    ) -> list[float]:  # [P]
         """Sum of weight times squared distance to the labelled center."""
-        total = self._points.zeros(1)
-        for rows in self._points.chunks(1):
-            add_rows(total, None, self._squared_distances(rows, centers)[:, None], self._points.weights[rows])
-        return float(total)
+        every = list(range(len(centers)))
+        totals = self._points.zeros(len(every), 1)
+        for runs, rows in self._points.chunks(1, every):
+            distances = torch.stack([self._squared_distances(run, rows, centers[run]) for run in runs])
+            add_rows(totals, runs, None, distances[:, :, None], self._weights(runs, rows))
+        inertia: list[float] = totals.view(-1).tolist()
+        return inertia
 
     def farthest(
         self,
+        run: int,
         n_points: int,
-        centers: Tensor,  # [K, D] float64, those of the last step
+        centers: Tensor,  # [K, D] float64, those of the run's last step
     ) -> tuple[Tensor, Tensor, Tensor]:  # points [n, D] float64, weights [n] float64, labels [n] int64
         """The points of positive weight that are farthest from their center, farthest first."""
-        distances = torch.cat([self._squared_distances(rows, centers) for rows in self._points.chunks(1)])
-        distances.masked_fill_(self._points.weights == 0, 0)
+        chunks = self._points.chunks(1, [run])
+        distances = torch.cat([self._squared_distances(run, rows, centers) for _, rows in chunks])
+        weights = self._points.weights[run // self._n_runs]
+        distances.masked_fill_(weights == 0, 0)
         index = distances.argsort(descending=True, stable=True)[:n_points]
         index = index[distances[index] > 0]
-        return self._points.points[index].double(), self._points.weights[index], self._labels[index].long()
+        points = self._points.points[run // self._n_runs, index].double()
+        return points, weights[index], self._labels[run, index].long()
 
-    def _squared_distances(self, rows: slice, centers: Tensor) -> Tensor:  # [rows] float64
-        return (self._points.points[rows].double() - centers[self._labels[rows]]).square_().sum(dim=1)
+    def _weights(self, runs: list[int], rows: slice) -> Tensor:
+        return self._points.weights[span([run // self._n_runs for run in runs]), rows]
+
+    def _squared_distances(self, run: int, rows: slice, centers: Tensor) -> Tensor:  # [rows] float64
+        points = self._points.points[run // self._n_runs, rows].double()
+        return (points - centers[self._labels[run, rows]]).square_().sum(dim=1)
 
 
 class DenseSeeding:
-    """The state of k-means++: for every point the squared distance to the closest center chosen so far."""
+    """The state of k-means++ in P runs: for every point the squared distance to the closest center chosen so far."""
 
-    def __init__(self, points: DensePoints) -> None:
+    def __init__(self, points: DensePoints, n_runs: int = 1) -> None:
         self._points = points
-        self._closest: Tensor | None = None  # [N] float64
-        self._cumulative = points.weights.cumsum(0)
+        self._problems = [run // n_runs for run in range(points.n_problems * n_runs)]
+        self._closest: Tensor | None = None  # [P, N] float64
+        self._cumulative = points.weights[self._problems].cumsum(dim=1)
 
     def draw(
         self,
-        uniforms: npt.NDArray[np.float64],  # [L] in [0, 1)
-    ) -> Tensor:  # [L] int64
+        uniforms: npt.NDArray[np.float64],  # [P, L] in [0, 1)
+    ) -> Tensor:  # [P, L] int64
         """Draw points with probability proportional to their weight times their closest squared distance."""
         right = self._closest is None  # as scikit-learn: the first draw searches to the right, the others to the left
-        targets = torch.from_numpy(uniforms).to(self._cumulative.device) * self._cumulative[-1]
-        return torch.searchsorted(self._cumulative, targets, right=right).clamp_(max=len(self._cumulative) - 1)
+        targets = torch.from_numpy(uniforms).to(self._cumulative.device) * self._cumulative[:, -1:]
+        return torch.searchsorted(self._cumulative, targets, right=right).clamp_(max=self._points.n_points - 1)
 
     def add_best(
         self,
-        candidates: Tensor,  # [L] int64
-    ) -> npt.NDArray[np.float64]:  # [D]: the point that was added
-        """Add the candidate that lowers the potential most (the first one on a tie) to the centers."""
-        best = candidates[:1]
-        if len(candidates) > 1:
-            potentials = self._points.zeros(len(candidates))
-            for rows in self._points.chunks(len(candidates)):
-                add_rows(potentials, None, self._lowered(rows, candidates), self._points.weights[rows])
-            best = candidates[potentials[:, 0].argmin()][None]
-        closest = [self._lowered(rows, best)[:, 0] for rows in self._points.chunks(1)]
-        self._closest = torch.cat(closest)
-        self._cumulative = (self._closest * self._points.weights).cumsum(0)
-        return self._points.points[best[0]].double().cpu().numpy()
+        candidates: Tensor,  # [P, L] int64
+    ) -> Tensor:  # [P, D] float64: the points that were added
+        """Add the candidate that lowers the potential most (the first one on a tie) to the centers of each run."""
+        points, every = self._points, list(range(len(candidates)))
+        best = candidates[:, :1]
+        if candidates.shape[1] > 1:
+            potentials = points.zeros(*candidates.shape)
+            for runs, rows in points.chunks(candidates.shape[1], every):
+                add_rows(potentials, runs, None, self._lowered(runs, rows, candidates), self._weights(runs, rows))
+            best = candidates.gather(1, potentials[:, :, 0].argmin(dim=1, keepdim=True))
+        closest = torch.empty_like(self._cumulative)
+        for runs, rows in points.chunks(1, every):
+            closest[span(runs), rows] = self._lowered(runs, rows, best)[:, :, 0]
+            self._cumulative[span(runs), rows] = closest[span(runs), rows] * self._weights(runs, rows)
+        self._closest = closest
+        self._cumulative = self._cumulative.cumsum(dim=1)
+        return points.points[self._problems, best[:, 0]].double()
 
-    def potential(self) -> float:
+    def potentials(self) -> list[float]:  # [P]
         """Sum of weight times closest squared distance."""
-        return float(self._cumulative[-1])
+        potentials: list[float] = self._cumulative[:, -1].tolist()
+        return potentials
 
-    def _lowered(self, rows: slice, candidates: Tensor) -> Tensor:  # [rows, L] float64
-        problem = self._points
-        centers = problem.points[candidates] - problem.origin
-        points = problem.points[rows] - problem.origin
-        distances = problem.products(rows, centers).mul_(-2).add_(centers.square().sum(dim=1))
-        distances = distances.add_(points.square_().sum(dim=1, keepdim=True)).clamp_(min=0).double()
-        return distances if self._closest is None else distances.minimum(self._closest[rows, None])
+    def _weights(self, runs: list[int], rows: slice) -> Tensor:
+        return self._points.weights[span([self._problems[run] for run in runs]), rows]
+
+    def _lowered(self, runs: list[int], rows: slice, candidates: Tensor) -> Tensor:  # [n, rows, L] float64
+        points = self._points
+        problems = [self._problems[run] for run in runs]
+        origin = points.origin[problems, None]
+        centers = points.points[torch.tensor(problems)[:, None], candidates[span(runs)]] - origin
+        distances = points.products(problems, rows, centers).mul_(-2).add_(centers.square().sum(dim=2, keepdim=True).mT)
+        squares = (points.points[span(problems), rows] - origin).square_().sum(dim=2, keepdim=True)
+        distances = distances.add_(squares).clamp_(min=0).double()
+        return distances if self._closest is None else distances.minimum(self._closest[span(runs), rows, None])
+
+
+def span(index: list[int]) -> slice | list[int]:
+    """The same index as a slice where it has no gaps: what it selects is then not copied."""
+    if index == list(range(index[0], index[0] + len(index))):
+        return slice(index[0], index[0] + len(index))
+    return index
 
 
 def add_rows(
-    totals: Tensor,  # [S, n_bins] float64, added to in place
-    labels: Tensor | None,  # [n] int32, the bin of each row; None is bin 0
-    values: Tensor,  # [n, S] float64
-    weights: Tensor,  # [n] float64
+    totals: Tensor,  # [A, S, n_bins] float64, added to in place
+    places: list[int],  # [n]: whose sums
+    labels: Tensor | None,  # [n, rows] int32, the bin of each row; None is bin 0
+    values: Tensor,  # [n, rows, S] float64
+    weights: Tensor,  # [n, rows] float64
 ) -> None:
     """Add weighted rows to their bins, one row after the other, so that the order of addition is the rows' own."""
-    if labels is None:
-        labels = torch.zeros(len(values), dtype=torch.int32, device=values.device)
-    values = values.masked_fill((weights == 0)[:, None], 0)  # a padding row may hold anything
-    for total, column in zip(totals, values.unbind(dim=1), strict=True):
-        total.index_add_(0, labels, column * weights)
+    n_bins = totals.shape[2]
+    values = values.masked_fill((weights == 0)[:, :, None], 0)  # a padding row may hold anything
+    bins = torch.arange(len(places), dtype=torch.int32, device=values.device)[:, None] * n_bins
+    bins = (bins + labels if labels is not None else bins.expand(weights.shape)).reshape(-1)
+    for total, column in zip(totals.unbind(dim=1), values.unbind(dim=2), strict=True):
+        sums = total[places].view(-1)  # a copy, whose additions go on where the last chunk's ended
+        total[places] = sums.index_add_(0, bins, (column * weights).view(-1)).view(len(places), n_bins)
