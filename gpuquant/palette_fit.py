@@ -13,9 +13,11 @@ from gpuquant.lloyd import TOGETHER, Runs, lloyd
 
 # measured on photos at K = 8, 64 and 256: a quarter fewer iterations than without momentum, and no higher error
 RELAXATION = 1.5
-MOMENTUM = 0.5
+MOMENTUM = 0.6
 SEEDING_COLORS = 1 << 16  # k-means++ chooses among at most about this many colours or cell means
-COARSE_BITS = (7, 6, 5)
+CELLS_PER_COLOR = 32  # fewer cells than that are not worth a try: they lose too much (measured)
+COARSE_BITS = (6, 5)
+COARSE_TOL = 8.0  # coarse levels may stop that much sooner: the iterations that follow make up for it (measured)
 COARSE_ERROR = 0.25  # a coarse level is used while its own error is at most this share of the seeding's
 
 
@@ -46,7 +48,7 @@ def fit_palette(
     n_init: int,
     max_iter: int,
     tol: float,
-    random_state: np.random.RandomState,
+    random_state: int,
     chunk_size: int | None = None,
 ) -> PaletteFit:
     """The palette of the best of `n_init` runs (one from given centers), or all colours where there are no more."""
@@ -58,6 +60,7 @@ def fit_palette(
         n_init = 1
     elif init == "k-means++":
         levels = [level for level in coarsen(colors, counts, COARSE_BITS)[::-1] if n_colors < len(level.counts)]
+    draws = np.random.RandomState(random_state)
     best: tuple[Runs, int, float] | None = None
     at_once = max(1, TOGETHER // len(colors))
     for first in range(0, n_init, at_once):
@@ -65,10 +68,10 @@ def fit_palette(
         if isinstance(init, Tensor):
             centers = init.to(colors.device)[None]
         elif init == "random":
-            drawn = [random_points(colors, counts.double(), n_colors, random_state) for _ in range(n_runs)]
+            drawn = [random_points(colors, counts.double(), n_colors, draws) for _ in range(n_runs)]
             centers = torch.stack(drawn)
         else:
-            centers = _coarse_centers(points, levels, n_colors, n_runs, tol, random_state)
+            centers = _coarse_centers(points, levels, n_colors, range(first, first + n_runs), tol, random_state)
         runs = lloyd(points, centers, max_iter=max_iter, tol=tol, relaxation=RELAXATION, momentum=MOMENTUM)
         inertia = runs.state.inertia(runs.centers)
         lowest = min(range(n_runs), key=inertia.__getitem__)
@@ -82,24 +85,46 @@ def _coarse_centers(
     points: ops.PointSet,
     levels: list[CoarseColors],  # coarse to fine
     n_colors: int,
-    n_runs: int,
+    runs: range,
     tol: float,
-    random_state: np.random.RandomState,
+    random_state: int,
 ) -> Tensor:  # [n_runs, K, 3] float64
-    """k-means++, then Lloyd steps on coarser cells as far as they help."""
-    seeding = points
-    if points.n_points > SEEDING_COLORS and levels:
-        small = [level for level in levels if len(level.counts) <= SEEDING_COLORS] or levels[:1]
-        seeding = ops.point_set(small[-1].colors[None], small[-1].counts[None])
-    centers, potentials = kmeans_plus_plus(seeding, n_colors, [random_state], n_runs)
-    total = float(seeding.total_weight)
-    for level in levels:
-        helped = [run for run in range(n_runs) if level.error <= COARSE_ERROR * potentials[run] / total]
-        if helped and len(level.counts) < points.n_points // 2:
-            coarse = ops.point_set(level.colors[None], level.counts[None])
-            runs = lloyd(coarse, centers[helped], max_iter=300, tol=tol, relaxation=RELAXATION, momentum=MOMENTUM)
-            centers[helped] = runs.centers
+    """k-means++ on the coarsest cells that do, then Lloyd steps on finer and finer cells as far as they help."""
+    sets = [ops.point_set(level.colors[None], level.counts[None]) for level in levels]
+    seeding_cells = range(CELLS_PER_COLOR * n_colors, SEEDING_COLORS + 1)
+    small = [index for index, cells in enumerate(sets) if cells.n_points in seeding_cells]
+    choices = [(sets[index], levels[index].error) for index in small]
+    if points.n_points <= SEEDING_COLORS or not levels:
+        choices.append((points, 0.0))
+    elif not choices:
+        choices.append((sets[0], 0.0))
+    found = [_seeds(choices, n_colors, [random_state, run]) for run in runs]
+    centers = torch.stack([seeds for seeds, _ in found])
+    for level, cells in zip(levels, sets, strict=True):
+        helped = [run for run, (_, error) in enumerate(found) if level.error <= COARSE_ERROR * error]
+        if helped and cells.n_points < points.n_points // 2:
+            settled = lloyd(
+                cells, centers[helped], max_iter=300, tol=COARSE_TOL * tol, relaxation=RELAXATION, momentum=MOMENTUM
+            )
+            centers[helped] = settled.centers
     return centers
+
+
+def _seeds(
+    choices: list[tuple[ops.PointSet, float]],  # coarse to fine: cells and what is lost by them, per pixel
+    n_colors: int,
+    seed: list[int],
+) -> tuple[Tensor, float]:  # [K, 3] float64 and their error per pixel
+    """k-means++ on the first cells that lose little beside the palette; the last ones are always taken."""
+    for cells, cell_error in choices[:-1]:
+        total = float(cells.total_weight)
+        least = cell_error * total / COARSE_ERROR
+        centers, (potential,) = kmeans_plus_plus(cells, n_colors, [np.random.RandomState(seed)], least=least)
+        if potential >= least:
+            return centers[0], potential / total
+    cells, _ = choices[-1]
+    centers, (potential,) = kmeans_plus_plus(cells, n_colors, [np.random.RandomState(seed)])
+    return centers[0], potential / float(cells.total_weight)
 
 
 def _settle(runs: Runs, run: int, inertia: float) -> PaletteFit:

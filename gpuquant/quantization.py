@@ -212,7 +212,7 @@ def quantize(
             n_init=n_init,
             max_iter=max_iter,
             tol=tol,
-            random_state=np.random.RandomState(random_state),
+            random_state=int(random_state),
             chunk_size=chunk_size,
         )
     with _timed(seconds, "map", target):

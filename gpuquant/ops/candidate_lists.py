@@ -9,6 +9,7 @@ index wins among equal scores. All of it fits the 53 bits of a float64: nothing 
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -22,111 +23,143 @@ KEPT_NUMBERS = 1 << 23  # tables that hold more are made anew for every use: mem
 
 _SCALE = float(1 << (2 * CENTER_BITS + INDEX_BITS))
 _INDEX_MASK = MAX_CLUSTERS - 1
-_LIST_LENGTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024, 2048)
+_LIST_LENGTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096)
 
-Table = tuple[Tensor, Tensor, Tensor]  # places of blocks [G], their points [G, 3, BLOCK], candidates [G, C]
+
+@dataclass(frozen=True, eq=False)
+class _Tables:
+    """Blocks in the order of their lists' lengths, with equally many candidates for all of a table."""
+
+    places: Tensor  # [G]
+    points: Tensor  # [G, 4, BLOCK] float64, the fourth row is 1
+    candidates: Tensor  # list after list
+    sizes: list[tuple[int, int]]  # blocks and candidates for each of them, table by table
 
 
 class CandidateLists:
-    """The lists of several runs, valid while no center moves beyond its slack."""
+    """The lists of several runs, valid while no center moves beyond its slack.
+
+    Memory is taken once and kept: fresh pages cost more than the work on them.
+    """
 
     def __init__(
         self,
         blocks: ColorBlocks,
-        problems: list[int],  # [A]: the problem that each run works on
-        centers: Tensor,  # [A, K, 3] float64, shifted
-        slack: Tensor,  # [A, K] float64: how far each center may move, in levels
-        scratch: Tensor,  # [3, at least K x BLOCK] float64, kept between calls: fresh pages cost more than the work
+        n_clusters: int,
+        n_runs: int,
+        scores_at_once: int,
     ) -> None:
-        self._blocks, self._problems = blocks, problems
-        self._centers, self._slack = centers, slack
-        self._scratch = scratch
-        self._tables: list[Table] | None = None
+        self.blocks = blocks
+        device = blocks.points.device
+        self._scratch = torch.empty(3, max(scores_at_once, n_clusters * BLOCK), dtype=torch.float64, device=device)
+        at_once = KEPT_NUMBERS // (5 * BLOCK)
+        self._boxes_at_once = min(max(1, self._scratch.shape[1] // n_clusters), at_once)
+        n_places = min(blocks.n_problems * n_runs * blocks.n_blocks, at_once + self._boxes_at_once)
+        self._points = torch.ones(n_places, 4, BLOCK, dtype=torch.float64, device=device)
+        self._lowest = torch.empty(n_places, BLOCK, dtype=torch.float64, device=device)
+        self._active: list[int] = []
+        self._n_runs = n_runs
+        self._tables: _Tables | None = None
         self.kept = True  # whether the tables are kept between uses
 
-    def hold_for(self, centers: Tensor) -> bool:
-        """Whether no center is farther than its slack from where it was when the lists were made."""
-        return self.kept and bool(((centers - self._centers).square().sum(dim=2) <= self._slack.square()).all())
+    def make(
+        self,
+        active: list[int],  # [A]: runs
+        centers: Tensor,  # [A, K, 3] float64, shifted
+        slack: Tensor,  # [A, K] float64: how far each center may move, in levels
+    ) -> None:
+        """New lists; what they take is computed when they are first used."""
+        self._active, self._centers, self._slack = active, centers, slack
+        self._tables = None
+
+    def hold_for(
+        self,
+        active: list[int],
+        centers: Tensor,  # [A, K, 3] float64, shifted
+    ) -> bool:
+        """Whether these are the runs of the lists, and no center is farther than its slack from where it was."""
+        if self._tables is None or active != self._active:
+            return False
+        return bool(((centers - self._centers).square().sum(dim=2) <= self._slack.square()).all())
 
     def nearest(
         self,
         centers: Tensor,  # [A, K, 3] float64, shifted
     ) -> Tensor:  # [A, n_blocks, BLOCK] int16
         """The nearest center of every colour."""
-        n_runs, n_clusters, _ = centers.shape
-        labels = torch.empty(n_runs, self._blocks.n_blocks, BLOCK, dtype=torch.int16, device=centers.device)
-        factors, offsets = _score_terms(centers)
-        factors, offsets = factors.view(-1, 3), offsets.view(-1)
-        for members, points, candidates in self._kept_tables():
-            if candidates.shape[1] == 1:
-                found = candidates % n_clusters
-            else:
-                scores = self._scratch[0, : candidates.numel() * BLOCK].view(*candidates.shape, BLOCK)
-                torch.baddbmm(offsets[candidates][:, :, None], factors[candidates], points, out=scores)
-                found = _index_of(scores.amin(dim=1))
-            labels.view(-1, BLOCK)[members] = found.to(torch.int16)
+        labels = torch.empty(len(centers), self.blocks.n_blocks, BLOCK, dtype=torch.int16, device=centers.device)
+        terms = _score_terms(centers).view(-1, 4)
+        for tables in self._parts():
+            chosen = terms.index_select(0, tables.candidates)
+            lowest = self._lowest[: len(tables.places)]
+            block = candidate = 0
+            for n_blocks, length in tables.sizes:
+                factors = chosen[candidate : candidate + n_blocks * length].view(n_blocks, length, 4)
+                scores = self._scratch[0, : n_blocks * length * BLOCK].view(n_blocks, length, BLOCK)
+                torch.bmm(factors, tables.points[block : block + n_blocks], out=scores)
+                torch.amin(scores, dim=1, out=lowest[block : block + n_blocks])
+                block += n_blocks
+                candidate += n_blocks * length
+            labels.view(-1, BLOCK).index_copy_(0, tables.places, _index_of(lowest).to(torch.int16))
         return labels
 
-    def _kept_tables(self) -> Iterator[Table]:
+    def _parts(self) -> Iterator[_Tables]:
         """The tables, made when first asked for and kept if they are small enough."""
         if self._tables is None:
-            parts = self._parts()
+            parts = self._make_parts()
             self._tables = next(parts)
-            yield from self._tables
+            yield self._tables
             for tables in parts:
                 self._tables = None
-                yield from tables
+                yield tables
             self.kept = self._tables is not None
         else:
-            yield from self._tables
+            yield self._tables
 
-    def _parts(self) -> Iterator[list[Table]]:
+    def _make_parts(self) -> Iterator[_Tables]:
         """Tables for as many blocks at a time as may be kept."""
-        n_blocks, n_clusters = self._blocks.n_blocks, self._slack.shape[1]
-        step = max(1, self._scratch.shape[1] // n_clusters)
-        sizes: list[Tensor] = []
-        found: list[Tensor] = []
+        n_clusters = self._slack.shape[1]
+        n_all = len(self._active) * self.blocks.n_blocks
+        lengths: list[Tensor] = []
+        candidates: list[Tensor] = []
         begin = end = numbers = 0
-        for place, problem in enumerate(self._problems):
-            for boxes in self._blocks.boxes[problem].split(step):
-                lengths, candidates = _survivors(boxes, self._centers[place], self._slack[place], self._scratch)
-                sizes.append(lengths)
-                found.append(candidates + place * n_clusters)
-                numbers += len(candidates) + 3 * BLOCK * len(lengths)
-                end += len(lengths)
-                if numbers > KEPT_NUMBERS and end < len(self._problems) * n_blocks:
-                    yield self._sorted_by_length(begin, torch.cat(sizes), torch.cat(found))
-                    sizes, found, begin, numbers = [], [], end, 0
-        yield self._sorted_by_length(begin, torch.cat(sizes), torch.cat(found))
+        for place, run in enumerate(self._active):
+            for boxes in self.blocks.boxes[run // self._n_runs].split(self._boxes_at_once):
+                kept = _survivors(boxes, self._centers[place], self._slack[place], self._scratch)
+                lengths.append(kept.sum(dim=1))
+                candidates.append(positions(kept) % n_clusters + place * n_clusters)
+                end += len(boxes)
+                numbers += len(candidates[-1]) + 5 * BLOCK * len(boxes)
+                if numbers > KEPT_NUMBERS and end < n_all:
+                    yield self._sorted_by_length(begin, torch.cat(lengths), torch.cat(candidates))
+                    lengths, candidates, begin, numbers = [], [], end, 0
+        yield self._sorted_by_length(begin, torch.cat(lengths), torch.cat(candidates))
 
     def _sorted_by_length(
         self,
         begin: int,  # place of the first block
         lengths: Tensor,  # [G]
-        candidates: Tensor,  # [sum of lengths]
-    ) -> list[Table]:
+        candidates: Tensor,  # list after list
+    ) -> _Tables:
         """One table for all blocks with about equally many candidates; short lists repeat their last one."""
-        n_blocks = self._blocks.n_blocks
-        sources = self._blocks.points.view(-1, 3, BLOCK)
-        first_block = torch.tensor(self._problems, device=lengths.device) * n_blocks
+        n_blocks, device = self.blocks.n_blocks, lengths.device
         starts = lengths.cumsum(0) - lengths
-        order = lengths.argsort(stable=True)
-        longest = int(lengths.max())
-        bounds = [length for length in _LIST_LENGTHS if length < longest] + [longest]
-        ends = torch.searchsorted(lengths[order], torch.tensor(bounds, device=order.device), right=True).tolist()
-        tables: list[Table] = []
-        done = 0
-        for length, end in zip(bounds, ends, strict=True):
-            position = torch.arange(length, device=order.device)[None]
-            for members in order[done:end].split(max(1, self._scratch.shape[1] // (length * BLOCK))):
-                if len(members):
-                    padded = starts[members][:, None] + position.minimum(lengths[members][:, None] - 1)
-                    places = members + begin
-                    scored = places[: len(places) if length > 1 else 0]
-                    points = sources[first_block[scored // n_blocks] + scored % n_blocks].to(torch.float64)
-                    tables.append((places, points, candidates[padded]))
-            done = end
-        return tables
+        lengths, order = lengths.sort(stable=True)
+        bounds = torch.tensor(_LIST_LENGTHS, device=device)
+        padded = bounds[torch.searchsorted(bounds, lengths)]
+        owners = torch.repeat_interleave(padded)
+        position = torch.arange(len(owners), device=device) - (padded.cumsum(0) - padded)[owners]
+        chosen = candidates[starts[order][owners] + position.minimum(lengths[owners] - 1)]
+        places = order + begin
+        first_block = torch.tensor(self._active, device=device) // self._n_runs * n_blocks
+        sources = first_block[places // n_blocks] + places % n_blocks
+        points = self._points[: len(places)]
+        points[:, :3] = self.blocks.points.view(-1, 3, BLOCK).index_select(0, sources)
+        sizes: list[tuple[int, int]] = []
+        for length, count in zip(*(part.tolist() for part in padded.unique(return_counts=True)), strict=True):
+            at_once = self._scratch.shape[1] // (length * BLOCK)
+            sizes += [(min(at_once, count - first), length) for first in range(0, count, at_once)]
+        return _Tables(places, points, chosen, sizes)
 
 
 def _survivors(
@@ -134,7 +167,7 @@ def _survivors(
     centers: Tensor,  # [K, 3] float64, shifted
     slack: Tensor,  # [K] float64
     scratch: Tensor,  # [3, at least n x K] float64
-) -> tuple[Tensor, Tensor]:  # lengths [n] int64; indices of centers, block after block and ascending in each
+) -> Tensor:  # [n, K] bool
     """Which centers may win in each block, even after every center has moved by its slack.
 
     With m the middle of a block, r its radius and p the center nearest to m, center k loses to p all over the block if
@@ -142,11 +175,11 @@ def _survivors(
     side, and |x - k| + |x - p| <= 2 (|m - p| + r) + |k - p|.
     """
     n_clusters = len(centers)
-    factors, offsets = _score_terms(centers)
+    terms = _score_terms(centers)
     squares = centers.square().sum(dim=1)
     middle, radii = boxes[:, :3], boxes[:, 3:]
     scores, limit, factor = scratch[:, : len(boxes) * n_clusters].view(3, len(boxes), n_clusters)
-    torch.addmm(offsets, middle, factors.t(), out=scores)
+    torch.addmm(terms[:, 3], middle, terms[:, :3].t(), out=scores)
     lowest = scores.amin(dim=1, keepdim=True)
     pivots = _index_of(lowest)[:, 0]
     pivot_points, pivot_slack = centers[pivots], slack[pivots][:, None]
@@ -155,14 +188,14 @@ def _survivors(
     limit.add_(squares[pivots][:, None]).clamp_(min=0).sqrt_()  # |k - p|
     limit.mul_(torch.add(slack, pivot_slack + 2 * radii, out=factor))
     limit.add_(torch.mul(slack, reach, out=factor)).add_(pivot_slack * reach + 1e-6).mul_(_SCALE)
-    kept = scores.sub_(lowest) <= limit
-    return kept.sum(dim=1), positions(kept) % n_clusters
+    return torch.le(scores.sub_(lowest), limit)
 
 
-def _score_terms(centers: Tensor) -> tuple[Tensor, Tensor]:
-    """The score |c|^2 - 2 x.c of centers [..., K, 3] as factors of x [..., K, 3] and offsets [..., K]."""
+def _score_terms(centers: Tensor) -> Tensor:  # [..., K, 4]
+    """The score |c|^2 - 2 x.c, scaled and with the index of c [..., K, 3] in its low bits, as factors of x and of 1."""
     index = torch.arange(centers.shape[-2], dtype=torch.float64, device=centers.device)
-    return centers * (-2 * _SCALE), centers.square().sum(dim=-1) * _SCALE + index
+    offsets = centers.square().sum(dim=-1) * _SCALE + index
+    return torch.cat([centers * (-2 * _SCALE), offsets[..., None]], dim=-1)
 
 
 def _index_of(scores: Tensor) -> Tensor:

@@ -40,10 +40,9 @@ class ColorLloyd:
         self.labels = torch.full((n_all, blocks.n_blocks, BLOCK), -1, dtype=torch.int16, device=device)
         self._totals = torch.zeros(4, n_all, n_clusters, dtype=torch.float64, device=device)
         self._centers = torch.full((n_all, n_clusters, 3), torch.nan, dtype=torch.float64, device=device)  # shifted
-        self._active: list[int] = []
-        self._lists: CandidateLists | None = None
+        self._labelled = False
         at_once = min(SCORES_AT_ONCE, 64 * blocks.chunk_size) if blocks.chunk_size else SCORES_AT_ONCE
-        self._scratch = torch.empty(3, max(at_once, n_clusters * BLOCK), dtype=torch.float64, device=device)
+        self._lists = CandidateLists(blocks, n_clusters, n_runs, at_once)
 
     def step(
         self,
@@ -52,16 +51,10 @@ class ColorLloyd:
     ) -> tuple[
         Tensor, Tensor, list[int]
     ]:  # sums [A, K, 3] float64, weights [A, K] float64, how many labels changed [A]
-        """Label every colour with its nearest center and sum up the clusters."""
+        """Label every colour with its nearest center and sum up the clusters; all runs take part in the first step."""
         shifted = centers - ORIGIN
-        slack = self._slack(shifted, active)
-        if self._lists is None or active != self._active or not self._lists.hold_for(shifted):
-            if self._lists is not None and not self._lists.kept:
-                slack = torch.zeros_like(slack)
-            self._lists = None  # gives its memory back before the next takes its own
-            problems = [run // self.n_runs for run in active]
-            self._lists = CandidateLists(self.blocks, problems, shifted, slack, self._scratch)
-            self._active = active
+        if not self._lists.hold_for(active, shifted):
+            self._lists.make(active, shifted, self._slack(shifted, active))
         self._centers[active] = shifted
         n_changed = self._update(self._lists.nearest(shifted), active)
         weights = self._totals[3, active]
@@ -71,6 +64,8 @@ class ColorLloyd:
         """How far the centers may move before new lists: about as far as in four steps like the last one."""
         if self.blocks.n_blocks * self.n_clusters <= ALL_PAIRS:
             return torch.full_like(centers[:, :, 0], EVERYWHERE)
+        if not self._lists.kept:
+            return torch.zeros_like(centers[:, :, 0])
         moved = (centers - self._centers[active]).square().sum(dim=2).sqrt()
         return (4 * moved + 0.4).nan_to_num(nan=2.0)
 
@@ -125,16 +120,22 @@ class ColorLloyd:
         active: list[int],
     ) -> list[int]:  # how many changed in each run
         """Take over new labels: colours that change clusters leave the sums of one and join those of another."""
-        every = len(active) == len(self.labels)
-        before = self.labels if every else self.labels[active]
-        changed = positions(labels != before)
         size = self.blocks.n_blocks * BLOCK
+        if not self._labelled:
+            self._labelled = True
+            self.labels = labels
+            for run in active:
+                self._add_all(run)
+            return [size] * len(active)
         runs = torch.tensor(active, device=labels.device)
+        every = len(active) == len(self.labels)
+        before = self.labels if every else self.labels[runs]
+        changed = positions(labels != before)
         place = changed // size
-        moves = runs[place] * self.n_clusters, changed + (runs // self.n_runs * size)[place] - place * size
-        self._add(labels.view(-1)[changed], *moves, sign=1)
-        if int(before[0, 0, 0]) >= 0:
-            self._add(before.reshape(-1)[changed], *moves, sign=-1)
+        first_clusters = (runs * self.n_clusters).take(place)
+        colors = changed + ((runs // self.n_runs - torch.arange(len(active), device=runs.device)) * size).take(place)
+        self._add(first_clusters + labels.view(-1).take(changed), colors, sign=1)
+        self._add(first_clusters + before.view(-1).take(changed), colors, sign=-1)
         if every:
             self.labels = labels
         else:
@@ -142,18 +143,24 @@ class ColorLloyd:
         counted: list[int] = torch.bincount(place, minlength=len(active)).tolist()
         return counted
 
+    def _add_all(self, run: int) -> None:
+        problem = run // self.n_runs
+        clusters, weights = self.labels[run].view(-1).to(torch.int32), self.blocks.weights[problem]
+        self._totals[3, run].index_add_(0, clusters, weights.view(-1))
+        for axis in range(3):
+            weighted = self.blocks.points[problem, :, axis] * weights
+            self._totals[axis, run].index_add_(0, clusters, weighted.view(-1))
+
     def _add(
         self,
-        labels: Tensor,  # [n] int16
-        first_cluster: Tensor,  # [n] int64: of the colour's run, among the clusters of all runs
-        colors: Tensor,  # [n] int64: which colours, among those of all problems
+        clusters: Tensor,  # [n] int64, among the clusters of all runs
+        colors: Tensor,  # [n] int64, among the colours of all problems
         sign: int,
     ) -> None:
-        clusters = first_cluster + labels
-        weights = self.blocks.weights.view(-1)[colors]
+        weights = self.blocks.weights.view(-1).take(colors)
         totals = self._totals.view(4, -1)
         totals[3].index_add_(0, clusters, weights, alpha=sign)
         position = colors + 2 * (colors & -BLOCK)  # of the red level: a block holds 3 BLOCK numbers
         for axis in range(3):
-            levels = self.blocks.points.view(-1)[position + axis * BLOCK]
+            levels = self.blocks.points.view(-1).take(position + axis * BLOCK)
             totals[axis].index_add_(0, clusters, levels * weights, alpha=sign)

@@ -62,9 +62,9 @@ class _Run:
         self._middle_squares = np.square(self._middles).sum(axis=0)
         self._radii = np.sqrt(np.square(high - low).sum(axis=0)) / 2
         self._closest = np.full(self._weights.shape, np.inf, np.float32)
-        self._shares = self._weights.copy()  # weight times closest; before the first center, the weights
-        self._potentials = self._shares.sum(axis=1)
+        self._potentials = self._weights.sum(axis=1)  # before the first center
         self._reach = np.full(len(self._radii), np.inf)  # squared
+        self._scratch = np.empty((2, PAIRS_AT_ONCE, GROUP), np.float32)  # fresh memory costs more than the work
         self._side: str = "right"  # as scikit-learn: the first draw searches to the right, the others to the left
 
     def draw(
@@ -75,7 +75,10 @@ class _Run:
         targets = uniforms * sums[-1]
         groups = np.minimum(np.searchsorted(sums, targets, side=self._side), len(sums) - 1)  # type: ignore[call-overload]
         rest = targets - (sums[groups] - self._potentials[groups])
-        inner = self._shares[groups].cumsum(axis=1)
+        shares = self._weights[groups]
+        if self._side == "left":
+            shares = shares * self._closest[groups]
+        inner = shares.cumsum(axis=1)
         passed = inner <= rest[:, None] if self._side == "right" else inner < rest[:, None]
         positions: Indices = groups * GROUP + np.minimum(passed.sum(axis=1), GROUP - 1)
         return positions
@@ -96,8 +99,8 @@ class _Run:
             gains = np.zeros(len(candidates))
             for start in range(0, len(groups), PAIRS_AT_ONCE):
                 members, origin = groups[start : start + PAIRS_AT_ONCE], near[start : start + PAIRS_AT_ONCE]
-                shares = self._lowered(members, colors[:, origin]) * self._weights[members]
-                gains += np.bincount(origin, self._potentials[members] - shares.sum(axis=1), len(gains))
+                _, potentials = self._lowered(members, colors[:, origin])
+                gains += np.bincount(origin, self._potentials[members] - potentials, len(gains))
             best = int(gains.argmax())
         self._update(groups[near == best], colors[:, best : best + 1])
         added: Floats = wide[:, best] + ORIGIN
@@ -109,11 +112,8 @@ class _Run:
     def _update(self, changed: Indices, color: npt.NDArray[np.float32]) -> None:
         for start in range(0, len(changed), PAIRS_AT_ONCE):
             members = changed[start : start + PAIRS_AT_ONCE]
-            closest = self._lowered(members, color)
-            shares = closest * self._weights[members]
+            closest, self._potentials[members] = self._lowered(members, color)
             self._closest[members] = closest
-            self._shares[members] = shares
-            self._potentials[members] = shares.sum(axis=1)
             self._reach[members] = np.square(self._radii[members] + np.sqrt(closest.max(axis=1)) + 1e-3)
         self._side = "left"
 
@@ -121,9 +121,16 @@ class _Run:
         self,
         members: Indices,  # [P]
         colors: npt.NDArray[np.float32],  # [3, P] or [3, 1]
-    ) -> npt.NDArray[np.float32]:  # [P, GROUP]: the closest distances with a center at each pair's colour
-        distances = np.square(self._axes[0, members] - colors[0, :, None])
-        for axis in (1, 2):
-            distances += np.square(self._axes[axis, members] - colors[axis, :, None])
-        lowered: npt.NDArray[np.float32] = np.minimum(distances, self._closest[members], out=distances)
-        return lowered
+    ) -> tuple[npt.NDArray[np.float32], Floats]:  # [P, GROUP], [P]
+        """The closest distances with a center at each pair's colour, in scratch memory, and the groups' potentials."""
+        distances, numbers = self._scratch[:, : len(members)]
+        for axis in range(3):
+            levels = numbers if axis else distances
+            np.take(self._axes[axis], members, axis=0, out=levels, mode="clip")
+            np.subtract(levels, colors[axis, :, None], out=levels)
+            np.square(levels, out=levels)
+            if axis:
+                distances += levels
+        np.take(self._closest, members, axis=0, out=numbers, mode="clip")
+        np.minimum(distances, numbers, out=distances)
+        return distances, np.einsum("pg,pg->p", distances, self._weights[members])
