@@ -37,7 +37,7 @@ def lloyd(
     means.
     """
     state = ops.lloyd_steps(points, centers.shape[1], len(centers) // points.n_problems)
-    centers = state.snap(centers)
+    centers = state.snap(centers.clone())
     moves = torch.zeros_like(centers)
     limits = (tol * state.variance).tolist()
     n_iter, converged = [0] * len(centers), [False] * len(centers)
@@ -67,6 +67,7 @@ def lloyd(
         if not active:
             break
     if unlabelled:
+        unlabelled.sort()
         state.step(centers[unlabelled], unlabelled)
     return Runs(centers, state, n_iter, converged)
 

@@ -4,13 +4,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 
-from gpuquant.clustering import KMeansResult, kmeans, lloyd
+from gpuquant import clustering
+from gpuquant.clustering import KMeansResult, kmeans
 from gpuquant.errors import ArgumentError
-from gpuquant.ops import point_set
+from gpuquant.lloyd import Runs, lloyd
+from gpuquant.ops import PointSet
 
 Floats = npt.NDArray[np.float64]
 
@@ -174,24 +174,24 @@ def test_short_floats_come_back_as_float32(dtype: torch.dtype, expected: torch.d
     assert float(result.inertia) == pytest.approx(reference.inertia_, rel=1e-3)
 
 
-@pytest.mark.parametrize("relaxation", [1.0, 1.5, 1.9])
-@settings(max_examples=15, deadline=None)
-@given(seed=st.integers(0, 1000), n_clusters=st.integers(1, 30))
-def test_inertia_never_rises(relaxation: float, seed: int, n_clusters: int) -> None:
-    random = np.random.RandomState(seed)
-    colors = torch.from_numpy(random.randint(0, 256, (500, 3)).astype(np.uint8))
-    points = point_set(colors, torch.from_numpy(random.randint(1, 9, 500).astype(np.float64)))
-    init = torch.from_numpy(random.uniform(0, 255, (n_clusters, 3)))
-    inertia = []
-    for max_iter in range(1, 8):
-        run = lloyd(points, init, max_iter=max_iter, tol=0, relaxation=relaxation)
-        inertia.append(run.state.inertia(run.centers))
-    if relaxation == 1:
-        assert inertia == sorted(inertia, reverse=True)
-    finished = lloyd(points, init, max_iter=1000, tol=0, relaxation=relaxation)
-    assert finished.state.inertia(finished.centers) <= inertia[0]
-    again = lloyd(points, finished.centers, max_iter=1, tol=1e-9)
-    assert again.converged
+@pytest.mark.parametrize("together", [1, 900, 10_000])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float64])
+def test_how_many_runs_go_side_by_side_changes_nothing(
+    dtype: torch.dtype, together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = torch.from_numpy(np.random.RandomState(8).randint(0, 256, (4, 300, 3))).to(dtype)
+    expected = kmeans(batch, 6, n_init=5, init="random")
+    sizes: list[int] = []
+    original = lloyd
+
+    def spy(points: PointSet, centers: torch.Tensor, *, max_iter: int, tol: float) -> Runs:
+        sizes.append(len(centers))
+        return original(points, centers, max_iter=max_iter, tol=tol)
+
+    monkeypatch.setattr(clustering, "lloyd", spy)
+    monkeypatch.setattr(clustering, "TOGETHER", together)
+    assert same_bits(kmeans(batch, 6, n_init=5, init="random"), expected)
+    assert max(sizes) == {1: 1, 900: 3, 10_000: 20}[together]
 
 
 def test_a_call_leaves_no_trace() -> None:

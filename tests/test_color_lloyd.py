@@ -6,13 +6,17 @@ import pytest
 import torch
 from conftest import Pixels
 
-from gpuquant.ops import color_lloyd
+from gpuquant.ops import candidate_lists, color_lloyd
 from gpuquant.ops.color_blocks import ORIGIN, ColorBlocks
 from gpuquant.ops.color_codes import z_order
 from gpuquant.ops.color_lloyd import ColorLloyd
 from gpuquant.ops.color_seeding import ColorSeeding
 
 Floats = npt.NDArray[np.float64]
+
+
+def one_problem(colors: Pixels, counts: npt.NDArray[np.int64]) -> ColorBlocks:
+    return ColorBlocks(torch.from_numpy(colors)[None], torch.from_numpy(counts)[None])
 
 
 def colors_of(kind: str, n_colors: int, seed: int = 0) -> Pixels:
@@ -47,54 +51,110 @@ def walk(state: ColorLloyd, n_clusters: int, random: np.random.RandomState) -> l
     return [state.snap(torch.from_numpy(step)).numpy() for step in steps]
 
 
+def check_step(state: ColorLloyd, colors: Pixels, counts: npt.NDArray[np.int64], centers: Floats) -> None:
+    """One step of a single run against brute force."""
+    n_clusters = len(centers)
+    sums, weights, _ = state.step(torch.from_numpy(centers)[None], [0])
+    expected, distances = nearest(colors, centers)
+    np.testing.assert_array_equal(state.labels_of_points()[0].numpy(), expected)
+    np.testing.assert_array_equal(weights[0].numpy(), np.bincount(expected, counts, n_clusters))
+    for axis in range(3):
+        totals = np.bincount(expected, counts * colors[:, axis].astype(np.float64), n_clusters)
+        np.testing.assert_array_equal(sums[0, :, axis].numpy(), totals)
+    (inertia,) = state.inertia(torch.from_numpy(centers)[None])
+    assert inertia == pytest.approx(math.fsum(distances * counts), rel=1e-12)
+
+
+@pytest.mark.parametrize("kept_numbers", [candidate_lists.KEPT_NUMBERS, 5 * 128], ids=["kept", "streamed"])
 @pytest.mark.parametrize("kind", ["uniform", "blobs", "line", "flat"])
 @pytest.mark.parametrize("n_clusters", [1, 2, 16, 17, 300])
 @pytest.mark.parametrize("n_colors", [1, 129, 3000])
 def test_every_step_finds_the_nearest_centers(
-    kind: str, n_clusters: int, n_colors: int, monkeypatch: pytest.MonkeyPatch
+    kind: str, n_clusters: int, n_colors: int, kept_numbers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(color_lloyd, "ALL_PAIRS", 0)  # prune even here
+    monkeypatch.setattr(color_lloyd, "SCORES_AT_ONCE", 1 << 12)
+    monkeypatch.setattr(candidate_lists, "KEPT_NUMBERS", kept_numbers)
     random = np.random.RandomState(1)
     colors = colors_of(kind, n_colors)
     counts = random.randint(0, 1000, n_colors)
     counts[0] = 1
-    state = ColorLloyd(ColorBlocks(torch.from_numpy(colors), torch.from_numpy(counts)), n_clusters)
-    before = np.full(n_colors, -1)
+    state = ColorLloyd(one_problem(colors, counts), n_clusters)
     for centers in walk(state, n_clusters, random):
-        sums, weights, _ = state.step(torch.from_numpy(centers))
-        expected, distances = nearest(colors, centers)
-        np.testing.assert_array_equal(state.labels_of_points().numpy(), expected)
-        np.testing.assert_array_equal(weights.numpy(), np.bincount(expected, counts, n_clusters))
-        for axis in range(3):
-            totals = np.bincount(expected, counts * colors[:, axis].astype(np.float64), n_clusters)
-            np.testing.assert_array_equal(sums[:, axis].numpy(), totals)
-        assert state.inertia(torch.from_numpy(centers)) == pytest.approx(math.fsum(distances * counts), rel=1e-12)
-        before = expected
-    assert before.max() < n_clusters
+        check_step(state, colors, counts, centers)
+    assert state._lists.kept == (kept_numbers > 5 * 128 or n_colors < 129)
+
+
+def test_coincident_centers_need_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No box tells 4096 centers at one place apart, so every list is as long as can be; they are not all kept."""
+    made: list[int] = []
+    original = candidate_lists.CandidateLists._sorted_by_length
+
+    def spy(
+        self: candidate_lists.CandidateLists, begin: int, lengths: torch.Tensor, candidates: torch.Tensor
+    ) -> candidate_lists._Tables:
+        made.append(len(candidates))
+        return original(self, begin, lengths, candidates)
+
+    monkeypatch.setattr(candidate_lists.CandidateLists, "_sorted_by_length", spy)
+    monkeypatch.setattr(candidate_lists, "KEPT_NUMBERS", 1 << 20)
+    colors, counts = colors_of("uniform", 60_000), np.ones(60_000, np.int64)
+    state = ColorLloyd(one_problem(colors, counts), 4096)
+    centers = np.full((4096, 3), 100.0)
+    centers[4000] = [10.0, 20.0, 30.0]
+    for _ in range(2):
+        state.step(torch.from_numpy(centers)[None], [0])
+        expected = np.where(nearest(colors, centers[[0, 4000]])[0] == 1, 4000, 0)
+        np.testing.assert_array_equal(state.labels_of_points()[0].numpy(), expected)
+    assert sum(made) > 1 << 20
+    assert max(made) < 2 << 20
+
+
+def test_runs_and_problems_of_a_batch_are_those_of_each_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two problems, two runs on each, some of them resting for a step."""
+    monkeypatch.setattr(color_lloyd, "ALL_PAIRS", 0)
+    random = np.random.RandomState(6)
+    colors = np.stack([colors_of("blobs", 1500), colors_of("uniform", 1500)])
+    counts = random.randint(0, 9, (2, 1500))
+    batch = ColorLloyd(ColorBlocks(torch.from_numpy(colors), torch.from_numpy(counts)), 20, n_runs=2)
+    centers = batch.snap(torch.from_numpy(random.uniform(0, 255, (4, 20, 3))))
+    expected = np.full((4, 1500), -1)
+    for active in ([0, 1, 2, 3], [0, 1, 2, 3], [1, 2], [3], [0, 3]):
+        centers[active] = batch.snap(centers[active] + torch.from_numpy(random.normal(0, 2, (len(active), 20, 3))))
+        sums, weights, n_changed = batch.step(centers[active], active)
+        for place, run in enumerate(active):
+            labels, _ = nearest(colors[run // 2], centers[run].numpy())
+            if expected[run, 0] >= 0:
+                assert n_changed[place] == ((labels != expected[run]) & (counts[run // 2] > 0)).sum()
+            expected[run] = labels
+            np.testing.assert_array_equal(weights[place].numpy(), np.bincount(labels, counts[run // 2], 20))
+            red = np.bincount(labels, counts[run // 2] * colors[run // 2, :, 0].astype(np.float64), 20)
+            np.testing.assert_array_equal(sums[place, :, 0].numpy(), red)
+        np.testing.assert_array_equal(batch.labels_of_points().numpy(), expected)
 
 
 def test_pruning_leaves_few_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pruned path runs: of 200 centers, a block of neighbours keeps a small share."""
     scored: list[int] = []
-    survivors = color_lloyd._survivors
+    survivors = candidate_lists._survivors
 
-    def spy(*arguments: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        lengths, candidates = survivors(*arguments)
-        scored.append(int(lengths.sum()))
-        return lengths, candidates
+    def spy(*arguments: torch.Tensor) -> torch.Tensor:
+        kept = survivors(*arguments)
+        scored.append(int(kept.sum()))
+        return kept
 
-    monkeypatch.setattr(color_lloyd, "_survivors", spy)
-    blocks = ColorBlocks(torch.from_numpy(colors_of("uniform", 40_000)), torch.ones(40_000))
-    ColorLloyd(blocks, 200).step(torch.from_numpy(colors_of("uniform", 200, seed=1)).double())
+    monkeypatch.setattr(candidate_lists, "_survivors", spy)
+    blocks = one_problem(colors_of("uniform", 40_000), np.ones(40_000, np.int64))
+    ColorLloyd(blocks, 200).step(torch.from_numpy(colors_of("uniform", 200, seed=1)).double()[None], [0])
     assert 0 < scored[0] < 0.4 * blocks.n_blocks * 200
 
 
 def test_farthest_comes_first() -> None:
     colors = torch.tensor([[0, 0, 0], [10, 0, 0], [200, 0, 0], [100, 0, 0]], dtype=torch.uint8)
-    state = ColorLloyd(ColorBlocks(colors, torch.tensor([1, 5, 0, 2])), 1)
+    state = ColorLloyd(ColorBlocks(colors[None], torch.tensor([[1, 5, 0, 2]])), 1)
     centers = torch.zeros(1, 3, dtype=torch.float64)
-    state.step(centers)
-    points, weights, labels = state.farthest(3, centers)
+    state.step(centers[None], [0])
+    points, weights, labels = state.farthest(0, 3, centers)
     assert points[:, 0].tolist() == [100, 10]  # 200 is padding, 0 is at its center
     assert weights.tolist() == [2, 5]
     assert labels.tolist() == [0, 0]
@@ -103,20 +163,20 @@ def test_farthest_comes_first() -> None:
 def test_variance_is_that_of_the_pixels() -> None:
     colors, counts = colors_of("blobs", 700), np.random.RandomState(3).randint(1, 50, 700)
     pixels = np.repeat(colors, counts, axis=0).astype(np.float64)
-    blocks = ColorBlocks(torch.from_numpy(colors), torch.from_numpy(counts))
-    assert blocks.variance == pytest.approx(pixels.var(axis=0).mean(), rel=1e-12)
+    blocks = one_problem(colors, counts)
+    assert float(blocks.variance) == pytest.approx(pixels.var(axis=0).mean(), rel=1e-12)
 
 
 def test_seeding_is_greedy_kmeans_plus_plus() -> None:
     """Against the textbook on the same uniform numbers, all distances computed."""
     colors = colors_of("blobs", 1000)
     colors = colors[np.argsort(z_order(torch.from_numpy(colors)).numpy(), kind="stable")]
-    counts = np.random.RandomState(4).randint(1, 100, 1000).astype(np.float64)
+    counts = np.random.RandomState(4).randint(1, 100, 1000)
     points = colors.astype(np.float64)
-    seeding = ColorSeeding(ColorBlocks(torch.from_numpy(colors), torch.from_numpy(counts)))
+    seeding = ColorSeeding(one_problem(colors, counts))
     random = np.random.RandomState(5)
     first = int(np.searchsorted(np.cumsum(counts), (uniform := random.uniform(size=1)) * counts.sum(), side="right")[0])
-    np.testing.assert_array_equal(seeding.add_best(seeding.draw(uniform)), points[first])
+    np.testing.assert_array_equal(seeding.add_best(seeding.draw(uniform[None]))[0], points[first])
     closest = np.square(points - points[first]).sum(axis=1)
     for _ in range(40):
         uniforms = random.uniform(size=4)
@@ -124,13 +184,15 @@ def test_seeding_is_greedy_kmeans_plus_plus() -> None:
         lowered = [np.minimum(closest, np.square(points - points[index]).sum(axis=1)) for index in candidates]
         best = int(np.argmin([(counts * distances).sum() for distances in lowered]))
         closest = lowered[best]
-        np.testing.assert_array_equal(seeding.add_best(seeding.draw(uniforms)), points[candidates[best]])
-        assert seeding.potential() == (counts * closest).sum()
+        np.testing.assert_array_equal(seeding.add_best(seeding.draw(uniforms[None]))[0], points[candidates[best]])
+        assert seeding.potentials() == [(counts * closest).sum()]
 
 
 def test_snapping_moves_less_than_a_step_of_the_grid() -> None:
-    state = ColorLloyd(ColorBlocks(torch.zeros(1, 3, dtype=torch.uint8), torch.ones(1)), 5)
+    state = ColorLloyd(one_problem(np.zeros((1, 3), np.uint8), np.ones(1, np.int64)), 5)
     centers = torch.rand(5, 3, dtype=torch.float64) * 255
     snapped = state.snap(centers)
     assert float((snapped - centers).abs().max()) <= 2**-11
     assert torch.equal((snapped - ORIGIN) * 1024, ((snapped - ORIGIN) * 1024).round())
+    outside = torch.tensor([[-3.0, 300.0, 7.0]], dtype=torch.float64)
+    assert state.snap(outside).tolist() == [[0.0, 255.0, 7.0]]

@@ -22,7 +22,7 @@ def problem(n_points: int, n_columns: int, *, offset: float = 0.0) -> tuple[Floa
 def prepare(
     points: Floats, weights: Floats, dtype: torch.dtype = torch.float64, chunk_size: int | None = None
 ) -> DensePoints:
-    return DensePoints(torch.from_numpy(points).to(dtype), torch.from_numpy(weights), chunk_size)
+    return DensePoints(torch.from_numpy(points).to(dtype)[None], torch.from_numpy(weights)[None], chunk_size)
 
 
 def squared_distances(points: Floats, centers: Floats) -> Floats:  # [N, K]
@@ -41,18 +41,18 @@ def test_a_step_labels_and_sums_as_numpy_does(
     random = np.random.RandomState(0)
     for scale in (2.0, 0.1, 20.0):
         centers = state.snap(torch.from_numpy(random.normal(offset, scale, (n_clusters, n_columns))))
-        sums, totals, _ = state.step(centers)
-        labels = state.labels_of_points().numpy()
+        sums, totals, _ = state.step(centers[None], [0])
+        labels = state.labels_of_points()[0].numpy()
         distances = squared_distances(points, centers.numpy())
         excess = distances[np.arange(n_points), labels] - distances.min(axis=1)
         # float32: the centre that is subtracted from points around 3000 is itself rounded to 1e-4
         slack = 1e-9 if dtype == torch.float64 else (1e-5 + 1e-6 * (offset > 0)) * distances.max()
         assert excess.max() <= slack
-        np.testing.assert_allclose(totals.numpy(), np.bincount(labels, weights, n_clusters), rtol=1e-12)
+        np.testing.assert_allclose(totals[0].numpy(), np.bincount(labels, weights, n_clusters), rtol=1e-12)
         expected = np.stack([np.bincount(labels, weights * column, n_clusters) for column in points.T], axis=1)
-        np.testing.assert_allclose(sums.numpy(), expected, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(sums[0].numpy(), expected, rtol=1e-9, atol=1e-9)
         inertia = float((weights * distances[np.arange(n_points), labels]).sum())
-        assert state.inertia(centers) == pytest.approx(inertia, rel=1e-10, abs=1e-12)
+        assert state.inertia(centers[None]) == pytest.approx([inertia], rel=1e-10, abs=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -63,7 +63,7 @@ def test_equal_centers_tie_to_the_lowest(dtype: torch.dtype, n_columns: int, n_c
     points = np.concatenate([points.round(), -points.round()])  # integers of mean 0: no product rounds
     state = DenseLloyd(prepare(points, np.ones(2000), dtype), n_clusters)
     center = np.random.RandomState(1).randint(-4, 5, (1, n_columns)).astype(np.float64)
-    state.step(state.snap(torch.from_numpy(np.repeat(center, n_clusters, axis=0))))
+    state.step(state.snap(torch.from_numpy(np.repeat(center, n_clusters, axis=0)))[None], [0])
     assert int(state.labels_of_points().max()) == 0
 
 
@@ -73,7 +73,7 @@ def test_a_step_counts_the_labels_that_changed() -> None:
     before = np.full(700, -1)
     for seed in range(4):
         centers = np.random.RandomState(seed // 2).normal(0, 2, (5, 2))  # every second step repeats
-        _, _, n_changed = state.step(torch.from_numpy(centers))
+        _, _, (n_changed,) = state.step(torch.from_numpy(centers)[None], [0])
         labels = squared_distances(points, centers).argmin(axis=1)
         assert n_changed == (labels != before).sum()
         before = labels
@@ -84,9 +84,9 @@ def test_mean_and_variance_are_weighted() -> None:
     points, weights = problem(1001, 4, offset=50)
     prepared = prepare(points, weights)
     mean = np.average(points, axis=0, weights=weights)
-    np.testing.assert_allclose(prepared.mean.numpy(), mean, rtol=1e-12)
+    np.testing.assert_allclose(prepared.mean[0].numpy(), mean, rtol=1e-12)
     variance = np.average(np.square(points - mean), axis=0, weights=weights).mean()
-    assert prepared.variance == pytest.approx(variance, rel=1e-12)
+    assert float(prepared.variance) == pytest.approx(variance, rel=1e-12)
 
 
 def test_farthest_points_of_positive_weight_come_first() -> None:
@@ -96,21 +96,21 @@ def test_farthest_points_of_positive_weight_come_first() -> None:
     points[5] = [0, 0]  # on its center
     centers = np.array([[0.0, 0.0], [3.0, 0.0]])
     state = DenseLloyd(prepare(points, weights, chunk_size=1), 2)
-    state.step(torch.from_numpy(centers))
+    state.step(torch.from_numpy(centers)[None], [0])
     distances = squared_distances(points, centers)
     order = np.argsort(-np.where(weights > 0, distances.min(axis=1), 0), kind="stable")
-    far, far_weights, labels = state.farthest(20, torch.from_numpy(centers))
+    far, far_weights, labels = state.farthest(0, 20, torch.from_numpy(centers))
     np.testing.assert_array_equal(far.numpy(), points[order[:20]])
     np.testing.assert_array_equal(far_weights.numpy(), weights[order[:20]])
     np.testing.assert_array_equal(labels.numpy(), distances.argmin(axis=1)[order[:20]])
-    assert len(state.farthest(1000, torch.from_numpy(centers))[0]) == 594
+    assert len(state.farthest(0, 1000, torch.from_numpy(centers))[0]) == 594
 
 
 def test_no_point_is_far_when_all_are_on_their_centers() -> None:
     state = DenseLloyd(prepare(np.ones((10, 2)), np.ones(10)), 1)
     centers = torch.ones(1, 2, dtype=torch.float64)
-    state.step(centers)
-    assert len(state.farthest(3, centers)[0]) == 0
+    state.step(centers[None], [0])
+    assert len(state.farthest(0, 3, centers)[0]) == 0
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -125,11 +125,11 @@ def test_chunks_and_threads_change_no_bit(
     def results(chunk_size: int | None) -> list[torch.Tensor]:
         prepared = prepare(points, weights, dtype, chunk_size)
         state, seeding = DenseLloyd(prepared, 9), DenseSeeding(prepared)
-        sums, totals, _ = state.step(centers)
-        added = [seeding.add_best(seeding.draw(row)) for row in uniforms]
-        numbers = [state.inertia(centers), prepared.variance, seeding.potential()]
-        far, _, _ = state.farthest(5, centers)
-        return [sums, totals, state.labels_of_points(), far, torch.tensor(numbers), torch.from_numpy(np.stack(added))]
+        sums, totals, _ = state.step(centers[None], [0])
+        added = torch.stack([seeding.add_best(seeding.draw(row[None])) for row in uniforms])
+        numbers = [*state.inertia(centers[None]), float(prepared.variance), *seeding.potentials()]
+        far, _, _ = state.farthest(0, 5, centers)
+        return [sums, totals, state.labels_of_points(), far, torch.tensor(numbers), added]
 
     set_threads(1)
     expected = results(None)
@@ -147,31 +147,53 @@ def test_seeding_is_greedy_kmeans_plus_plus(n_columns: int, chunk_size: int | No
     random = np.random.RandomState(4)
     uniform = random.uniform(size=1)
     first = int(np.searchsorted(np.cumsum(weights), uniform * weights.sum(), side="right")[0])
-    np.testing.assert_array_equal(seeding.add_best(seeding.draw(uniform)), points[first])
+    np.testing.assert_array_equal(seeding.add_best(seeding.draw(uniform[None]))[0], points[first])
     closest = np.square(points - points[first]).sum(axis=1)
     for _ in range(15):
         uniforms = random.uniform(size=5)
         cumulative = np.cumsum(weights * closest)
         candidates = np.searchsorted(cumulative, uniforms * cumulative[-1])
-        drawn = seeding.draw(uniforms)
-        np.testing.assert_array_equal(drawn.numpy(), candidates)
+        drawn = seeding.draw(uniforms[None])
+        np.testing.assert_array_equal(drawn[0].numpy(), candidates)
         lowered = [np.minimum(closest, np.square(points - points[index]).sum(axis=1)) for index in candidates]
         best = int(np.argmin([(weights * distances).sum() for distances in lowered]))
-        np.testing.assert_array_equal(seeding.add_best(drawn), points[candidates[best]])
+        np.testing.assert_array_equal(seeding.add_best(drawn)[0], points[candidates[best]])
         closest = lowered[best]
-        assert seeding.potential() == pytest.approx(float((weights * closest).sum()), rel=1e-9)
+        assert seeding.potentials() == pytest.approx([float((weights * closest).sum())], rel=1e-9)
 
 
 def test_draws_follow_weight_times_squared_distance() -> None:
     """By hand: the center is at 0, so the shares are 0, 2 x 1, 1 x 4 and 0."""
     seeding = DenseSeeding(prepare(np.array([[0.0], [1.0], [2.0], [9.0]]), np.array([1.0, 2.0, 1.0, 0.0])))
-    assert seeding.draw(np.array([0.0, 0.24, 0.25, 0.74, 0.75, 0.99])).tolist() == [0, 0, 1, 1, 2, 2]
-    seeding.add_best(torch.tensor([0]))
-    assert seeding.draw(np.array([0.01, 0.32, 0.34, 0.99])).tolist() == [1, 1, 2, 2]
-    assert seeding.potential() == pytest.approx(6)
+    assert seeding.draw(np.array([[0.0, 0.24, 0.25, 0.74, 0.75, 0.99]])).tolist() == [[0, 0, 1, 1, 2, 2]]
+    seeding.add_best(torch.tensor([[0]]))
+    assert seeding.draw(np.array([[0.01, 0.32, 0.34, 0.99]])).tolist() == [[1, 1, 2, 2]]
+    assert seeding.potentials() == pytest.approx([6])
 
 
 def test_the_first_of_equal_candidates_is_added() -> None:
     seeding = DenseSeeding(prepare(np.array([[-1.0], [0.0], [1.0]]), np.ones(3)))
-    seeding.add_best(torch.tensor([1]))
-    assert seeding.add_best(torch.tensor([2, 0])).tolist() == [1.0]
+    seeding.add_best(torch.tensor([[1]]))
+    assert seeding.add_best(torch.tensor([[2, 0]])).tolist() == [[1.0]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("chunk_size", [1, 100, None])
+def test_runs_and_problems_of_a_batch_have_the_bits_of_each_alone(dtype: torch.dtype, chunk_size: int | None) -> None:
+    """Three problems, two runs on each, some of them resting for a step."""
+    random = np.random.RandomState(9)
+    points = torch.from_numpy(random.normal(5, 2, (3, 700, 4))).to(dtype)
+    weights = torch.from_numpy(random.uniform(0, 1, (3, 700)))
+    batch = DenseLloyd(DensePoints(points, weights, chunk_size), 6, n_runs=2)
+    alone = [DenseLloyd(DensePoints(points[run // 2, None], weights[run // 2, None], None), 6) for run in range(6)]
+    centers = torch.zeros(6, 6, 4, dtype=torch.float64)
+    for active in ([0, 1, 2, 3, 4, 5], [0, 2, 3], [5], [1, 4, 5]):
+        centers[active] = batch.snap(torch.from_numpy(random.normal(5, 2, (len(active), 6, 4))))
+        sums, totals, n_changed = batch.step(centers[active], active)
+        for place, run in enumerate(active):
+            expected = alone[run].step(centers[run, None], [0])
+            assert torch.equal(sums[place], expected[0][0])
+            assert torch.equal(totals[place], expected[1][0])
+            assert n_changed[place] == expected[2][0]
+    assert batch.inertia(centers) == [one.inertia(centers[run, None])[0] for run, one in enumerate(alone)]
+    assert torch.equal(batch.labels_of_points(), torch.cat([one.labels_of_points() for one in alone]))

@@ -14,9 +14,10 @@ PACKAGE = Path(gpuquant.__file__).parent
 ROWS = [
     ["errors", "ops.color_codes"],
     ["devices", "files", "metrics", "ops.torch_ops", "ops.color_blocks", "ops.dense"],
-    ["ops.cpu_ops", "ops.color_lloyd", "ops.color_seeding"],
+    ["ops.cpu_ops", "ops.candidate_lists", "ops.color_seeding"],
+    ["ops.color_lloyd"],
     ["ops"],
-    ["initialization", "histogram", "palette"],
+    ["initialization", "histogram", "palette", "lloyd"],
     ["clustering", "mapping"],
     ["comparison", "image_file", "palette_fit"],
     ["quantization"],

@@ -29,10 +29,10 @@ def squared_distances(points: Floats, centers: Floats) -> Floats:  # [N, K]
 def test_points_are_those_of_scikit_learn(n_clusters: int, seed: int) -> None:
     random = np.random.RandomState(seed)
     points, weights = random.normal(0, 3, (700, 4)), random.uniform(0.1, 3, 700)
-    prepared = point_set(torch.from_numpy(points), torch.from_numpy(weights))
-    centers, inertia = kmeans_plus_plus(prepared, n_clusters, np.random.RandomState(seed))
+    prepared = point_set(torch.from_numpy(points)[None], torch.from_numpy(weights)[None])
+    centers, (inertia,) = kmeans_plus_plus(prepared, n_clusters, [np.random.RandomState(seed)])
     theirs, _ = kmeans_plusplus(points, n_clusters, sample_weight=weights, random_state=seed)
-    np.testing.assert_array_equal(centers.numpy(), theirs)
+    np.testing.assert_array_equal(centers[0].numpy(), theirs)
     assert inertia == pytest.approx(weights @ squared_distances(points, theirs).min(axis=1), rel=1e-9)
 
 
@@ -40,10 +40,11 @@ def test_points_are_those_of_scikit_learn(n_clusters: int, seed: int) -> None:
 @pytest.mark.parametrize("seed", [0, 1])
 def test_colors_are_those_of_scikit_learn(n_clusters: int, seed: int) -> None:
     colors, counts = colors_in_z_order(2500)
-    centers, inertia = kmeans_plus_plus(point_set(colors, counts), n_clusters, np.random.RandomState(seed))
+    prepared = point_set(colors[None], counts[None])
+    centers, (inertia,) = kmeans_plus_plus(prepared, n_clusters, [np.random.RandomState(seed)])
     points = colors.double().numpy()
     theirs, _ = kmeans_plusplus(points, n_clusters, sample_weight=counts.numpy(), random_state=seed)
-    np.testing.assert_array_equal(centers.numpy(), theirs)
+    np.testing.assert_array_equal(centers[0].numpy(), theirs)
     assert inertia == counts.numpy() @ squared_distances(points, theirs).min(axis=1)
 
 
@@ -52,9 +53,10 @@ def test_centers_are_different_points_of_positive_weight(dtype: torch.dtype) -> 
     colors, counts = colors_in_z_order(400)
     counts[::2] = 0
     for seed in range(2):
-        centers, _ = kmeans_plus_plus(point_set(colors.to(dtype), counts), 40, np.random.RandomState(seed))
+        prepared = point_set(colors.to(dtype)[None], counts[None])
+        centers, _ = kmeans_plus_plus(prepared, 40, [np.random.RandomState(seed)])
         allowed = {tuple(color) for color in colors[counts > 0].tolist()}
-        chosen = {tuple(int(level) for level in center) for center in centers.tolist()}
+        chosen = {tuple(int(level) for level in center) for center in centers[0].tolist()}
         assert len(chosen) == 40
         assert chosen <= allowed
 
@@ -62,15 +64,17 @@ def test_centers_are_different_points_of_positive_weight(dtype: torch.dtype) -> 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float64])
 def test_fewer_different_points_than_clusters_leave_no_potential(dtype: torch.dtype) -> None:
     points = torch.tensor([[1, 2, 3]] * 200 + [[9, 9, 9]] * 300).to(dtype)
-    centers, inertia = kmeans_plus_plus(point_set(points, torch.ones(500).double()), 6, np.random.RandomState(0))
+    prepared = point_set(points[None], torch.ones(1, 500).double())
+    centers, (inertia,) = kmeans_plus_plus(prepared, 6, [np.random.RandomState(0)])
     assert inertia == 0
-    assert {tuple(center) for center in centers.tolist()} == {(1, 2, 3), (9, 9, 9)}
+    assert {tuple(center) for center in centers[0].tolist()} == {(1, 2, 3), (9, 9, 9)}
 
 
 def test_more_clusters_lower_the_potential() -> None:
     colors, counts = colors_in_z_order(1000)
-    prepared = point_set(colors, counts)
-    inertia = [kmeans_plus_plus(prepared, n_clusters, np.random.RandomState(0))[1] for n_clusters in (1, 4, 16, 64)]
+    prepared = point_set(colors[None], counts[None])
+    seeds = [kmeans_plus_plus(prepared, n_clusters, [np.random.RandomState(0)]) for n_clusters in (1, 4, 16, 64)]
+    inertia = [potential for _, (potential,) in seeds]
     assert inertia == sorted(inertia, reverse=True)
     assert len(set(inertia)) == 4
 
@@ -86,3 +90,33 @@ def test_random_points_are_drawn_by_weight_without_repeats(dtype: torch.dtype) -
     assert set(np.unique(chosen)) == {0, 2, 3, 4}
     # 8 of 11 first draws are point 0; of the other 3 of 11, 8 of 10 second draws: 0.945 of the pairs
     assert (chosen == 0).any(axis=1).mean() == pytest.approx(8 / 11 + 3 / 11 * 0.8, abs=0.03)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float64])
+def test_runs_draw_one_after_the_other_from_the_generator_of_their_problem(dtype: torch.dtype) -> None:
+    colors, counts = colors_in_z_order(500)
+    batch = torch.stack([colors, colors.flip(0)]).to(dtype), torch.stack([counts, counts.flip(0)])
+    centers, inertia = kmeans_plus_plus(
+        point_set(*batch), 7, [np.random.RandomState(seed) for seed in (0, 1)], n_runs=3
+    )
+    assert centers.shape == (6, 7, 3)
+    for problem in range(2):
+        alone, random = point_set(batch[0][problem, None], batch[1][problem, None]), np.random.RandomState(problem)
+        for run in range(3):
+            expected, (potential,) = kmeans_plus_plus(alone, 7, [random])
+            assert torch.equal(centers[3 * problem + run], expected[0])
+            assert inertia[3 * problem + run] == potential
+
+
+def test_no_center_is_added_below_the_least_inertia() -> None:
+    colors, counts = colors_in_z_order(1000)
+    prepared = point_set(colors[None], counts[None])
+    every, _ = kmeans_plus_plus(prepared, 30, [np.random.RandomState(0)])
+    _, (at_ten,) = kmeans_plus_plus(prepared, 30, [np.random.RandomState(0)], least=0.0)
+    stopped, (inertia,) = kmeans_plus_plus(prepared, 30, [np.random.RandomState(0)], least=4 * at_ten)
+    n_centers = stopped.shape[1]
+    assert 1 < n_centers < 30
+    assert torch.equal(stopped[0], every[0, :n_centers])
+    distances = squared_distances(colors.double().numpy(), every[0].numpy())
+    before, after = (counts.numpy() @ distances[:, :n].min(axis=1) for n in (n_centers - 1, n_centers))
+    assert after == inertia < 4 * at_ten <= before

@@ -146,7 +146,7 @@ class CandidateLists:
         starts = lengths.cumsum(0) - lengths
         lengths, order = lengths.sort(stable=True)
         bounds = torch.tensor(_LIST_LENGTHS, device=device)
-        padded = bounds[torch.searchsorted(bounds, lengths)]
+        padded = bounds[torch.searchsorted(bounds, lengths)].clamp_(max=self._slack.shape[1])
         owners = torch.repeat_interleave(padded)
         position = torch.arange(len(owners), device=device) - (padded.cumsum(0) - padded)[owners]
         chosen = candidates[starts[order][owners] + position.minimum(lengths[owners] - 1)]

@@ -47,7 +47,7 @@ class ColorLloyd:
     def step(
         self,
         centers: Tensor,  # [A, K, 3] float64, on the grid
-        active: list[int],  # [A]: the runs that take part
+        active: list[int],  # [A]: the runs that take part, ascending
     ) -> tuple[
         Tensor, Tensor, list[int]
     ]:  # sums [A, K, 3] float64, weights [A, K] float64, how many labels changed [A]
@@ -126,7 +126,7 @@ class ColorLloyd:
             self.labels = labels
             for run in active:
                 self._add_all(run)
-            return [size] * len(active)
+            return [self.blocks.n_points] * len(active)
         runs = torch.tensor(active, device=labels.device)
         every = len(active) == len(self.labels)
         before = self.labels if every else self.labels[runs]
@@ -140,7 +140,8 @@ class ColorLloyd:
             self.labels = labels
         else:
             self.labels[runs] = labels
-        counted: list[int] = torch.bincount(place, minlength=len(active)).tolist()
+        is_point = self.blocks.weights.view(-1).take(colors) > 0
+        counted: list[int] = torch.bincount(place[is_point], minlength=len(active)).tolist()
         return counted
 
     def _add_all(self, run: int) -> None:

@@ -103,7 +103,7 @@ class DenseLloyd:
     def step(
         self,
         centers: Tensor,  # [A, K, D] float64, snapped
-        active: list[int],  # [A]: the runs that take part
+        active: list[int],  # [A]: the runs that take part, ascending
     ) -> tuple[
         Tensor, Tensor, list[int]
     ]:  # sums [A, K, D] float64, weights [A, K] float64, how many labels changed [A]
@@ -119,11 +119,12 @@ class DenseLloyd:
             problems = [run // self._n_runs for run in runs]
             scores = points.products(problems, rows, centred[places]).mul_(-2).add_(squares[places])
             labels = scores.min(dim=2).indices.to(torch.int32)
-            n_changed[places] += (labels != self._labels[span(runs), rows]).sum(dim=1)
+            weights = points.weights[span(problems), rows]
+            n_changed[places] += ((labels != self._labels[span(runs), rows]) & (weights > 0)).sum(dim=1)
             self._labels[span(runs), rows] = labels
             numbers = points.points[span(problems), rows].double() - origin[places]
             numbers = torch.nn.functional.pad(numbers, (0, 1), value=1)
-            add_rows(totals, places, labels, numbers, points.weights[span(problems), rows])
+            add_rows(totals, places, labels, numbers, weights)
         weights = totals[:, -1]
         sums = totals[:, :-1].mT + weights[:, :, None] * origin
         counted: list[int] = n_changed.tolist()
