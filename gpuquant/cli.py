@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
     from gpuquant.quantization import QuantizedImage
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     help="Exact k-means colour quantisation of whole photos, on CUDA or the CPU.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -28,9 +29,11 @@ Out = Annotated[
     Path | None,
     typer.Argument(help="What to write (.png, .tif, .gif); without it PHOTO's name with -8-colors.png, beside it."),
 ]
-Colors = Annotated[int, typer.Option("--colors", "-k", help="Size of the palette, 1 to 4096.")]
+Colors = Annotated[int, typer.Option("--colors", "-k", min=1, max=4096, help="Size of the palette, 1 to 4096.")]
 Device = Annotated[str, typer.Option(help='"auto", "cpu", "cuda" or "cuda:1".')]
-SideBySide = Annotated[Path | None, typer.Option(help="Also write the original and the result next to each other.")]
+SideBySide = Annotated[
+    Path | None, typer.Option(help="Also write the original and the result next to each other (.png, .jpg).")
+]
 PaletteFile = Annotated[Path | None, typer.Option("--palette", help="Also write the palette, one #rrggbb per line.")]
 Seed = Annotated[int, typer.Option("--random-state", help="Seed of the random draws.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object instead of a table.")]
@@ -53,7 +56,7 @@ def quantize(
     from rich.console import Console
 
     from gpuquant.files import whole_file
-    from gpuquant.image_file import check_format, write_image
+    from gpuquant.image_file import check_format, check_picture_format, write_picture
     from gpuquant.quantization import quantize as quantize_image
 
     if not photo.name:
@@ -61,7 +64,7 @@ def quantize(
     out = out or photo.with_name(f"{photo.stem}-{colors}-colors.png")
     check_format(out, colors)
     if side_by_side:
-        check_format(side_by_side, 0)
+        check_picture_format(side_by_side)
     outputs = [path for path in (out, side_by_side, palette) if path]
     _check_outputs(photo, outputs, force)
     with Console(stderr=True).status(f"Quantizing {photo.name} to {colors} colors"):
@@ -69,7 +72,7 @@ def quantize(
         start = time.perf_counter()
         result.save(out)
         if side_by_side:
-            write_image(result.side_by_side(photo), side_by_side)
+            write_picture(result.side_by_side(photo), side_by_side)
         if palette:
             with whole_file(palette) as file:
                 file.write("".join(f"{color}\n" for color in result.palette.hex).encode())
@@ -117,14 +120,20 @@ def info() -> None:
 
 def main() -> None:
     """Run the command line: exit code 0, 1 for a job that failed, 2 for bad usage."""
+    arguments = sys.argv[1:]
     try:
-        app(prog_name="gpuquant")
+        code = app(arguments or ["--help"], prog_name="gpuquant", standalone_mode=False)
+        if code == INTERRUPTED:  # typer turns an interrupt into its exit code
+            _stop("interrupted", code)
+        sys.exit(code if arguments else 2)
+    except typer.TyperException as error:
+        _stop(f"{error.format_message()} Try --help.", code=2)
     except ArgumentError as error:
         _stop(error, code=2)
     except GpuquantError as error:
         _stop(error, code=1)
-    except KeyboardInterrupt:
-        _stop("interrupted", code=130)
+    except (typer.Abort, KeyboardInterrupt):
+        _stop("interrupted", INTERRUPTED)
     except MemoryError:
         _stop("out of memory", code=1)
     except RuntimeError as error:  # torch reports a lack of memory as one

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from gpuquant import ops
+from gpuquant.arguments import check_positive, check_settings
 from gpuquant.errors import ArgumentError
 from gpuquant.initialization import kmeans_plus_plus, random_points
 from gpuquant.lloyd import TOGETHER, Runs, lloyd
@@ -203,8 +204,8 @@ def _check_points(points: Tensor, weights: Tensor | None) -> tuple[Tensor, Tenso
         raise ArgumentError(f"points must be floating-point or uint8, got {points.dtype}; use points.double()")
     if points.dtype in (torch.float16, torch.bfloat16):
         points = points.float()
-    if points.is_floating_point() and not bool(points.isfinite().all()):
-        raise ArgumentError("points contain NaN or infinite values; remove or replace them first")
+    if points.is_floating_point():
+        _check_range(points)
     batch = points if points.ndim == 3 else points[None]
     if weights is not None and not isinstance(weights, Tensor):
         raise ArgumentError(f"weights must be a torch tensor, got {type(weights).__name__}")
@@ -223,6 +224,15 @@ def _check_points(points: Tensor, weights: Tensor | None) -> tuple[Tensor, Tenso
     return batch, weights if weights.ndim == 2 else weights[None]
 
 
+def _check_range(points: Tensor) -> None:
+    low, high = (float(bound) for bound in points.aminmax())
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ArgumentError("points contain NaN or infinite values; remove or replace them first")
+    largest = math.sqrt(torch.finfo(points.dtype).max / (16 * points.shape[-1]))
+    if max(-low, high) > largest:
+        raise ArgumentError(f"points reach {max(-low, high):g}, and squared distances overflow; scale them down first")
+
+
 def _check_init(init: str | Tensor, batch: Tensor, n_clusters: int) -> str | Tensor:
     if isinstance(init, Tensor):
         expected = (n_clusters, batch.shape[2])
@@ -230,28 +240,10 @@ def _check_init(init: str | Tensor, batch: Tensor, n_clusters: int) -> str | Ten
             raise ArgumentError(
                 f"init must be centers [K, D] = {expected} or one set per problem, got {tuple(init.shape)}"
             )
-        if not bool(init.isfinite().all()):
-            raise ArgumentError("init contains NaN or infinite values")
+        if init.is_complex() or not bool(init.isfinite().all()):
+            raise ArgumentError("init must be real and finite")
         init = init.to(batch.device)
         return init if init.ndim == 3 else init.expand(len(batch), *expected)
     if not isinstance(init, str) or init not in ("k-means++", "random"):
         raise ArgumentError(f'init={init!r} is unknown; use "k-means++", "random" or a tensor of centers')
     return init
-
-
-def check_settings(n_init: int, max_iter: int, tol: float, random_state: int, chunk_size: int | None) -> None:
-    """Raise unless the settings of a k-means run can be used."""
-    check_positive("n_init", n_init)
-    check_positive("max_iter", max_iter)
-    if chunk_size is not None:
-        check_positive("chunk_size", chunk_size)
-    if not (isinstance(tol, int | float) and math.isfinite(tol) and tol >= 0):
-        raise ArgumentError(f"tol={tol!r} must be a finite number, 0 or more")
-    if not isinstance(random_state, int | np.integer) or not 0 <= random_state < 2**32:
-        raise ArgumentError(f"random_state={random_state!r} must be an integer from 0 to 2^32 - 1")
-
-
-def check_positive(name: str, value: int) -> None:
-    """Raise unless the argument is an integer of at least 1."""
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
-        raise ArgumentError(f"{name}={value!r} must be an integer of at least 1")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gpuquant import ops
+from gpuquant.arguments import check_chunk_size
 from gpuquant.devices import resolve_device
 from gpuquant.errors import ArgumentError, ImageFileError
 from gpuquant.files import whole_file
@@ -69,8 +70,11 @@ class ColorHistogram:
         Raises
         ------
         ArgumentError
-            The pixels are not uint8.
+            The pixels are not uint8, or have no such shape.
         """
+        check_chunk_size(chunk_size)
+        if not isinstance(pixels, np.ndarray | Tensor):
+            raise ArgumentError(f"pixels must be a uint8 array or tensor, got {type(pixels).__name__}")
         if isinstance(pixels, np.ndarray):
             if pixels.dtype != np.uint8:
                 raise ArgumentError(f"pixels must be uint8, got {pixels.dtype}")

@@ -1,15 +1,18 @@
 """The only room that knows file formats: reading images to pixels, writing indexed images."""
 
+import zlib
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from gpuquant.errors import ArgumentError, ImageFileError
 from gpuquant.files import whole_file
 
 FORMATS = {".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".gif": "GIF"}
+PICTURE_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
 _OPAQUE_MODES = {"RGB": "RGB", "P": "RGB", "L": "L", "1": "L"}
 
 
@@ -52,10 +55,11 @@ def pixels_of(image: Image.Image) -> npt.NDArray[np.uint8]:  # [H, W, 3], or gre
     if 0 in image.size:
         raise ArgumentError(f"the image is empty ({image.width} x {image.height})")
     if image.has_transparency_data or image.mode in ("RGBa", "La"):
-        advice = 'flatten it first, for example with Image.alpha_composite, or drop it with image.convert("RGB")'
+        advice = 'flatten it onto a background first (with Pillow, image.convert("RGB") drops the alpha)'
         raise ArgumentError(f"images with transparency (mode {image.mode}) are not supported yet; {advice}")
     if image.mode not in _OPAQUE_MODES:
-        raise ArgumentError(f'images of mode {image.mode} are not supported; use image.convert("RGB") first')
+        advice = 'convert it to 8-bit RGB first (with Pillow, image.convert("RGB"))'
+        raise ArgumentError(f"images of mode {image.mode} are not supported yet; {advice}")
     mode = _OPAQUE_MODES[image.mode]
     try:
         return np.asarray(image if image.mode == mode else image.convert(mode))
@@ -90,9 +94,9 @@ def check_format(path: str | Path, n_colors: int) -> str:
 
 
 def write_image(image: Image.Image, path: str | Path) -> None:
-    """Write an image so that a failure leaves no half file.
+    """Write an image without loss, so that a failure leaves no half file.
 
-    An indexed PNG gets the smallest bit depth that holds its palette; no format renumbers the palette.
+    An indexed PNG or TIFF gets the smallest bit depth that holds its palette; no format renumbers the palette.
 
     Raises
     ------
@@ -105,7 +109,65 @@ def write_image(image: Image.Image, path: str | Path) -> None:
     with whole_file(path) as file:
         if image_format == "GIF":
             image.save(file, "GIF", optimize=False)
-        elif image_format == "TIFF":
-            image.save(file, "TIFF", compression="tiff_adobe_deflate")
-        else:
+        elif image_format == "PNG":
             image.save(file, "PNG", compress_level=6)
+        elif image.mode == "P" and _bit_depth(image) < 8:
+            _write_tiff(image, _bit_depth(image), file)
+        else:
+            image.save(file, "TIFF", compression="tiff_adobe_deflate")
+
+
+def write_picture(image: Image.Image, path: str | Path) -> None:
+    """Write an RGB picture for people, where a lossy format will do.
+
+    Raises
+    ------
+    ArgumentError
+        The path's ending is unknown.
+    ImageFileError
+        The file cannot be written.
+    """
+    picture_format = check_picture_format(path)
+    with whole_file(path) as file:
+        image.save(file, picture_format, quality=92)
+
+
+def check_picture_format(path: str | Path) -> str:
+    """The format that the ending of a picture's path asks for.
+
+    Raises
+    ------
+    ArgumentError
+        The ending is unknown.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in PICTURE_FORMATS:
+        raise ArgumentError(f"{path}: cannot write {suffix or 'a file without an ending'!r}; use .png or .jpg")
+    return PICTURE_FORMATS[suffix]
+
+
+def _bit_depth(image: Image.Image) -> int:
+    """The smallest number of bits, a divisor of 8, that numbers all entries of an image's palette."""
+    n_colors = len(image.getpalette("RGB") or []) // 3
+    return next(bits for bits in (1, 2, 4, 8) if n_colors <= 1 << bits)
+
+
+def _write_tiff(image: Image.Image, bits: int, file: IO[bytes]) -> None:
+    """An indexed TIFF of 1, 2 or 4 bits, which Pillow reads but has no way to ask for."""
+    data = zlib.compress(image.tobytes("raw", f"P;{bits}"))
+    palette = [level * 257 for level in image.getpalette("RGB") or []]  # to 16 bits
+    columns = [palette[channel::3] for channel in range(3)]
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[TiffImagePlugin.IMAGEWIDTH], tags[TiffImagePlugin.IMAGELENGTH] = image.size
+    tags[TiffImagePlugin.BITSPERSAMPLE] = bits
+    tags[TiffImagePlugin.SAMPLESPERPIXEL] = 1
+    tags[TiffImagePlugin.COMPRESSION] = 8  # deflate
+    tags[TiffImagePlugin.PHOTOMETRIC_INTERPRETATION] = 3  # by palette
+    tags[TiffImagePlugin.COLORMAP] = tuple(
+        level for column in columns for level in column + [0] * ((1 << bits) - len(column))
+    )
+    tags[TiffImagePlugin.ROWSPERSTRIP] = image.height
+    tags[TiffImagePlugin.STRIPBYTECOUNTS] = len(data)
+    tags[TiffImagePlugin.STRIPOFFSETS] = 0  # counted from the end of the tags
+    tags.save(file)
+    file.write(data)

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gpuquant.clustering import check_settings
+from gpuquant.arguments import check_settings, is_integer
 from gpuquant.devices import resolve_device
 from gpuquant.errors import ArgumentError
 from gpuquant.histogram import ColorHistogram, shared_tensor
@@ -188,7 +188,7 @@ def quantize(
     >>> result.palette.hex, result.mse
     (('#000000', '#c8c8c8'), 0.0)
     """
-    if not isinstance(n_colors, int | np.integer) or isinstance(n_colors, bool) or not 1 <= n_colors <= MAX_COLORS:
+    if not is_integer(n_colors) or not 1 <= n_colors <= MAX_COLORS:
         raise ArgumentError(f"n_colors={n_colors!r} must be an integer from 1 to {MAX_COLORS}")
     check_settings(n_init, max_iter, tol, random_state, chunk_size)
     target = resolve_device(device, tensor_device=image.device if isinstance(image, Tensor) else None)
@@ -278,7 +278,10 @@ def _check_init(init: str | np.ndarray | Tensor, n_colors: int) -> str | Tensor:
         return init
     if not isinstance(init, np.ndarray | Tensor):
         raise ArgumentError(f"init must be a name or an array [n_colors, 3], got {type(init).__name__}")
-    centers = torch.as_tensor(init).double()
+    centers = torch.as_tensor(init)
+    if centers.is_complex():
+        raise ArgumentError("init must be real levels from 0 to 255")
+    centers = centers.double()
     if centers.shape != (n_colors, 3):
         raise ArgumentError(f"init must be [n_colors, 3] = [{n_colors}, 3], got {tuple(centers.shape)}")
     if not bool(((centers >= 0) & (centers <= 255)).all()):

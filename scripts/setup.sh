@@ -13,8 +13,7 @@ command -v "$python" >/dev/null || fail "no '$python' found; install Python 3.11
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
     || fail "$("$python" --version) is too old; install Python 3.11 or newer, or set PYTHON=/path/to/python"
 if ! .venv/bin/python -c 'import pip' 2>/dev/null; then
-    rm -rf .venv
-    "$python" -m venv .venv || fail "could not make .venv (on Debian: apt-get install python3-venv)"
+    "$python" -m venv --clear .venv || fail "could not make .venv (on Debian: apt-get install python3-venv)"
 fi
 
 # Installing is skipped while nothing it depends on has changed.

@@ -1,7 +1,9 @@
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ def photo(china: Pixels, tmp_path: Path) -> Path:
     return tmp_path / "photo.png"
 
 
-def run(arguments: list[object], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def run(arguments: Sequence[object], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """The command in this process: exit code, standard output, standard error."""
     monkeypatch.setattr(sys, "argv", ["gpuquant", *map(str, arguments)])
     with pytest.raises(SystemExit) as stop:
@@ -107,8 +109,9 @@ def test_the_photo_itself_is_never_the_output(
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["-k", "0"], 2, "n_colors"),
-        (["-k", "5000"], 2, "n_colors"),
+        (["-k", "0"], 2, "--colors"),
+        (["-k", "5000"], 2, "4096"),
+        (["--side-by-side", "both.gif"], 2, ".jpg"),
         (["-k", "many"], 2, "--colors"),
         (["out.jpg"], 2, ".png"),
         (["--nonsense"], 2, "nonsense"),
@@ -126,6 +129,37 @@ def test_bad_usage(
     found, out, err = run(["quantize", photo, *arguments], monkeypatch, capsys)
     assert (found, out) == (code, "")
     assert words in err
+    assert err.count("\n") == 1
+    assert list(photo.parent.iterdir()) == [photo]
+
+
+@pytest.mark.parametrize(("arguments", "words"), [(["quantize"], "photo"), (["dither"], "dither"), (["--k"], "--k")])
+def test_bad_usage_is_one_line_that_names_the_help(
+    arguments: list[str], words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = run(arguments, monkeypatch, capsys)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert words in err
+    assert "--help" in err
+
+
+def test_no_arguments_show_the_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run([], monkeypatch, capsys)
+    assert code == 2
+    assert "quantize" in out
+
+
+def test_an_interrupt_leaves_nothing_half_done(
+    photo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def half(_: Image.Image, file: IO[bytes], *__: object, **___: object) -> None:
+        file.write(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Image.Image, "save", half)
+    code, out, err = run(["quantize", photo], monkeypatch, capsys)
+    assert (code, out) == (130, "")
+    assert err == "gpuquant: interrupted\n"
     assert list(photo.parent.iterdir()) == [photo]
 
 

@@ -88,6 +88,10 @@ def test_counts_must_be_positive(tmp_path: Path) -> None:
 def test_only_8_bit_pixels() -> None:
     with pytest.raises(ArgumentError, match="uint8"):
         ColorHistogram().add(np.zeros((2, 2, 3)))
+    with pytest.raises(ArgumentError, match="list"):
+        ColorHistogram().add([[0, 0, 0]])  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="chunk_size"):
+        ColorHistogram().add(np.zeros((2, 2, 3), np.uint8), chunk_size=-1)
 
 
 def test_coarsen_by_hand() -> None:

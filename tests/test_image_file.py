@@ -8,7 +8,7 @@ from conftest import Pixels
 from PIL import Image, ImageSequence
 
 from gpuquant.errors import ArgumentError, ImageFileError
-from gpuquant.image_file import indexed_image, read_image, write_image
+from gpuquant.image_file import indexed_image, read_image, write_image, write_picture
 from gpuquant.quantization import quantize
 
 
@@ -24,6 +24,18 @@ def test_png_has_the_smallest_bit_depth(n_colors: int, depth: int, tmp_path: Pat
     write_image(indexed_image(labels, colors), tmp_path / "out.png")
     width, height, bits, color_type = struct.unpack(">IIBB", (tmp_path / "out.png").read_bytes()[16:26])
     assert (width, height, bits, color_type) == (30, 20, depth, 3)
+
+
+@pytest.mark.parametrize(("n_colors", "depth"), [(1, 1), (2, 1), (3, 2), (4, 2), (5, 4), (16, 4), (17, 8), (256, 8)])
+@pytest.mark.parametrize("width", [1, 7, 30])
+def test_tiff_has_the_smallest_bit_depth(n_colors: int, depth: int, width: int, tmp_path: Path) -> None:
+    labels, colors = labels_and_colors(n_colors)
+    labels = np.ascontiguousarray(labels[:, :width])
+    write_image(indexed_image(labels, colors), tmp_path / "out.tif")
+    with Image.open(tmp_path / "out.tif") as image:
+        assert image.tag_v2[258] == (depth,)  # type: ignore[attr-defined]
+        np.testing.assert_array_equal(np.asarray(image), labels)
+        np.testing.assert_array_equal(np.asarray(image.convert("RGB")), colors[labels])
 
 
 @pytest.mark.parametrize("suffix", [".png", ".PNG", ".tif", ".tiff", ".gif"])
@@ -56,6 +68,16 @@ def test_many_colors_are_written_as_rgb(china: Pixels, tmp_path: Path) -> None:
 def test_unknown_endings_are_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match=r"\.png"):
         write_image(Image.new("L", (2, 2)), tmp_path / name)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".JPEG", ".webp", ".tif"])
+def test_pictures_may_be_lossy(suffix: str, china: Pixels, tmp_path: Path) -> None:
+    write_picture(Image.fromarray(china), tmp_path / f"both{suffix}")
+    with Image.open(tmp_path / f"both{suffix}") as image:
+        apart = np.asarray(image.convert("RGB")).astype(int) - china
+    assert np.abs(apart).mean() < (8 if suffix in (".jpg", ".JPEG", ".webp") else 1e-9)
+    with pytest.raises(ArgumentError, match=r"\.gif"):
+        write_picture(Image.fromarray(china), tmp_path / "both.gif")
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

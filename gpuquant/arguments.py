@@ -1,0 +1,34 @@
+"""Checks of arguments that several functions take."""
+
+import math
+from numbers import Integral, Real
+
+from gpuquant.errors import ArgumentError
+
+
+def check_settings(n_init: int, max_iter: int, tol: float, random_state: int, chunk_size: int | None) -> None:
+    """Raise unless the settings of a k-means run can be used."""
+    check_positive("n_init", n_init)
+    check_positive("max_iter", max_iter)
+    check_chunk_size(chunk_size)
+    if not isinstance(tol, Real) or isinstance(tol, bool) or not (math.isfinite(tol) and tol >= 0):
+        raise ArgumentError(f"tol={tol!r} must be a finite number, 0 or more")
+    if not is_integer(random_state) or not 0 <= random_state < 2**32:
+        raise ArgumentError(f"random_state={random_state!r} must be an integer from 0 to 2^32 - 1")
+
+
+def check_chunk_size(chunk_size: int | None) -> None:
+    """Raise unless the argument is None or an integer of at least 1."""
+    if chunk_size is not None:
+        check_positive("chunk_size", chunk_size)
+
+
+def check_positive(name: str, value: int) -> None:
+    """Raise unless the argument is an integer of at least 1."""
+    if not is_integer(value) or value < 1:
+        raise ArgumentError(f"{name}={value!r} must be an integer of at least 1")
+
+
+def is_integer(value: object) -> bool:
+    """Whether a value is an integer of Python or NumPy, and not a truth value."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
