@@ -7,20 +7,12 @@ assigned anew, for random_state 0..4. Run: pytest benchmarks/bench_quality.py
 import warnings
 
 import numpy as np
-import numpy.typing as npt
 import pytest
-from conftest import PHOTOS, Pixels, Report
+from conftest import PHOTOS, Report, rounded_mse
 from PIL import Image
 from sklearn.cluster import KMeans
 
 import gpuquant
-
-
-def _rounded_mse(colors: Pixels, counts: npt.NDArray[np.int64], centers: npt.NDArray[np.float64]) -> float:
-    palette = centers.round().clip(0, 255)
-    scores = np.square(palette).sum(axis=1) - 2 * (colors.astype(np.float64) @ palette.T)
-    apart = scores.min(axis=1) + np.square(colors.astype(np.float64)).sum(axis=1)
-    return float((apart * counts).sum() / counts.sum())
 
 
 @pytest.mark.parametrize("n_colors", [4, 16, 64, 256])
@@ -38,7 +30,7 @@ def test_error_over_kodak(report: Report, n_colors: int) -> None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 fit = KMeans(n_colors, n_init=1, random_state=seed).fit(colors.astype(np.float64), sample_weight=counts)
-            theirs.append(_rounded_mse(colors, counts, fit.cluster_centers_))
+            theirs.append(rounded_mse(colors, counts, fit.cluster_centers_))
         result = gpuquant.quantize(pixels, n_colors)
         apart = pixels.astype(np.int64) - result.to_array()
         assert result.mse == pytest.approx(float(np.square(apart).sum(axis=2).mean()), rel=1e-12)

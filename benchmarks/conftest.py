@@ -27,6 +27,18 @@ def large_photo(name: str) -> Pixels:  # [H, W, 3]
     return np.array(Image.open(path).convert("RGB"))
 
 
+def rounded_mse(colors: Pixels, counts: npt.NDArray[np.int64], centers: npt.NDArray[np.float64]) -> float:
+    """The MSE when centers are rounded and every colour takes the nearest one."""
+    palette = centers.round().clip(0, 255)
+    total = 0.0
+    for start in range(0, len(colors), 1 << 16):
+        points = colors[start : start + (1 << 16)].astype(np.float64)
+        scores = np.square(palette).sum(axis=1) - 2 * (points @ palette.T)
+        apart = scores.min(axis=1) + np.square(points).sum(axis=1)
+        total += float(apart @ counts[start : start + (1 << 16)])
+    return total / float(counts.sum())
+
+
 @pytest.fixture
 def report() -> Report:
     """Add a row: what, the measured figure, its reach and its aim, and what stands beside it."""
