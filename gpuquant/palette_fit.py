@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gpuquant import ops
-from gpuquant.histogram import CoarseColors, coarsen
+from gpuquant.histogram import coarsen
 from gpuquant.initialization import kmeans_plus_plus, random_points
 from gpuquant.lloyd import TOGETHER, Runs, lloyd
 
@@ -16,6 +16,8 @@ RELAXATION = 1.5
 MOMENTUM = 0.6
 SEEDING_COLORS = 1 << 16  # k-means++ chooses among at most about this many colours or cell means
 CELLS_PER_COLOR = 32  # fewer cells than that are not worth a try: they lose too much (measured)
+START_PAIRS = 1 << 18  # pairs of cell and color that may be spent on starts: only the best is continued
+MAX_STARTS = 8
 COARSE_BITS = (6, 5)
 COARSE_TOL = 8.0  # coarse levels may stop that much sooner: the iterations that follow make up for it (measured)
 COARSE_ERROR = 0.25  # a coarse level is used while its own error is at most this share of the seeding's
@@ -55,11 +57,12 @@ def fit_palette(
     if len(colors) <= n_colors:
         return _lossless(colors, counts)
     points = ops.point_set(colors[None], counts[None], chunk_size=chunk_size)
-    levels: list[CoarseColors] = []
+    levels: list[tuple[ops.PointSet, float]] = []
     if isinstance(init, Tensor):
         n_init = 1
     elif init == "k-means++":
-        levels = [level for level in coarsen(colors, counts, COARSE_BITS)[::-1] if n_colors < len(level.counts)]
+        folded = [level for level in coarsen(colors, counts, COARSE_BITS)[::-1] if n_colors < len(level.counts)]
+        levels = [(ops.point_set(level.colors[None], level.counts[None]), level.error) for level in folded]
     draws = np.random.RandomState(random_state)
     best: tuple[Runs, int, float] | None = None
     at_once = max(1, TOGETHER // len(colors))
@@ -71,7 +74,8 @@ def fit_palette(
             drawn = [random_points(colors, counts.double(), n_colors, draws) for _ in range(n_runs)]
             centers = torch.stack(drawn)
         else:
-            centers = _coarse_centers(points, levels, n_colors, range(first, first + n_runs), tol, random_state)
+            seeds = ([random_state, run] for run in range(first, first + n_runs))
+            centers = torch.stack([_coarse_centers(points, levels, n_colors, tol, seed) for seed in seeds])
         runs = lloyd(points, centers, max_iter=max_iter, tol=tol, relaxation=RELAXATION, momentum=MOMENTUM)
         inertia = runs.state.inertia(runs.centers)
         lowest = min(range(n_runs), key=inertia.__getitem__)
@@ -83,48 +87,41 @@ def fit_palette(
 
 def _coarse_centers(
     points: ops.PointSet,
-    levels: list[CoarseColors],  # coarse to fine
+    levels: list[tuple[ops.PointSet, float]],  # coarse to fine: cells and what is lost by them, per pixel
     n_colors: int,
-    runs: range,
     tol: float,
-    random_state: int,
-) -> Tensor:  # [n_runs, K, 3] float64
+    seed: list[int],
+) -> Tensor:  # [K, 3] float64
     """k-means++ on the coarsest cells that do, then Lloyd steps on finer and finer cells as far as they help."""
-    sets = [ops.point_set(level.colors[None], level.counts[None]) for level in levels]
-    seeding_cells = range(CELLS_PER_COLOR * n_colors, SEEDING_COLORS + 1)
-    small = [index for index, cells in enumerate(sets) if cells.n_points in seeding_cells]
-    choices = [(sets[index], levels[index].error) for index in small]
-    if points.n_points <= SEEDING_COLORS or not levels:
-        choices.append((points, 0.0))
-    elif not choices:
-        choices.append((sets[0], 0.0))
-    found = [_seeds(choices, n_colors, [random_state, run]) for run in runs]
-    centers = torch.stack([seeds for seeds, _ in found])
-    for level, cells in zip(levels, sets, strict=True):
-        helped = [run for run, (_, error) in enumerate(found) if level.error <= COARSE_ERROR * error]
-        if helped and cells.n_points < points.n_points // 2:
-            settled = lloyd(
-                cells, centers[helped], max_iter=300, tol=COARSE_TOL * tol, relaxation=RELAXATION, momentum=MOMENTUM
-            )
-            centers[helped] = settled.centers
-    return centers
+    starts, potential = _seeds(points, levels, n_colors, seed)
+    for cells, error in levels:
+        if error <= COARSE_ERROR * potential and cells.n_points < points.n_points // 2:
+            runs = lloyd(cells, starts, max_iter=300, tol=COARSE_TOL * tol, relaxation=RELAXATION, momentum=MOMENTUM)
+            inertia = runs.state.inertia(runs.centers)
+            starts = runs.centers[inertia.index(min(inertia)), None]
+    return starts[0]
 
 
 def _seeds(
-    choices: list[tuple[ops.PointSet, float]],  # coarse to fine: cells and what is lost by them, per pixel
-    n_colors: int,
-    seed: list[int],
-) -> tuple[Tensor, float]:  # [K, 3] float64 and their error per pixel
-    """k-means++ on the first cells that lose little beside the palette; the last ones are always taken."""
-    for cells, cell_error in choices[:-1]:
+    points: ops.PointSet, levels: list[tuple[ops.PointSet, float]], n_colors: int, seed: list[int]
+) -> tuple[Tensor, float]:  # [n_starts, K, 3] float64, the best first, and its error per pixel
+    """k-means++ on the first cells that lose little beside the palette: many times where that is cheap."""
+    sizes = range(CELLS_PER_COLOR * n_colors, SEEDING_COLORS + 1)
+    choices = [(cells, error) for cells, error in levels if cells.n_points in sizes]
+    if points.n_points <= SEEDING_COLORS or not levels:
+        choices.append((points, 0.0))
+    elif not choices:
+        choices.append((levels[0][0], 0.0))
+    for cells, error in choices:
         total = float(cells.total_weight)
-        least = cell_error * total / COARSE_ERROR
-        centers, (potential,) = kmeans_plus_plus(cells, n_colors, [np.random.RandomState(seed)], least=least)
-        if potential >= least:
-            return centers[0], potential / total
-    cells, _ = choices[-1]
-    centers, (potential,) = kmeans_plus_plus(cells, n_colors, [np.random.RandomState(seed)])
-    return centers[0], potential / float(cells.total_weight)
+        least = error * total / COARSE_ERROR if cells is not choices[-1][0] else 0.0
+        n_starts = min(MAX_STARTS, max(1, START_PAIRS // (cells.n_points * n_colors)))
+        draws = np.random.RandomState(seed)
+        centers, potentials = kmeans_plus_plus(cells, n_colors, [draws], n_starts, least=least)
+        if min(potentials) >= least:
+            break
+    order = sorted(range(n_starts), key=potentials.__getitem__)
+    return centers[order], potentials[order[0]] / total
 
 
 def _settle(runs: Runs, run: int, inertia: float) -> PaletteFit:
