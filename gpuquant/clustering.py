@@ -171,7 +171,7 @@ def _best_runs(
 
 def _best_of_each(runs: Runs, n_runs: int) -> KMeansResult:
     """Of every `n_runs` runs in turn the first one with the lowest inertia."""
-    inertia = torch.tensor(runs.state.inertia(runs.centers), dtype=torch.float64).view(-1, n_runs)
+    inertia = torch.tensor(runs.inertia, dtype=torch.float64).view(-1, n_runs)
     chosen = inertia.argmin(dim=1) + torch.arange(len(inertia)) * n_runs
     device = runs.centers.device
     return KMeansResult(

@@ -1,5 +1,6 @@
 """Lloyd's algorithm on all runs of a batch: stopping, empty clusters, longer moves."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -10,14 +11,18 @@ from gpuquant import ops
 TOGETHER = 1 << 18  # points of runs that go side by side; larger problems keep the device busy by themselves
 
 
+Report = Callable[[int, list[float], list[int]], None]  # iteration, squared shifts, how many labels changed
+
+
 @dataclass(frozen=True, eq=False)
 class Runs:
-    """P runs of Lloyd's algorithm: centers [P, K, D] float64, their state with the final labels, how each ended."""
+    """P runs of Lloyd's algorithm, how each ended, and their state with the final labels."""
 
-    centers: Tensor
-    state: ops.Lloyd
+    centers: Tensor  # [P, K, D] float64
+    inertia: list[float]
     n_iter: list[int]
     converged: list[bool]
+    state: ops.Lloyd
 
 
 def lloyd(
@@ -25,9 +30,25 @@ def lloyd(
     centers: Tensor,  # [P, K, D] float64: for each problem of the batch as many starts
     *,
     max_iter: int,
-    tol: float,
+    tol: float,  # in units of the variance of the points
     relaxation: float = 1.0,
     momentum: float = 0.0,
+) -> Runs:
+    """Run Lloyd's algorithm on prepared points from given centers."""
+    state = ops.lloyd_steps(points, centers.shape[1], len(centers) // points.n_problems)
+    limits = (tol * state.variance).tolist()
+    return iterate(state, centers, max_iter=max_iter, limits=limits, relaxation=relaxation, momentum=momentum)
+
+
+def iterate(
+    state: ops.Lloyd,
+    centers: Tensor,  # [P, K, D] float64
+    *,
+    max_iter: int,
+    limits: list[float],  # [P]: a run has converged when the squared shifts of its centers add up to no more
+    relaxation: float = 1.0,
+    momentum: float = 0.0,
+    report: Report | None = None,
 ) -> Runs:
     """Repeat "label every point, move every center to the mean of its points" until a stopping rule is met.
 
@@ -36,10 +57,8 @@ def lloyd(
     on in that direction. Both save iterations. The stopping rules are the same, and the last move always goes to the
     means.
     """
-    state = ops.lloyd_steps(points, centers.shape[1], len(centers) // points.n_problems)
-    centers = state.snap(centers.clone())
+    centers = state.enter(centers)
     moves = torch.zeros_like(centers)
-    limits = (tol * state.variance).tolist()
     n_iter, converged = [0] * len(centers), [False] * len(centers)
     active = list(range(len(centers)))
     unlabelled: list[int] = []  # runs that ended by moving
@@ -53,7 +72,10 @@ def lloyd(
         further = torch.where(weights[:, :, None] > 0, further, means)
         going: list[int] = []
         straight: list[bool] = []
-        for run, shift, changes in zip(active, shifts.square().sum(dim=(1, 2)).tolist(), n_changed, strict=True):
+        squared = shifts.square().sum(dim=(1, 2)).tolist()
+        if report:
+            report(iteration, squared, n_changed)
+        for run, shift, changes in zip(active, squared, n_changed, strict=True):
             n_iter[run] = iteration
             still = changes == 0 and (relaxation == 1 or shift == 0)
             converged[run] = still or shift <= limits[run]
@@ -69,7 +91,7 @@ def lloyd(
     if unlabelled:
         unlabelled.sort()
         state.step(centers[unlabelled], unlabelled)
-    return Runs(centers, state, n_iter, converged)
+    return Runs(state.leave(centers), state.inertia(centers), n_iter, converged, state)
 
 
 def _means(state: ops.Lloyd, active: list[int], centers: Tensor, sums: Tensor, weights: Tensor) -> Tensor:
@@ -78,7 +100,7 @@ def _means(state: ops.Lloyd, active: list[int], centers: Tensor, sums: Tensor, w
         sums, weights = sums.clone(), weights.clone()
         for place in (weights == 0).any(dim=1).nonzero().view(-1).tolist():
             _relocate(state, active[place], centers[place], sums[place], weights[place])
-    means = sums / weights[:, :, None]
+    means = sums * (1 / weights)[:, :, None]
     still_empty = (weights <= 0)[:, :, None]  # fewer different points than clusters
     heaviest = weights.argmax(dim=1)[:, None, None].expand(-1, 1, means.shape[2])
     return torch.where(still_empty, means.gather(1, heaviest), means)

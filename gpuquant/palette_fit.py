@@ -64,7 +64,7 @@ def fit_palette(
         folded = [level for level in coarsen(colors, counts, COARSE_BITS)[::-1] if n_colors < len(level.counts)]
         levels = [(ops.point_set(level.colors[None], level.counts[None]), level.error) for level in folded]
     draws = np.random.RandomState(random_state)
-    best: tuple[Runs, int, float] | None = None
+    best: tuple[Runs, int] | None = None
     at_once = max(1, TOGETHER // len(colors))
     for first in range(0, n_init, at_once):
         n_runs = min(at_once, n_init - first)
@@ -77,10 +77,9 @@ def fit_palette(
             seeds = ([random_state, run] for run in range(first, first + n_runs))
             centers = torch.stack([_coarse_centers(points, levels, n_colors, tol, seed) for seed in seeds])
         runs = lloyd(points, centers, max_iter=max_iter, tol=tol, relaxation=RELAXATION, momentum=MOMENTUM)
-        inertia = runs.state.inertia(runs.centers)
-        lowest = min(range(n_runs), key=inertia.__getitem__)
-        if best is None or inertia[lowest] < best[2]:
-            best = runs, lowest, inertia[lowest]
+        lowest = runs.inertia.index(min(runs.inertia))
+        if best is None or runs.inertia[lowest] < best[0].inertia[best[1]]:
+            best = runs, lowest
     assert best is not None
     return _settle(*best)
 
@@ -97,8 +96,7 @@ def _coarse_centers(
     for cells, error in levels:
         if error <= COARSE_ERROR * potential and cells.n_points < points.n_points // 2:
             runs = lloyd(cells, starts, max_iter=300, tol=COARSE_TOL * tol, relaxation=RELAXATION, momentum=MOMENTUM)
-            inertia = runs.state.inertia(runs.centers)
-            starts = runs.centers[inertia.index(min(inertia)), None]
+            starts = runs.centers[runs.inertia.index(min(runs.inertia)), None]
     return starts[0]
 
 
@@ -124,14 +122,14 @@ def _seeds(
     return centers[order], potentials[order[0]] / total
 
 
-def _settle(runs: Runs, run: int, inertia: float) -> PaletteFit:
+def _settle(runs: Runs, run: int) -> PaletteFit:
     """Round the centers of a run to a palette of different, used entries, and settle it by Lloyd steps on integers.
 
     The mean rounded is the best integer entry for given labels, and an unused entry is replaced by the colour farthest
     from its entry; both lower the error, which is an integer, so this ends.
     """
     state = runs.state
-    centers = runs.centers.round().clamp(0, 255)
+    centers = state.enter(runs.centers.round())  # integers in the coordinates of the run, too
     best: PaletteFit | None = None
     while True:
         sums, weights, _ = state.step(centers[run, None], [run])
@@ -144,11 +142,11 @@ def _settle(runs: Runs, run: int, inertia: float) -> PaletteFit:
         if best is not None and error >= best.error:
             return best
         best = PaletteFit(
-            palette=centers[run].to(torch.uint8),
+            palette=state.leave(centers)[run].to(torch.uint8),
             labels=state.labels_of_points()[run],
             counts=weights[0].to(torch.int64),
             error=error,
-            inertia=inertia,
+            inertia=runs.inertia[run],
             n_iter=runs.n_iter[run],
             converged=runs.converged[run],
         )

@@ -48,20 +48,21 @@ def walk(state: ColorLloyd, n_clusters: int, random: np.random.RandomState) -> l
     jump = centers.copy()
     jump[-1] = 255 - jump[-1]
     steps += [jump, jump + 0.25, np.round(jump)]  # at integers exact ties are common
-    return [state.snap(torch.from_numpy(step)).numpy() for step in steps]
+    return [state.leave(state.enter(torch.from_numpy(step))).numpy() for step in steps]
 
 
 def check_step(state: ColorLloyd, colors: Pixels, counts: npt.NDArray[np.int64], centers: Floats) -> None:
     """One step of a single run against brute force."""
     n_clusters = len(centers)
-    sums, weights, _ = state.step(torch.from_numpy(centers)[None], [0])
+    entered = state.enter(torch.from_numpy(centers)[None])
+    sums, weights, _ = state.step(entered, [0])
     expected, distances = nearest(colors, centers)
     np.testing.assert_array_equal(state.labels_of_points()[0].numpy(), expected)
     np.testing.assert_array_equal(weights[0].numpy(), np.bincount(expected, counts, n_clusters))
     for axis in range(3):
         totals = np.bincount(expected, counts * colors[:, axis].astype(np.float64), n_clusters)
-        np.testing.assert_array_equal(sums[0, :, axis].numpy(), totals)
-    (inertia,) = state.inertia(torch.from_numpy(centers)[None])
+        np.testing.assert_array_equal(sums[0, :, axis].numpy() + ORIGIN * weights[0].numpy(), totals)
+    (inertia,) = state.inertia(entered)
     assert inertia == pytest.approx(math.fsum(distances * counts), rel=1e-12)
 
 
@@ -103,7 +104,7 @@ def test_coincident_centers_need_little_memory(monkeypatch: pytest.MonkeyPatch) 
     centers = np.full((4096, 3), 100.0)
     centers[4000] = [10.0, 20.0, 30.0]
     for _ in range(2):
-        state.step(torch.from_numpy(centers)[None], [0])
+        state.step(state.enter(torch.from_numpy(centers)[None]), [0])
         expected = np.where(nearest(colors, centers[[0, 4000]])[0] == 1, 4000, 0)
         np.testing.assert_array_equal(state.labels_of_points()[0].numpy(), expected)
     assert sum(made) > 1 << 20
@@ -117,11 +118,12 @@ def test_runs_and_problems_of_a_batch_are_those_of_each_alone(monkeypatch: pytes
     colors = np.stack([colors_of("blobs", 1500), colors_of("uniform", 1500)])
     counts = random.randint(0, 9, (2, 1500))
     batch = ColorLloyd(ColorBlocks(torch.from_numpy(colors), torch.from_numpy(counts)), 20, n_runs=2)
-    centers = batch.snap(torch.from_numpy(random.uniform(0, 255, (4, 20, 3))))
+    centers = batch.leave(batch.enter(torch.from_numpy(random.uniform(0, 255, (4, 20, 3)))))
     expected = np.full((4, 1500), -1)
     for active in ([0, 1, 2, 3], [0, 1, 2, 3], [1, 2], [3], [0, 3]):
-        centers[active] = batch.snap(centers[active] + torch.from_numpy(random.normal(0, 2, (len(active), 20, 3))))
-        sums, weights, n_changed = batch.step(centers[active], active)
+        moved = centers[active] + torch.from_numpy(random.normal(0, 2, (len(active), 20, 3)))
+        centers[active] = batch.leave(batch.enter(moved))
+        sums, weights, n_changed = batch.step(batch.enter(moved), active)
         for place, run in enumerate(active):
             labels, _ = nearest(colors[run // 2], centers[run].numpy())
             if expected[run, 0] >= 0:
@@ -129,7 +131,7 @@ def test_runs_and_problems_of_a_batch_are_those_of_each_alone(monkeypatch: pytes
             expected[run] = labels
             np.testing.assert_array_equal(weights[place].numpy(), np.bincount(labels, counts[run // 2], 20))
             red = np.bincount(labels, counts[run // 2] * colors[run // 2, :, 0].astype(np.float64), 20)
-            np.testing.assert_array_equal(sums[place, :, 0].numpy(), red)
+            np.testing.assert_array_equal(sums[place, :, 0].numpy() + ORIGIN * weights[place].numpy(), red)
         np.testing.assert_array_equal(batch.labels_of_points().numpy(), expected)
 
 
@@ -145,17 +147,18 @@ def test_pruning_leaves_few_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(candidate_lists, "_survivors", spy)
     blocks = one_problem(colors_of("uniform", 40_000), np.ones(40_000, np.int64))
-    ColorLloyd(blocks, 200).step(torch.from_numpy(colors_of("uniform", 200, seed=1)).double()[None], [0])
+    state = ColorLloyd(blocks, 200)
+    state.step(state.enter(torch.from_numpy(colors_of("uniform", 200, seed=1))[None]), [0])
     assert 0 < scored[0] < 0.4 * blocks.n_blocks * 200
 
 
 def test_farthest_comes_first() -> None:
     colors = torch.tensor([[0, 0, 0], [10, 0, 0], [200, 0, 0], [100, 0, 0]], dtype=torch.uint8)
     state = ColorLloyd(ColorBlocks(colors[None], torch.tensor([[1, 5, 0, 2]])), 1)
-    centers = torch.zeros(1, 3, dtype=torch.float64)
-    state.step(centers[None], [0])
-    points, weights, labels = state.farthest(0, 3, centers)
-    assert points[:, 0].tolist() == [100, 10]  # 200 is padding, 0 is at its center
+    centers = state.enter(torch.zeros(1, 1, 3))
+    state.step(centers, [0])
+    points, weights, labels = state.farthest(0, 3, centers[0])
+    assert (points[:, 0] + ORIGIN).tolist() == [100, 10]  # 200 is padding, 0 is at its center
     assert weights.tolist() == [2, 5]
     assert labels.tolist() == [0, 0]
 
@@ -191,8 +194,8 @@ def test_seeding_is_greedy_kmeans_plus_plus() -> None:
 def test_snapping_moves_less_than_a_step_of_the_grid() -> None:
     state = ColorLloyd(one_problem(np.zeros((1, 3), np.uint8), np.ones(1, np.int64)), 5)
     centers = torch.rand(5, 3, dtype=torch.float64) * 255
-    snapped = state.snap(centers)
-    assert float((snapped - centers).abs().max()) <= 2**-11
-    assert torch.equal((snapped - ORIGIN) * 1024, ((snapped - ORIGIN) * 1024).round())
+    snapped = state.enter(centers)
+    assert float((state.leave(snapped) - centers).abs().max()) <= 2**-11
+    assert torch.equal(snapped * 1024, (snapped * 1024).round())
     outside = torch.tensor([[-3.0, 300.0, 7.0]], dtype=torch.float64)
-    assert state.snap(outside).tolist() == [[0.0, 255.0, 7.0]]
+    assert state.leave(state.enter(outside)).tolist() == [[0.0, 255.0, 7.0]]

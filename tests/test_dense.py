@@ -37,11 +37,14 @@ def test_a_step_labels_and_sums_as_numpy_does(
     n_points: int, n_columns: int, n_clusters: int, offset: float, dtype: torch.dtype
 ) -> None:
     points, weights = problem(n_points, n_columns, offset=offset)
-    state = DenseLloyd(prepare(points, weights, dtype), n_clusters)
+    prepared = prepare(points, weights, dtype)
+    state = DenseLloyd(prepared, n_clusters)
     random = np.random.RandomState(0)
     for scale in (2.0, 0.1, 20.0):
-        centers = state.snap(torch.from_numpy(random.normal(offset, scale, (n_clusters, n_columns))))
-        sums, totals, _ = state.step(centers[None], [0])
+        entered = state.enter(torch.from_numpy(random.normal(offset, scale, (1, n_clusters, n_columns))))
+        centers = state.leave(entered)[0]
+        sums, totals, _ = state.step(entered, [0])
+        sums = sums + totals[:, :, None] * prepared.origin.double()
         labels = state.labels_of_points()[0].numpy()
         distances = squared_distances(points, centers.numpy())
         excess = distances[np.arange(n_points), labels] - distances.min(axis=1)
@@ -52,7 +55,7 @@ def test_a_step_labels_and_sums_as_numpy_does(
         expected = np.stack([np.bincount(labels, weights * column, n_clusters) for column in points.T], axis=1)
         np.testing.assert_allclose(sums[0].numpy(), expected, rtol=1e-9, atol=1e-9)
         inertia = float((weights * distances[np.arange(n_points), labels]).sum())
-        assert state.inertia(centers[None]) == pytest.approx([inertia], rel=1e-10, abs=1e-12)
+        assert state.inertia(entered) == pytest.approx([inertia], rel=1e-10, abs=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -63,7 +66,7 @@ def test_equal_centers_tie_to_the_lowest(dtype: torch.dtype, n_columns: int, n_c
     points = np.concatenate([points.round(), -points.round()])  # integers of mean 0: no product rounds
     state = DenseLloyd(prepare(points, np.ones(2000), dtype), n_clusters)
     center = np.random.RandomState(1).randint(-4, 5, (1, n_columns)).astype(np.float64)
-    state.step(state.snap(torch.from_numpy(np.repeat(center, n_clusters, axis=0)))[None], [0])
+    state.step(state.enter(torch.from_numpy(np.repeat(center, n_clusters, axis=0))[None]), [0])
     assert int(state.labels_of_points().max()) == 0
 
 
@@ -73,7 +76,7 @@ def test_a_step_counts_the_labels_that_changed() -> None:
     before = np.full(700, -1)
     for seed in range(4):
         centers = np.random.RandomState(seed // 2).normal(0, 2, (5, 2))  # every second step repeats
-        _, _, (n_changed,) = state.step(torch.from_numpy(centers)[None], [0])
+        _, _, (n_changed,) = state.step(state.enter(torch.from_numpy(centers)[None]), [0])
         labels = squared_distances(points, centers).argmin(axis=1)
         assert n_changed == (labels != before).sum()
         before = labels
@@ -96,21 +99,23 @@ def test_farthest_points_of_positive_weight_come_first() -> None:
     points[5] = [0, 0]  # on its center
     centers = np.array([[0.0, 0.0], [3.0, 0.0]])
     state = DenseLloyd(prepare(points, weights, chunk_size=1), 2)
-    state.step(torch.from_numpy(centers)[None], [0])
+    state.step(state.enter(torch.from_numpy(centers)[None]), [0])
     distances = squared_distances(points, centers)
     order = np.argsort(-np.where(weights > 0, distances.min(axis=1), 0), kind="stable")
-    far, far_weights, labels = state.farthest(0, 20, torch.from_numpy(centers))
-    np.testing.assert_array_equal(far.numpy(), points[order[:20]])
+    prepared = prepare(points, weights)
+    entered = state.enter(torch.from_numpy(centers)[None])[0]
+    far, far_weights, labels = state.farthest(0, 20, entered)
+    np.testing.assert_allclose((far + prepared.origin[0]).numpy(), points[order[:20]], rtol=1e-12)
     np.testing.assert_array_equal(far_weights.numpy(), weights[order[:20]])
     np.testing.assert_array_equal(labels.numpy(), distances.argmin(axis=1)[order[:20]])
-    assert len(state.farthest(0, 1000, torch.from_numpy(centers))[0]) == 594
+    assert len(state.farthest(0, 1000, entered)[0]) == 594
 
 
 def test_no_point_is_far_when_all_are_on_their_centers() -> None:
     state = DenseLloyd(prepare(np.ones((10, 2)), np.ones(10)), 1)
-    centers = torch.ones(1, 2, dtype=torch.float64)
-    state.step(centers[None], [0])
-    assert len(state.farthest(0, 3, centers)[0]) == 0
+    centers = state.enter(torch.ones(1, 1, 2))
+    state.step(centers, [0])
+    assert len(state.farthest(0, 3, centers[0])[0]) == 0
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -24,11 +24,11 @@ def test_inertia_falls_until_nothing_moves(relaxation: float, momentum: float, s
     inertia = []
     for max_iter in range(1, 8):
         run = lloyd(points, init, max_iter=max_iter, tol=0, relaxation=relaxation, momentum=momentum)
-        inertia += run.state.inertia(run.centers)
+        inertia += run.inertia
     if relaxation == 1:
         assert inertia == sorted(inertia, reverse=True)
     finished = lloyd(points, init, max_iter=1000, tol=0, relaxation=relaxation, momentum=momentum)
-    assert finished.state.inertia(finished.centers)[0] <= inertia[0]
+    assert finished.inertia[0] <= inertia[0]
     again = lloyd(points, finished.centers, max_iter=1, tol=1e-9)
     assert again.converged == [True]
 
@@ -41,7 +41,7 @@ def test_longer_moves_need_fewer_iterations(china: Pixels) -> None:
     plain = lloyd(points, starts, max_iter=300, tol=1e-4)
     longer = lloyd(points, starts, max_iter=300, tol=1e-4, relaxation=1.5, momentum=0.6)
     assert sum(longer.n_iter) < 0.8 * sum(plain.n_iter)
-    assert sum(longer.state.inertia(longer.centers)) < 1.02 * sum(plain.state.inertia(plain.centers))
+    assert sum(longer.inertia) < 1.02 * sum(plain.inertia)
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float64])

@@ -46,19 +46,17 @@ class ColorLloyd:
 
     def step(
         self,
-        centers: Tensor,  # [A, K, 3] float64, on the grid
+        centers: Tensor,  # [A, K, 3] float64, entered
         active: list[int],  # [A]: the runs that take part, ascending
     ) -> tuple[
         Tensor, Tensor, list[int]
     ]:  # sums [A, K, 3] float64, weights [A, K] float64, how many labels changed [A]
         """Label every colour with its nearest center and sum up the clusters; all runs take part in the first step."""
-        shifted = centers - ORIGIN
-        if not self._lists.hold_for(active, shifted):
-            self._lists.make(active, shifted, self._slack(shifted, active))
-        self._centers[active] = shifted
-        n_changed = self._update(self._lists.nearest(shifted), active)
-        weights = self._totals[3, active]
-        return self._totals[:3, active].permute(1, 2, 0) + weights[:, :, None] * ORIGIN, weights, n_changed
+        if not self._lists.hold_for(active, centers):
+            self._lists.make(active, centers, self._slack(centers, active))
+        self._centers[active] = centers
+        n_changed = self._update(self._lists.nearest(centers), active)
+        return self._totals[:3, active].permute(1, 2, 0), self._totals[3, active], n_changed
 
     def _slack(self, centers: Tensor, active: list[int]) -> Tensor:  # [A, K] float64, in levels
         """How far the centers may move before new lists: about as far as in four steps like the last one."""
@@ -69,9 +67,17 @@ class ColorLloyd:
         moved = (centers - self._centers[active]).square().sum(dim=2).sqrt()
         return (4 * moved + 0.4).nan_to_num(nan=2.0)
 
+    def enter(self, centers: Tensor) -> Tensor:
+        """Centers [P, K, 3] (levels) in the coordinates of a run: float64, shifted by ORIGIN, on the grid."""
+        return self.snap(centers.double() - ORIGIN)
+
+    def leave(self, centers: Tensor) -> Tensor:
+        """Centers [P, K, 3] in levels."""
+        return centers + ORIGIN
+
     def snap(self, centers: Tensor) -> Tensor:
-        """Centers (levels, float64 [..., K, 3]) in the colour cube, on the grid on which every operation is exact."""
-        return ((centers.clamp(0, 255) - ORIGIN) * _GRID).round() / _GRID + ORIGIN
+        """Entered centers [..., K, 3] in the colour cube, on the grid on which every operation is exact."""
+        return (centers.clamp(-ORIGIN, 255 - ORIGIN) * _GRID).round() / _GRID
 
     @property
     def variance(self) -> Tensor:  # [P]
@@ -83,15 +89,14 @@ class ColorLloyd:
 
     def inertia(
         self,
-        centers: Tensor,  # [P, K, 3] float64
+        centers: Tensor,  # [P, K, 3] float64, entered
     ) -> list[float]:  # [P]
         """Sum of weight times squared distance to the labelled center."""
-        shifted = centers - ORIGIN
         weights, sums = self._totals[3], self._totals[:3].permute(1, 2, 0)
-        nearby = shifted.round()  # integers, for which the large part of the sum is exact
+        nearby = centers.round()  # integers, for which the large part of the sum is exact
         exact = (nearby * (2 * sums - weights[:, :, None] * nearby)).sum(dim=(1, 2))
         exact = self.blocks.square_sum.repeat_interleave(self.n_runs) - exact
-        step = shifted - nearby
+        step = centers - nearby
         rest = step * (weights[:, :, None] * (step + 2 * nearby) - 2 * sums)
         parts = torch.cat([exact[:, None], rest.flatten(1)], dim=1).tolist()
         return [max(0.0, math.fsum(numbers)) for numbers in parts]
@@ -100,18 +105,18 @@ class ColorLloyd:
         self,
         run: int,
         n_points: int,
-        centers: Tensor,  # [K, 3] float64, those of the run's last step
+        centers: Tensor,  # [K, 3] float64, entered: those of the run's last step
     ) -> tuple[Tensor, Tensor, Tensor]:  # points [n, 3] float64, weights [n] float64, labels [n] int64
         """The colours of positive weight that are farthest from their center, farthest first."""
         problem = run // self.n_runs
         points, weights, labels = self.blocks.points[problem], self.blocks.weights[problem], self.labels[run].long()
         distances = torch.zeros(labels.shape, dtype=torch.float64, device=centers.device)
         for axis in range(3):
-            distances += (points[:, axis] - (centers[:, axis] - ORIGIN)[labels]).square_()
+            distances += (points[:, axis] - centers[:, axis][labels]).square_()
         distances = distances.masked_fill_(weights == 0, 0).view(-1)
         index = distances.argsort(descending=True, stable=True)[:n_points]
         index = index[distances[index] > 0]
-        colors = self.blocks.colors_at(problem, index).double() + ORIGIN
+        colors = self.blocks.colors_at(problem, index).double()
         return colors, weights.view(-1)[index], labels.view(-1)[index]
 
     def _update(

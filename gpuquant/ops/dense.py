@@ -6,6 +6,7 @@ rows one after the other.
 """
 
 from collections.abc import Iterator
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -26,22 +27,36 @@ class DensePoints:
         points: Tensor,  # [B, N, D] float32 or float64
         weights: Tensor,  # [B, N] float64
         chunk_size: int | None,
+        origin: Tensor | None = None,  # [B, D]: what is subtracted from points; their mean if not given
     ) -> None:
         self.points, self.weights = points, weights
         self.n_problems, self.n_points, self.n_columns = points.shape
         self._scores_at_once = min(SCORES_AT_ONCE, 64 * chunk_size) if chunk_size else SCORES_AT_ONCE
-        every = list(range(self.n_problems))
-        totals, squares = self.zeros(self.n_problems, 1 + self.n_columns), self.zeros(self.n_problems, self.n_columns)
-        for places, rows in self.chunks(1, every):
-            numbers = torch.nn.functional.pad(points[span(places), rows].double(), (0, 1), value=1)
-            add_rows(totals, places, None, numbers, weights[span(places), rows])
-        self.total_weight = totals[:, -1, 0]  # [B] float64
-        self.mean = totals[:, :-1, 0] / self.total_weight[:, None]  # [B, D] float64
-        for places, rows in self.chunks(1, every):
-            apart = (points[span(places), rows].double() - self.mean[places, None]).square_()
-            add_rows(squares, places, None, apart, weights[span(places), rows])
-        self.variance = (squares[:, :, 0] / self.total_weight[:, None]).mean(dim=1)  # [B]: averaged over the columns
-        self.origin = self.mean.to(points.dtype)  # scores of centred points lose fewer bits
+        # scores of centred points lose fewer bits
+        self.origin = self.mean.to(points.dtype) if origin is None else origin
+
+    @property
+    def total_weight(self) -> Tensor:  # [B] float64
+        return self.weights.sum(dim=1)
+
+    @cached_property
+    def mean(self) -> Tensor:  # [B, D] float64
+        """The weighted means of the columns."""
+        totals = self.zeros(self.n_problems, 1 + self.n_columns)
+        for places, rows in self.chunks(1, list(range(self.n_problems))):
+            numbers = torch.nn.functional.pad(self.points[span(places), rows].double(), (0, 1), value=1)
+            add_rows(totals, places, None, numbers, self.weights[span(places), rows])
+        return totals[:, :-1, 0] / totals[:, -1]
+
+    @cached_property
+    def variance(self) -> Tensor:  # [B] float64
+        """The weighted variances of the columns, averaged over them."""
+        squares = self.zeros(self.n_problems, 1 + self.n_columns)
+        for places, rows in self.chunks(1, list(range(self.n_problems))):
+            apart = (self.points[span(places), rows].double() - self.mean[places, None]).square_()
+            numbers = torch.nn.functional.pad(apart, (0, 1), value=1)
+            add_rows(squares, places, None, numbers, self.weights[span(places), rows])
+        return (squares[:, :-1, 0] / squares[:, -1]).mean(dim=1)
 
     def zeros(self, *shape: int) -> Tensor:
         """Sums of n runs: [n, S] or, bin by bin, [n, S, n_bins]."""
@@ -96,13 +111,21 @@ class DenseLloyd:
         """The weighted variance of the points, averaged over the columns."""
         return self._points.variance.repeat_interleave(self._n_runs)
 
+    def enter(self, centers: Tensor) -> Tensor:
+        """Centers [P, K, D] in the coordinates of a run: float64, relative to the origin, in the points' dtype."""
+        return self.snap(centers.double() - self._origins())
+
+    def leave(self, centers: Tensor) -> Tensor:
+        """Centers [P, K, D] in the coordinates of the points."""
+        return centers + self._origins()
+
     def snap(self, centers: Tensor) -> Tensor:
-        """Centers as float64 [..., K, D] that the points' dtype can hold."""
+        """Centers [..., K, D] as the points' dtype holds them."""
         return centers.to(self._points.points.dtype).double()
 
     def step(
         self,
-        centers: Tensor,  # [A, K, D] float64, snapped
+        centers: Tensor,  # [A, K, D] float64, entered
         active: list[int],  # [A]: the runs that take part, ascending
     ) -> tuple[
         Tensor, Tensor, list[int]
@@ -110,32 +133,34 @@ class DenseLloyd:
         """Label every point with its nearest center and sum up the clusters; the lowest wins among equal scores."""
         points = self._points
         totals = points.zeros(len(active), points.n_columns + 1, self._n_clusters)
-        origin = points.origin[[run // self._n_runs for run in active], None]  # [A, 1, D]
-        centred = (centers - origin).to(points.points.dtype)
-        squares = centred.square().sum(dim=2, keepdim=True).mT
+        centers = centers.to(points.points.dtype)
+        squares = squared_norms(centers)[:, None]
         n_changed = torch.zeros(len(active), dtype=torch.int64, device=centers.device)
         for places, rows in points.chunks(self._n_clusters, active):
             runs = [active[place] for place in places]
             problems = [run // self._n_runs for run in runs]
-            scores = points.products(problems, rows, centred[places]).mul_(-2).add_(squares[places])
+            scores = points.products(problems, rows, centers[places]).mul_(-2).add_(squares[places])
             labels = scores.min(dim=2).indices.to(torch.int32)
             weights = points.weights[span(problems), rows]
-            n_changed[places] += ((labels != self._labels[span(runs), rows]) & (weights > 0)).sum(dim=1)
+            n_changed[places] += self._changes(labels, self._labels[span(runs), rows], weights)
             self._labels[span(runs), rows] = labels
-            numbers = points.points[span(problems), rows].double() - origin[places]
-            numbers = torch.nn.functional.pad(numbers, (0, 1), value=1)
-            add_rows(totals, places, labels, numbers, weights)
-        weights = totals[:, -1]
-        sums = totals[:, :-1].mT + weights[:, :, None] * origin
+            numbers = points.points[span(problems), rows].double() - points.origin[problems, None]
+            add_rows(totals, places, labels, torch.nn.functional.pad(numbers, (0, 1), value=1), weights)
         counted: list[int] = n_changed.tolist()
-        return sums, weights, counted
+        return totals[:, :-1].mT, totals[:, -1], counted
+
+    def _changes(self, labels: Tensor, before: Tensor, weights: Tensor) -> Tensor:  # [n, rows] each -> [n]
+        return ((labels != before) & (weights > 0)).sum(dim=1)
+
+    def _origins(self) -> Tensor:  # [P, 1, D]
+        return self._points.origin.repeat_interleave(self._n_runs, dim=0)[:, None].double()
 
     def labels_of_points(self) -> Tensor:  # [P, N] int32
         return self._labels
 
     def inertia(
         self,
-        centers: Tensor,  # [P, K, D] float64
+        centers: Tensor,  # [P, K, D] float64, entered
     ) -> list[float]:  # [P]
         """Sum of weight times squared distance to the labelled center."""
         every = list(range(len(centers)))
@@ -150,7 +175,7 @@ class DenseLloyd:
         self,
         run: int,
         n_points: int,
-        centers: Tensor,  # [K, D] float64, those of the run's last step
+        centers: Tensor,  # [K, D] float64, entered: those of the run's last step
     ) -> tuple[Tensor, Tensor, Tensor]:  # points [n, D] float64, weights [n] float64, labels [n] int64
         """The points of positive weight that are farthest from their center, farthest first."""
         chunks = self._points.chunks(1, [run])
@@ -159,14 +184,15 @@ class DenseLloyd:
         distances.masked_fill_(weights == 0, 0)
         index = distances.argsort(descending=True, stable=True)[:n_points]
         index = index[distances[index] > 0]
-        points = self._points.points[run // self._n_runs, index].double()
+        points = self._points.points[run // self._n_runs, index].double() - self._points.origin[run // self._n_runs]
         return points, weights[index], self._labels[run, index].long()
 
     def _weights(self, runs: list[int], rows: slice) -> Tensor:
         return self._points.weights[span([run // self._n_runs for run in runs]), rows]
 
     def _squared_distances(self, run: int, rows: slice, centers: Tensor) -> Tensor:  # [rows] float64
-        points = self._points.points[run // self._n_runs, rows].double()
+        problem = run // self._n_runs
+        points = self._points.points[problem, rows].double() - self._points.origin[problem]
         return (points - centers[self._labels[run, rows]]).square_().sum(dim=1)
 
 
@@ -225,6 +251,12 @@ class DenseSeeding:
         squares = (points.points[span(problems), rows] - origin).square_().sum(dim=2, keepdim=True)
         distances = distances.add_(squares).clamp_(min=0).double()
         return distances if self._closest is None else distances.minimum(self._closest[span(runs), rows, None])
+
+
+def squared_norms(centers: Tensor) -> Tensor:  # [A, K, D] -> [A, K]
+    if centers.is_cpu:  # rounded as scikit-learn's are
+        return torch.from_numpy(np.stack([np.einsum("ij,ij->i", one, one) for one in centers.numpy()]))
+    return centers.square().sum(dim=2)
 
 
 def span(index: list[int]) -> slice | list[int]:
