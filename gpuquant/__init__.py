@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from gpuquant.errors import DeviceError as DeviceError
     from gpuquant.errors import GpuquantError as GpuquantError
     from gpuquant.errors import ImageFileError as ImageFileError
+    from gpuquant.estimator import KMeans as KMeans
     from gpuquant.histogram import ColorHistogram as ColorHistogram
     from gpuquant.palette import Palette as Palette
     from gpuquant.quantization import QuantizedImage as QuantizedImage
@@ -23,6 +24,7 @@ _HOMES = {
     "DeviceError": "errors",
     "GpuquantError": "errors",
     "ImageFileError": "errors",
+    "KMeans": "estimator",
     "KMeansResult": "clustering",
     "Palette": "palette",
     "QuantizedImage": "quantization",

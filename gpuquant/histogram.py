@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -143,13 +142,13 @@ class ColorHistogram:
 class _Shared:
     """An array whose memory torch may share although it is read-only: nothing here writes to pixels."""
 
-    def __init__(self, array: npt.NDArray[np.uint8]) -> None:
+    def __init__(self, array: np.ndarray) -> None:
         self.array = array
         address, _ = array.__array_interface__["data"]
         self.__array_interface__ = array.__array_interface__ | {"data": (address, False)}
 
 
-def shared_tensor(pixels: npt.NDArray[np.uint8]) -> Tensor:
+def shared_tensor(pixels: np.ndarray) -> Tensor:
     """A tensor on the array's own memory, read-only or not; a copy only where the array is not contiguous."""
     return torch.from_numpy(np.asarray(_Shared(np.ascontiguousarray(pixels))))
 

@@ -11,7 +11,8 @@ from gpuquant import ops
 TOGETHER = 1 << 18  # points of runs that go side by side; larger problems keep the device busy by themselves
 
 
-Report = Callable[[int, list[float], list[int]], None]  # iteration, squared shifts, how many labels changed
+# the iteration, the centers it began with, the squared shifts and how many labels changed
+Report = Callable[[int, Tensor, list[float], list[int]], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +75,7 @@ def iterate(
         straight: list[bool] = []
         squared = shifts.square().sum(dim=(1, 2)).tolist()
         if report:
-            report(iteration, squared, n_changed)
+            report(iteration, old, squared, n_changed)
         for run, shift, changes in zip(active, squared, n_changed, strict=True):
             n_iter[run] = iteration
             still = changes == 0 and (relaxation == 1 or shift == 0)

@@ -15,12 +15,12 @@ ROWS = [
     ["errors", "ops.color_codes"],
     ["arguments", "devices", "files", "metrics", "ops.torch_ops", "ops.color_blocks", "ops.dense"],
     ["ops.cpu_ops", "ops.candidate_lists", "ops.color_seeding"],
-    ["ops.color_lloyd"],
+    ["ops.color_lloyd", "ops.pixel_draws"],
     ["ops"],
     ["initialization", "histogram", "palette", "lloyd"],
-    ["clustering", "mapping"],
-    ["comparison", "image_file", "palette_fit"],
-    ["quantization"],
+    ["clustering", "mapping", "level_pixels"],
+    ["comparison", "image_file", "palette_fit", "estimator_fit"],
+    ["quantization", "estimator"],
     ["cli"],
     ["__main__"],
 ]
@@ -61,7 +61,7 @@ def test_every_module_has_a_row() -> None:
     ("library", "homes"),
     [
         ("PIL", {"image_file", "comparison", "quantization", "cli"}),
-        ("sklearn", set()),
+        ("sklearn", {"estimator"}),
         ("triton", set()),
         ("typer", {"cli"}),
     ],
@@ -84,9 +84,17 @@ def test_importing_the_package_is_light() -> None:
     assert "torch" in loaded_by("import gpuquant; gpuquant.quantize")
 
 
-def test_scikit_learn_and_triton_are_not_needed() -> None:
-    loaded = loaded_by("import gpuquant\nfor name in gpuquant.__all__: getattr(gpuquant, name)")
+def test_scikit_learn_is_needed_by_the_estimator_alone() -> None:
+    names = [name for name in gpuquant.__all__ if name != "KMeans"]
+    loaded = loaded_by(f"import gpuquant\nfor name in {names}: getattr(gpuquant, name)")
     assert not loaded & {"sklearn", "triton"}
+
+
+def test_the_estimator_stands_without_that_of_scikit_learn() -> None:
+    code = "import gpuquant, numpy as np; gpuquant.KMeans(2).fit(np.eye(5)).predict(np.eye(5))"
+    loaded = loaded_by(code)
+    assert "sklearn.base" in loaded
+    assert not {name for name in loaded if name.startswith("sklearn.cluster")}
 
 
 def test_no_module_takes_the_place_of_a_public_name() -> None:

@@ -43,6 +43,10 @@ class ColorSeeding:
         """Sum of count times closest squared distance."""
         return [run.potential() for run in self._runs]
 
+    def closest(self) -> Tensor:  # [P, places in Z-order] float32
+        """The squared distance of every colour to the closest center so far."""
+        return torch.from_numpy(np.stack([run.closest.reshape(-1) for run in self._runs]))
+
 
 class _Run:
     """For every colour the squared distance to the closest center chosen so far.
@@ -61,7 +65,7 @@ class _Run:
         self._middles = (low + high) / 2  # [3, n_groups]
         self._middle_squares = np.square(self._middles).sum(axis=0)
         self._radii = np.sqrt(np.square(high - low).sum(axis=0)) / 2
-        self._closest = np.full(self._weights.shape, np.inf, np.float32)
+        self.closest = np.full(self._weights.shape, np.inf, np.float32)
         self._potentials = self._weights.sum(axis=1)  # before the first center
         self._reach = np.full(len(self._radii), np.inf)  # squared
         self._scratch = np.empty((2, PAIRS_AT_ONCE, GROUP), np.float32)  # fresh memory costs more than the work
@@ -77,7 +81,7 @@ class _Run:
         rest = targets - (sums[groups] - self._potentials[groups])
         shares = self._weights[groups]
         if self._side == "left":
-            shares = shares * self._closest[groups]
+            shares = shares * self.closest[groups]
         inner = shares.cumsum(axis=1)
         passed = inner <= rest[:, None] if self._side == "right" else inner < rest[:, None]
         positions: Indices = groups * GROUP + np.minimum(passed.sum(axis=1), GROUP - 1)
@@ -113,7 +117,7 @@ class _Run:
         for start in range(0, len(changed), PAIRS_AT_ONCE):
             members = changed[start : start + PAIRS_AT_ONCE]
             closest, self._potentials[members] = self._lowered(members, color)
-            self._closest[members] = closest
+            self.closest[members] = closest
             self._reach[members] = np.square(self._radii[members] + np.sqrt(closest.max(axis=1)) + 1e-3)
         self._side = "left"
 
@@ -131,6 +135,6 @@ class _Run:
             np.square(levels, out=levels)
             if axis:
                 distances += levels
-        np.take(self._closest, members, axis=0, out=numbers, mode="clip")
+        np.take(self.closest, members, axis=0, out=numbers, mode="clip")
         np.minimum(distances, numbers, out=distances)
         return distances, np.einsum("pg,pg->p", distances, self._weights[members])

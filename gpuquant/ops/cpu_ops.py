@@ -67,7 +67,7 @@ def count_colors(
 
 def apply_lookup(
     pixels: Tensor,  # [N, 3] or [N] (grey) uint8, contiguous
-    lookup_table: Tensor,  # [2^24] uint8 or uint16
+    lookup_table: Tensor,  # [2^24] uint8, uint16 or int32
     *,
     chunk_size: int | None = None,
 ) -> Tensor:  # [N] of the table's dtype
@@ -82,8 +82,44 @@ def apply_lookup(
         codes = torch.from_numpy(pack_pixels(array, start, min(start + step, len(array))))
         torch.index_select(table, 0, codes, out=labels[start : start + len(codes)])
 
-    _share_out(range(0, len(array), step), look_up, torch.get_num_threads())
+    share_out(range(0, len(array), step), look_up, torch.get_num_threads())
     return labels.view(lookup_table.dtype)
+
+
+def take(
+    values: Tensor,  # [M]
+    ranks: Tensor,  # [N] int32
+) -> Tensor:  # [N]
+    """The value of each rank, from several threads."""
+    found = torch.from_numpy(np.empty(len(ranks), values.numpy().dtype))
+
+    def look_up(start: int) -> None:
+        part = slice(start, start + CHUNK_PIXELS)
+        torch.index_select(values, 0, ranks[part], out=found[part])
+
+    share_out(range(0, len(ranks), CHUNK_PIXELS), look_up, torch.get_num_threads())
+    return found
+
+
+def column_means(samples: Tensor) -> Tensor:  # [N, D] float32 or float64 -> [D]
+    """The means of the columns, rounded exactly as `numpy.mean` over the first axis rounds them.
+
+    NumPy adds a few columns row after row, which a running sum does, too, but one column per thread.
+    """
+    array = samples.numpy()
+    if array.dtype != np.float64 or not 2 <= array.shape[1] <= 4 or not samples.is_contiguous():
+        return torch.from_numpy(array.mean(axis=0))
+    sums = np.zeros(array.shape[1])
+
+    def add(column: int) -> None:
+        numbers, running = np.empty((2, CHUNK_PIXELS + 1))
+        for start in range(0, len(array), CHUNK_PIXELS):
+            part = array[start : start + CHUNK_PIXELS, column]
+            numbers[0], numbers[1 : len(part) + 1] = sums[column], part
+            sums[column] = np.cumsum(numbers[: len(part) + 1], out=running[: len(part) + 1])[-1]
+
+    share_out(range(array.shape[1]), add, torch.get_num_threads())
+    return torch.from_numpy(sums / len(array))
 
 
 def pack_pixels(
@@ -121,7 +157,7 @@ def _count_in_tables(pixels: npt.NDArray[np.uint8], step: int, n_workers: int) -
                 table.index_add_(0, codes, ones[: len(codes)])
 
         starts = range(0, len(pixels), step)
-        _share_out([starts[worker::n_workers] for worker in range(n_workers)], count, n_workers)
+        share_out([starts[worker::n_workers] for worker in range(n_workers)], count, n_workers)
         return _drain(tables, n_workers)
 
 
@@ -142,12 +178,12 @@ def _drain(tables: list[Codes], n_workers: int) -> tuple[Codes, npt.NDArray[np.i
             part[bins] = 0
         found[start] = (bins + start).astype(np.int32), counts
 
-    _share_out(range(0, N_CODES, SLAB_BINS), collect, n_workers)
+    share_out(range(0, N_CODES, SLAB_BINS), collect, n_workers)
     slabs = [found[start] for start in sorted(found)]
     return np.concatenate([codes for codes, _ in slabs]), np.concatenate([counts for _, counts in slabs])
 
 
-def _share_out(items: Sequence[Item], function: Callable[[Item], None], n_workers: int) -> None:
+def share_out(items: Sequence[Item], function: Callable[[Item], None], n_workers: int) -> None:
     """Call `function` on every item from `n_workers` threads; items go out one at a time, so no thread waits long."""
     if n_workers == 1 or len(items) == 1:
         for item in items:

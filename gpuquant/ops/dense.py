@@ -44,8 +44,7 @@ class DensePoints:
         """The weighted means of the columns."""
         totals = self.zeros(self.n_problems, 1 + self.n_columns)
         for places, rows in self.chunks(1, list(range(self.n_problems))):
-            numbers = torch.nn.functional.pad(self.points[span(places), rows].double(), (0, 1), value=1)
-            add_rows(totals, places, None, numbers, self.weights[span(places), rows])
+            add_rows(totals, places, None, self.points[span(places), rows].double(), self.weights[span(places), rows])
         return totals[:, :-1, 0] / totals[:, -1]
 
     @cached_property
@@ -54,8 +53,7 @@ class DensePoints:
         squares = self.zeros(self.n_problems, 1 + self.n_columns)
         for places, rows in self.chunks(1, list(range(self.n_problems))):
             apart = (self.points[span(places), rows].double() - self.mean[places, None]).square_()
-            numbers = torch.nn.functional.pad(apart, (0, 1), value=1)
-            add_rows(squares, places, None, numbers, self.weights[span(places), rows])
+            add_rows(squares, places, None, apart, self.weights[span(places), rows])
         return (squares[:, :-1, 0] / squares[:, -1]).mean(dim=1)
 
     def zeros(self, *shape: int) -> Tensor:
@@ -80,10 +78,10 @@ class DensePoints:
         self,
         problems: list[int],  # [n]
         rows: slice,
-        centers: Tensor,  # [n, K, D], centred, of the points' dtype
+        centers: Tensor,  # [n, K, D], centred; their dtype is that of the products
     ) -> Tensor:  # [n, rows, K]
         """Inner products of centred points and centers, computed on whole tiles."""
-        points = self.points[span(problems), rows] - self.origin[problems, None]
+        points = (self.points[span(problems), rows] - self.origin[problems, None]).to(centers.dtype)
         n_points = points.shape[1]
         if n_points % TILE:
             points = torch.nn.functional.pad(points, (0, 0, 0, TILE - n_points % TILE))
@@ -145,7 +143,7 @@ class DenseLloyd:
             n_changed[places] += self._changes(labels, self._labels[span(runs), rows], weights)
             self._labels[span(runs), rows] = labels
             numbers = points.points[span(problems), rows].double() - points.origin[problems, None]
-            add_rows(totals, places, labels, torch.nn.functional.pad(numbers, (0, 1), value=1), weights)
+            add_rows(totals, places, labels, numbers, weights)
         counted: list[int] = n_changed.tolist()
         return totals[:, :-1].mT, totals[:, -1], counted
 
@@ -203,7 +201,9 @@ class DenseSeeding:
         self._points = points
         self._problems = [run // n_runs for run in range(points.n_problems * n_runs)]
         self._closest: Tensor | None = None  # [P, N] float64
-        self._cumulative = points.weights[self._problems].cumsum(dim=1)
+        shares = points.weights / points.weights.sum(dim=1, keepdim=True)
+        cumulative = shares.cumsum(dim=1)
+        self._cumulative = (cumulative / cumulative[:, -1:])[self._problems]
 
     def draw(
         self,
@@ -247,9 +247,10 @@ class DenseSeeding:
         problems = [self._problems[run] for run in runs]
         origin = points.origin[problems, None]
         centers = points.points[torch.tensor(problems)[:, None], candidates[span(runs)]] - origin
+        centers = centers.double()  # as scikit-learn, which draws from float32 data in float64, too
         distances = points.products(problems, rows, centers).mul_(-2).add_(centers.square().sum(dim=2, keepdim=True).mT)
-        squares = (points.points[span(problems), rows] - origin).square_().sum(dim=2, keepdim=True)
-        distances = distances.add_(squares).clamp_(min=0).double()
+        squares = (points.points[span(problems), rows] - origin).double().square_().sum(dim=2, keepdim=True)
+        distances = distances.add_(squares).clamp_(min=0)
         return distances if self._closest is None else distances.minimum(self._closest[span(runs), rows, None])
 
 
@@ -267,17 +268,20 @@ def span(index: list[int]) -> slice | list[int]:
 
 
 def add_rows(
-    totals: Tensor,  # [A, S, n_bins] float64, added to in place
+    totals: Tensor,  # [A, S or S + 1, n_bins] float64, added to in place
     places: list[int],  # [n]: whose sums
     labels: Tensor | None,  # [n, rows] int32, the bin of each row; None is bin 0
     values: Tensor,  # [n, rows, S] float64
     weights: Tensor,  # [n, rows] float64
 ) -> None:
-    """Add weighted rows to their bins, one row after the other, so that the order of addition is the rows' own."""
+    """Add weighted rows to their bins, one row after the other, so that the order of addition is the rows' own.
+
+    A last sum, if there is one more than columns of values, is that of the weights.
+    """
     n_bins = totals.shape[2]
-    values = values.masked_fill((weights == 0)[:, :, None], 0)  # a padding row may hold anything
     bins = torch.arange(len(places), dtype=torch.int32, device=values.device)[:, None] * n_bins
     bins = (bins + labels if labels is not None else bins.expand(weights.shape)).reshape(-1)
-    for total, column in zip(totals.unbind(dim=1), values.unbind(dim=2), strict=True):
+    weighted = [column * weights for column in values.unbind(dim=2)]
+    for total, column in zip(totals.unbind(dim=1), [*weighted, weights], strict=False):
         sums = total[places].view(-1)  # a copy, whose additions go on where the last chunk's ended
-        total[places] = sums.index_add_(0, bins, (column * weights).view(-1)).view(len(places), n_bins)
+        total[places] = sums.index_add_(0, bins, column.reshape(-1)).view(len(places), n_bins)

@@ -1,0 +1,363 @@
+"""KMeans: scikit-learn's estimator, with scikit-learn's results."""
+
+import warnings
+from numbers import Integral, Real
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.sparse import issparse
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, _fit_context
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics.pairwise import euclidean_distances
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from torch import Tensor
+
+from gpuquant import estimator_fit
+from gpuquant.arguments import check_chunk_size
+from gpuquant.devices import resolve_device
+from gpuquant.estimator_fit import (
+    Fit,
+    SampleLloyd,
+    Samples,
+    fit_once,
+    plus_plus_centers,
+    random_centers,
+    same_clustering,
+)
+from gpuquant.histogram import shared_tensor
+from gpuquant.level_pixels import fold_pixels
+from gpuquant.ops.cpu_ops import column_means
+from gpuquant.ops.dense import DensePoints
+
+Array = npt.NDArray[Any]
+
+
+class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):  # type: ignore[misc]
+    """k-means with the parameters, the attributes and the results of `sklearn.cluster.KMeans`, on the CPU or CUDA.
+
+    In float64 the labels and the number of iterations are those of scikit-learn for the same `random_state`. 8-bit
+    pixels (0..255, or divided by 255, in up to three columns) are recognised and clustered as distinct colours with
+    their counts, which is many times faster and gives the same result.
+
+    Parameters
+    ----------
+    n_clusters, init, n_init, max_iter, tol, verbose, random_state, copy_x
+        As in scikit-learn. X is never changed or copied, whatever `copy_x`; `verbose` also names the path taken.
+    algorithm : "lloyd" or "elkan"
+        Both mean the same here, as they do in their results.
+    device : "auto", "cpu", "cuda", "cuda:1" or torch.device
+        "auto" is a tensor's own device; for anything else CUDA where there is one, or else the CPU.
+    chunk_size : int, optional
+        Bounds the memory for scores to 64 numbers per unit; changes no result.
+
+    Attributes
+    ----------
+    cluster_centers_ : array [n_clusters, n_features], of the samples' dtype; a tensor if X was one
+    labels_ : array int32 [n_samples]; a tensor if X was one
+    inertia_ : float
+        Sum of weight times squared distance to the center.
+    n_iter_ : int
+    n_features_in_ : int
+
+    Examples
+    --------
+    >>> import gpuquant, numpy as np
+    >>> X = np.array([[1.0, 2.0], [1.0, 4.0], [10.0, 2.0], [10.0, 4.0]])
+    >>> gpuquant.KMeans(n_clusters=2, random_state=0).fit(X).inertia_
+    4.0
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
+        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        "init": [StrOptions({"k-means++", "random"}), callable, "array-like", Tensor],
+        "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "random_state": ["random_state"],
+        "copy_x": ["boolean"],
+        "algorithm": [StrOptions({"lloyd", "elkan"})],
+        "device": [str, torch.device],
+        "chunk_size": [Interval(Integral, 1, None, closed="left"), None],
+    }
+
+    def __init__(
+        self,
+        n_clusters: int = 8,
+        *,
+        init: Any = "k-means++",
+        n_init: Any = "auto",
+        max_iter: int = 300,
+        tol: float = 1e-4,
+        verbose: int = 0,
+        random_state: Any = None,
+        copy_x: bool = True,
+        algorithm: str = "lloyd",
+        device: str | torch.device = "auto",
+        chunk_size: int | None = None,
+    ) -> None:
+        self.n_clusters = n_clusters
+        self.init = init
+        self.n_init = n_init
+        self.max_iter = max_iter
+        self.tol = tol
+        self.verbose = verbose
+        self.random_state = random_state
+        self.copy_x = copy_x
+        self.algorithm = algorithm
+        self.device = device
+        self.chunk_size = chunk_size
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().__getstate__()
+        return {name: value.cpu() if isinstance(value, Tensor) else value for name, value in state.items()}
+
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    def fit(self, X: Any, y: object = None, sample_weight: Any = None) -> Self:  # noqa: N803
+        """Cluster the samples.
+
+        Parameters
+        ----------
+        X : array, data frame, CSR matrix or tensor [n_samples, n_features]
+        y : ignored
+        sample_weight : array or tensor [n_samples], optional
+
+        Raises
+        ------
+        ValueError
+            As scikit-learn: NaN, too few samples, wrong shapes.
+        DeviceError
+            The device is not there.
+        """
+        check_chunk_size(self.chunk_size)
+        samples, reference = self._samples(X, sample_weight, fitting=True)
+        if samples.n_samples < self.n_clusters:
+            raise ValueError(f"n_samples={samples.n_samples} should be >= n_clusters={self.n_clusters}.")
+        limit = self._limit(samples, reference)
+        self._n_init = self._number_of_runs()
+        random_state = check_random_state(self.random_state)
+        init = self._checked_init(reference)
+        say = self._say if self.verbose else None
+        if say:
+            kind = "8-bit pixels" if samples.pixels else "samples"
+            say(f"Clustering {samples.points.n_points} rows for {samples.n_samples} {kind}")
+        best: Fit | None = None
+        for _ in range(self._n_init):
+            centers = self._start(samples, reference, init, random_state)
+            if say:
+                say("Initialization complete")
+            fit = fit_once(samples, centers, max_iter=self.max_iter, limit=limit, say=say)
+            if best is None or (
+                fit.inertia < best.inertia and not same_clustering(fit.point_labels, best.point_labels, self.n_clusters)
+            ):
+                best = fit
+        assert best is not None
+        n_found = len(torch.unique(best.point_labels))
+        if n_found < self.n_clusters:
+            message = f"Number of distinct clusters ({n_found}) found smaller than n_clusters ({self.n_clusters})."
+            advice = "Possibly due to duplicate points in X."
+            warnings.warn(f"{message} {advice}", ConvergenceWarning, stacklevel=2)
+        self.cluster_centers_ = _like(best.centers.to(samples.points.points.dtype), X)
+        self.labels_ = _like(samples.per_sample(best.point_labels), X)
+        self.inertia_ = best.inertia
+        self.n_iter_ = best.n_iter
+        self._n_features_out = self.n_clusters
+        return self
+
+    def predict(self, X: Any) -> Any:  # noqa: N803
+        """The index of the nearest center for every sample: int32 [n_samples]."""
+        labels, _ = self._assign(X, None)
+        return _like(labels, X)
+
+    def fit_predict(self, X: Any, y: object = None, sample_weight: Any = None) -> Any:  # noqa: N803
+        """Fit and return `labels_`."""
+        return self.fit(X, sample_weight=sample_weight).labels_
+
+    def transform(self, X: Any) -> Any:  # noqa: N803
+        """The distances from every sample to every center: [n_samples, n_clusters]."""
+        check_is_fitted(self)
+        if isinstance(X, Tensor):
+            points = self._checked_tensor(X, fitting=False)
+            return torch.cdist(points, _tensor(self.cluster_centers_).to(points))
+        return euclidean_distances(self._checked_array(X, fitting=False), self._host_centers())
+
+    def fit_transform(self, X: Any, y: object = None, sample_weight: Any = None) -> Any:  # noqa: N803
+        """Fit and return the distances to the centers."""
+        return self.fit(X, sample_weight=sample_weight).transform(X)
+
+    def score(self, X: Any, y: object = None, sample_weight: Any = None) -> float:  # noqa: N803
+        """Minus the sum of weight times squared distance to the nearest center."""
+        _, inertia = self._assign(X, sample_weight)
+        return -inertia
+
+    def _assign(self, X: Any, sample_weight: Any) -> tuple[Tensor, float]:  # noqa: N803
+        check_is_fitted(self)
+        samples, _ = self._samples(X, sample_weight, fitting=False)
+        centers = _tensor(self.cluster_centers_).to(samples.points.points.device)
+        state = SampleLloyd(samples, len(centers))
+        entered = state.enter(centers[None])
+        state.step(entered, [0])
+        return samples.per_sample(state.labels_of_points()[0]), state.inertia(entered)[0]
+
+    def _samples(self, X: Any, sample_weight: Any, *, fitting: bool) -> tuple[Samples, Any]:  # noqa: N803
+        """What is clustered, and the checked X. Fitting centres it, unless it is sparse."""
+        checked: Any
+        if isinstance(X, Tensor):
+            checked = self._checked_tensor(X, fitting=fitting)
+        else:
+            checked = self._checked_array(X, fitting=fitting)
+        sparse = issparse(checked)
+        dense: Any = checked.toarray() if sparse else checked
+        weights = self._checked_weights(sample_weight, checked)
+        device = self._resolved_device(dense if isinstance(dense, Tensor) else None)
+        points = _tensor(dense).to(device)
+        origin = points.new_zeros(points.shape[1]) if sparse or not fitting else _mean(points)
+        weights = None if weights is None else _tensor(weights).to(device=device, dtype=torch.float64)
+        pixels = fold_pixels(points) if len(points) > estimator_fit.FEW_SAMPLES else None
+        rows = points if pixels is None else pixels.rows()
+        if pixels is None:
+            row_weights = torch.ones(len(rows), dtype=torch.float64, device=device) if weights is None else weights
+        elif weights is None:
+            row_weights = pixels.counts.double()
+        else:
+            row_weights = torch.zeros(len(rows), dtype=torch.float64, device=device)
+            row_weights.index_add_(0, pixels.ranks, weights)
+        prepared = DensePoints(rows[None], row_weights[None], self.chunk_size, origin[None])
+        return Samples(prepared, weights, pixels), checked
+
+    def _checked_array(self, X: Any, *, fitting: bool) -> Any:  # noqa: N803
+        dtypes = [np.float64, np.float32]
+        return validate_data(
+            self, X, reset=fitting, accept_sparse="csr", dtype=dtypes, order="C", accept_large_sparse=False
+        )
+
+    def _checked_tensor(self, X: Tensor, *, fitting: bool) -> Tensor:  # noqa: N803
+        points = X.detach()
+        if points.ndim != 2 or 0 in points.shape or points.is_complex():
+            raise ValueError(f"X must be a real tensor [n_samples, n_features] and not empty, got {tuple(X.shape)}")
+        if points.dtype not in (torch.float32, torch.float64):
+            points = points.double()
+        if not all(np.isfinite(float(bound)) for bound in points.aminmax()):
+            raise ValueError("Input X contains NaN or infinity.")
+        if fitting:
+            self.n_features_in_ = points.shape[1]
+        elif points.shape[1] != self.n_features_in_:
+            message = f"X has {points.shape[1]} features, but {type(self).__name__} is expecting"
+            raise ValueError(f"{message} {self.n_features_in_} features as input.")
+        return points.contiguous()
+
+    def _checked_weights(self, sample_weight: Any, checked: Any) -> Any:
+        if sample_weight is None:
+            return None
+        if isinstance(sample_weight, Tensor):
+            sample_weight = sample_weight.detach().cpu().numpy()
+        like = np.empty((checked.shape[0], 0)) if isinstance(checked, Tensor) else checked
+        dtype = np.float64 if isinstance(checked, Tensor) else checked.dtype
+        return _check_sample_weight(sample_weight, like, dtype=dtype)
+
+    def _resolved_device(self, tensor: Tensor | None) -> torch.device:
+        try:
+            return resolve_device(self.device, tensor_device=None if tensor is None else tensor.device)
+        except Exception as error:
+            raise type(error)(f'{error}; for a fitted model: set_params(device="cpu")') from None
+
+    def _limit(self, samples: Samples, reference: Any) -> float:
+        """tol times the mean variance of the columns of X, whatever the weights."""
+        if self.tol == 0:
+            return 0.0
+        points = samples.points
+        weights = torch.ones_like(points.weights) if samples.pixels is None else samples.pixels.counts.double()[None]
+        return float(self.tol) * float(DensePoints(points.points, weights, self.chunk_size, points.origin).variance)
+
+    def _number_of_runs(self) -> int:
+        by_name = isinstance(self.init, str)
+        n_init = self.n_init
+        if self.algorithm == "elkan" and self.n_clusters == 1:
+            message = "algorithm='elkan' doesn't make sense for a single cluster. Using 'lloyd' instead."
+            warnings.warn(message, RuntimeWarning, stacklevel=3)
+        if n_init == "auto":
+            n_init = 10 if callable(self.init) or (by_name and self.init == "random") else 1
+        if not by_name and not callable(self.init) and n_init != 1:
+            name = type(self).__name__
+            message = f"Explicit initial center position passed: performing only one init in {name}"
+            warnings.warn(f"{message} instead of n_init={n_init}.", RuntimeWarning, stacklevel=3)
+            n_init = 1
+        return int(n_init)
+
+    def _checked_init(self, reference: Any) -> Any:
+        """The name or function as it is; given centers as a tensor [K, D]."""
+        if isinstance(self.init, str) or callable(self.init):
+            return self.init
+        return self._checked_centers(self.init, reference)
+
+    def _checked_centers(self, centers: Any, reference: Any) -> Tensor:
+        if isinstance(centers, Tensor):
+            centers = centers.detach().cpu().numpy()
+        dtype = str(reference.dtype).removeprefix("torch.")
+        centers = check_array(centers, dtype=dtype, copy=True, order="C")
+        if centers.shape[0] != self.n_clusters:
+            raise ValueError(
+                f"The shape of the initial centers {centers.shape} does not match the number of clusters "
+                f"{self.n_clusters}."
+            )
+        if centers.shape[1] != reference.shape[1]:
+            raise ValueError(
+                f"The shape of the initial centers {centers.shape} does not match the number of features of the data "
+                f"{reference.shape[1]}."
+            )
+        return torch.from_numpy(centers).double()
+
+    def _start(self, samples: Samples, reference: Any, init: Any, random_state: np.random.RandomState) -> Tensor:
+        device = samples.points.points.device
+        if isinstance(init, Tensor):
+            return init.to(device)
+        if isinstance(init, str):
+            draw = plus_plus_centers if init == "k-means++" else random_centers
+            return draw(samples, self.n_clusters, random_state)
+        origin = samples.points.origin[0].cpu().numpy()
+        centred = reference if issparse(reference) else np.asarray(reference) - origin
+        centers = init(centred, self.n_clusters, random_state=random_state)
+        return (self._checked_centers(centers, reference) + torch.from_numpy(origin)).to(device)
+
+    def _init_centroids(
+        self,
+        X: Any,  # noqa: N803
+        x_squared_norms: object,
+        init: Any,
+        random_state: Any,
+        sample_weight: Any,
+        **_: object,
+    ) -> Array:
+        """Where a run starts, under the name and with the arguments that scikit-learn's tests use."""
+        samples, checked = self._samples(X, sample_weight, fitting=False)
+        centers: Array = self._start(samples, checked, init, random_state).cpu().numpy()
+        return centers
+
+    def _host_centers(self) -> Array:
+        centers = self.cluster_centers_
+        return centers.cpu().numpy() if isinstance(centers, Tensor) else centers
+
+    def _say(self, text: str) -> None:
+        print(text)  # noqa: T201
+
+
+def _tensor(values: Any) -> Tensor:
+    return values if isinstance(values, Tensor) else shared_tensor(values)
+
+
+def _mean(points: Tensor) -> Tensor:  # [N, D] -> [D]
+    return column_means(points) if points.is_cpu else points.mean(dim=0)
+
+
+def _like(found: Tensor, given: Any) -> Any:
+    """A result as a tensor on the given tensor's device, or as an array."""
+    return found.to(given.device) if isinstance(given, Tensor) else found.cpu().numpy()

@@ -1,0 +1,204 @@
+"""k-means as scikit-learn computes it: what it does differently from `kmeans`, in one place.
+
+Samples are centred by their plain mean before anything else; k-means++ draws over the samples in their order;
+emptied clusters take the samples that `argpartition` puts last, whatever their weight; all labels count when
+scikit-learn asks whether one has changed. Folded pixels give the same draws, labels and iterations as the pixels would.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from gpuquant.initialization import kmeans_plus_plus
+from gpuquant.level_pixels import LevelPixels
+from gpuquant.lloyd import iterate
+from gpuquant.ops.color_blocks import ColorBlocks
+from gpuquant.ops.color_seeding import ColorSeeding
+from gpuquant.ops.cpu_ops import take
+from gpuquant.ops.dense import DenseLloyd, DensePoints
+from gpuquant.ops.pixel_draws import PixelDraws
+
+CHUNK_SAMPLES = 1 << 16
+FEW_SAMPLES = 1 << 15  # so few are not folded, and their seeds are rounded as scikit-learn's are
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """What is clustered: samples, or folded pixels in their place."""
+
+    points: DensePoints  # one problem: all samples, or the distinct colours with their summed weights
+    weights: Tensor | None  # [n_samples] float64; None: all are 1
+    pixels: LevelPixels | None
+
+    @property
+    def n_samples(self) -> int:
+        return len(self.pixels.ranks) if self.pixels else self.points.n_points
+
+    def per_sample(self, values: Tensor) -> Tensor:  # [n_points] -> [n_samples]
+        """The value of each sample's point."""
+        if self.pixels is None:
+            return values
+        return take(values, self.pixels.ranks) if values.is_cpu else values.index_select(0, self.pixels.ranks)
+
+    def point_of(self, sample: Tensor) -> Tensor:  # [n] int64 -> [n] int64
+        """Which point stands for each of some samples."""
+        return sample if self.pixels is None else self.pixels.ranks[sample].long()
+
+    def weight_of(self, sample: Tensor) -> Tensor:  # [n] int64 -> [n] float64
+        """The weights of some samples."""
+        return torch.ones_like(sample, dtype=torch.float64) if self.weights is None else self.weights[sample]
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """One run."""
+
+    centers: Tensor  # [K, D] float64
+    point_labels: Tensor  # [n_points] int32
+    inertia: float
+    n_iter: int
+
+
+class SampleLloyd(DenseLloyd):
+    """Lloyd steps that count and move single samples as scikit-learn does."""
+
+    def __init__(self, samples: Samples, n_clusters: int) -> None:
+        super().__init__(samples.points, n_clusters)
+        self._samples = samples
+
+    def farthest(self, run: int, n_points: int, centers: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The samples farthest from their center, unless all are on theirs, in the order of `argpartition`."""
+        chunks = self._points.chunks(1, [run])
+        distances = torch.cat([self._squared_distances(run, rows, centers) for _, rows in chunks])
+        if float(distances.max()) == 0:
+            return centers[:0], centers[:0, 0], torch.zeros(0, dtype=torch.int64)
+        far = np.argpartition(self._samples.per_sample(distances).cpu().numpy(), -n_points)[: -n_points - 1 : -1]
+        sample = torch.from_numpy(far.copy()).to(distances.device)
+        index = self._samples.point_of(sample)
+        points = self._points.points[0, index].double() - self._points.origin[0]
+        return points, self._samples.weight_of(sample), self._labels[0, index].long()
+
+    def _changes(self, labels: Tensor, before: Tensor, weights: Tensor) -> Tensor:
+        return (labels != before).sum(dim=1)
+
+
+def fit_once(
+    samples: Samples,
+    centers: Tensor,  # [K, D] float64
+    *,
+    max_iter: int,
+    limit: float,  # on the sum of the squared shifts
+    say: Callable[[str], None] | None = None,
+) -> Fit:
+    """One run from given centers."""
+    state = SampleLloyd(samples, len(centers))
+
+    def report(iteration: int, old: Tensor, shifts: list[float], n_changed: list[int]) -> None:
+        assert say is not None
+        say(f"Iteration {iteration - 1}, inertia {state.inertia(old)[0]}.")
+        if n_changed[0] == 0:
+            say(f"Converged at iteration {iteration - 1}: strict convergence.")
+        elif shifts[0] <= limit:
+            say(f"Converged at iteration {iteration - 1}: center shift {shifts[0]} within tolerance {limit}.")
+
+    runs = iterate(state, centers[None], max_iter=max_iter, limits=[limit], report=report if say else None)
+    return Fit(runs.centers[0], state.labels_of_points()[0], runs.inertia[0], runs.n_iter[0])
+
+
+def plus_plus_centers(samples: Samples, n_clusters: int, random_state: np.random.RandomState) -> Tensor:  # [K, D]
+    """Greedy k-means++ over the samples in their order."""
+    points = samples.points.points
+    if points.is_cpu and points.dtype == torch.float64 and samples.n_samples <= FEW_SAMPLES:
+        return points[0, _plus_plus_few(samples, n_clusters, random_state)]
+    if samples.pixels is None:
+        return kmeans_plus_plus(samples.points, n_clusters, [random_state])[0][0]
+    return _plus_plus_pixels(samples, samples.pixels, n_clusters, random_state)
+
+
+def random_centers(samples: Samples, n_clusters: int, random_state: np.random.RandomState) -> Tensor:  # [K, D]
+    """Different samples, drawn by weight."""
+    weights = np.ones(samples.n_samples) if samples.weights is None else samples.weights.cpu().numpy()
+    drawn = random_state.choice(len(weights), size=n_clusters, replace=False, p=weights / weights.sum())
+    return samples.points.points[0, samples.point_of(torch.from_numpy(drawn))].double()
+
+
+def _plus_plus_few(samples: Samples, n_clusters: int, random_state: np.random.RandomState) -> list[int]:
+    """k-means++ with every product and sum rounded as NumPy rounds them.
+
+    Among few samples two candidates often lower the potential equally, and rounding decides between them.
+    """
+    points = (samples.points.points[0] - samples.points.origin[0]).numpy()
+    weights = np.ones(len(points)) if samples.weights is None else samples.weights.numpy()
+    norms = np.einsum("ij,ij->i", points, points)
+
+    def distances(chosen: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:  # [L] -> [L, n_samples]
+        found: npt.NDArray[np.float64] = -2 * (points[chosen] @ points.T)
+        found += np.einsum("ij,ij->i", points[chosen], points[chosen])[:, None]
+        found += norms
+        np.maximum(found, 0, out=found)
+        return found
+
+    chosen = [int(random_state.choice(len(points), p=weights / weights.sum()))]
+    closest = distances(np.array(chosen))
+    potential = closest @ weights
+    for _ in range(1, n_clusters):
+        targets = random_state.uniform(size=2 + int(np.log(n_clusters))) * potential
+        candidates = np.searchsorted(np.cumsum(weights * closest[0]), targets).clip(max=len(points) - 1)
+        lowered = np.minimum(closest, distances(candidates))
+        potentials = lowered @ weights[:, None]
+        best = int(potentials.argmin())
+        chosen.append(int(candidates[best]))
+        closest, potential = lowered[best, None], potentials[best]
+    return chosen
+
+
+def _plus_plus_pixels(
+    samples: Samples, pixels: LevelPixels, n_clusters: int, random_state: np.random.RandomState
+) -> Tensor:  # [K, D]
+    """k-means++ with integer distances between levels, so that every sum is exact.
+
+    Only colours have distances; the draws go over the pixels.
+    """
+    n_candidates = 2 + int(np.log(n_clusters))
+    host_weights = None if samples.weights is None else samples.weights.cpu()
+    draws = PixelDraws(pixels.ranks.cpu(), len(pixels.counts), host_weights)
+    seeding = ColorSeeding(ColorBlocks(pixels.colors[None], samples.points.weights))
+    chosen = [int(pixels.ranks[_first_draw(samples, float(random_state.uniform()))])]
+    added = [seeding.add_best(np.array([chosen]))]
+    for _ in range(1, n_clusters):
+        candidates = draws.draw(seeding.closest()[0].double(), random_state.uniform(size=n_candidates))
+        added.append(seeding.add_best(np.array([candidates])))
+    levels = torch.cat(added)[:, : pixels.n_columns].long()
+    return pixels.values.cpu()[levels].double().to(pixels.values.device)
+
+
+def _first_draw(samples: Samples, uniform: float) -> int:
+    """The sample that `RandomState.choice` draws: the running sum of shares is rounded as NumPy rounds it."""
+    weights = None if samples.weights is None else samples.weights.cpu().numpy()
+    total = float(samples.n_samples) if weights is None else float(weights.sum())
+    numbers, sums = np.full((2, CHUNK_SAMPLES + 1), 1 / total)
+
+    def running(start: int, carry: float) -> npt.NDArray[np.float64]:
+        end = min(start + CHUNK_SAMPLES, samples.n_samples)
+        numbers[0] = carry
+        if weights is not None:
+            np.divide(weights[start:end], total, out=numbers[1 : end - start + 1])
+        return np.cumsum(numbers[: end - start + 1], out=sums[: end - start + 1])[1:]
+
+    starts = range(0, samples.n_samples, CHUNK_SAMPLES)
+    carries = [0.0]
+    for start in starts:
+        carries.append(float(running(start, carries[-1])[-1]))
+    chunk = int(np.searchsorted(np.array(carries[1:]) / carries[-1], uniform, side="right"))
+    within = running(starts[chunk], carries[chunk]) / carries[-1]
+    return int(starts[chunk] + np.searchsorted(within, uniform, side="right"))
+
+
+def same_clustering(labels: Tensor, others: Tensor, n_clusters: int) -> bool:
+    """Whether each cluster of one labelling is one cluster of the other."""
+    pairs = torch.unique(labels.long() * n_clusters + others.long())
+    return len(torch.unique(pairs // n_clusters)) == len(pairs)
