@@ -143,6 +143,8 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+    except OSError as error:  # files have errors of ours
+        _stop(f"standard output cannot be written: {error.strerror}", code=1)
 
 
 def _stop(message: object, code: int) -> None:

@@ -24,6 +24,8 @@ def read_image(path: str | Path) -> npt.NDArray[np.uint8]:  # [H, W, 3], or grey
     ImageFileError
         There is no such file, or it is not a whole image of a kind that is supported.
     """
+    if Path(path).exists() and not Path(path).is_file():  # a pipe would be waited for
+        raise ImageFileError(f"{path} is not a regular file")
     try:
         with Image.open(path) as image:
             return pixels_of(ImageOps.exif_transpose(image))

@@ -149,6 +149,16 @@ def test_no_arguments_show_the_help(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert "quantize" in out
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_full_standard_output_is_one_line(photo: Path) -> None:
+    command = [sys.executable, "-m", "gpuquant", "quantize", str(photo)]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert "standard output" in done.stderr.splitlines()[0]
+    assert "Traceback" not in done.stderr
+
+
 def test_an_interrupt_leaves_nothing_half_done(
     photo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

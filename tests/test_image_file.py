@@ -1,3 +1,4 @@
+import os
 import struct
 from pathlib import Path
 
@@ -122,9 +123,11 @@ def test_not_an_image_is_an_error(content: bytes, tmp_path: Path) -> None:
         read_image(tmp_path / "file")
 
 
-def test_a_folder_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ImageFileError):
-        read_image(tmp_path)
+def test_what_is_not_a_file_is_an_error(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe"):
+        with pytest.raises(ImageFileError, match="regular file"):
+            read_image(path)
 
 
 def test_pictures_are_read_upright(china: Pixels, tmp_path: Path) -> None:

@@ -1,0 +1,118 @@
+"""KMeans beside scikit-learn's in one run: time, agreement, memory. Disagreement fails.
+
+The pixels are those of the article: `np.divide(image, 255).reshape(-1, 3)` of 13.7 megapixels, float64.
+Run: pytest benchmarks/bench_estimator.py
+"""
+
+import io
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from conftest import Pixels, Report, large_photo
+from PIL import Image
+from sklearn.cluster import KMeans as Reference
+
+import gpuquant
+
+ROUNDS = 5
+
+
+def _seconds(function: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def _image(name: str) -> Pixels:
+    image = large_photo(name)
+    if not name.startswith("china"):
+        return image
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=92)
+    return np.array(Image.open(file))
+
+
+@pytest.mark.parametrize(
+    ("n_clusters", "max_iter", "reach", "aim"),
+    [(8, 5, 1 / 10, 1 / 15), (8, 300, 1 / 15, 1 / 25), (64, 5, 1 / 10, 1 / 20)],
+)
+@pytest.mark.parametrize("name", ["china_13mp", "bryggen_17mp"])
+def test_pixels(
+    benchmark: Any, report: Report, name: str, n_clusters: int, max_iter: int, reach: float, aim: float
+) -> None:
+    samples = np.divide(_image(name), 255).reshape(-1, 3)
+    settings: dict[str, Any] = {"n_clusters": n_clusters, "random_state": 0, "verbose": 0, "max_iter": max_iter}
+    ours, theirs = gpuquant.KMeans(**settings).fit(samples), Reference(**settings)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        time_theirs = _seconds(lambda: theirs.fit(samples))
+        benchmark.pedantic(lambda: gpuquant.KMeans(**settings).fit(samples), rounds=ROUNDS)
+    time_ours = statistics.median(benchmark.stats.stats.data)
+
+    differ = int((ours.labels_ != theirs.labels_).sum())
+    assert differ <= 1e-5 * len(samples)
+    np.testing.assert_allclose(ours.cluster_centers_, theirs.cluster_centers_, atol=1e-6)
+    palettes = [(model.cluster_centers_ * 255).round() for model in (ours, theirs)]
+    np.testing.assert_array_equal(*palettes)
+    assert ours.n_iter_ == theirs.n_iter_
+
+    times = f"ours {time_ours:.2f} s, scikit-learn {time_theirs:.1f} s (once)"
+    beside = f"{times}, {differ} labels differ, n_iter {ours.n_iter_}"
+    report(
+        f"{name}, K = {n_clusters}, max_iter {max_iter}: time / scikit-learn's",
+        time_ours / time_theirs,
+        reach,
+        aim,
+        beside,
+    )
+
+
+def test_general_data(benchmark: Any, report: Report) -> None:
+    random = np.random.RandomState(0)
+    samples = random.normal(0, 1, (1_000_000, 8)) + 4 * random.normal(0, 1, (32, 8))[random.randint(0, 32, 1_000_000)]
+    init: npt.NDArray[np.float64] = samples[:32]
+    settings: dict[str, Any] = {"n_clusters": 32, "init": init, "n_init": 1, "max_iter": 20, "tol": 0}
+    ours, theirs = gpuquant.KMeans(**settings).fit(samples), Reference(**settings).fit(samples)
+    times: list[float] = []
+    benchmark.pedantic(
+        lambda: gpuquant.KMeans(**settings).fit(samples),
+        setup=lambda: times.append(_seconds(lambda: Reference(**settings).fit(samples))),
+        rounds=3,
+    )
+    time_ours, time_theirs = statistics.median(benchmark.stats.stats.data), statistics.median(times)
+    np.testing.assert_array_equal(ours.labels_, theirs.labels_)
+    beside = f"ours {time_ours:.2f} s, scikit-learn {time_theirs:.2f} s"
+    report(
+        "1,000,000 x 8 float64, K = 32, 20 iterations: time / scikit-learn's", time_ours / time_theirs, 1.3, 1.0, beside
+    )
+
+
+MEMORY = """
+import sys
+import numpy as np
+import gpuquant, gpuquant.estimator
+
+samples = np.divide(np.load(sys.argv[1]), 255).reshape(-1, 3)
+status = lambda key: next(int(l.split()[1]) for l in open("/proc/self/status") if l.startswith(key))
+before = status("VmRSS")
+open("/proc/self/clear_refs", "w").write("5")  # starts the peak anew
+model = gpuquant.KMeans(n_clusters=8, random_state=0, max_iter=5).fit(samples)
+print((status("VmHWM") - before) / 1e6)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's peak memory counter")
+def test_memory(report: Report, tmp_path: Path) -> None:
+    np.save(tmp_path / "pixels.npy", _image("china_13mp"))
+    command = [sys.executable, "-c", MEMORY, str(tmp_path / "pixels.npy")]
+    peaks = [float(subprocess.run(command, check=True, capture_output=True, text=True).stdout) for _ in range(3)]
+    report("china_13mp, K = 8, max_iter 5: peak GB above the samples", statistics.median(peaks), 0.75, 0.3, "")
