@@ -132,12 +132,12 @@ class DenseLloyd:
         points = self._points
         totals = points.zeros(len(active), points.n_columns + 1, self._n_clusters)
         centers = centers.to(points.points.dtype)
-        squares = squared_norms(centers)[:, None]
+        squares, doubled = squared_norms(centers)[:, None], -2 * centers  # a factor of two rounds nothing
         n_changed = torch.zeros(len(active), dtype=torch.int64, device=centers.device)
         for places, rows in points.chunks(self._n_clusters, active):
             runs = [active[place] for place in places]
             problems = [run // self._n_runs for run in runs]
-            scores = points.products(problems, rows, centers[places]).mul_(-2).add_(squares[places])
+            scores = points.products(problems, rows, doubled[places]).add_(squares[places])
             labels = scores.min(dim=2).indices.to(torch.int32)
             weights = points.weights[span(problems), rows]
             n_changed[places] += self._changes(labels, self._labels[span(runs), rows], weights)
@@ -248,7 +248,7 @@ class DenseSeeding:
         origin = points.origin[problems, None]
         centers = points.points[torch.tensor(problems)[:, None], candidates[span(runs)]] - origin
         centers = centers.double()  # as scikit-learn, which draws from float32 data in float64, too
-        distances = points.products(problems, rows, centers).mul_(-2).add_(centers.square().sum(dim=2, keepdim=True).mT)
+        distances = points.products(problems, rows, -2 * centers).add_(centers.square().sum(dim=2, keepdim=True).mT)
         squares = (points.points[span(problems), rows] - origin).double().square_().sum(dim=2, keepdim=True)
         distances = distances.add_(squares).clamp_(min=0)
         return distances if self._closest is None else distances.minimum(self._closest[span(runs), rows, None])
