@@ -5,7 +5,7 @@ matrix products run problem by problem on whole tiles of `TILE` rows (the last o
 rows one after the other.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 
 import numpy as np
@@ -19,6 +19,15 @@ SCORES_AT_ONCE = 1 << 18  # 2 MiB of float64: the scores of a chunk stay in the 
 Chunk = tuple[list[int], slice]  # places in a list of runs, and rows: many rows of one run, or all rows of several
 
 
+def torch_multiply(one: Tensor, other: Tensor, product: Tensor) -> None:
+    torch.mm(one, other, out=product)
+
+
+def numpy_multiply(one: Tensor, other: Tensor, product: Tensor) -> None:
+    """Matrix product by NumPy's BLAS, which rounds as that of scikit-learn on every processor."""
+    np.matmul(one.numpy(), other.numpy(), out=product.numpy())
+
+
 class DensePoints:
     """Points and weights of B problems; neither is copied."""
 
@@ -28,7 +37,9 @@ class DensePoints:
         weights: Tensor,  # [B, N] float64
         chunk_size: int | None,
         origin: Tensor | None = None,  # [B, D]: what is subtracted from points; their mean if not given
+        multiply: Callable[[Tensor, Tensor, Tensor], None] = torch_multiply,
     ) -> None:
+        self._multiply = multiply
         self.points, self.weights = points, weights
         self.n_problems, self.n_points, self.n_columns = points.shape
         self._scores_at_once = min(SCORES_AT_ONCE, 64 * chunk_size) if chunk_size else SCORES_AT_ONCE
@@ -87,7 +98,7 @@ class DensePoints:
             points = torch.nn.functional.pad(points, (0, 0, 0, TILE - n_points % TILE))
         products = points.new_empty(*points.shape[:2], centers.shape[1])
         for product, one, other in zip(products, points, centers, strict=True):
-            torch.mm(one, other.t(), out=product)
+            self._multiply(one, other.t(), product)
         return products[:, :n_points]
 
 
