@@ -165,31 +165,45 @@ def _plus_plus_pixels(
     """
     n_candidates = 2 + int(np.log(n_clusters))
     host_weights = None if samples.weights is None else samples.weights.cpu()
-    draws = PixelDraws(pixels.ranks.cpu(), len(pixels.counts), host_weights)
+    draws = PixelDraws(pixels.ranks.cpu(), host_weights)
     seeding = ColorSeeding(ColorBlocks(pixels.colors[None], samples.points.weights))
     chosen = [int(pixels.ranks[_first_draw(samples, float(random_state.uniform()))])]
     added = [seeding.add_best(np.array([chosen]))]
     for _ in range(1, n_clusters):
-        candidates = draws.draw(seeding.closest()[0].double(), random_state.uniform(size=n_candidates))
+        candidates = draws.draw(seeding.closest()[0].to(torch.int32), random_state.uniform(size=n_candidates))
         added.append(seeding.add_best(np.array([candidates])))
     levels = torch.cat(added)[:, : pixels.n_columns].long()
     return pixels.values.cpu()[levels].double().to(pixels.values.device)
 
 
 def _first_draw(samples: Samples, uniform: float) -> int:
-    """The sample that `RandomState.choice` draws: the running sum of shares is rounded as NumPy rounds it."""
-    weights = None if samples.weights is None else samples.weights.cpu().numpy()
-    total = float(samples.n_samples) if weights is None else float(weights.sum())
-    numbers, sums = np.full((2, CHUNK_SAMPLES + 1), 1 / total)
+    """The sample that `RandomState.choice` draws by a running sum of shares, which rounds at every addition."""
+    n_samples = samples.n_samples
+    if samples.weights is not None:
+        weights = samples.weights.cpu().numpy()
+        total = weights.sum()
+        return _search_running_sum(lambda part: weights[part] / total, n_samples, uniform)
+    # of n additions each is off by half a unit of rounding at most, and the last sum divides all
+    place, doubt = uniform * n_samples, 2 * n_samples**2 * np.finfo(np.float64).eps
+    if int(place - doubt) == int(place + doubt):
+        return int(place)
+    shares = np.full(CHUNK_SAMPLES, 1 / n_samples)
+    return _search_running_sum(lambda part: shares[: part.stop - part.start], n_samples, uniform)
+
+
+def _search_running_sum(
+    shares: Callable[[slice], npt.NDArray[np.float64]], n_samples: int, uniform: float
+) -> int:
+    """Where the running sum, divided by its last value, exceeds a number: rounded as `numpy.cumsum` rounds it."""
+    numbers, sums = np.empty((2, CHUNK_SAMPLES + 1))
 
     def running(start: int, carry: float) -> npt.NDArray[np.float64]:
-        end = min(start + CHUNK_SAMPLES, samples.n_samples)
-        numbers[0] = carry
-        if weights is not None:
-            np.divide(weights[start:end], total, out=numbers[1 : end - start + 1])
-        return np.cumsum(numbers[: end - start + 1], out=sums[: end - start + 1])[1:]
+        part = slice(start, min(start + CHUNK_SAMPLES, n_samples))
+        n_numbers = part.stop - start + 1
+        numbers[0], numbers[1:n_numbers] = carry, shares(part)
+        return np.cumsum(numbers[:n_numbers], out=sums[:n_numbers])[1:]
 
-    starts = range(0, samples.n_samples, CHUNK_SAMPLES)
+    starts = range(0, n_samples, CHUNK_SAMPLES)
     carries = [0.0]
     for start in starts:
         carries.append(float(running(start, carries[-1])[-1]))

@@ -5,10 +5,11 @@ thread that calls them and release the GIL, so plain Python threads are enough a
 """
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -104,21 +105,26 @@ def take(
 def column_means(samples: Tensor) -> Tensor:  # [N, D] float32 or float64 -> [D]
     """The means of the columns, rounded exactly as `numpy.mean` over the first axis rounds them.
 
-    NumPy adds a few columns row after row, which a running sum does, too, but one column per thread.
+    NumPy adds a few columns row after row, as a running sum does. Each addition waits for the one before, so two
+    columns go together as the two parts of complex numbers.
     """
     array = samples.numpy()
-    if array.dtype != np.float64 or not 2 <= array.shape[1] <= 4 or not samples.is_contiguous():
+    n_columns = array.shape[1]
+    if array.dtype != np.float64 or not 2 <= n_columns <= 4 or not samples.is_contiguous():
         return torch.from_numpy(array.mean(axis=0))
-    sums = np.zeros(array.shape[1])
+    sums = np.zeros(n_columns)
 
-    def add(column: int) -> None:
-        numbers, running = np.empty((2, CHUNK_PIXELS + 1))
+    def add(first: int) -> None:
+        dtype = np.complex128 if first + 1 < n_columns else np.float64
+        column: npt.NDArray[Any] = np.ndarray((len(array),), dtype, array.data, first * 8, (n_columns * 8,))
+        numbers, running = np.zeros((2, CHUNK_PIXELS + 1), dtype)
         for start in range(0, len(array), CHUNK_PIXELS):
-            part = array[start : start + CHUNK_PIXELS, column]
-            numbers[0], numbers[1 : len(part) + 1] = sums[column], part
-            sums[column] = np.cumsum(numbers[: len(part) + 1], out=running[: len(part) + 1])[-1]
+            part = column[start : start + CHUNK_PIXELS]
+            numbers[1 : len(part) + 1] = part
+            numbers[0] = np.cumsum(numbers[: len(part) + 1], out=running[: len(part) + 1])[-1]
+        sums[first : first + 2] = numbers[:1].view(np.float64)
 
-    share_out(range(array.shape[1]), add, torch.get_num_threads())
+    share_out(range(0, n_columns, 2), add, torch.get_num_threads())
     return torch.from_numpy(sums / len(array))
 
 
@@ -185,10 +191,22 @@ def _drain(tables: list[Codes], n_workers: int) -> tuple[Codes, npt.NDArray[np.i
 
 def share_out(items: Sequence[Item], function: Callable[[Item], None], n_workers: int) -> None:
     """Call `function` on every item from `n_workers` threads; items go out one at a time, so no thread waits long."""
-    if n_workers == 1 or len(items) == 1:
-        for item in items:
-            function(item)
-        return
+    pending = deque(items)
+
+    def work() -> None:
+        while pending:
+            try:
+                item = pending.popleft()
+            except IndexError:  # another thread took the last one
+                return
+            try:
+                function(item)
+            except BaseException:
+                pending.clear()
+                raise
+
     with ThreadPoolExecutor(n_workers, thread_name_prefix="gpuquant") as pool:
-        for _ in pool.map(function, items):
-            pass
+        helpers = [pool.submit(work) for _ in range(min(n_workers, len(items)) - 1)]
+        work()
+        for helper in helpers:
+            helper.result()
