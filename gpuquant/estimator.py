@@ -14,7 +14,6 @@ from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from gpuquant import estimator_fit
@@ -31,8 +30,9 @@ from gpuquant.estimator_fit import (
 )
 from gpuquant.histogram import shared_tensor
 from gpuquant.level_pixels import fold_pixels
+from gpuquant.ops.cpu_dense import one_blas_thread
 from gpuquant.ops.cpu_ops import column_means
-from gpuquant.ops.dense import DensePoints, numpy_multiply, torch_multiply
+from gpuquant.ops.dense import DensePoints
 
 Array = npt.NDArray[Any]
 
@@ -153,7 +153,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             say(f"Clustering {samples.points.n_points} rows for {samples.n_samples} {kind}")
         best: Fit | None = None
         for _ in range(self._n_init):
-            with _one_blas_thread():
+            with one_blas_thread():
                 centers = self._start(samples, reference, init, random_state)
                 if say:
                     say("Initialization complete")
@@ -207,7 +207,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         centers = _tensor(self.cluster_centers_).to(samples.points.points.device)
         state = SampleLloyd(samples, len(centers))
         entered = state.enter(centers[None])
-        with _one_blas_thread():
+        with one_blas_thread():
             state.step(entered, [0])
         return samples.per_sample(state.labels_of_points()[0]), state.inertia(entered)[0]
 
@@ -234,8 +234,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         else:
             row_weights = torch.zeros(len(rows), dtype=torch.float64, device=device)
             row_weights.index_add_(0, pixels.ranks, weights)
-        multiply = numpy_multiply if rows.is_cpu else torch_multiply
-        prepared = DensePoints(rows[None], row_weights[None], self.chunk_size, origin[None], multiply)
+        prepared = DensePoints(rows[None], row_weights[None], self.chunk_size, origin[None])
         return Samples(prepared, weights, pixels), checked
 
     def _checked_array(self, X: Any, *, fitting: bool) -> Any:  # noqa: N803
@@ -352,11 +351,6 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
     def _say(self, text: str) -> None:
         print(text)  # noqa: T201
-
-
-def _one_blas_thread() -> Any:
-    """scikit-learn's k-means runs like this, too: threads of the BLAS and of torch would get in each other's way."""
-    return threadpool_limits(limits=1, user_api="blas")
 
 
 def _tensor(values: Any) -> Tensor:

@@ -66,6 +66,8 @@ class Fit:
 class SampleLloyd(DenseLloyd):
     """Lloyd steps that count and move single samples as scikit-learn does."""
 
+    count_weightless = True
+
     def __init__(self, samples: Samples, n_clusters: int) -> None:
         super().__init__(samples.points, n_clusters)
         self._samples = samples
@@ -81,9 +83,6 @@ class SampleLloyd(DenseLloyd):
         index = self._samples.point_of(sample)
         points = self._points.points[0, index].double() - self._points.origin[0]
         return points, self._samples.weight_of(sample), self._labels[0, index].long()
-
-    def _changes(self, labels: Tensor, before: Tensor, weights: Tensor) -> Tensor:
-        return (labels != before).sum(dim=1)
 
 
 def fit_once(
@@ -191,9 +190,7 @@ def _first_draw(samples: Samples, uniform: float) -> int:
     return _search_running_sum(lambda part: shares[: part.stop - part.start], n_samples, uniform)
 
 
-def _search_running_sum(
-    shares: Callable[[slice], npt.NDArray[np.float64]], n_samples: int, uniform: float
-) -> int:
+def _search_running_sum(shares: Callable[[slice], npt.NDArray[np.float64]], n_samples: int, uniform: float) -> int:
     """Where the running sum, divided by its last value, exceeds a number: rounded as `numpy.cumsum` rounds it."""
     numbers, sums = np.empty((2, CHUNK_SAMPLES + 1))
 

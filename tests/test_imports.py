@@ -13,9 +13,10 @@ import gpuquant
 PACKAGE = Path(gpuquant.__file__).parent
 ROWS = [
     ["errors", "ops.color_codes"],
-    ["arguments", "devices", "files", "metrics", "ops.torch_ops", "ops.color_blocks", "ops.dense"],
+    ["arguments", "devices", "files", "metrics", "ops.torch_ops", "ops.color_blocks"],
     ["ops.cpu_ops", "ops.candidate_lists", "ops.color_seeding"],
-    ["ops.color_lloyd", "ops.pixel_draws"],
+    ["ops.color_lloyd", "ops.cpu_dense", "ops.pixel_draws"],
+    ["ops.dense"],
     ["ops"],
     ["initialization", "histogram", "palette", "lloyd"],
     ["clustering", "mapping", "level_pixels"],

@@ -5,7 +5,7 @@ matrix products run problem by problem on whole tiles of `TILE` rows (the last o
 rows one after the other.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
 
 import numpy as np
@@ -13,19 +13,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from gpuquant.ops import cpu_dense
+from gpuquant.ops.cpu_dense import one_blas_thread
+
 TILE = 256
+MANY = 1 << 13  # points from which a step on the CPU is worth its worker threads
 SCORES_AT_ONCE = 1 << 18  # 2 MiB of float64: the scores of a chunk stay in the L2 cache
 
 Chunk = tuple[list[int], slice]  # places in a list of runs, and rows: many rows of one run, or all rows of several
-
-
-def torch_multiply(one: Tensor, other: Tensor, product: Tensor) -> None:
-    torch.mm(one, other, out=product)
-
-
-def numpy_multiply(one: Tensor, other: Tensor, product: Tensor) -> None:
-    """Matrix product by NumPy's BLAS, which rounds as that of scikit-learn on every processor."""
-    np.matmul(one.numpy(), other.numpy(), out=product.numpy())
 
 
 class DensePoints:
@@ -37,12 +32,10 @@ class DensePoints:
         weights: Tensor,  # [B, N] float64
         chunk_size: int | None,
         origin: Tensor | None = None,  # [B, D]: what is subtracted from points; their mean if not given
-        multiply: Callable[[Tensor, Tensor, Tensor], None] = torch_multiply,
     ) -> None:
-        self._multiply = multiply
         self.points, self.weights = points, weights
         self.n_problems, self.n_points, self.n_columns = points.shape
-        self._scores_at_once = min(SCORES_AT_ONCE, 64 * chunk_size) if chunk_size else SCORES_AT_ONCE
+        self.scores_at_once = min(SCORES_AT_ONCE, 64 * chunk_size) if chunk_size else SCORES_AT_ONCE
         # scores of centred points lose fewer bits
         self.origin = self.mean.to(points.dtype) if origin is None else origin
 
@@ -78,7 +71,7 @@ class DensePoints:
         runs: list[int],
     ) -> Iterator[Chunk]:
         """Runs and rows, so many that runs x rows x width stays bounded."""
-        n_rows = max(1, self._scores_at_once // (max(width, self.n_columns) * TILE)) * TILE
+        n_rows = max(1, self.scores_at_once // (max(width, self.n_columns) * TILE)) * TILE
         together = max(1, n_rows // (-(-self.n_points // TILE) * TILE))
         for first in range(0, len(runs), together):
             places = list(range(first, min(first + together, len(runs))))
@@ -97,8 +90,12 @@ class DensePoints:
         if n_points % TILE:
             points = torch.nn.functional.pad(points, (0, 0, 0, TILE - n_points % TILE))
         products = points.new_empty(*points.shape[:2], centers.shape[1])
-        for product, one, other in zip(products, points, centers, strict=True):
-            self._multiply(one, other.t(), product)
+        if points.is_cpu:  # NumPy's BLAS rounds as that of scikit-learn on every processor
+            with one_blas_thread():
+                for product, one, other in zip(products.numpy(), points.numpy(), centers.numpy(), strict=True):
+                    np.matmul(one, other.T, out=product)
+        else:
+            torch.bmm(points, centers.mT, out=products)
         return products[:, :n_points]
 
 
@@ -107,6 +104,8 @@ class DenseLloyd:
 
     There are P = B x n_runs runs: run r works on problem r // n_runs.
     """
+
+    count_weightless = False  # whether points of weight 0 count among those whose label changed
 
     def __init__(self, points: DensePoints, n_clusters: int, n_runs: int = 1) -> None:
         self._points = points
@@ -141,6 +140,8 @@ class DenseLloyd:
     ]:  # sums [A, K, D] float64, weights [A, K] float64, how many labels changed [A]
         """Label every point with its nearest center and sum up the clusters; the lowest wins among equal scores."""
         points = self._points
+        if points.points.is_cpu and points.n_points >= MANY:
+            return self._tiled_step(centers, active)
         totals = points.zeros(len(active), points.n_columns + 1, self._n_clusters)
         centers = centers.to(points.points.dtype)
         squares, doubled = squared_norms(centers)[:, None], -2 * centers  # a factor of two rounds nothing
@@ -151,15 +152,33 @@ class DenseLloyd:
             scores = points.products(problems, rows, doubled[places]).add_(squares[places])
             labels = scores.min(dim=2).indices.to(torch.int32)
             weights = points.weights[span(problems), rows]
-            n_changed[places] += self._changes(labels, self._labels[span(runs), rows], weights)
+            differ = labels != self._labels[span(runs), rows]
+            n_changed[places] += (differ if self.count_weightless else differ & (weights > 0)).sum(dim=1)
             self._labels[span(runs), rows] = labels
             numbers = points.points[span(problems), rows].double() - points.origin[problems, None]
             add_rows(totals, places, labels, numbers, weights)
         counted: list[int] = n_changed.tolist()
         return totals[:, :-1].mT, totals[:, -1], counted
 
-    def _changes(self, labels: Tensor, before: Tensor, weights: Tensor) -> Tensor:  # [n, rows] each -> [n]
-        return ((labels != before) & (weights > 0)).sum(dim=1)
+    def _tiled_step(self, centers: Tensor, active: list[int]) -> tuple[Tensor, Tensor, list[int]]:
+        points = self._points
+        problems = [run // self._n_runs for run in active]
+        sums, totals, n_changed = zip(
+            *(
+                cpu_dense.label_and_sum(
+                    points.points[problem].numpy(),
+                    points.origin[problem].numpy(),
+                    points.weights[problem].numpy(),
+                    own_centers.numpy(),
+                    self._labels[run].numpy(),
+                    scores_at_once=points.scores_at_once,
+                    count_weightless=self.count_weightless,
+                )
+                for run, problem, own_centers in zip(active, problems, centers.to(points.points.dtype), strict=True)
+            ),
+            strict=True,
+        )
+        return torch.from_numpy(np.stack(sums)), torch.from_numpy(np.stack(totals)), list(n_changed)
 
     def _origins(self) -> Tensor:  # [P, 1, D]
         return self._points.origin.repeat_interleave(self._n_runs, dim=0)[:, None].double()
