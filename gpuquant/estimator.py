@@ -163,7 +163,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             ):
                 best = fit
         assert best is not None
-        n_found = len(torch.unique(best.point_labels))
+        n_found = int((torch.bincount(best.point_labels) > 0).sum())
         if n_found < self.n_clusters:
             message = f"Number of distinct clusters ({n_found}) found smaller than n_clusters ({self.n_clusters})."
             advice = "Possibly due to duplicate points in X."

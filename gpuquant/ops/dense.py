@@ -13,8 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from gpuquant.ops import cpu_dense
-from gpuquant.ops.cpu_dense import one_blas_thread
+from gpuquant.ops.cpu_dense import Buffers, TiledLloyd, one_blas_thread
 
 TILE = 256
 MANY = 1 << 13  # points from which a step on the CPU is worth its worker threads
@@ -113,6 +112,12 @@ class DenseLloyd:
         self._n_runs = n_runs
         shape = points.n_problems * n_runs, points.n_points
         self._labels = torch.full(shape, -1, dtype=torch.int32, device=points.points.device)
+        self._tiled: dict[int, TiledLloyd] = {}
+        self._spare: list[Buffers] = []
+
+    @property
+    def _in_tiles(self) -> bool:
+        return self._points.points.is_cpu and self._points.n_points >= MANY
 
     @property
     def variance(self) -> Tensor:  # [P]
@@ -140,7 +145,7 @@ class DenseLloyd:
     ]:  # sums [A, K, D] float64, weights [A, K] float64, how many labels changed [A]
         """Label every point with its nearest center and sum up the clusters; the lowest wins among equal scores."""
         points = self._points
-        if points.points.is_cpu and points.n_points >= MANY:
+        if self._in_tiles:
             return self._tiled_step(centers, active)
         totals = points.zeros(len(active), points.n_columns + 1, self._n_clusters)
         centers = centers.to(points.points.dtype)
@@ -161,24 +166,24 @@ class DenseLloyd:
         return totals[:, :-1].mT, totals[:, -1], counted
 
     def _tiled_step(self, centers: Tensor, active: list[int]) -> tuple[Tensor, Tensor, list[int]]:
-        points = self._points
-        problems = [run // self._n_runs for run in active]
-        sums, totals, n_changed = zip(
-            *(
-                cpu_dense.label_and_sum(
-                    points.points[problem].numpy(),
-                    points.origin[problem].numpy(),
-                    points.weights[problem].numpy(),
-                    own_centers.numpy(),
-                    self._labels[run].numpy(),
-                    scores_at_once=points.scores_at_once,
-                    count_weightless=self.count_weightless,
-                )
-                for run, problem, own_centers in zip(active, problems, centers.to(points.points.dtype), strict=True)
-            ),
-            strict=True,
-        )
+        own = zip(active, self.snap(centers).numpy(), strict=True)
+        sums, totals, n_changed = zip(*(self._tiled_run(run).step(one) for run, one in own), strict=True)
         return torch.from_numpy(np.stack(sums)), torch.from_numpy(np.stack(totals)), list(n_changed)
+
+    def _tiled_run(self, run: int) -> TiledLloyd:
+        if run not in self._tiled:
+            points, problem = self._points, run // self._n_runs
+            self._tiled[run] = TiledLloyd(
+                points.points[problem].numpy(),
+                points.origin[problem].numpy(),
+                points.weights[problem].numpy(),
+                self._labels[run].numpy(),
+                self._n_clusters,
+                scores_at_once=points.scores_at_once,
+                count_weightless=self.count_weightless,
+                spare=self._spare,
+            )
+        return self._tiled[run]
 
     def _origins(self) -> Tensor:  # [P, 1, D]
         return self._points.origin.repeat_interleave(self._n_runs, dim=0)[:, None].double()
@@ -191,6 +196,8 @@ class DenseLloyd:
         centers: Tensor,  # [P, K, D] float64, entered
     ) -> list[float]:  # [P]
         """Sum of weight times squared distance to the labelled center."""
+        if self._in_tiles:
+            return [self._tiled_run(run).inertia(one) for run, one in enumerate(centers.numpy())]
         every = list(range(len(centers)))
         totals = self._points.zeros(len(every), 1)
         for runs, rows in self._points.chunks(1, every):
