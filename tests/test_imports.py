@@ -13,7 +13,7 @@ import gpuquant
 PACKAGE = Path(gpuquant.__file__).parent
 ROWS = [
     ["errors", "ops.color_codes"],
-    ["arguments", "devices", "files", "metrics", "ops.torch_ops", "ops.color_blocks"],
+    ["arguments", "devices", "files", "metrics", "ops.torch_ops", "ops.color_blocks", "ops.tile_scores"],
     ["ops.cpu_ops", "ops.candidate_lists", "ops.color_seeding"],
     ["ops.color_lloyd", "ops.cpu_dense", "ops.pixel_draws"],
     ["ops.dense"],

@@ -1,18 +1,18 @@
 """Lloyd steps over many floating-point points on the CPU: worker threads over tiles of rows.
 
-Points are scored in single precision, which decides wherever one center is nearer than the others by more than such
-scores can be off; the few other points are scored again in double precision. The labels are those of double precision.
+Tiles have a size of their own, and what they add to the sums is added in their order, so the bits depend neither on
+the number of threads nor on how many scores are held at once. The work is done by NumPy and SciPy, which release the
+GIL; torch's operations would wait for each other's thread pools.
 
-Tiles have a size of their own, and their sums are added in their order, so the bits depend neither on the number of
-threads nor on how many scores are held at once. The work is done by NumPy and SciPy, which release the GIL; torch's
-operations would wait for each other's thread pools.
+While few labels change, a tile remembers which of its points have another center nearly as near. The others keep their
+labels, unseen, until the centers have moved by as much as that margin (after Hamerly, "Making k-means even faster",
+2010, with one margin for a tile in place of bounds for each point).
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,22 +20,18 @@ import torch
 from threadpoolctl import ThreadpoolController
 
 from gpuquant.ops.cpu_ops import share_out
+from gpuquant.ops.tile_scores import ROWS, Doubles, Index, Labels, TileScores, block_rows
 
-if TYPE_CHECKING:
-    from scipy.sparse import csc_array
-
-TILE_NUMBERS = 1 << 17  # 1 MiB of float64: the points of a tile stay in the L2 cache
-PRODUCT = 1 << 19  # multiplications of one product: OpenBLAS repacks the factors of larger ones, which takes as long
-ROWS = 256  # products in double precision are computed on so many rows, which all round alike
+TILE_NUMBERS = 1 << 19  # of the points of a tile: threads that take turns with the GIL need long calls
+STEPS = 4  # margins are made for so many steps like the last one
+SAMPLE = 1 << 11  # points of a tile that tell whether a margin is worth its cost
+SETTLED = 1 / 8  # of all labels change: from then on margins are tried
 
 Floats = npt.NDArray[np.floating]
-Doubles = npt.NDArray[np.float64]
-Singles = npt.NDArray[np.float32]
-Labels = npt.NDArray[np.int32]
 
 
 class TiledLloyd:
-    """The labels and sums of one run over one set of points."""
+    """The labels, sums and margins of one run over one set of points."""
 
     def __init__(
         self,
@@ -51,31 +47,50 @@ class TiledLloyd:
     ) -> None:
         self._points, self._origin, self._weights, self._labels = points, origin, weights, labels
         self._n_clusters, self._count_weightless, self._spare = n_clusters, count_weightless, spare
-        n_points, n_columns = points.shape
-        self._n_block = block_rows(n_columns, n_clusters)
-        self._n_rows = tile_rows(n_columns, n_clusters)
         self._scores_at_once = scores_at_once
+        n_points, n_columns = points.shape
+        self._n_rows = tile_rows(n_columns, n_clusters)
         self._starts = range(0, n_points, self._n_rows)
-        self._sums = np.zeros((len(self._starts), n_clusters, n_columns + 1))
-        self._reach = np.full(len(self._starts), np.nan)  # of a tile: how far its points are from the origin
-        self._n_doubtful = np.zeros(len(self._starts), np.int64)  # points of a tile that the last step scored again
+        self._squares = np.zeros(n_points, np.float32)  # squared norms of the centred points
+        self._centers: Doubles | None = None  # those of the last step
+        self._sums = np.zeros((n_clusters, n_columns + 1))
+        self._heaviest = np.zeros(n_clusters)  # the largest weights since the sums were last made anew
+        self._n_moved = n_points  # labels that the last step changed
+        self._close = [np.arange(0)] * len(self._starts)  # points of each tile to score at every step
+        self._margins = np.full(len(self._starts), -1.0)  # how much farther centers may move until all points are
 
     def step(self, centers: Doubles) -> tuple[Doubles, Doubles, int]:  # sums [K, D], weights [K], labels that changed
         """Label every point with its nearest center [K, D], relative to the origin; the lowest wins among equals."""
         factors = np.column_stack([-2 * centers, np.einsum("ij,ij->i", centers, centers)])
-        changed = np.zeros(len(self._starts), np.int64)
+        first = self._centers is None
+        margin = self._follow(centers)
+        gained = np.zeros((len(self._starts), *self._sums.shape))
+        changed, moved = np.zeros((2, len(self._starts)), np.int64)
 
         def label(tile: int, rows: slice, buffers: Buffers) -> None:
-            found = self._nearest(tile, buffers, rows.stop - rows.start, factors)
-            weights = self._weights[rows]
-            differ = found != self._labels[rows]
-            if differ.any():
-                changed[tile] = np.count_nonzero(differ if self._count_weightless else differ & (weights > 0))
-                self._labels[rows] = found
-                self._sums[tile] = buffers.summed(found, weights, self._n_clusters)
+            index = self._close[tile] if self._margins[tile] >= 0 else None
+            centred = self._centred(rows, index, buffers)
+            found = self._nearest(tile, rows, index, centred, factors, margin, buffers)
+            labels = self._labels[rows]
+            differ = np.flatnonzero(found != (labels if index is None else labels.take(index)))
+            moved[tile] = len(differ)
+            if first:
+                gained[tile] = self._summed(centred, self._weights[rows], found)
+                changed[tile] = self._counted(self._weights[rows])
+                labels[:] = found
+            elif len(differ):
+                places, after = differ if index is None else index.take(differ), found.take(differ)
+                weights, points = self._weights[rows].take(places), centred.take(differ, axis=0)
+                gained[tile] = self._summed(points, weights, after) - self._summed(points, weights, labels.take(places))
+                changed[tile] = self._counted(weights)
+                labels[places] = after
 
         self._over_tiles(label)
-        sums: Doubles = self._sums.sum(axis=0)
+        self._n_moved = int(moved.sum())
+        if self._n_moved:
+            self._sums += gained.sum(axis=0)
+            self._refresh()
+        sums = self._sums.copy()
         return sums[:, :-1], sums[:, -1], int(changed.sum())
 
     def inertia(self, centers: Doubles) -> float:  # [K, D], relative to the origin
@@ -83,132 +98,106 @@ class TiledLloyd:
         parts = np.zeros(len(self._starts))
 
         def add(tile: int, rows: slice, buffers: Buffers) -> None:
-            apart = buffers.centred[: rows.stop - rows.start]
+            apart = self._centred(rows, None, buffers)
             apart -= centers.take(self._labels[rows], axis=0)
             parts[tile] = np.einsum("ij,ij->i", apart, apart) @ self._weights[rows]
 
         self._over_tiles(add)
         return float(parts.sum())
 
-    def _over_tiles(self, work: Callable[[int, slice, "Buffers"], None]) -> None:
-        """Call a function on every tile with its rows and with buffers that hold its centred points."""
+    def _follow(self, centers: Doubles) -> float:
+        """Take from the margins what the centers moved; returns the margin for tiles that need a new one."""
+        longest = np.inf
+        if self._centers is not None:
+            longest = 2 * float(np.sqrt(np.square(centers - self._centers).sum(axis=1).max()))
+            self._margins -= longest * (1 + 1e-9)
+        self._centers = centers.copy()
+        return STEPS * longest if self._n_moved <= SETTLED * len(self._points) else 0
 
-        def on_tile(tile: int) -> None:
-            rows = slice(self._starts[tile], min(self._starts[tile] + self._n_rows, len(self._points)))
+    def _nearest(
+        self,
+        tile: int,
+        rows: slice,
+        index: Index | None,  # which of the rows, or all
+        centred: Doubles,  # [n, D]
+        factors: Doubles,  # [K, D + 1]
+        margin: float,
+        buffers: "Buffers",
+    ) -> Labels:  # [n]
+        squares = self._squares[rows]
+        if self._n_moved == len(self._points):
+            with np.errstate(over="ignore"):  # infinite is what too large for single precision is
+                squares[:] = np.einsum("ij,ij->i", centred, centred)
+        reach = 1.00001 * float(np.sqrt(squares.max()) + np.sqrt(factors[:, -1].max()))
+        if index is not None:
+            found, _ = buffers.scores.nearest(centred, squares[index], factors, reach, 0)
+            return found
+        if margin > 0:
+            sample = slice(None, None, -(-len(centred) // SAMPLE))
+            points = centred[sample]
+            if buffers.scores.n_close(points, squares[sample], factors, reach, margin) > len(points) / 2:
+                margin = 0
+        found, self._close[tile] = buffers.scores.nearest(centred, squares, factors, reach, margin)
+        self._margins[tile] = margin
+        return found
+
+    def _refresh(self) -> None:
+        """Make sums anew when a cluster has lost half its weight: what is left would carry the rounding of the rest."""
+        np.maximum(self._heaviest, self._sums[:, -1], out=self._heaviest)
+        if not (self._sums[:, -1] < self._heaviest / 2).any():
+            return
+        parts = np.zeros((len(self._starts), *self._sums.shape))
+
+        def add(tile: int, rows: slice, buffers: Buffers) -> None:
+            parts[tile] = self._summed(self._centred(rows, None, buffers), self._weights[rows], self._labels[rows])
+
+        self._over_tiles(add)
+        self._sums = parts.sum(axis=0)
+        self._heaviest = self._sums[:, -1].copy()
+
+    def _summed(self, points: Doubles, weights: Doubles, labels: Labels) -> Doubles:  # [n, D], [n], [n] -> [K, D + 1]
+        """The weighted sums of each cluster and, last, its weight."""
+        from scipy.sparse import csc_array  # quantising photos does without it, and it takes 0.1 s to import
+
+        # a matrix with a point in every column adds row after row to the row's cluster
+        entries = weights, labels, np.arange(len(points) + 1, dtype=np.int32)
+        clusters = csc_array(entries, shape=(self._n_clusters, len(points)))
+        return np.column_stack([clusters @ points, np.bincount(labels, weights, self._n_clusters)])
+
+    def _counted(self, weights: Doubles) -> int:
+        return len(weights) if self._count_weightless else int(np.count_nonzero(weights > 0))
+
+    def _centred(self, rows: slice, index: Index | None, buffers: "Buffers") -> Doubles:  # [n, D]
+        points = self._points[rows] if index is None else self._points[rows].take(index, axis=0)
+        centred = buffers.centred[: len(points)]
+        # loops over whole blocks of rows are several times faster than loops over a few columns
+        origins, n_whole = np.tile(self._origin, ROWS), len(points) // ROWS * ROWS
+        blocks = points[:n_whole].reshape(-1, len(origins))
+        np.subtract(blocks, origins, out=centred[:n_whole].reshape(blocks.shape), dtype=np.float64)
+        np.subtract(points[n_whole:], self._origin, out=centred[n_whole:], dtype=np.float64)
+        return centred
+
+    def _over_tiles(self, work: Callable[[int, slice, "Buffers"], None]) -> None:
+        """Call a function on every tile with its rows and with buffers of the thread's own."""
+
+        def with_buffers(tile: int) -> None:
             try:
                 buffers = self._spare.pop()
             except IndexError:
-                buffers = Buffers.of(self._points.shape[1], self._n_clusters, self._scores_at_once)
-            # loops over whole blocks of rows are several times faster than loops over a few columns
-            points, origins = self._points[rows], np.tile(self._origin, ROWS)
-            n_whole = len(points) // ROWS * ROWS
-            blocks, centred = points[:n_whole].reshape(-1, len(origins)), buffers.centred[: len(points)]
-            np.subtract(blocks, origins, out=centred[:n_whole].reshape(blocks.shape), dtype=np.float64)
-            np.subtract(points[n_whole:], self._origin, out=centred[n_whole:], dtype=np.float64)
-            work(tile, rows, buffers)
+                buffers = Buffers(self._n_rows, self._points.shape[1], self._n_clusters, self._scores_at_once)
+            work(tile, slice(self._starts[tile], min(self._starts[tile] + self._n_rows, len(self._points))), buffers)
             self._spare.append(buffers)
 
         with one_blas_thread():
-            share_out(range(len(self._starts)), on_tile, torch.get_num_threads())
-
-    def _nearest(self, tile: int, buffers: "Buffers", n_points: int, factors: Doubles) -> Labels:  # [n_points]
-        centred = buffers.centred[:n_points]
-        if np.isnan(self._reach[tile]):
-            self._reach[tile] = np.sqrt(np.einsum("ij,ij->i", centred, centred).max())
-        squared_reach = (self._reach[tile] + np.sqrt(factors[:, -1].max())) ** 2
-        # scores beyond single precision, or mostly in doubt
-        if squared_reach > np.finfo(np.float32).max / 8 or self._n_doubtful[tile] > n_points / 2:
-            return self._nearest_exactly(centred, factors)
-        # of n_columns + 1 products, of their sum and of their factors each is off by half a unit of rounding at most
-        doubt = 2 * (self._points.shape[1] + 8) * np.finfo(np.float32).eps * squared_reach + np.finfo(np.float32).tiny
-        found, certain = buffers.nearest(n_points, factors.astype(np.float32), np.float32(doubt))
-        doubtful = np.flatnonzero(~certain)
-        self._n_doubtful[tile] = len(doubtful)
-        if len(doubtful):
-            found[doubtful] = self._nearest_exactly(centred[doubtful], factors)
-        return found
-
-    def _nearest_exactly(self, centred: Doubles, factors: Doubles) -> Labels:  # [n, D], [K, D + 1] -> [n]
-        columns = np.ascontiguousarray(factors.T)
-        n_scored = max(1, self._scores_at_once // (self._n_clusters * ROWS)) * ROWS
-        found = np.empty(len(centred), np.int32)
-        for first in range(0, len(centred), n_scored):
-            part = centred[first : first + n_scored]
-            padded = np.ones((-(-len(part) // ROWS) * ROWS, len(columns)))
-            padded[: len(part), :-1] = part
-            scores = np.matmul(padded.reshape(-1, ROWS, len(columns)), columns)
-            found[first : first + n_scored] = scores.reshape(-1, self._n_clusters)[: len(part)].argmin(axis=1)
-        return found
+            share_out(range(len(self._starts)), with_buffers, torch.get_num_threads())
 
 
-@dataclass(frozen=True, eq=False)
 class Buffers:
-    """What a thread works in: fresh memory costs more than the work."""
+    """What a thread works in."""
 
-    centred: Doubles  # [n_rows, D]
-    columns: Singles  # [n, D + 1, n_block]: the points of several blocks; the last column is of ones
-    scores: Singles  # [n, K, n_block]
-    winning: npt.NDArray[np.bool_]  # [n, K, n_block]
-    clusters: "csc_array"  # [K, n_rows]: a point in every column, in the row of its cluster
-
-    @classmethod
-    def of(cls, n_columns: int, n_clusters: int, scores_at_once: int) -> "Buffers":
-        from scipy.sparse import csc_array  # quantising photos does without it, and it takes 0.1 s to import
-
-        n_rows, n_block = tile_rows(n_columns, n_clusters), block_rows(n_columns, n_clusters)
-        n_blocks = min(max(1, scores_at_once // (n_clusters * n_block)), n_rows // n_block)
-        entries = np.zeros(n_rows), np.zeros(n_rows, np.int32), np.arange(n_rows + 1, dtype=np.int32)
-        return cls(
-            np.zeros((n_rows, n_columns)),
-            np.ones((n_blocks, n_columns + 1, n_block), np.float32),
-            np.empty((n_blocks, n_clusters, n_block), np.float32),
-            np.empty((n_blocks, n_clusters, n_block), np.bool_),
-            csc_array(entries, shape=(n_clusters, n_rows)),
-        )
-
-    def nearest(
-        self,
-        n_points: int,
-        factors: Singles,  # [K, D + 1]
-        doubt: np.float32,  # scores that are farther apart are in the right order
-    ) -> tuple[Labels, npt.NDArray[np.bool_]]:  # [n_points], [n_points]
-        """The nearest center of each centred point, and whether it is certain."""
-        n_together, n_clusters, n_block = self.scores.shape
-        n_blocks = -(-n_points // n_block)
-        kind = np.min_scalar_type(n_clusters)
-        index = np.arange(n_clusters, dtype=kind)[:, None]
-        blocks = self.centred[: n_blocks * n_block].reshape(n_blocks, n_block, -1).transpose(0, 2, 1)
-        found, winners = np.empty((n_blocks, n_block), np.int32), np.empty((n_blocks, n_block), kind)
-        for first in range(0, n_blocks, n_together):
-            part = slice(first, min(first + n_together, n_blocks))
-            columns, scores, winning = (
-                buffer[: part.stop - first] for buffer in (self.columns, self.scores, self.winning)
-            )
-            columns[:, :-1] = blocks[part]
-            np.matmul(factors, columns, out=scores)
-            lowest = scores.min(axis=1, keepdims=True)
-            lowest += doubt
-            np.less_equal(scores, lowest, out=winning)
-            codes = winning.view(np.uint8) if kind == np.uint8 else winning.astype(kind)
-            codes.sum(axis=1, dtype=kind, out=winners[part])
-            codes -= kind.type(1)  # all bits where a center does not win
-            codes |= index
-            found[part] = codes.min(axis=1)
-        return found.reshape(-1)[:n_points], winners.reshape(-1)[:n_points] == 1
-
-    def summed(self, labels: Labels, weights: Doubles, n_clusters: int) -> Doubles:  # [n], [n] -> [K, D + 1]
-        """The weighted sums of the centred points in each cluster and, last, their weights."""
-        self.clusters.indices[: len(labels)] = labels
-        self.clusters.data[: len(labels)] = weights
-        self.clusters.data[len(labels) :] = 0
-        # row after row is added to the row's cluster
-        return np.column_stack([self.clusters @ self.centred, np.bincount(labels, weights, n_clusters)])
-
-
-def block_rows(n_columns: int, n_clusters: int) -> int:
-    """Rows that go into one product."""
-    fitting = PRODUCT // (n_clusters * (n_columns + 1))
-    return min(max(1 << fitting.bit_length() - 1 if fitting else 0, ROWS), 2048)
+    def __init__(self, n_rows: int, n_columns: int, n_clusters: int, scores_at_once: int) -> None:
+        self.centred = np.empty((n_rows, n_columns))
+        self.scores = TileScores(n_columns, n_clusters, min(scores_at_once, n_rows * n_clusters))
 
 
 def tile_rows(n_columns: int, n_clusters: int) -> int:

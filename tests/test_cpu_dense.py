@@ -1,0 +1,94 @@
+"""Steps that leave most points unseen, against steps that look at all of them."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from gpuquant.ops import cpu_dense
+from gpuquant.ops.cpu_dense import TiledLloyd
+from gpuquant.ops.tile_scores import TileScores
+
+Floats = npt.NDArray[np.float64]
+
+
+def run_of(points: Floats, weights: Floats, n_clusters: int) -> tuple[TiledLloyd, npt.NDArray[np.int32]]:
+    labels = np.full(len(points), -1, np.int32)
+    settings: dict[str, Any] = {"scores_at_once": 1 << 18, "count_weightless": True, "spare": []}
+    return TiledLloyd(points, np.zeros(points.shape[1]), weights, labels, n_clusters, **settings), labels
+
+
+def expected(points: Floats, weights: Floats, centers: Floats) -> tuple[npt.NDArray[np.int64], Floats, Floats]:
+    """Labels, sums and weights by NumPy in double precision."""
+    labels = np.square(points[:, None] - centers).sum(axis=2).argmin(axis=1)
+    totals: Floats = np.bincount(labels, weights, len(centers)).astype(np.float64)
+    columns = [np.bincount(labels, weights * column, len(centers)) for column in points.T]
+    return labels, np.stack(columns, axis=1), totals
+
+
+@pytest.fixture
+def scored(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many points each call scores; tiles are small, so that there are several."""
+    counts: list[int] = []
+    original = TileScores.nearest
+
+    def spy(self: TileScores, points: Floats, *rest: Any) -> Any:
+        counts.append(len(points))
+        return original(self, points, *rest)
+
+    monkeypatch.setattr(TileScores, "nearest", spy)
+    monkeypatch.setattr(cpu_dense, "TILE_NUMBERS", 1 << 14)
+    return counts
+
+
+@pytest.mark.parametrize("n_columns", [1, 3, 9])
+def test_lloyd_to_the_end_with_few_points_seen(n_columns: int, scored: list[int]) -> None:
+    random = np.random.RandomState(0)
+    middles = random.normal(0, 4, (10, n_columns))
+    points = middles[random.randint(0, 10, 9000)] + random.normal(0, 1, (9000, n_columns))
+    weights = random.uniform(0, 2, 9000)
+    state, labels = run_of(points, weights, 10)
+    centers, before = points[:10].copy(), np.full(9000, -1)
+    for _ in range(60):
+        sums, totals, n_changed = state.step(centers)
+        own_labels, own_sums, own_totals = expected(points, weights, centers)
+        np.testing.assert_array_equal(labels, own_labels)
+        np.testing.assert_allclose(sums, own_sums, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(totals, own_totals, rtol=1e-12)
+        assert n_changed == (own_labels != before).sum()
+        before = own_labels
+        centers = own_sums / own_totals[:, None]
+    assert state.inertia(centers) == pytest.approx(
+        float(weights @ np.square(points - centers[before]).sum(axis=1)), rel=1e-12
+    )
+    assert sum(scored) < 60 * 9000 * 0.7
+
+
+@pytest.mark.parametrize("length", [1e-4, 0.03, 1.0])
+def test_centers_may_go_anywhere(length: float, scored: list[int]) -> None:
+    """Walks in one direction and jumps back use up every margin."""
+    random = np.random.RandomState(1)
+    points, weights = random.normal(0, 1, (6000, 2)), np.ones(6000)
+    state, labels = run_of(points, weights, 15)
+    start, direction = random.normal(0, 1, (2, 15, 2))
+    for step in range(40):
+        centers = start + length * (step % 13) * direction
+        sums, totals, _ = state.step(centers)
+        own_labels, own_sums, own_totals = expected(points, weights, centers)
+        np.testing.assert_array_equal(labels, own_labels)
+        np.testing.assert_allclose(sums, own_sums, rtol=1e-9, atol=1e-9)
+        np.testing.assert_array_equal(totals, own_totals)
+    assert length >= 0.03 or sum(scored) < 40 * 6000 * 0.7
+
+
+def test_an_emptied_cluster_has_no_weight_at_all() -> None:
+    """Sums are made anew: nothing of 3000 weights that came and went is left."""
+    random = np.random.RandomState(2)
+    points, weights = random.normal(0, 1, (3000, 2)), random.uniform(0, 1, 3000)
+    state, _ = run_of(points, weights, 2)
+    for away in (0.0, 1.0, 2.0, 1e3):
+        sums, totals, _ = state.step(np.array([[0.0, 0.0], [away, away]]))
+    assert totals[1] == 0
+    np.testing.assert_array_equal(sums[1], 0)
+    np.testing.assert_allclose(totals[0], weights.sum(), rtol=1e-12)
