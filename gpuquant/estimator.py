@@ -31,7 +31,7 @@ from gpuquant.estimator_fit import (
 from gpuquant.histogram import shared_tensor
 from gpuquant.level_pixels import fold_pixels
 from gpuquant.ops.cpu_dense import one_blas_thread
-from gpuquant.ops.cpu_ops import column_means
+from gpuquant.ops.cpu_ops import column_means, share_out
 from gpuquant.ops.dense import DensePoints
 
 Array = npt.NDArray[Any]
@@ -223,9 +223,21 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         weights = self._checked_weights(sample_weight, checked)
         device = self._resolved_device(dense if isinstance(dense, Tensor) else None)
         points = _tensor(dense).to(device)
-        origin = points.new_zeros(points.shape[1]) if sparse or not fitting else _mean(points)
         weights = None if weights is None else _tensor(weights).to(device=device, dtype=torch.float64)
-        pixels = fold_pixels(points) if len(points) > estimator_fit.FEW_SAMPLES else None
+        origin, pixels = points.new_zeros(points.shape[1]), None
+
+        def centre() -> None:
+            nonlocal origin
+            origin = _mean(points)
+
+        def fold() -> None:
+            nonlocal pixels
+            pixels = fold_pixels(points)
+
+        work = ([centre] if fitting and not sparse else []) + (
+            [fold] if len(points) > estimator_fit.FEW_SAMPLES else []
+        )
+        share_out(work, lambda task: task(), torch.get_num_threads())
         rows = points if pixels is None else pixels.rows()
         if pixels is None:
             row_weights = torch.ones(len(rows), dtype=torch.float64, device=device) if weights is None else weights

@@ -20,9 +20,9 @@ from gpuquant.ops.color_blocks import ColorBlocks
 from gpuquant.ops.color_seeding import ColorSeeding
 from gpuquant.ops.cpu_ops import take
 from gpuquant.ops.dense import DenseLloyd, DensePoints
-from gpuquant.ops.pixel_draws import PixelDraws
+from gpuquant.ops.pixel_chunks import PixelChunks
+from gpuquant.ops.running_sums import search_equal_shares, search_shares
 
-CHUNK_SAMPLES = 1 << 16
 FEW_SAMPLES = 1 << 15  # so few are not folded, and their seeds are rounded as scikit-learn's are
 
 
@@ -163,13 +163,14 @@ def _plus_plus_pixels(
     Only colours have distances; the draws go over the pixels.
     """
     n_candidates = 2 + int(np.log(n_clusters))
-    host_weights = None if samples.weights is None else samples.weights.cpu()
-    draws = PixelDraws(pixels.ranks.cpu(), host_weights)
+    chunks = pixels.chunks
+    if samples.weights is not None:
+        chunks = PixelChunks(pixels.ranks.cpu(), len(pixels.colors), samples.weights.cpu())
     seeding = ColorSeeding(ColorBlocks(pixels.colors[None], samples.points.weights))
     chosen = [int(pixels.ranks[_first_draw(samples, float(random_state.uniform()))])]
     added = [seeding.add_best(np.array([chosen]))]
     for _ in range(1, n_clusters):
-        candidates = draws.draw(seeding.closest()[0].to(torch.int32), random_state.uniform(size=n_candidates))
+        candidates = chunks.draw(seeding.closest()[0].double(), random_state.uniform(size=n_candidates))
         added.append(seeding.add_best(np.array([candidates])))
     levels = torch.cat(added)[:, : pixels.n_columns].long()
     return pixels.values.cpu()[levels].double().to(pixels.values.device)
@@ -181,32 +182,8 @@ def _first_draw(samples: Samples, uniform: float) -> int:
     if samples.weights is not None:
         weights = samples.weights.cpu().numpy()
         total = weights.sum()
-        return _search_running_sum(lambda part: weights[part] / total, n_samples, uniform)
-    # of n additions each is off by half a unit of rounding at most, and the last sum divides all
-    place, doubt = uniform * n_samples, 2 * n_samples**2 * np.finfo(np.float64).eps
-    if int(place - doubt) == int(place + doubt):
-        return int(place)
-    shares = np.full(CHUNK_SAMPLES, 1 / n_samples)
-    return _search_running_sum(lambda part: shares[: part.stop - part.start], n_samples, uniform)
-
-
-def _search_running_sum(shares: Callable[[slice], npt.NDArray[np.float64]], n_samples: int, uniform: float) -> int:
-    """Where the running sum, divided by its last value, exceeds a number: rounded as `numpy.cumsum` rounds it."""
-    numbers, sums = np.empty((2, CHUNK_SAMPLES + 1))
-
-    def running(start: int, carry: float) -> npt.NDArray[np.float64]:
-        part = slice(start, min(start + CHUNK_SAMPLES, n_samples))
-        n_numbers = part.stop - start + 1
-        numbers[0], numbers[1:n_numbers] = carry, shares(part)
-        return np.cumsum(numbers[:n_numbers], out=sums[:n_numbers])[1:]
-
-    starts = range(0, n_samples, CHUNK_SAMPLES)
-    carries = [0.0]
-    for start in starts:
-        carries.append(float(running(start, carries[-1])[-1]))
-    chunk = int(np.searchsorted(np.array(carries[1:]) / carries[-1], uniform, side="right"))
-    within = running(starts[chunk], carries[chunk]) / carries[-1]
-    return int(starts[chunk] + np.searchsorted(within, uniform, side="right"))
+        return search_shares(lambda part: weights[part] / total, n_samples, uniform)
+    return search_equal_shares(n_samples, uniform)
 
 
 def same_clustering(labels: Tensor, others: Tensor, n_clusters: int) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -9,8 +10,9 @@ import torch
 from torch import Tensor
 
 from gpuquant import ops
-from gpuquant.ops.color_codes import N_CODES, colors_from_codes, z_order
+from gpuquant.ops.color_codes import colors_from_codes, z_order
 from gpuquant.ops.cpu_ops import share_out
+from gpuquant.ops.pixel_chunks import PixelChunks
 
 TILE_ROWS = 1 << 16
 MAX_COLUMNS = 3
@@ -18,7 +20,7 @@ MAX_COLUMNS = 3
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.floating]]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class LevelPixels:
     """Pixels as distinct colours, and which one each pixel has."""
 
@@ -31,6 +33,11 @@ class LevelPixels:
     def rows(self) -> Tensor:  # [M, D], of the samples' dtype
         """The distinct colours as they were among the samples."""
         return self.values[self.colors[:, : self.n_columns].long()]
+
+    @cached_property
+    def chunks(self) -> PixelChunks:
+        """The pixels in their order."""
+        return PixelChunks(self.ranks.cpu(), len(self.colors))
 
 
 def fold_pixels(samples: Tensor) -> LevelPixels | None:  # [N, D] float32 or float64
@@ -48,11 +55,9 @@ def fold_pixels(samples: Tensor) -> LevelPixels | None:  # [N, D] float32 or flo
     codes, counts = ops.count_colors(pixels)
     order = z_order(colors_from_codes(codes)).argsort()
     codes, counts = codes[order], counts[order]
-    table = torch.empty(N_CODES, dtype=torch.int32, device=samples.device)
-    table[codes.long()] = torch.arange(len(codes), dtype=torch.int32, device=samples.device)
     colors = colors_from_codes(codes)
     colors[:, n_columns:] = 0
-    return LevelPixels(values, colors, n_columns, counts, ops.apply_lookup(pixels, table))
+    return LevelPixels(values, colors, n_columns, counts, ops.rank_pixels(pixels, codes))
 
 
 def _levels(samples: Tensor) -> tuple[Tensor, Tensor] | None:  # uint8 [N, D], [256]

@@ -13,9 +13,18 @@ import gpuquant
 PACKAGE = Path(gpuquant.__file__).parent
 ROWS = [
     ["errors", "ops.color_codes"],
-    ["arguments", "devices", "files", "metrics", "ops.torch_ops", "ops.color_blocks", "ops.tile_scores"],
+    [
+        "arguments",
+        "devices",
+        "files",
+        "metrics",
+        "ops.torch_ops",
+        "ops.color_blocks",
+        "ops.tile_scores",
+        "ops.running_sums",
+    ],
     ["ops.cpu_ops", "ops.candidate_lists", "ops.color_seeding"],
-    ["ops.color_lloyd", "ops.cpu_dense", "ops.pixel_draws"],
+    ["ops.color_lloyd", "ops.cpu_dense", "ops.pixel_chunks"],
     ["ops.dense"],
     ["ops"],
     ["initialization", "histogram", "palette", "lloyd"],

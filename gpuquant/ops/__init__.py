@@ -19,7 +19,7 @@ from gpuquant.ops.color_seeding import ColorSeeding
 from gpuquant.ops.dense import DenseLloyd, DensePoints, DenseSeeding
 
 __all__ = ["ColorBlocks", "ColorLloyd", "ColorSeeding", "DenseLloyd", "DensePoints", "DenseSeeding"]
-__all__ += ["Lloyd", "PointSet", "Seeding", "add_counts", "apply_lookup", "count_colors", "point_set"]
+__all__ += ["Lloyd", "PointSet", "Seeding", "add_counts", "apply_lookup", "count_colors", "point_set", "rank_pixels"]
 __all__ += ["MAX_CLUSTERS", "lloyd_steps", "seeding"]
 
 PointSet = ColorBlocks | DensePoints
@@ -50,6 +50,16 @@ def apply_lookup(
     pixels = pixels.contiguous()
     look_up = cpu_ops.apply_lookup if pixels.is_cpu else torch_ops.apply_lookup
     return look_up(pixels, lookup_table, chunk_size=chunk_size)
+
+
+def rank_pixels(
+    pixels: Tensor,  # [N, 3] or [N] (grey) uint8, contiguous
+    codes: Tensor,  # [M] int32, distinct, the code of every pixel among them
+) -> Tensor:  # [N] int32
+    """At which place among the codes that of each pixel stands."""
+    pixels = pixels.contiguous()
+    rank = cpu_ops.rank_pixels if pixels.is_cpu else torch_ops.rank_pixels
+    return rank(pixels, codes)
 
 
 def point_set(

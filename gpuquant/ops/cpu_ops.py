@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -87,6 +87,18 @@ def apply_lookup(
     return labels.view(lookup_table.dtype)
 
 
+def rank_pixels(
+    pixels: Tensor,  # [N, 3] or [N] (grey) uint8, contiguous
+    codes: Tensor,  # [M] int32, distinct
+) -> Tensor:  # [N] int32
+    """At which place among the codes that of each pixel stands."""
+    with _tables.borrow(1) as (table,):
+        table[codes.numpy()] = np.arange(len(codes), dtype=np.int32)
+        ranks = apply_lookup(pixels, torch.from_numpy(table))
+        table[codes.numpy()] = 0
+    return ranks
+
+
 def take(
     values: Tensor,  # [M]
     ranks: Tensor,  # [N] int32
@@ -105,27 +117,25 @@ def take(
 def column_means(samples: Tensor) -> Tensor:  # [N, D] float32 or float64 -> [D]
     """The means of the columns, rounded exactly as `numpy.mean` over the first axis rounds them.
 
-    NumPy adds a few columns row after row, as a running sum does. Each addition waits for the one before, so two
-    columns go together as the two parts of complex numbers.
+    NumPy adds a few columns row after row. SciPy's product of a row of ones and a matrix does the same, several times
+    faster.
     """
     array = samples.numpy()
     n_columns = array.shape[1]
     if array.dtype != np.float64 or not 2 <= n_columns <= 4 or not samples.is_contiguous():
         return torch.from_numpy(array.mean(axis=0))
-    sums = np.zeros(n_columns)
+    from scipy.sparse import csr_array  # quantising photos does without it, and it takes 0.1 s to import
 
-    def add(first: int) -> None:
-        dtype = np.complex128 if first + 1 < n_columns else np.float64
-        column: npt.NDArray[Any] = np.ndarray((len(array),), dtype, array.data, first * 8, (n_columns * 8,))
-        numbers, running = np.zeros((2, CHUNK_PIXELS + 1), dtype)
-        for start in range(0, len(array), CHUNK_PIXELS):
-            part = column[start : start + CHUNK_PIXELS]
-            numbers[1 : len(part) + 1] = part
-            numbers[0] = np.cumsum(numbers[: len(part) + 1], out=running[: len(part) + 1])[-1]
-        sums[first : first + 2] = numbers[:1].view(np.float64)
-
-    share_out(range(0, n_columns, 2), add, torch.get_num_threads())
-    return torch.from_numpy(sums / len(array))
+    n_rows = CHUNK_PIXELS + 1
+    numbers = np.zeros((n_rows, n_columns))  # the sum so far, and the next rows
+    entries = np.ones(n_rows), np.arange(n_rows, dtype=np.int32), np.array([0, n_rows], np.int32)
+    ones = csr_array(entries, shape=(1, n_rows))
+    for start in range(0, len(array), CHUNK_PIXELS):
+        part = array[start : start + CHUNK_PIXELS]
+        numbers[1 : len(part) + 1] = part
+        numbers[len(part) + 1 :] = 0
+        numbers[:1] = ones @ numbers
+    return torch.from_numpy(numbers[0] / len(array))
 
 
 def pack_pixels(

@@ -5,8 +5,9 @@ matrix products run problem by problem on whole tiles of `TILE` rows (the last o
 rows one after the other.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +15,10 @@ import torch
 from torch import Tensor
 
 from gpuquant.ops.cpu_dense import Buffers, TiledLloyd, one_blas_thread
+from gpuquant.ops.cpu_ops import share_out
 
 TILE = 256
+SUMMED = 1 << 14  # points whose moments are added up together
 MANY = 1 << 13  # points from which a step on the CPU is worth its worker threads
 SCORES_AT_ONCE = 1 << 18  # 2 MiB of float64: the scores of a chunk stay in the L2 cache
 
@@ -45,19 +48,35 @@ class DensePoints:
     @cached_property
     def mean(self) -> Tensor:  # [B, D] float64
         """The weighted means of the columns."""
-        totals = self.zeros(self.n_problems, 1 + self.n_columns)
-        for places, rows in self.chunks(1, list(range(self.n_problems))):
-            add_rows(totals, places, None, self.points[span(places), rows].double(), self.weights[span(places), rows])
-        return totals[:, :-1, 0] / totals[:, -1]
+        return self._column_sums(lambda points, _: points) / self.total_weight[:, None]
 
     @cached_property
     def variance(self) -> Tensor:  # [B] float64
         """The weighted variances of the columns, averaged over them."""
-        squares = self.zeros(self.n_problems, 1 + self.n_columns)
-        for places, rows in self.chunks(1, list(range(self.n_problems))):
-            apart = (self.points[span(places), rows].double() - self.mean[places, None]).square_()
-            add_rows(squares, places, None, apart, self.weights[span(places), rows])
-        return (squares[:, :-1, 0] / squares[:, -1]).mean(dim=1)
+        squares = self._column_sums(lambda points, problem: (points - self.mean[problem]).square_())
+        return (squares / self.total_weight[:, None]).mean(dim=1)
+
+    def _column_sums(self, function: Callable[[Tensor, int], Tensor]) -> Tensor:  # [B, D] float64
+        """Weighted sums of a function of the points of each problem, chunk by chunk of a size of its own."""
+        starts = range(0, self.n_points, SUMMED)
+        parts = torch.zeros(
+            self.n_problems, len(starts), self.n_columns, dtype=torch.float64, device=self.points.device
+        )
+
+        def add(place: tuple[int, int]) -> None:
+            problem, chunk = place
+            rows = slice(starts[chunk], starts[chunk] + SUMMED)
+            values = function(self.points[problem, rows].double(), problem)
+            weights = self.weights[problem, rows]
+            if values.is_cpu:  # NumPy's BLAS, whose threads can be held still
+                parts[problem, chunk] = torch.from_numpy(weights.numpy() @ values.numpy())
+            else:
+                parts[problem, chunk] = weights @ values
+
+        places = list(product(range(self.n_problems), range(len(starts))))
+        with one_blas_thread():
+            share_out(places, add, 1 if self.points.is_cuda else torch.get_num_threads())
+        return parts.cumsum(dim=1)[:, -1]
 
     def zeros(self, *shape: int) -> Tensor:
         """Sums of n runs: [n, S] or, bin by bin, [n, S, n_bins]."""
@@ -91,8 +110,8 @@ class DensePoints:
         products = points.new_empty(*points.shape[:2], centers.shape[1])
         if points.is_cpu:  # NumPy's BLAS rounds as that of scikit-learn on every processor
             with one_blas_thread():
-                for product, one, other in zip(products.numpy(), points.numpy(), centers.numpy(), strict=True):
-                    np.matmul(one, other.T, out=product)
+                for found, one, other in zip(products.numpy(), points.numpy(), centers.numpy(), strict=True):
+                    np.matmul(one, other.T, out=found)
         else:
             torch.bmm(points, centers.mT, out=products)
         return products[:, :n_points]

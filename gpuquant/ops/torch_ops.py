@@ -49,6 +49,16 @@ def apply_lookup(
     return labels.view(lookup_table.dtype)
 
 
+def rank_pixels(
+    pixels: Tensor,  # [N, 3] or [N] (grey) uint8
+    codes: Tensor,  # [M] int32, distinct
+) -> Tensor:  # [N] int32
+    """At which place among the codes that of each pixel stands."""
+    table = torch.empty(N_CODES, dtype=torch.int32, device=pixels.device)
+    table[codes.long()] = torch.arange(len(codes), dtype=torch.int32, device=pixels.device)
+    return apply_lookup(pixels, table)
+
+
 def pack_pixels(
     pixels: Tensor,  # [N, 3] or [N] (grey) uint8
 ) -> Tensor:  # [N] int32

@@ -1,0 +1,28 @@
+"""Running sums against numpy.cumsum."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gpuquant.ops.running_sums import search_equal_shares, search_shares
+
+
+@settings(max_examples=60, deadline=None)
+@given(n_values=st.integers(1, 300_000), uniform=st.floats(0, 1, exclude_max=True))
+def test_equal_shares_are_searched_as_choice_searches_them(n_values: int, uniform: float) -> None:
+    sums = np.cumsum(np.full(n_values, 1 / n_values))
+    sums /= sums[-1]
+    places = {uniform, *np.nextafter(sums[:: max(1, n_values // 5)], 0), *sums[: -1 : max(1, n_values // 5)]}
+    for number in places:
+        expected = int(np.searchsorted(sums, number, side="right"))
+        assert search_equal_shares(n_values, float(number)) == expected
+        assert search_shares(lambda part: np.full(part.stop - part.start, 1 / n_values), n_values, number) == expected
+
+
+@pytest.mark.parametrize("n_values", [13_684_284, 17_915_904])
+def test_equal_shares_of_millions(n_values: int) -> None:
+    sums = np.cumsum(np.full(n_values, 1 / n_values))
+    sums /= sums[-1]
+    for number in np.random.RandomState(0).uniform(size=50):
+        assert search_equal_shares(n_values, number) == np.searchsorted(sums, number, side="right")
