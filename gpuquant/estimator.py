@@ -41,7 +41,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     """k-means with the parameters, the attributes and the results of `sklearn.cluster.KMeans`, on the CPU or CUDA.
 
     In float64 the labels and the number of iterations are those of scikit-learn for the same `random_state`. 8-bit
-    pixels (0..255, or divided by 255, in up to three columns) are recognised and clustered as distinct colours with
+    pixels (0..255, or divided by 255, in up to four columns) are recognised and clustered as distinct colours with
     their counts, which is many times faster and gives the same result. CSR matrices are made dense.
 
     Parameters

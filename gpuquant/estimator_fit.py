@@ -16,8 +16,7 @@ from torch import Tensor
 from gpuquant.initialization import kmeans_plus_plus
 from gpuquant.level_pixels import LevelPixels
 from gpuquant.lloyd import iterate
-from gpuquant.ops.color_blocks import ColorBlocks
-from gpuquant.ops.color_seeding import ColorSeeding
+from gpuquant.ops.color_seeding import run_on_colors
 from gpuquant.ops.cpu_ops import take
 from gpuquant.ops.dense import DenseLloyd, DensePoints
 from gpuquant.ops.pixel_chunks import PixelChunks
@@ -166,13 +165,14 @@ def _plus_plus_pixels(
     chunks = pixels.chunks
     if samples.weights is not None:
         chunks = PixelChunks(pixels.ranks.cpu(), len(pixels.colors), samples.weights.cpu())
-    seeding = ColorSeeding(ColorBlocks(pixels.colors[None], samples.points.weights))
+    seeding = run_on_colors(pixels.colors, samples.points.weights[0])
     chosen = [int(pixels.ranks[_first_draw(samples, float(random_state.uniform()))])]
-    added = [seeding.add_best(np.array([chosen]))]
+    added = [seeding.add_best(np.array(chosen))]
     for _ in range(1, n_clusters):
-        candidates = chunks.draw(seeding.closest()[0].double(), random_state.uniform(size=n_candidates))
-        added.append(seeding.add_best(np.array([candidates])))
-    levels = torch.cat(added)[:, : pixels.n_columns].long()
+        closest = torch.from_numpy(seeding.closest.reshape(-1)).double()
+        candidates = chunks.draw(closest, random_state.uniform(size=n_candidates))
+        added.append(seeding.add_best(np.array(candidates)))
+    levels = torch.from_numpy(np.stack(added)).long()
     return pixels.values.cpu()[levels].double().to(pixels.values.device)
 
 

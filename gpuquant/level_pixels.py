@@ -15,7 +15,9 @@ from gpuquant.ops.cpu_ops import share_out
 from gpuquant.ops.pixel_chunks import PixelChunks
 
 TILE_ROWS = 1 << 16
-MAX_COLUMNS = 3
+DEVICE_ROWS = 1 << 22
+MAX_COLUMNS = 4
+MAX_BINS = 1 << 25  # of a table over pairs of a colour and a level of the fourth column; more are sorted
 
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.floating]]
 
@@ -25,14 +27,13 @@ class LevelPixels:
     """Pixels as distinct colours, and which one each pixel has."""
 
     values: Tensor  # [256]: what a level was among the samples
-    colors: Tensor  # [M, 3] uint8: the levels of the distinct colours, in Z-order; columns that are not there are 0
-    n_columns: int  # D
+    colors: Tensor  # [M, D] uint8: the levels of the distinct colours, in the Z-order of the first three columns
     counts: Tensor  # [M] int64
     ranks: Tensor  # [N] int32: the colour of each pixel
 
     def rows(self) -> Tensor:  # [M, D], of the samples' dtype
         """The distinct colours as they were among the samples."""
-        return self.values[self.colors[:, : self.n_columns].long()]
+        return self.values[self.colors.long()]
 
     @cached_property
     def chunks(self) -> PixelChunks:
@@ -45,26 +46,69 @@ def fold_pixels(samples: Tensor) -> LevelPixels | None:  # [N, D] float32 or flo
     n_columns = samples.shape[1]
     if n_columns > MAX_COLUMNS or not samples.is_contiguous():
         return None
-    found = _levels(samples)
+    found = _levels(samples) if samples.is_cpu else _levels_on_device(samples)
     if found is None:
         return None
     levels, values = found
     if n_columns == 2:
-        levels = torch.nn.functional.pad(levels, (0, 1))
-    pixels = levels.view(-1) if n_columns == 1 else levels
+        pixels = torch.nn.functional.pad(levels, (0, 1))
+    else:
+        pixels = levels.view(-1) if n_columns == 1 else levels[:, :3].contiguous()
     codes, counts = ops.count_colors(pixels)
     order = z_order(colors_from_codes(codes)).argsort()
     codes, counts = codes[order], counts[order]
-    colors = colors_from_codes(codes)
-    colors[:, n_columns:] = 0
-    return LevelPixels(values, colors, n_columns, counts, ops.rank_pixels(pixels, codes))
+    ranks = ops.rank_pixels(pixels, codes)
+    colors = colors_from_codes(codes)[:, :n_columns]
+    if n_columns == 4:
+        ranks, chosen, fourth, counts = _split(ranks, len(colors), levels[:, 3])
+        colors = torch.cat([colors[chosen], fourth[:, None]], dim=1)
+    return LevelPixels(values, colors, counts, ranks)
+
+
+def _split(
+    ranks: Tensor,  # [N] int32, below n_colors
+    n_colors: int,
+    levels: Tensor,  # [N] uint8
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # ranks [N] int32, colors [M] int64, levels [M] uint8, counts [M] int64
+    """Split colours by the level of one more column."""
+    levels = levels.to(torch.int32)
+    found = torch.bincount(levels, minlength=256).nonzero().view(-1)
+    place = torch.zeros(256, dtype=torch.int32, device=ranks.device)
+    place[found] = torch.arange(len(found), dtype=torch.int32, device=ranks.device)
+    n_bins = n_colors * len(found)
+    pairs = ranks.to(torch.int32 if n_bins < 2**31 else torch.int64) * len(found) + place.index_select(0, levels)
+    if n_bins <= MAX_BINS:
+        table = torch.zeros(n_bins, dtype=torch.int32, device=ranks.device)
+        table.index_add_(0, pairs, torch.ones_like(pairs))
+        used = table.nonzero().view(-1)
+        counts = table[used].long()
+        table[used] = torch.arange(len(used), dtype=torch.int32, device=ranks.device)
+        ranks = table.index_select(0, pairs)
+    else:
+        used, inverse, counts = torch.unique(pairs, return_inverse=True, return_counts=True)
+        ranks = inverse.to(torch.int32)
+    used = used.long()
+    return ranks, used // len(found), found[used % len(found)].to(torch.uint8), counts
+
+
+def _levels_on_device(samples: Tensor) -> tuple[Tensor, Tensor] | None:  # uint8 [N, D], [256]
+    """The level of every sample, if one scale gives all samples back exactly: the twin of `_levels` on any device."""
+    every = torch.arange(256, dtype=samples.dtype, device=samples.device)
+    divided, multiplied = every / 255, every * torch.tensor(1 / 255, dtype=samples.dtype, device=samples.device)
+    for values, factor in ((every, 1), (divided, 255), (multiplied, 255)):
+        levels = torch.empty(samples.shape, dtype=torch.uint8, device=samples.device)
+        fits = torch.ones((), dtype=torch.bool, device=samples.device)
+        for chunk, found in zip(samples.split(DEVICE_ROWS), levels.split(DEVICE_ROWS), strict=True):
+            numbers = (chunk * factor).round_().clamp_(0, 255)
+            found.copy_(numbers)
+            fits &= (values[numbers.long()] == chunk).all()
+        if bool(fits):
+            return levels, values
+    return None
 
 
 def _levels(samples: Tensor) -> tuple[Tensor, Tensor] | None:  # uint8 [N, D], [256]
     """The level of every sample, if one scale gives all samples back exactly."""
-    if samples.is_cuda:
-        found = _levels(samples.cpu())
-        return None if found is None else (found[0].to(samples.device), found[1].to(samples.device))
     array = samples.numpy()
     for scale in _SCALES:
         if _read_tile(array[:TILE_ROWS], scale, np.empty(array[:TILE_ROWS].shape, np.uint8)):

@@ -17,7 +17,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from gpuquant import DeviceError, KMeans, estimator, estimator_fit
+from gpuquant import DeviceError, KMeans, estimator, estimator_fit, level_pixels
 from gpuquant.level_pixels import fold_pixels
 
 SHAPES = [(500, 1, 3), (1500, 2, 8), (900, 7, 20), (60, 30, 5)]
@@ -97,6 +97,39 @@ def test_fewer_channels_are_folded_too(china: Pixels, n_columns: int, folded: li
     samples = np.ascontiguousarray(china.reshape(-1, 3)[:, :n_columns]) / 255
     same(KMeans(7, random_state=0).fit(samples), Reference(7, n_init=1, random_state=0).fit(samples))
     assert folded == [True]
+
+
+@pytest.mark.parametrize("init", ["k-means++", "random"])
+@pytest.mark.parametrize("max_bins", [0, level_pixels.MAX_BINS])
+@pytest.mark.parametrize("levels", [[255], [0, 7, 255], list(range(256))])
+def test_a_fourth_channel_is_folded_too(
+    china: Pixels, init: str, max_bins: int, levels: list[int], folded: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(level_pixels, "MAX_BINS", max_bins)
+    colors = china.reshape(-1, 3)[:8000]
+    samples = np.column_stack([colors, np.random.RandomState(0).choice(levels, len(colors))]) / 255
+    weights = np.random.RandomState(1).randint(0, 3, len(samples))
+    settings: dict[str, Any] = {"init": init, "random_state": 2, "n_init": 1}
+    same(KMeans(9, **settings).fit(samples), Reference(9, **settings).fit(samples))
+    ours = KMeans(9, **settings).fit(samples, sample_weight=weights)
+    same(ours, Reference(9, **settings).fit(samples, sample_weight=weights))
+    assert folded == [True, True]
+
+
+@pytest.mark.parametrize("scale", ["integers", "divided", "multiplied", "levels"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_levels_are_read_on_a_device_as_on_the_host(china: Pixels, scale: str, dtype: torch.dtype) -> None:
+    samples = torch.from_numpy(scaled(china.reshape(-1, 3), scale)).to(dtype)
+    if dtype == torch.float32 and scale in ("divided", "multiplied"):
+        samples = torch.from_numpy(china.reshape(-1, 3)).float()
+        samples = samples / 255 if scale == "divided" else samples * torch.tensor(1 / 255)
+    found, expected = level_pixels._levels_on_device(samples), level_pixels._levels(samples)
+    assert found is not None
+    assert expected is not None
+    assert all(map(torch.equal, found, expected))
+    np.testing.assert_array_equal(found[0].numpy(), china.reshape(-1, 3))
+    for other in (samples + 1, samples - 1, torch.where(samples == samples[5], samples + 1e-6, samples)):
+        assert level_pixels._levels_on_device(other) is None or bool((other == other.round()).all())
 
 
 def test_almost_pixels_are_not_folded(china: Pixels, folded: list[bool]) -> None:

@@ -245,3 +245,25 @@ def test_counts_of_parts_add_up_to_the_counts_of_all(colors: list[tuple[int, int
     added = ops.add_counts(parts)
     assert torch.equal(added[0], together[0])
     assert torch.equal(added[1], together[1])
+
+
+@pytest.mark.parametrize("grey", [False, True])
+def test_pixels_are_ranked_by_the_place_of_their_code(grey: bool) -> None:
+    pixels = photo_like(70_000, grey=grey)
+    codes = np.random.RandomState(1).permutation(np.unique(numpy_codes(pixels))).astype(np.int32)
+    for module in (cpu_ops, torch_ops):
+        for _ in range(2):  # the table that the first call leaves behind is clean
+            ranks = module.rank_pixels(torch.from_numpy(pixels), torch.from_numpy(codes))
+            assert ranks.dtype == torch.int32
+            np.testing.assert_array_equal(codes[ranks.numpy()], numpy_codes(pixels))
+    with cpu_ops._tables.borrow(1) as (table,):
+        assert not table.any()
+
+
+@pytest.mark.parametrize("n_columns", [1, 2, 3, 4, 9])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_means_are_rounded_as_numpy_rounds_them(n_columns: int, dtype: type) -> None:
+    random = np.random.RandomState(n_columns)
+    for n_rows in (1, 1000, cpu_ops.CHUNK_PIXELS, 3 * cpu_ops.CHUNK_PIXELS + 5):
+        samples: npt.NDArray[np.floating] = (random.randint(0, 256, (n_rows, n_columns)) / 255).astype(dtype)
+        np.testing.assert_array_equal(cpu_ops.column_means(torch.from_numpy(samples)).numpy(), samples.mean(axis=0))

@@ -22,7 +22,7 @@ class ColorSeeding:
     """The state of k-means++ in P = B x n_runs runs, one after the other: a host is busy with one."""
 
     def __init__(self, blocks: ColorBlocks, n_runs: int = 1) -> None:
-        self._runs = [_Run(blocks, run // n_runs) for run in range(blocks.n_problems * n_runs)]
+        self._runs = [_run_on_blocks(blocks, run // n_runs) for run in range(blocks.n_problems * n_runs)]
 
     def draw(
         self,
@@ -48,7 +48,29 @@ class ColorSeeding:
         return torch.from_numpy(np.stack([run.closest.reshape(-1) for run in self._runs]))
 
 
-class _Run:
+def _run_on_blocks(blocks: ColorBlocks, problem: int) -> "RunSeeding":
+    points = blocks.points[problem].cpu().numpy()  # [n_blocks, 3, BLOCK]
+    split = points.reshape(-1, 3, BLOCK // GROUP, GROUP).transpose(1, 0, 2, 3)
+    axes = np.ascontiguousarray(split).reshape(3, -1, GROUP)
+    return RunSeeding(axes, blocks.weights[problem].cpu().numpy().reshape(-1, GROUP))
+
+
+def run_on_colors(
+    colors: Tensor,  # [M, D] uint8, neighbours close together; D up to 4
+    weights: Tensor,  # [M] float64
+) -> "RunSeeding":
+    """k-means++ in one run on colours with any number of channels; positions are those in the given order."""
+    n_colors, n_places = len(colors), -(-len(colors) // GROUP) * GROUP
+    axes = np.empty((colors.shape[1], n_places), np.float32)
+    for axis, levels in zip(axes, colors.cpu().numpy().T, strict=True):
+        np.subtract(levels, np.float32(ORIGIN), out=axis[:n_colors])
+        axis[n_colors:] = axis[n_colors - 1]
+    padded = np.zeros(n_places)
+    padded[:n_colors] = weights.cpu().numpy()
+    return RunSeeding(axes.reshape(len(axes), -1, GROUP), padded.reshape(-1, GROUP))
+
+
+class RunSeeding:
     """For every colour the squared distance to the closest center chosen so far.
 
     Distances between colours are integers below 2^24, so float32 holds them, and float64 their weighted sums, exactly.
@@ -56,13 +78,14 @@ class _Run:
     radius plus its largest closest distance.
     """
 
-    def __init__(self, blocks: ColorBlocks, problem: int) -> None:
-        points = blocks.points[problem].cpu().numpy()  # [n_blocks, 3, BLOCK]
-        split = points.reshape(-1, 3, BLOCK // GROUP, GROUP).transpose(1, 0, 2, 3)
-        self._axes = np.ascontiguousarray(split).reshape(3, -1, GROUP)  # [3, n_groups, GROUP] float32
-        self._weights = blocks.weights[problem].cpu().numpy().reshape(-1, GROUP)
+    def __init__(
+        self,
+        axes: npt.NDArray[np.float32],  # [D, n_groups, GROUP]: levels, shifted by ORIGIN
+        weights: Floats,  # [n_groups, GROUP]; 0 is padding
+    ) -> None:
+        self._axes, self._weights = axes, weights
         low, high = self._axes.min(axis=2).astype(np.float64), self._axes.max(axis=2).astype(np.float64)
-        self._middles = (low + high) / 2  # [3, n_groups]
+        self._middles = (low + high) / 2  # [D, n_groups]
         self._middle_squares = np.square(self._middles).sum(axis=0)
         self._radii = np.sqrt(np.square(high - low).sum(axis=0)) / 2
         self.closest = np.full(self._weights.shape, np.inf, np.float32)
@@ -90,8 +113,8 @@ class _Run:
     def add_best(
         self,
         candidates: Indices,  # [L], positions in Z-order
-    ) -> Floats:  # [3]: the colour that was added, in levels
-        colors = self._axes[:, candidates // GROUP, candidates % GROUP]  # [3, L]
+    ) -> Floats:  # [D]: the colour that was added, in levels
+        colors = self._axes[:, candidates // GROUP, candidates % GROUP]  # [D, L]
         wide = colors.astype(np.float64)
         apart = wide.T @ self._middles
         apart *= -2
@@ -124,11 +147,11 @@ class _Run:
     def _lowered(
         self,
         members: Indices,  # [P]
-        colors: npt.NDArray[np.float32],  # [3, P] or [3, 1]
+        colors: npt.NDArray[np.float32],  # [D, P] or [D, 1]
     ) -> tuple[npt.NDArray[np.float32], Floats]:  # [P, GROUP], [P]
         """The closest distances with a center at each pair's colour, in scratch memory, and the groups' potentials."""
         distances, numbers = self._scratch[:, : len(members)]
-        for axis in range(3):
+        for axis in range(len(colors)):
             levels = numbers if axis else distances
             np.take(self._axes[axis], members, axis=0, out=levels, mode="clip")
             np.subtract(levels, colors[axis, :, None], out=levels)
