@@ -169,7 +169,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             advice = "Possibly due to duplicate points in X."
             warnings.warn(f"{message} {advice}", ConvergenceWarning, stacklevel=2)
         self.cluster_centers_ = _like(best.centers.to(samples.points.points.dtype), X)
-        self.labels_ = _like(samples.per_sample(best.point_labels), X)
+        self.labels_ = _like(samples.labels_of_all(best.point_labels), X)
         self.inertia_ = best.inertia
         self.n_iter_ = best.n_iter
         self._n_features_out = self.n_clusters
@@ -209,7 +209,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         entered = state.enter(centers[None])
         with one_blas_thread():
             state.step(entered, [0])
-        return samples.per_sample(state.labels_of_points()[0]), state.inertia(entered)[0]
+        inertia = state.inertia(entered)[0]
+        return samples.labels_of_all(state.labels_of_points()[0]), inertia
 
     def _samples(self, X: Any, sample_weight: Any, *, fitting: bool) -> tuple[Samples, Any]:  # noqa: N803
         """What is clustered, and the checked X. Fitting centres it, unless it is sparse."""

@@ -43,6 +43,12 @@ class Samples:
             return values
         return take(values, self.pixels.ranks) if values.is_cpu else values.index_select(0, self.pixels.ranks)
 
+    def labels_of_all(self, labels: Tensor) -> Tensor:  # [n_points] int32 -> [n_samples] int32
+        """The label of each sample, in the memory of the pixels' ranks: the samples are of no use afterwards."""
+        if self.pixels is None or labels.is_cuda:
+            return self.per_sample(labels)
+        return take(labels, self.pixels.ranks, out=self.pixels.ranks)
+
     def point_of(self, sample: Tensor) -> Tensor:  # [n] int64 -> [n] int64
         """Which point stands for each of some samples."""
         return sample if self.pixels is None else self.pixels.ranks[sample].long()
@@ -169,7 +175,7 @@ def _plus_plus_pixels(
     chosen = [int(pixels.ranks[_first_draw(samples, float(random_state.uniform()))])]
     added = [seeding.add_best(np.array(chosen))]
     for _ in range(1, n_clusters):
-        closest = torch.from_numpy(seeding.closest.reshape(-1)).double()
+        closest = torch.from_numpy(seeding.closest.reshape(-1)[: len(pixels.colors)]).double()
         candidates = chunks.draw(closest, random_state.uniform(size=n_candidates))
         added.append(seeding.add_best(np.array(candidates)))
     levels = torch.from_numpy(np.stack(added)).long()

@@ -70,6 +70,9 @@ class TiledLloyd:
         def label(tile: int, rows: slice, buffers: Buffers) -> None:
             index = self._close[tile] if self._margins[tile] >= 0 else None
             centred = self._centred(rows, index, buffers)
+            if first:
+                with np.errstate(over="ignore"):  # infinite is what too large for single precision is
+                    self._squares[rows] = np.einsum("ij,ij->i", centred, centred)
             found = self._nearest(tile, rows, index, centred, factors, margin, buffers)
             labels = self._labels[rows]
             differ = np.flatnonzero(found != (labels if index is None else labels.take(index)))
@@ -125,12 +128,9 @@ class TiledLloyd:
         buffers: "Buffers",
     ) -> Labels:  # [n]
         squares = self._squares[rows]
-        if self._n_moved == len(self._points):
-            with np.errstate(over="ignore"):  # infinite is what too large for single precision is
-                squares[:] = np.einsum("ij,ij->i", centred, centred)
         reach = 1.00001 * float(np.sqrt(squares.max()) + np.sqrt(factors[:, -1].max()))
         if index is not None:
-            found, _ = buffers.scores.nearest(centred, squares[index], factors, reach, 0)
+            found, _ = buffers.scores.nearest(centred, squares.take(index), factors, reach, 0)
             return found
         if margin > 0:
             sample = slice(None, None, -(-len(centred) // SAMPLE))

@@ -102,13 +102,14 @@ def rank_pixels(
 def take(
     values: Tensor,  # [M]
     ranks: Tensor,  # [N] int32
+    out: Tensor | None = None,  # [N] of the values' dtype; may be the ranks themselves
 ) -> Tensor:  # [N]
     """The value of each rank, from several threads."""
-    found = torch.from_numpy(np.empty(len(ranks), values.numpy().dtype))
+    found = torch.from_numpy(np.empty(len(ranks), values.numpy().dtype)) if out is None else out
 
     def look_up(start: int) -> None:
         part = slice(start, start + CHUNK_PIXELS)
-        torch.index_select(values, 0, ranks[part], out=found[part])
+        found[part] = values.index_select(0, ranks[part])
 
     share_out(range(0, len(ranks), CHUNK_PIXELS), look_up, torch.get_num_threads())
     return found
