@@ -148,9 +148,9 @@ def _read(samples: Floats, scale: Callable[[Floats], Floats], levels: npt.NDArra
 
 def _read_tile(samples: Floats, scale: Callable[[Floats], Floats], levels: npt.NDArray[np.uint8]) -> bool:
     """Write the levels that give the samples back, if there are such."""
-    numbers = samples.copy() if scale is _as_they_are else np.multiply(samples, 255, dtype=samples.dtype)
+    numbers = np.rint(samples) if scale is _as_they_are else np.multiply(samples, 255, dtype=samples.dtype)
     np.rint(numbers, out=numbers)
-    if numbers.min() < 0 or numbers.max() > 255:
-        return False
-    np.copyto(levels, numbers, casting="unsafe")
+    with np.errstate(invalid="ignore"):  # a number beyond 255 becomes some level, and no level gives it back
+        np.copyto(levels, numbers, casting="unsafe")
+    np.copyto(numbers, levels)
     return np.array_equal(scale(numbers), samples)
