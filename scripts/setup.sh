@@ -24,5 +24,10 @@ if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
     printf 'setup: installing gpuquant%s into .venv (torch is large; this can take minutes)\n' "$extra" >&2
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".$extra" \
         || fail "installing failed; the lines above say why"
+    # torch for CUDA brings the Triton it needs; torch for the CPU brings none, and the tests of the kernels need one
+    if [ "${1:-}" = dev ] && [ "$(uname -s)" = Linux ] && ! .venv/bin/python -c 'import triton' 2>/dev/null; then
+        .venv/bin/python -m pip install --quiet --disable-pip-version-check triton==3.6.0 \
+            || fail "installing Triton failed; the lines above say why"
+    fi
     printf '%s' "$wanted" >"$stamp"
 fi

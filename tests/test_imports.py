@@ -22,8 +22,9 @@ ROWS = [
         "ops.color_blocks",
         "ops.tile_scores",
         "ops.running_sums",
+        "ops.triton_ops",
     ],
-    ["ops.cpu_ops", "ops.candidate_lists", "ops.color_seeding"],
+    ["ops.cpu_ops", "ops.kernel_choice", "ops.candidate_lists", "ops.color_seeding"],
     ["ops.color_lloyd", "ops.cpu_dense", "ops.pixel_chunks"],
     ["ops.dense"],
     ["ops"],
@@ -72,7 +73,7 @@ def test_every_module_has_a_row() -> None:
     [
         ("PIL", {"image_file", "comparison", "quantization", "cli"}),
         ("sklearn", {"estimator"}),
-        ("triton", set()),
+        ("triton", {"ops.triton_ops"}),
         ("typer", {"cli"}),
     ],
 )

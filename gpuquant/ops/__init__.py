@@ -1,17 +1,20 @@
 """The hot operations, and the one place that decides which implementation runs.
 
-| operation | CPU | elsewhere |
+| operation | CPU | CUDA |
 | --- | --- | --- |
-| `count_colors`, `apply_lookup` | `cpu_ops`: worker threads over chunks | `torch_ops` |
-| Lloyd steps on 8-bit colours with counts | `color_lloyd` | the same |
+| `count_colors`, `apply_lookup` | `cpu_ops`: worker threads over chunks | `triton_ops`, or `torch_ops` without Triton |
+| Lloyd steps on 8-bit colours with counts | `color_lloyd` | `color_lloyd` on `triton_ops` |
 | seeding on 8-bit colours with counts | `color_seeding`, on the host | the same |
-| Lloyd steps and seeding on floating-point points | `dense` | the same |
+| Lloyd steps on floating-point points | `dense`, `cpu_dense` | `dense` on `triton_ops` for up to 4 columns |
+| seeding on floating-point points | `dense` | the same |
 """
+
+from types import ModuleType
 
 import torch
 from torch import Tensor
 
-from gpuquant.ops import cpu_ops, torch_ops
+from gpuquant.ops import cpu_ops, kernel_choice, torch_ops
 from gpuquant.ops.candidate_lists import MAX_CLUSTERS
 from gpuquant.ops.color_blocks import ColorBlocks
 from gpuquant.ops.color_lloyd import ColorLloyd
@@ -29,6 +32,10 @@ Seeding = ColorSeeding | DenseSeeding
 add_counts = torch_ops.add_counts
 
 
+def _module_for(pixels: Tensor) -> ModuleType:
+    return kernel_choice.kernels_for(pixels) or (cpu_ops if pixels.is_cpu else torch_ops)
+
+
 def count_colors(
     pixels: Tensor,  # [N, 3] or [N] (grey) uint8, contiguous
     *,
@@ -36,8 +43,8 @@ def count_colors(
 ) -> tuple[Tensor, Tensor]:  # codes [M] int32, ascending; counts [M] int64
     """Count every distinct colour exactly."""
     pixels = pixels.contiguous()
-    count = cpu_ops.count_colors if pixels.is_cpu else torch_ops.count_colors
-    return count(pixels, chunk_size=chunk_size)
+    found: tuple[Tensor, Tensor] = _module_for(pixels).count_colors(pixels, chunk_size=chunk_size)
+    return found
 
 
 def apply_lookup(
@@ -48,8 +55,8 @@ def apply_lookup(
 ) -> Tensor:  # [N] of the table's dtype
     """Look every pixel up in a table with one entry per colour code."""
     pixels = pixels.contiguous()
-    look_up = cpu_ops.apply_lookup if pixels.is_cpu else torch_ops.apply_lookup
-    return look_up(pixels, lookup_table, chunk_size=chunk_size)
+    labels: Tensor = _module_for(pixels).apply_lookup(pixels, lookup_table, chunk_size=chunk_size)
+    return labels
 
 
 def rank_pixels(
@@ -57,9 +64,9 @@ def rank_pixels(
     codes: Tensor,  # [M] int32, distinct, the code of every pixel among them
 ) -> Tensor:  # [N] int32
     """At which place among the codes that of each pixel stands."""
-    pixels = pixels.contiguous()
-    rank = cpu_ops.rank_pixels if pixels.is_cpu else torch_ops.rank_pixels
-    return rank(pixels, codes)
+    if pixels.is_cpu:
+        return cpu_ops.rank_pixels(pixels.contiguous(), codes)
+    return apply_lookup(pixels, torch_ops.rank_table(codes))
 
 
 def point_set(

@@ -11,10 +11,12 @@ not depend on the order of summation, the shape of a matrix product, the number 
 """
 
 import math
+from types import ModuleType
 
 import torch
 from torch import Tensor
 
+from gpuquant.ops import kernel_choice
 from gpuquant.ops.candidate_lists import CENTER_BITS, CandidateLists, positions
 from gpuquant.ops.color_blocks import BLOCK, ORIGIN, ColorBlocks
 
@@ -52,11 +54,32 @@ class ColorLloyd:
         Tensor, Tensor, list[int]
     ]:  # sums [A, K, 3] float64, weights [A, K] float64, how many labels changed [A]
         """Label every colour with its nearest center and sum up the clusters; all runs take part in the first step."""
+        kernels = kernel_choice.kernels_for(centers)
+        if kernels:
+            return self._step_on_kernels(kernels, centers, active)
         if not self._lists.hold_for(active, centers):
             self._lists.make(active, centers, self._slack(centers, active))
         self._centers[active] = centers
         n_changed = self._update(self._lists.nearest(centers), active)
         return self._totals[:3, active].permute(1, 2, 0), self._totals[3, active], n_changed
+
+    def _step_on_kernels(
+        self, kernels: ModuleType, centers: Tensor, active: list[int]
+    ) -> tuple[Tensor, Tensor, list[int]]:
+        blocks = self.blocks
+        sums, weights, n_changed = kernels.lloyd_step(
+            blocks.points,
+            centers.new_zeros(blocks.n_problems, 3),
+            blocks.weights.view(blocks.n_problems, -1),
+            centers,
+            torch.tensor(active, device=centers.device),
+            self.labels.view(len(self.labels), -1),
+            n_runs=self.n_runs,
+            group=BLOCK,
+        )
+        self._totals[:3, active] = sums.permute(2, 0, 1)
+        self._totals[3, active] = weights
+        return sums, weights, n_changed.tolist()
 
     def _slack(self, centers: Tensor, active: list[int]) -> Tensor:  # [A, K] float64, in levels
         """How far the centers may move before new lists: about as far as in four steps like the last one."""

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from gpuquant.ops import kernel_choice
 from gpuquant.ops.cpu_dense import Buffers, TiledLloyd, one_blas_thread
 from gpuquant.ops.cpu_ops import share_out
 
@@ -166,6 +167,19 @@ class DenseLloyd:
         points = self._points
         if self._in_tiles:
             return self._tiled_step(centers, active)
+        kernels = kernel_choice.kernels_for(centers)
+        if kernels and points.n_columns <= kernels.MAX_COLUMNS:
+            sums, weights, changed = kernels.lloyd_step(
+                points.points.contiguous(),
+                points.origin.double(),
+                points.weights.contiguous(),
+                centers.to(points.points.dtype),
+                torch.tensor(active, device=centers.device),
+                self._labels,
+                n_runs=self._n_runs,
+                count_weightless=self.count_weightless,
+            )
+            return sums, weights, changed.tolist()
         totals = points.zeros(len(active), points.n_columns + 1, self._n_clusters)
         centers = centers.to(points.points.dtype)
         squares, doubled = squared_norms(centers)[:, None], -2 * centers  # a factor of two rounds nothing

@@ -49,14 +49,13 @@ def apply_lookup(
     return labels.view(lookup_table.dtype)
 
 
-def rank_pixels(
-    pixels: Tensor,  # [N, 3] or [N] (grey) uint8
+def rank_table(
     codes: Tensor,  # [M] int32, distinct
-) -> Tensor:  # [N] int32
-    """At which place among the codes that of each pixel stands."""
-    table = torch.empty(N_CODES, dtype=torch.int32, device=pixels.device)
-    table[codes.long()] = torch.arange(len(codes), dtype=torch.int32, device=pixels.device)
-    return apply_lookup(pixels, table)
+) -> Tensor:  # [2^24] int32: the place of each of them; other entries are undefined
+    """A lookup table from codes to their places."""
+    table = torch.empty(N_CODES, dtype=torch.int32, device=codes.device)
+    table[codes.long()] = torch.arange(len(codes), dtype=torch.int32, device=codes.device)
+    return table
 
 
 def pack_pixels(

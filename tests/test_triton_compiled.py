@@ -1,0 +1,43 @@
+"""The kernels as Triton compiles them for two chips: nothing spilled, shared memory in its limit, exact arithmetic."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("triton", reason="Triton is made for Linux")
+SCRIPT = Path(__file__).parent / "compile_kernels.py"
+
+
+@pytest.fixture(scope="module")
+def compiled() -> list[dict[str, Any]]:
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    done = subprocess.run([sys.executable, str(SCRIPT)], capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_every_kernel_is_compiled_for_both_chips(compiled: list[dict[str, Any]]) -> None:
+    from gpuquant.ops import triton_ops
+
+    kernels = {name for name in vars(triton_ops) if name.endswith("_kernel")}
+    assert {row["function"] for row in compiled} == kernels
+    assert {row["chip"] for row in compiled} == {80, 90}
+
+
+def test_no_register_is_spilled_and_shared_memory_fits(compiled: list[dict[str, Any]]) -> None:
+    for row in compiled:
+        assert row["spill_lines"] == 2, row  # stores and loads: the compiler did say
+        assert (row["spilled"] > 0) == (row["kernel"] == "control"), row
+        assert row["shared"] <= row["most_shared"], row
+
+
+def test_arithmetic_is_that_of_ieee_and_sums_are_repeatable(compiled: list[dict[str, Any]]) -> None:
+    for row in compiled:
+        assert not row["tf32"], row
+        assert not row["float_atomics"], row
+    assert all(row["integer_atomics"] == (row["function"] == "count_colors_kernel") for row in compiled)

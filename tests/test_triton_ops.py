@@ -1,0 +1,219 @@
+"""Triton's kernels in its interpreter (on a CUDA device where there is one), against NumPy and the CPU path."""
+
+import os
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from sklearn.cluster import KMeans as Reference
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # before Triton is imported
+pytest.importorskip("triton", reason="Triton is made for Linux")
+
+import gpuquant
+from gpuquant.ops import color_codes, dense, kernel_choice, triton_ops
+from gpuquant.ops.color_blocks import BLOCK, ColorBlocks
+
+Pixels = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float64]
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+pytestmark = pytest.mark.filterwarnings("ignore:Conversion of an array with ndim > 0:DeprecationWarning")
+
+
+def pictures(n_pixels: int, grey: bool) -> dict[str, Pixels]:
+    random = np.random.RandomState(n_pixels)
+    shape = (n_pixels,) if grey else (n_pixels, 3)
+    return {
+        "noise": random.randint(0, 256, shape).astype(np.uint8),
+        "one colour": np.full(shape, 255, np.uint8),
+        "two colours": np.where(random.uniform(size=shape[:1] + (1,) * (len(shape) - 1)) < 0.5, 0, 255).astype(np.uint8)
+        * np.ones(shape, np.uint8),
+    }
+
+
+def numpy_codes(pixels: Pixels) -> npt.NDArray[np.int64]:
+    wide = pixels.astype(np.int64)
+    return wide * 65793 if pixels.ndim == 1 else wide @ np.array([1, 256, 65536])
+
+
+@pytest.mark.parametrize(("n_pixels", "grey"), [(1, True), (1023, False), (1024, True), (1025, False)])
+def test_colors_are_counted_exactly(n_pixels: int, grey: bool) -> None:
+    for pixels in pictures(n_pixels, grey).values():
+        codes, counts = triton_ops.count_colors(torch.from_numpy(pixels).to(DEVICE))
+        expected_codes, expected_counts = np.unique(numpy_codes(pixels), return_counts=True)
+        np.testing.assert_array_equal(codes.cpu().numpy(), expected_codes)
+        np.testing.assert_array_equal(counts.cpu().numpy(), expected_counts)
+        assert codes.dtype == torch.int32
+        assert counts.dtype == torch.int64
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.int32])
+@pytest.mark.parametrize("grey", [False, True])
+def test_pixels_are_looked_up(dtype: torch.dtype, grey: bool) -> None:
+    table = torch.arange(color_codes.N_CODES, dtype=torch.int32).view(torch.uint8).view(-1, 4)[:, 1].int() + 40_000
+    table = (table - 40_000 if dtype == torch.uint8 else table).to(dtype)
+    pixels = pictures(2500, grey)["noise"]
+    labels = triton_ops.apply_lookup(torch.from_numpy(pixels).to(DEVICE), table.to(DEVICE))
+    assert labels.dtype == dtype
+    np.testing.assert_array_equal(labels.cpu().numpy(), table.numpy()[numpy_codes(pixels)])
+
+
+def check_step(points: Floats, weights: Floats, centers: Floats, dtype: torch.dtype, **settings: Any) -> None:
+    """One step on [B, N, D] points against distances in double precision."""
+    n_problems, n_points, n_columns = points.shape
+    given = torch.from_numpy(points).to(dtype)
+    origin = given.double().mean(dim=1)
+    relative = (torch.from_numpy(centers) - origin[:, None]).to(dtype)
+    labels = torch.full((n_problems, n_points), -1, dtype=torch.int32)
+    labels[:, ::2] = 0
+    before = labels.clone()
+    found = labels.to(DEVICE)
+    sums, totals, n_changed = triton_ops.lloyd_step(
+        given.to(DEVICE),
+        origin.to(DEVICE),
+        torch.from_numpy(weights).to(DEVICE),
+        relative.to(DEVICE),
+        torch.arange(n_problems, device=DEVICE),
+        found,
+        **settings,
+    )
+    sums, totals = sums.cpu(), totals.cpu()
+    labels = found.cpu()
+    for problem in range(n_problems):
+        centred = given[problem].double().numpy() - origin[problem].numpy()
+        distances = np.square(centred[:, None] - relative[problem].double().numpy()).sum(axis=2)
+        own = labels[problem].numpy()
+        excess = distances[np.arange(n_points), own] - distances.min(axis=1)
+        assert excess.max() <= (1e-12 if dtype == torch.float64 else 1e-5) * max(1, distances.max())
+        np.testing.assert_allclose(totals[problem], np.bincount(own, weights[problem], centers.shape[1]), rtol=1e-12)
+        expected = [np.bincount(own, weights[problem] * column, centers.shape[1]) for column in centred.T]
+        np.testing.assert_allclose(sums[problem].T, np.stack(expected), rtol=1e-9, atol=1e-9)
+        differ = own != before[problem].numpy()
+        counted = differ if settings.get("count_weightless") else differ & (weights[problem] > 0)
+        assert int(n_changed[problem]) == counted.sum()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("n_columns", [1, 2, 3, 4])
+@pytest.mark.parametrize(("n_points", "n_clusters"), [(1, 1), (1023, 2), (1025, 16), (3100, 17)])
+def test_a_step_labels_and_sums(n_points: int, n_columns: int, n_clusters: int, dtype: torch.dtype) -> None:
+    random = np.random.RandomState(n_points)
+    points = random.normal(3, 2, (2, n_points, n_columns))
+    weights = random.uniform(0, 2, (2, n_points)) * (random.uniform(size=(2, n_points)) < 0.8)
+    centers = random.normal(3, 2, (2, n_clusters, n_columns))
+    check_step(points, weights, centers, dtype, count_weightless=n_columns % 2 == 0)
+
+
+@pytest.mark.parametrize("n_clusters", [256, 300])
+def test_many_clusters_most_of_them_empty(n_clusters: int) -> None:
+    random = np.random.RandomState(0)
+    points = random.normal(0, 1, (1, 200, 3))
+    check_step(points, np.ones((1, 200)), random.normal(0, 1, (1, n_clusters, 3)), torch.float64)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_lowest_of_equal_centers_wins(dtype: torch.dtype) -> None:
+    random = np.random.RandomState(0)
+    points = torch.from_numpy(random.randint(-5, 6, (1, 1500, 3))).to(dtype).to(DEVICE)
+    centers = torch.from_numpy(np.repeat(random.randint(-3, 4, (1, 5, 3)), 2, axis=1)).to(dtype).to(DEVICE)
+    labels = torch.full((1, 1500), -1, dtype=torch.int32, device=DEVICE)
+    origin, weights = torch.zeros(1, 3).double().to(DEVICE), torch.ones(1, 1500).double().to(DEVICE)
+    triton_ops.lloyd_step(points, origin, weights, centers, torch.zeros(1, dtype=torch.int64, device=DEVICE), labels)
+    expected = torch.cdist(points.double(), centers.double()).square().round().cpu().numpy().argmin(axis=2)
+    np.testing.assert_array_equal(labels.cpu().numpy(), expected)
+
+
+def test_runs_of_a_batch_on_blocks_of_colours() -> None:
+    """Two problems, two runs on each, one of them resting; colours lie in blocks, channel by channel."""
+    random = np.random.RandomState(3)
+    colors = torch.from_numpy(random.randint(0, 256, (2, 300, 3)).astype(np.uint8))
+    blocks = ColorBlocks(colors, torch.from_numpy(random.randint(1, 9, (2, 300))))
+    n_places = blocks.n_blocks * BLOCK
+    runs = torch.tensor([0, 1, 3])
+    centers = torch.from_numpy((random.randint(-128, 128, (3, 7, 3)) / 4).astype(np.float64))
+    labels = torch.full((4, n_places), -1, dtype=torch.int32)
+    settings: dict[str, Any] = {"n_runs": 2, "group": BLOCK}
+    found = labels.to(DEVICE)
+    sums, totals, _ = triton_ops.lloyd_step(
+        blocks.points.to(DEVICE),
+        torch.zeros(2, 3, dtype=torch.float64, device=DEVICE),
+        blocks.weights.view(2, -1).to(DEVICE),
+        centers.to(DEVICE),
+        runs.to(DEVICE),
+        found,
+        **settings,
+    )
+    assert int(found[2].max()) == -1
+    for place, run in enumerate(runs.tolist()):
+        points = blocks.points[run // 2].permute(0, 2, 1).reshape(-1, 3).double().numpy()
+        weights = blocks.weights[run // 2].reshape(-1).numpy()
+        own = np.square(points[:, None] - centers[place].numpy()).sum(axis=2).argmin(axis=1)
+        np.testing.assert_array_equal(found[run].cpu().numpy(), own)
+        np.testing.assert_array_equal(totals[place].cpu().numpy(), np.bincount(own, weights, 7))
+        expected = np.stack([np.bincount(own, weights * column, 7) for column in points.T], axis=1)
+        np.testing.assert_array_equal(sums[place].cpu().numpy(), expected)
+
+
+@pytest.fixture
+def on_kernels(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the kernels' launchers that were called, with CPU tensors taken for CUDA's."""
+    called: list[str] = []
+
+    def spy(name: str) -> Any:
+        original = getattr(triton_ops, name)
+
+        def launch(*given: Any, **settings: Any) -> Any:
+            called.append(name)
+            return original(*given, **settings)
+
+        return launch
+
+    for name in ("count_colors", "apply_lookup", "lloyd_step"):
+        monkeypatch.setattr(triton_ops, name, spy(name))
+    monkeypatch.setattr(kernel_choice, "kernels_for", lambda _: triton_ops)
+    monkeypatch.setattr(dense, "MANY", 1 << 60)
+    return called
+
+
+def small_photo() -> Pixels:
+    random = np.random.RandomState(0)
+    middles = random.randint(0, 256, (5, 3))
+    return (middles[random.randint(0, 5, 400)] + random.normal(0, 9, (400, 3))).clip(0, 255).astype(np.uint8)
+
+
+def test_quantising_on_kernels_is_quantising(on_kernels: list[str]) -> None:
+    photo = small_photo().reshape(20, 20, 3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernel_choice, "kernels_for", lambda _: None)
+        expected = gpuquant.quantize(photo, 4)
+        assert on_kernels == []
+    found = gpuquant.quantize(photo, 4)
+    assert set(on_kernels) == {"count_colors", "apply_lookup", "lloyd_step"}
+    np.testing.assert_array_equal(np.asarray(found.labels), np.asarray(expected.labels))
+    np.testing.assert_array_equal(np.asarray(found.palette.colors), np.asarray(expected.palette.colors))
+    assert found.mse == expected.mse
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_kmeans_on_kernels_is_kmeans(on_kernels: list[str], dtype: torch.dtype) -> None:
+    points = torch.from_numpy(small_photo()).to(dtype).view(2, 200, 3) / 7
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernel_choice, "kernels_for", lambda _: None)
+        expected = gpuquant.kmeans(points, 3, n_init=2)
+    found = gpuquant.kmeans(points, 3, n_init=2)
+    assert "lloyd_step" in on_kernels
+    assert torch.equal(found.labels, expected.labels)
+    assert torch.equal(found.n_iter, expected.n_iter)
+    torch.testing.assert_close(found.centers, expected.centers, rtol=1e-6, atol=1e-6)
+
+
+def test_the_estimator_on_kernels_is_scikit_learns(on_kernels: list[str]) -> None:
+    samples = np.divide(small_photo(), 255)
+    ours, theirs = gpuquant.KMeans(6, random_state=0).fit(samples), Reference(6, n_init=1, random_state=0).fit(samples)
+    assert "lloyd_step" in on_kernels
+    np.testing.assert_array_equal(ours.labels_, theirs.labels_)
+    assert ours.n_iter_ == theirs.n_iter_
