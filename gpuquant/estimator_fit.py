@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -115,9 +114,8 @@ def fit_once(
 
 def plus_plus_centers(samples: Samples, n_clusters: int, random_state: np.random.RandomState) -> Tensor:  # [K, D]
     """Greedy k-means++ over the samples in their order."""
-    points = samples.points.points
-    if points.is_cpu and points.dtype == torch.float64 and samples.n_samples <= FEW_SAMPLES:
-        return points[0, _plus_plus_few(samples, n_clusters, random_state)]
+    if samples.weights is not None and bool((samples.weights < 0).any()):
+        raise ValueError("probabilities are not non-negative")  # as the draw of the first center in scikit-learn says
     if samples.pixels is None:
         return kmeans_plus_plus(samples.points, n_clusters, [random_state])[0][0]
     return _plus_plus_pixels(samples, samples.pixels, n_clusters, random_state)
@@ -128,36 +126,6 @@ def random_centers(samples: Samples, n_clusters: int, random_state: np.random.Ra
     weights = np.ones(samples.n_samples) if samples.weights is None else samples.weights.cpu().numpy()
     drawn = random_state.choice(len(weights), size=n_clusters, replace=False, p=weights / weights.sum())
     return samples.points.points[0, samples.point_of(torch.from_numpy(drawn))].double()
-
-
-def _plus_plus_few(samples: Samples, n_clusters: int, random_state: np.random.RandomState) -> list[int]:
-    """k-means++ with every product and sum rounded as NumPy rounds them.
-
-    Among few samples two candidates often lower the potential equally, and rounding decides between them.
-    """
-    points = (samples.points.points[0] - samples.points.origin[0]).numpy()
-    weights = np.ones(len(points)) if samples.weights is None else samples.weights.numpy()
-    norms = np.einsum("ij,ij->i", points, points)
-
-    def distances(chosen: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:  # [L] -> [L, n_samples]
-        found: npt.NDArray[np.float64] = -2 * (points[chosen] @ points.T)
-        found += np.einsum("ij,ij->i", points[chosen], points[chosen])[:, None]
-        found += norms
-        np.maximum(found, 0, out=found)
-        return found
-
-    chosen = [int(random_state.choice(len(points), p=weights / weights.sum()))]
-    closest = distances(np.array(chosen))
-    potential = closest @ weights
-    for _ in range(1, n_clusters):
-        targets = random_state.uniform(size=2 + int(np.log(n_clusters))) * potential
-        candidates = np.searchsorted(np.cumsum(weights * closest[0]), targets).clip(max=len(points) - 1)
-        lowered = np.minimum(closest, distances(candidates))
-        potentials = lowered @ weights[:, None]
-        best = int(potentials.argmin())
-        chosen.append(int(candidates[best]))
-        closest, potential = lowered[best, None], potentials[best]
-    return chosen
 
 
 def _plus_plus_pixels(

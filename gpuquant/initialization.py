@@ -33,7 +33,7 @@ def kmeans_plus_plus(
     state = ops.seeding(points, n_runs)
     centers: list[Tensor] = []
     for column in columns:
-        centers.append(state.add_best(state.draw(uniforms[:, column])))  # type: ignore[arg-type]
+        centers.append(state.add_best(state.draw(uniforms[:, column])))
         if least > 0 and min(state.potentials()) < least:
             break
     return torch.stack(centers, dim=1).to(points.weights.device), state.potentials()

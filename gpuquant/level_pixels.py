@@ -113,8 +113,8 @@ def _levels(samples: Tensor) -> tuple[Tensor, Tensor] | None:  # uint8 [N, D], [
     for scale in _SCALES:
         if _read_tile(array[:TILE_ROWS], scale, np.empty(array[:TILE_ROWS].shape, np.uint8)):
             levels = np.empty(array.shape, np.uint8)
-            values = scale(np.arange(256, dtype=array.dtype))
-            return (torch.from_numpy(levels), torch.from_numpy(values)) if _read(array, scale, levels) else None
+            if _read(array, scale, levels):
+                return torch.from_numpy(levels), torch.from_numpy(scale(np.arange(256, dtype=array.dtype)))
     return None
 
 
@@ -148,9 +148,9 @@ def _read(samples: Floats, scale: Callable[[Floats], Floats], levels: npt.NDArra
 
 def _read_tile(samples: Floats, scale: Callable[[Floats], Floats], levels: npt.NDArray[np.uint8]) -> bool:
     """Write the levels that give the samples back, if there are such."""
-    numbers = np.rint(samples) if scale is _as_they_are else np.multiply(samples, 255, dtype=samples.dtype)
-    np.rint(numbers, out=numbers)
-    with np.errstate(invalid="ignore"):  # a number beyond 255 becomes some level, and no level gives it back
+    with np.errstate(invalid="ignore", over="ignore"):  # a number beyond 255 becomes some level that differs from it
+        numbers = samples if scale is _as_they_are else np.multiply(samples, 255, dtype=samples.dtype)
+        numbers = np.rint(numbers)
         np.copyto(levels, numbers, casting="unsafe")
     np.copyto(numbers, levels)
     return np.array_equal(scale(numbers), samples)

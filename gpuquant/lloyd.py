@@ -68,9 +68,11 @@ def iterate(
         sums, weights, n_changed = state.step(old, active)
         means = state.snap(_means(state, active, old, sums, weights))
         shifts = means - old
-        onward = (shifts * moves[active]).sum(dim=2, keepdim=True) > 0
-        further = state.snap(old + relaxation * shifts + momentum * moves[active] * onward)
-        further = torch.where(weights[:, :, None] > 0, further, means)
+        further = means  # not old + shifts, which rounds
+        if relaxation != 1 or momentum != 0:
+            onward = (shifts * moves[active]).sum(dim=2, keepdim=True) > 0
+            further = state.snap(old + relaxation * shifts + momentum * moves[active] * onward)
+            further = torch.where(weights[:, :, None] > 0, further, means)
         going: list[int] = []
         straight: list[bool] = []
         squared = shifts.square().sum(dim=(1, 2)).tolist()

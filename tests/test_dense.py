@@ -7,7 +7,9 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from gpuquant.ops import dense, dense_seeding
 from gpuquant.ops.dense import DenseLloyd, DensePoints, DenseSeeding
+from gpuquant.ops.dense_seeding import DeviceSeeding
 
 Floats = npt.NDArray[np.float64]
 SHAPES = [(1, 1, 1), (255, 3, 2), (256, 3, 16), (257, 2, 17), (3000, 5, 9), (1000, 64, 40)]  # N, D, K
@@ -144,11 +146,17 @@ def test_chunks_and_threads_change_no_bit(
 
 
 @pytest.mark.parametrize("n_columns", [1, 3, 10])
-@pytest.mark.parametrize("chunk_size", [1, None])
-def test_seeding_is_greedy_kmeans_plus_plus(n_columns: int, chunk_size: int | None) -> None:
+@pytest.mark.parametrize("kind", ["one tile", "tiles", "tiles, nothing kept", "device"])
+def test_seeding_is_greedy_kmeans_plus_plus(n_columns: int, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Against the textbook on the same uniform numbers."""
     points, weights = problem(700, n_columns)
-    seeding = DenseSeeding(prepare(points, weights, chunk_size=chunk_size))
+    if kind.startswith("tiles"):
+        monkeypatch.setattr(dense_seeding, "ROWS", 256)
+    if kind.endswith("kept"):
+        monkeypatch.setattr(dense_seeding, "KEPT_NUMBERS", 0)
+    if kind == "device":
+        monkeypatch.setattr(dense, "TiledSeeding", DeviceSeeding)
+    seeding = DenseSeeding(prepare(points, weights))
     random = np.random.RandomState(4)
     uniform = random.uniform(size=1)
     first = int(np.searchsorted(np.cumsum(weights), uniform * weights.sum(), side="right")[0])
@@ -159,7 +167,7 @@ def test_seeding_is_greedy_kmeans_plus_plus(n_columns: int, chunk_size: int | No
         cumulative = np.cumsum(weights * closest)
         candidates = np.searchsorted(cumulative, uniforms * cumulative[-1])
         drawn = seeding.draw(uniforms[None])
-        np.testing.assert_array_equal(drawn[0].numpy(), candidates)
+        np.testing.assert_array_equal(drawn[0], candidates)
         lowered = [np.minimum(closest, np.square(points - points[index]).sum(axis=1)) for index in candidates]
         best = int(np.argmin([(weights * distances).sum() for distances in lowered]))
         np.testing.assert_array_equal(seeding.add_best(drawn)[0], points[candidates[best]])
@@ -171,15 +179,15 @@ def test_draws_follow_weight_times_squared_distance() -> None:
     """By hand: the center is at 0, so the shares are 0, 2 x 1, 1 x 4 and 0."""
     seeding = DenseSeeding(prepare(np.array([[0.0], [1.0], [2.0], [9.0]]), np.array([1.0, 2.0, 1.0, 0.0])))
     assert seeding.draw(np.array([[0.0, 0.24, 0.25, 0.74, 0.75, 0.99]])).tolist() == [[0, 0, 1, 1, 2, 2]]
-    seeding.add_best(torch.tensor([[0]]))
+    seeding.add_best(np.array([[0]]))
     assert seeding.draw(np.array([[0.01, 0.32, 0.34, 0.99]])).tolist() == [[1, 1, 2, 2]]
     assert seeding.potentials() == pytest.approx([6])
 
 
 def test_the_first_of_equal_candidates_is_added() -> None:
     seeding = DenseSeeding(prepare(np.array([[-1.0], [0.0], [1.0]]), np.ones(3)))
-    seeding.add_best(torch.tensor([[1]]))
-    assert seeding.add_best(torch.tensor([[2, 0]])).tolist() == [[1.0]]
+    seeding.add_best(np.array([[1]]))
+    assert seeding.add_best(np.array([[2, 0]])).tolist() == [[1.0]]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

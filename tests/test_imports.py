@@ -26,6 +26,7 @@ ROWS = [
     ],
     ["ops.cpu_ops", "ops.kernel_choice", "ops.candidate_lists", "ops.color_seeding"],
     ["ops.color_lloyd", "ops.cpu_dense", "ops.pixel_chunks"],
+    ["ops.dense_seeding"],
     ["ops.dense"],
     ["ops"],
     ["initialization", "histogram", "palette", "lloyd"],

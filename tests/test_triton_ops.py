@@ -64,7 +64,7 @@ def test_pixels_are_looked_up(dtype: torch.dtype, grey: bool) -> None:
 
 def check_step(points: Floats, weights: Floats, centers: Floats, dtype: torch.dtype, **settings: Any) -> None:
     """One step on [B, N, D] points against distances in double precision."""
-    n_problems, n_points, n_columns = points.shape
+    n_problems, n_points, _ = points.shape
     given = torch.from_numpy(points).to(dtype)
     origin = given.double().mean(dim=1)
     relative = (torch.from_numpy(centers) - origin[:, None]).to(dtype)

@@ -9,8 +9,9 @@ labels, unseen, until the centers have moved by as much as that margin (after Ha
 2010, with one margin for a tile in place of bounds for each point).
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any
 
@@ -128,7 +129,7 @@ class TiledLloyd:
         buffers: "Buffers",
     ) -> Labels:  # [n]
         squares = self._squares[rows]
-        reach = 1.00001 * float(np.sqrt(squares.max()) + np.sqrt(factors[:, -1].max()))
+        reach = 1.00001 * float(np.sqrt(factors[:, -1].max()))
         if index is not None:
             found, _ = buffers.scores.nearest(centred, squares.take(index), factors, reach, 0)
             return found
@@ -206,11 +207,33 @@ def tile_rows(n_columns: int, n_clusters: int) -> int:
     return max(TILE_NUMBERS // (max(8, n_columns) * n_block), -(-8 * n_clusters // n_block), 1) * n_block
 
 
-@contextmanager
-def one_blas_thread() -> Iterator[None]:
+class _OneBlasThread:
+    """The limit is the process's: the first one in sets it, the last one out takes it back."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._n_users = 0
+        self._limiter: Any = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._n_users == 0:
+                self._limiter = _libraries().limit(limits=1, user_api="blas")
+            self._n_users += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._n_users -= 1
+            if self._n_users == 0:
+                self._limiter.restore_original_limits()
+
+
+_one_blas_thread = _OneBlasThread()
+
+
+def one_blas_thread() -> AbstractContextManager[None]:
     """Threads of the BLAS would get in the way of ours, and of torch's."""
-    with _libraries().limit(limits=1, user_api="blas"):
-        yield
+    return _one_blas_thread
 
 
 @cache

@@ -203,8 +203,13 @@ def _drain(tables: list[Codes], n_workers: int) -> tuple[Codes, npt.NDArray[np.i
 def share_out(items: Sequence[Item], function: Callable[[Item], None], n_workers: int) -> None:
     """Call `function` on every item from `n_workers` threads; items go out one at a time, so no thread waits long."""
     pending = deque(items)
+    inference = torch.is_inference_mode_enabled()  # a thread's own
 
     def work() -> None:
+        with torch.inference_mode(inference):
+            work_off()
+
+    def work_off() -> None:
         while pending:
             try:
                 item = pending.popleft()

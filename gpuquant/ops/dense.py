@@ -17,6 +17,7 @@ from torch import Tensor
 from gpuquant.ops import kernel_choice
 from gpuquant.ops.cpu_dense import Buffers, TiledLloyd, one_blas_thread
 from gpuquant.ops.cpu_ops import share_out
+from gpuquant.ops.dense_seeding import DeviceSeeding, TiledSeeding
 
 TILE = 256
 SUMMED = 1 << 14  # points whose moments are added up together
@@ -44,6 +45,8 @@ class DensePoints:
 
     @property
     def total_weight(self) -> Tensor:  # [B] float64
+        if self.weights.is_cpu:  # torch's sum depends on its number of threads
+            return torch.from_numpy(self.weights.numpy().sum(axis=1))
         return self.weights.sum(dim=1)
 
     @cached_property
@@ -265,63 +268,30 @@ class DenseLloyd:
 
 
 class DenseSeeding:
-    """The state of k-means++ in P runs: for every point the squared distance to the closest center chosen so far."""
+    """The state of k-means++ in P runs: run r works on problem r // n_runs."""
 
     def __init__(self, points: DensePoints, n_runs: int = 1) -> None:
-        self._points = points
-        self._problems = [run // n_runs for run in range(points.n_problems * n_runs)]
-        self._closest: Tensor | None = None  # [P, N] float64
-        shares = points.weights / points.weights.sum(dim=1, keepdim=True)
-        cumulative = shares.cumsum(dim=1)
-        self._cumulative = (cumulative / cumulative[:, -1:])[self._problems]
+        seeding = TiledSeeding if points.points.is_cpu else DeviceSeeding
+        problems = [run // n_runs for run in range(points.n_problems * n_runs)]
+        self._runs = [seeding(points.points[one], points.origin[one], points.weights[one]) for one in problems]
 
     def draw(
         self,
         uniforms: npt.NDArray[np.float64],  # [P, L] in [0, 1)
-    ) -> Tensor:  # [P, L] int64
+    ) -> npt.NDArray[np.int64]:  # [P, L]
         """Draw points with probability proportional to their weight times their closest squared distance."""
-        right = self._closest is None  # as scikit-learn: the first draw searches to the right, the others to the left
-        targets = torch.from_numpy(uniforms).to(self._cumulative.device) * self._cumulative[:, -1:]
-        return torch.searchsorted(self._cumulative, targets, right=right).clamp_(max=self._points.n_points - 1)
+        return np.stack([run.draw(row) for run, row in zip(self._runs, uniforms, strict=True)])
 
     def add_best(
         self,
-        candidates: Tensor,  # [P, L] int64
+        candidates: npt.NDArray[np.int64],  # [P, L]
     ) -> Tensor:  # [P, D] float64: the points that were added
         """Add the candidate that lowers the potential most (the first one on a tie) to the centers of each run."""
-        points, every = self._points, list(range(len(candidates)))
-        best = candidates[:, :1]
-        if candidates.shape[1] > 1:
-            potentials = points.zeros(*candidates.shape)
-            for runs, rows in points.chunks(candidates.shape[1], every):
-                add_rows(potentials, runs, None, self._lowered(runs, rows, candidates), self._weights(runs, rows))
-            best = candidates.gather(1, potentials[:, :, 0].argmin(dim=1, keepdim=True))
-        closest = torch.empty_like(self._cumulative)
-        for runs, rows in points.chunks(1, every):
-            closest[span(runs), rows] = self._lowered(runs, rows, best)[:, :, 0]
-            self._cumulative[span(runs), rows] = closest[span(runs), rows] * self._weights(runs, rows)
-        self._closest = closest
-        self._cumulative = self._cumulative.cumsum(dim=1)
-        return points.points[self._problems, best[:, 0]].double()
+        return torch.stack([run.add_best(row) for run, row in zip(self._runs, candidates, strict=True)])
 
     def potentials(self) -> list[float]:  # [P]
         """Sum of weight times closest squared distance."""
-        potentials: list[float] = self._cumulative[:, -1].tolist()
-        return potentials
-
-    def _weights(self, runs: list[int], rows: slice) -> Tensor:
-        return self._points.weights[span([self._problems[run] for run in runs]), rows]
-
-    def _lowered(self, runs: list[int], rows: slice, candidates: Tensor) -> Tensor:  # [n, rows, L] float64
-        points = self._points
-        problems = [self._problems[run] for run in runs]
-        origin = points.origin[problems, None]
-        centers = points.points[torch.tensor(problems)[:, None], candidates[span(runs)]] - origin
-        centers = centers.double()  # as scikit-learn, which draws from float32 data in float64, too
-        distances = points.products(problems, rows, -2 * centers).add_(centers.square().sum(dim=2, keepdim=True).mT)
-        squares = (points.points[span(problems), rows] - origin).double().square_().sum(dim=2, keepdim=True)
-        distances = distances.add_(squares).clamp_(min=0)
-        return distances if self._closest is None else distances.minimum(self._closest[span(runs), rows, None])
+        return [run.potential for run in self._runs]
 
 
 def squared_norms(centers: Tensor) -> Tensor:  # [A, K, D] -> [A, K]

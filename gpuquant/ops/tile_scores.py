@@ -16,7 +16,6 @@ Doubles = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int32]
 Index = npt.NDArray[np.intp]
-Mask = npt.NDArray[np.bool_]
 
 _EPS = np.finfo(np.float32).eps
 
@@ -46,11 +45,11 @@ class TileScores:
         points: Doubles,  # [n, D]
         squares: Singles,  # [n]: their squared norms
         factors: Doubles,  # [K, D + 1]: -2 c and |c|^2 of every center
-        reach: float,  # no point and no center is farther from the origin
+        reach: float,  # no center is farther from the origin
         margin: float,  # a distance
     ) -> tuple[Labels, Index]:  # [n], and places where another center may be nearest or less than the margin farther
         """The nearest center of every point, the lowest among equals, and which ones hold by less than the margin."""
-        if not reach < MAX_REACH:
+        if not (reach < MAX_REACH and float(squares.max(initial=0)) < MAX_REACH**2):
             return self._nearest_in_double(points, factors), np.arange(len(points))
         found, close = self._nearest_in_single(points, squares, factors, reach, margin)
         if len(close) == 0:
@@ -64,7 +63,7 @@ class TileScores:
 
     def n_close(self, points: Doubles, squares: Singles, factors: Doubles, reach: float, margin: float) -> int:
         """How many points have another center that is less than the margin farther than the nearest."""
-        if not reach < MAX_REACH:
+        if not (reach < MAX_REACH and float(squares.max(initial=0)) < MAX_REACH**2):
             return len(points)
         return len(self._nearest_in_single(points, squares, factors, reach, margin)[1])
 
@@ -74,8 +73,11 @@ class TileScores:
         """Labels, and places of points that have several centers within the margin and the doubt of scores."""
         n_points, n_columns = points.shape
         n_block, kind, factors_in_single = self._scores.shape[2], self._kind, factors.astype(np.float32)
-        # each of D + 1 products, their sum and their factors is off by half a unit of rounding at most
-        doubt = np.float32(8 * (n_columns + 8) * _EPS * reach**2 + (n_columns + 8) * np.finfo(np.float32).tiny)
+        # A score is off by at most D + 4 roundings (its D + 2 operations, and factors that are rounded themselves) by
+        # eps / 2 of |c|^2 + 2 |x| |c| <= (|x| + |c|)^2, and two scores by twice as much. What the doubt has beyond that
+        # covers its own rounding and that of scores in double precision.
+        doubt = np.float32(2 * (n_columns + 8) * _EPS)
+        least = np.float32(4 * (n_columns + 8) * np.finfo(np.float32).tiny)
         found, winners = np.empty(n_points, np.int32), np.empty(n_points, kind)
         step = len(self._scores) * n_block
         for start in range(0, n_points, step):
@@ -84,9 +86,14 @@ class TileScores:
             columns, scores, winning = self._columns[:n_blocks], self._scores[:n_blocks], self._winning[:n_blocks]
             np.matmul(factors_in_single, columns, out=scores)
             limits = scores.min(axis=1)
+            doubts = np.sqrt(self._squares[:n_blocks])
+            doubts += np.float32(reach)
+            doubts *= doubts
+            doubts *= doubt
+            doubts += least
             if margin > 0:
-                limits += _gap(limits + self._squares[:n_blocks], doubt, np.float32(margin))
-            limits += doubt
+                limits += _gap(limits + self._squares[:n_blocks], doubts, np.float32(margin))
+            limits += doubts
             np.less_equal(scores, limits[:, None], out=winning)
             codes = winning.view(np.uint8) if kind == np.uint8 else winning.astype(kind)
             winners[rows] = codes.sum(axis=1, dtype=kind).reshape(-1)[: rows.stop - start]
@@ -118,10 +125,10 @@ class TileScores:
         return found
 
 
-def _gap(lowest: Singles, doubt: np.float32, margin: np.float32) -> Singles:
+def _gap(lowest: Singles, doubts: Singles, margin: np.float32) -> Singles:
     """By how much a squared distance exceeds the lowest one if its root does so by the margin."""
     lowest = np.maximum(lowest, 0)
-    lowest += doubt
+    lowest += doubts
     gap: Singles = np.sqrt(lowest, out=lowest)
     gap *= 2
     gap += margin
