@@ -16,23 +16,15 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from torch import Tensor
 
-from gpuquant import estimator_fit
 from gpuquant.arguments import check_chunk_size
 from gpuquant.devices import resolve_device
-from gpuquant.estimator_fit import (
-    Fit,
-    SampleLloyd,
-    Samples,
-    fit_once,
-    plus_plus_centers,
-    random_centers,
-    same_clustering,
-)
+from gpuquant.errors import DeviceError
+from gpuquant.estimator_fit import Fit, SampleLloyd, fit_once, plus_plus_centers, random_centers, same_clustering
+from gpuquant.estimator_samples import Samples, checked_tensor, prepare_samples
 from gpuquant.histogram import shared_tensor
-from gpuquant.level_pixels import fold_pixels
 from gpuquant.ops.cpu_dense import one_blas_thread
-from gpuquant.ops.cpu_ops import column_means, share_out
-from gpuquant.ops.dense import DensePoints
+
+TRANSFORMED = 1 << 16  # samples of a tensor at a time
 
 Array = npt.NDArray[Any]
 
@@ -72,7 +64,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     4.0
     """
 
-    _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
+    _parameter_constraints: dict[str, Any] = {  # noqa: RUF012
         "n_clusters": [Interval(Integral, 1, None, closed="left")],
         "init": [StrOptions({"k-means++", "random"}), callable, "array-like", Tensor],
         "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -82,8 +74,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         "random_state": ["random_state"],
         "copy_x": ["boolean"],
         "algorithm": [StrOptions({"lloyd", "elkan"})],
-        "device": [str, torch.device],
-        "chunk_size": [Interval(Integral, 1, None, closed="left"), None],
+        "device": "no_validation",  # both are checked with messages of our own
+        "chunk_size": "no_validation",
     }
 
     def __init__(
@@ -139,15 +131,16 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         DeviceError
             The device is not there.
         """
-        check_chunk_size(self.chunk_size)
         samples, reference = self._samples(X, sample_weight, fitting=True)
         if samples.n_samples < self.n_clusters:
             raise ValueError(f"n_samples={samples.n_samples} should be >= n_clusters={self.n_clusters}.")
-        limit = self._limit(samples, reference)
+        limit = float(self.tol) * samples.variance if self.tol else 0.0
         self._n_init = self._number_of_runs()
         random_state = check_random_state(self.random_state)
-        init = self._checked_init(reference)
-        say = self._say if self.verbose else None
+        init = self.init
+        if not isinstance(init, str) and not callable(init):
+            init = self._checked_centers(init, reference)
+        say = print if self.verbose else None
         if say:
             kind = "8-bit pixels" if samples.pixels else "samples"
             say(f"Clustering {samples.points.n_points} rows for {samples.n_samples} {kind}")
@@ -167,9 +160,9 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         if n_found < self.n_clusters:
             message = f"Number of distinct clusters ({n_found}) found smaller than n_clusters ({self.n_clusters})."
             advice = "Possibly due to duplicate points in X."
-            warnings.warn(f"{message} {advice}", ConvergenceWarning, stacklevel=2)
+            warnings.warn(f"{message} {advice}", ConvergenceWarning, stacklevel=3)
         self.cluster_centers_ = _like(best.centers.to(samples.points.points.dtype), X)
-        self.labels_ = _like(samples.labels_of_all(best.point_labels), X)
+        self.labels_ = _like(samples.turn_into_labels(best.point_labels), X)
         self.inertia_ = best.inertia
         self.n_iter_ = best.n_iter
         self._n_features_out = self.n_clusters
@@ -187,10 +180,14 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     def transform(self, X: Any) -> Any:  # noqa: N803
         """The distances from every sample to every center: [n_samples, n_clusters]."""
         check_is_fitted(self)
-        if isinstance(X, Tensor):
-            points = self._checked_tensor(X, fitting=False)
-            return torch.cdist(points, _tensor(self.cluster_centers_).to(points))
-        return euclidean_distances(self._checked_array(X, fitting=False), self._host_centers())
+        if not isinstance(X, Tensor):
+            self._resolved_device(None)
+            return euclidean_distances(self._checked_array(X, fitting=False), self._host_centers())
+        points = self._checked_tensor(X, fitting=False)
+        points = points.to(self._resolved_device(points))
+        centers = _tensor(self.cluster_centers_).to(points.device).double()
+        chunks = [torch.cdist(part.double(), centers) for part in points.split(TRANSFORMED)]
+        return _like(torch.cat(chunks).to(torch.float32 if points.dtype == torch.float32 else torch.float64), X)
 
     def fit_transform(self, X: Any, y: object = None, sample_weight: Any = None) -> Any:  # noqa: N803
         """Fit and return the distances to the centers."""
@@ -210,7 +207,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         with one_blas_thread():
             state.step(entered, [0])
         inertia = state.inertia(entered)[0]
-        return samples.labels_of_all(state.labels_of_points()[0]), inertia
+        return samples.turn_into_labels(state.labels_of_points()[0]), inertia
 
     def _samples(self, X: Any, sample_weight: Any, *, fitting: bool) -> tuple[Samples, Any]:  # noqa: N803
         """What is clustered, and the checked X. Fitting centres it, unless it is sparse."""
@@ -218,108 +215,68 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         if isinstance(X, Tensor):
             checked = self._checked_tensor(X, fitting=fitting)
         else:
-            checked = self._checked_array(X, fitting=fitting)
+            checked = self._checked_array(X, fitting=fitting, levels=True)
         sparse = issparse(checked)
         dense: Any = checked.toarray() if sparse else checked
-        weights = self._checked_weights(sample_weight, checked)
+        check_chunk_size(self.chunk_size)
         device = self._resolved_device(dense if isinstance(dense, Tensor) else None)
-        points = _tensor(dense).to(device)
+        weights = self._checked_weights(sample_weight, checked)
         weights = None if weights is None else _tensor(weights).to(device=device, dtype=torch.float64)
-        origin, pixels = points.new_zeros(points.shape[1]), None
+        centred = fitting and not sparse
+        return prepare_samples(_tensor(dense).to(device), weights, centred=centred, chunk_size=self.chunk_size), checked
 
-        def centre() -> None:
-            nonlocal origin
-            origin = _mean(points)
-
-        def fold() -> None:
-            nonlocal pixels
-            pixels = fold_pixels(points)
-
-        work = ([centre] if fitting and not sparse else []) + (
-            [fold] if len(points) > estimator_fit.FEW_SAMPLES else []
-        )
-        share_out(work, lambda task: task(), torch.get_num_threads())
-        rows = points if pixels is None else pixels.rows()
-        if pixels is None:
-            row_weights = torch.ones(len(rows), dtype=torch.float64, device=device) if weights is None else weights
-        elif weights is None:
-            row_weights = pixels.counts.double()
-        else:
-            row_weights = torch.zeros(len(rows), dtype=torch.float64, device=device)
-            row_weights.index_add_(0, pixels.ranks, weights)
-        prepared = DensePoints(rows[None], row_weights[None], self.chunk_size, origin[None])
-        return Samples(prepared, weights, pixels), checked
-
-    def _checked_array(self, X: Any, *, fitting: bool) -> Any:  # noqa: N803
-        dtypes = [np.float64, np.float32]
+    def _checked_array(self, X: Any, *, fitting: bool, levels: bool = False) -> Any:  # noqa: N803
+        dtypes = [np.float64, np.float32] + ([np.uint8] if levels else [])
         return validate_data(
             self, X, reset=fitting, accept_sparse="csr", dtype=dtypes, order="C", accept_large_sparse=False
         )
 
     def _checked_tensor(self, X: Tensor, *, fitting: bool) -> Tensor:  # noqa: N803
-        points = X.detach()
-        if points.ndim != 2 or 0 in points.shape or points.is_complex():
-            raise ValueError(f"X must be a real tensor [n_samples, n_features] and not empty, got {tuple(X.shape)}")
-        if points.dtype not in (torch.float32, torch.float64):
-            points = points.double()
-        if not all(np.isfinite(float(bound)) for bound in points.aminmax()):
-            raise ValueError("Input X contains NaN or infinity.")
+        points = checked_tensor(X)
         if fitting:
             self.n_features_in_ = points.shape[1]
+            if hasattr(self, "feature_names_in_"):  # of a data frame, the last time
+                del self.feature_names_in_
         elif points.shape[1] != self.n_features_in_:
             message = f"X has {points.shape[1]} features, but {type(self).__name__} is expecting"
             raise ValueError(f"{message} {self.n_features_in_} features as input.")
-        return points.contiguous()
+        return points
 
     def _checked_weights(self, sample_weight: Any, checked: Any) -> Any:
         if sample_weight is None:
             return None
         if isinstance(sample_weight, Tensor):
-            sample_weight = sample_weight.detach().cpu().numpy()
+            sample_weight = sample_weight.detach().cpu().double().resolve_neg().numpy()
         like = np.empty((checked.shape[0], 0)) if isinstance(checked, Tensor) else checked
-        dtype = np.float64 if isinstance(checked, Tensor) else checked.dtype
-        return _check_sample_weight(sample_weight, like, dtype=dtype)
+        return _check_sample_weight(sample_weight, like, dtype=np.dtype(_float_type(checked)))
 
     def _resolved_device(self, tensor: Tensor | None) -> torch.device:
         try:
             return resolve_device(self.device, tensor_device=None if tensor is None else tensor.device)
-        except Exception as error:
-            raise type(error)(f'{error}; for a fitted model: set_params(device="cpu")') from None
-
-    def _limit(self, samples: Samples, reference: Any) -> float:
-        """tol times the mean variance of the columns of X, whatever the weights."""
-        if self.tol == 0:
-            return 0.0
-        points = samples.points
-        weights = torch.ones_like(points.weights) if samples.pixels is None else samples.pixels.counts.double()[None]
-        return float(self.tol) * float(DensePoints(points.points, weights, self.chunk_size, points.origin).variance)
+        except DeviceError as error:
+            if not hasattr(self, "cluster_centers_"):
+                raise
+            raise DeviceError(f'{error}; for a fitted model: set_params(device="cpu")') from None
 
     def _number_of_runs(self) -> int:
         by_name = isinstance(self.init, str)
         n_init = self.n_init
         if self.algorithm == "elkan" and self.n_clusters == 1:
             message = "algorithm='elkan' doesn't make sense for a single cluster. Using 'lloyd' instead."
-            warnings.warn(message, RuntimeWarning, stacklevel=3)
+            warnings.warn(message, RuntimeWarning, stacklevel=4)
         if n_init == "auto":
             n_init = 10 if callable(self.init) or (by_name and self.init == "random") else 1
         if not by_name and not callable(self.init) and n_init != 1:
             name = type(self).__name__
             message = f"Explicit initial center position passed: performing only one init in {name}"
-            warnings.warn(f"{message} instead of n_init={n_init}.", RuntimeWarning, stacklevel=3)
+            warnings.warn(f"{message} instead of n_init={n_init}.", RuntimeWarning, stacklevel=4)
             n_init = 1
         return int(n_init)
 
-    def _checked_init(self, reference: Any) -> Any:
-        """The name or function as it is; given centers as a tensor [K, D]."""
-        if isinstance(self.init, str) or callable(self.init):
-            return self.init
-        return self._checked_centers(self.init, reference)
-
     def _checked_centers(self, centers: Any, reference: Any) -> Tensor:
         if isinstance(centers, Tensor):
-            centers = centers.detach().cpu().numpy()
-        dtype = str(reference.dtype).removeprefix("torch.")
-        centers = check_array(centers, dtype=dtype, copy=True, order="C")
+            centers = centers.detach().cpu().double().resolve_neg().numpy()
+        centers = check_array(centers, dtype=_float_type(reference), copy=True, order="C")
         if centers.shape[0] != self.n_clusters:
             raise ValueError(
                 f"The shape of the initial centers {centers.shape} does not match the number of clusters "
@@ -340,7 +297,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             draw = plus_plus_centers if init == "k-means++" else random_centers
             return draw(samples, self.n_clusters, random_state)
         origin = samples.points.origin[0].cpu().numpy()
-        centred = reference if issparse(reference) else np.asarray(reference) - origin
+        host = reference.cpu().numpy() if isinstance(reference, Tensor) else reference
+        centred = host if issparse(host) else host - origin
         centers = init(centred, self.n_clusters, random_state=random_state)
         return (self._checked_centers(centers, reference) + torch.from_numpy(origin)).to(device)
 
@@ -362,16 +320,14 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         centers = self.cluster_centers_
         return centers.cpu().numpy() if isinstance(centers, Tensor) else centers
 
-    def _say(self, text: str) -> None:
-        print(text)  # noqa: T201
-
 
 def _tensor(values: Any) -> Tensor:
     return values if isinstance(values, Tensor) else shared_tensor(values)
 
 
-def _mean(points: Tensor) -> Tensor:  # [N, D] -> [D]
-    return column_means(points) if points.is_cpu else points.mean(dim=0)
+def _float_type(samples: Any) -> str:
+    """In which type centers and weights go with samples."""
+    return "float32" if str(samples.dtype).endswith("float32") else "float64"
 
 
 def _like(found: Tensor, given: Any) -> Any:

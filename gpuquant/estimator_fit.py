@@ -1,8 +1,8 @@
 """k-means as scikit-learn computes it: what it does differently from `kmeans`, in one place.
 
-Samples are centred by their plain mean before anything else; k-means++ draws over the samples in their order;
-emptied clusters take the samples that `argpartition` puts last, whatever their weight; all labels count when
-scikit-learn asks whether one has changed. Folded pixels give the same draws, labels and iterations as the pixels would.
+k-means++ draws over the samples in their order; emptied clusters take the samples that `argpartition` puts last,
+whatever their weight; all labels count when scikit-learn asks whether one has changed. Folded pixels give the same
+draws, labels and iterations as the pixels would.
 """
 
 from collections.abc import Callable
@@ -12,49 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gpuquant.estimator_samples import Samples
 from gpuquant.initialization import kmeans_plus_plus
 from gpuquant.level_pixels import LevelPixels
 from gpuquant.lloyd import iterate
 from gpuquant.ops.color_seeding import run_on_colors
-from gpuquant.ops.cpu_ops import take
-from gpuquant.ops.dense import DenseLloyd, DensePoints
+from gpuquant.ops.dense import DenseLloyd
 from gpuquant.ops.pixel_chunks import PixelChunks
 from gpuquant.ops.running_sums import search_equal_shares, search_shares
-
-FEW_SAMPLES = 1 << 15  # so few are not folded, and their seeds are rounded as scikit-learn's are
-
-
-@dataclass(frozen=True, eq=False)
-class Samples:
-    """What is clustered: samples, or folded pixels in their place."""
-
-    points: DensePoints  # one problem: all samples, or the distinct colours with their summed weights
-    weights: Tensor | None  # [n_samples] float64; None: all are 1
-    pixels: LevelPixels | None
-
-    @property
-    def n_samples(self) -> int:
-        return len(self.pixels.ranks) if self.pixels else self.points.n_points
-
-    def per_sample(self, values: Tensor) -> Tensor:  # [n_points] -> [n_samples]
-        """The value of each sample's point."""
-        if self.pixels is None:
-            return values
-        return take(values, self.pixels.ranks) if values.is_cpu else values.index_select(0, self.pixels.ranks)
-
-    def labels_of_all(self, labels: Tensor) -> Tensor:  # [n_points] int32 -> [n_samples] int32
-        """The label of each sample, in the memory of the pixels' ranks: the samples are of no use afterwards."""
-        if self.pixels is None or labels.is_cuda:
-            return self.per_sample(labels)
-        return take(labels, self.pixels.ranks, out=self.pixels.ranks)
-
-    def point_of(self, sample: Tensor) -> Tensor:  # [n] int64 -> [n] int64
-        """Which point stands for each of some samples."""
-        return sample if self.pixels is None else self.pixels.ranks[sample].long()
-
-    def weight_of(self, sample: Tensor) -> Tensor:  # [n] int64 -> [n] float64
-        """The weights of some samples."""
-        return torch.ones_like(sample, dtype=torch.float64) if self.weights is None else self.weights[sample]
 
 
 @dataclass(frozen=True, eq=False)

@@ -41,12 +41,15 @@ class LevelPixels:
         return PixelChunks(self.ranks.cpu(), len(self.colors))
 
 
-def fold_pixels(samples: Tensor) -> LevelPixels | None:  # [N, D] float32 or float64
+def fold_pixels(samples: Tensor) -> LevelPixels | None:  # [N, D] float32, float64 or uint8
     """The folded pixels, or None where the samples are not 8-bit levels under one scale, or have too many columns."""
     n_columns = samples.shape[1]
     if n_columns > MAX_COLUMNS or not samples.is_contiguous():
         return None
-    found = _levels(samples) if samples.is_cpu else _levels_on_device(samples)
+    if samples.dtype == torch.uint8:
+        found: tuple[Tensor, Tensor] | None = samples, torch.arange(256, dtype=torch.float64, device=samples.device)
+    else:
+        found = _levels(samples) if samples.is_cpu else _levels_on_device(samples)
     if found is None:
         return None
     levels, values = found

@@ -1,5 +1,6 @@
 """What several test modules need."""
 
+import os
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -7,6 +8,9 @@ import numpy.typing as npt
 import pytest
 import torch
 from sklearn.datasets import load_sample_image
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # before Triton is imported: its kernels then run on the CPU
 
 Pixels = npt.NDArray[np.uint8]
 

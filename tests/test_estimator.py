@@ -1,5 +1,7 @@
 import pickle
 import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -7,7 +9,7 @@ import numpy.typing as npt
 import pytest
 import torch
 from conftest import Pixels
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 from sklearn.base import clone
@@ -16,11 +18,12 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_info
 
-from gpuquant import DeviceError, KMeans, estimator, estimator_fit, level_pixels
+from gpuquant import ArgumentError, DeviceError, KMeans, estimator_samples, level_pixels
 from gpuquant.level_pixels import fold_pixels
+from gpuquant.ops import cpu_dense, dense_seeding, pixel_chunks
 
-SHAPES = [(500, 1, 3), (1500, 2, 8), (900, 7, 20), (60, 30, 5)]
 Floats = npt.NDArray[np.float64]
 
 
@@ -43,14 +46,14 @@ def folded(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Whether each set of samples was recognised as 8-bit pixels."""
     found: list[bool] = []
     original = fold_pixels
-    monkeypatch.setattr(estimator_fit, "FEW_SAMPLES", 0)
+    monkeypatch.setattr(estimator_samples, "FEW_SAMPLES", 0)
 
     def spy(samples: torch.Tensor) -> Any:
         pixels = original(samples)
         found.append(pixels is not None)
         return pixels
 
-    monkeypatch.setattr(estimator, "fold_pixels", spy)
+    monkeypatch.setattr(estimator_samples, "fold_pixels", spy)
     return found
 
 
@@ -129,7 +132,8 @@ def test_levels_are_read_on_a_device_as_on_the_host(china: Pixels, scale: str, d
     assert all(map(torch.equal, found, expected))
     np.testing.assert_array_equal(found[0].numpy(), china.reshape(-1, 3))
     for other in (samples + 1, samples - 1, torch.where(samples == samples[5], samples + 1e-6, samples)):
-        assert level_pixels._levels_on_device(other) is None or bool((other == other.round()).all())
+        levels = level_pixels._levels_on_device(other)
+        assert levels is None or torch.equal(levels[1][levels[0].long()], other)
 
 
 def test_almost_pixels_are_not_folded(china: Pixels, folded: list[bool]) -> None:
@@ -161,28 +165,59 @@ def test_emptied_clusters_take_the_samples_that_scikit_learn_gives_them(
     same(KMeans(8, init=init, n_init=1).fit(samples), Reference(8, init=init, n_init=1).fit(samples))
 
 
-@settings(max_examples=40, deadline=None)
+@pytest.mark.parametrize("few", [0, estimator_samples.FEW_SAMPLES])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     seed=st.integers(0, 10**6),
-    n_samples=st.integers(20, 400),
+    n_samples=st.integers(20, 400) | st.integers(8000, 12_000),
     n_columns=st.integers(1, 6),
     n_clusters=st.integers(1, 20),
-    pixels=st.booleans(),
+    kind=st.sampled_from(["normal", "pixels", "grid"]),
+    init=st.sampled_from(["k-means++", "random", "far"]),
+    weighted=st.booleans(),
 )
 def test_random_problems_give_what_scikit_learn_gives(
-    seed: int, n_samples: int, n_columns: int, n_clusters: int, pixels: bool
+    few: int,
+    seed: int,
+    n_samples: int,
+    n_columns: int,
+    n_clusters: int,
+    kind: str,
+    init: str,
+    weighted: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(estimator_samples, "FEW_SAMPLES", few)
     random = np.random.RandomState(seed)
+    n_clusters = min(n_clusters, n_samples // 4)  # with a cluster for each sample only rounding is left to draw from
     samples = random.normal(0, 1, (n_samples, n_columns))
-    if pixels:
-        samples = (samples * 40 + 128).round().clip(0, 255) / 255
-    ours, theirs = KMeans(n_clusters, random_state=seed), Reference(n_clusters, n_init=1, random_state=seed)
+    if kind == "pixels":
+        n_columns = max(2, min(4, n_columns))  # of equal distances in one column either may come first
+        samples = (random.normal(0, 1, (n_samples, n_columns)) * 40 + 128).round().clip(0, 255) / 255
+    elif kind == "grid":  # ties everywhere, but more different samples than clusters
+        n_columns, init = max(3, n_columns), "k-means++" if init == "far" else init
+        samples = random.randint(0, 4, (n_samples, n_columns)) / 3 + random.uniform()
+    weights = random.uniform(0.1, 2, n_samples) if weighted else None
+    if weights is not None and init == "k-means++":  # random draws and emptied clusters need samples that weigh
+        weights *= random.uniform(size=n_samples) < 0.9
+    settings: dict[str, Any] = {"init": init, "random_state": seed, "n_init": 1}
+    if init == "far":
+        settings["init"] = samples[:n_clusters] + 9 * (np.arange(n_clusters) % 3 == 2)[:, None]
+    ours, theirs = KMeans(n_clusters, **settings), Reference(n_clusters, **settings)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # duplicates among the pixels
-        same(ours.fit(samples), theirs.fit(samples))
+        warnings.simplefilter("ignore", ConvergenceWarning)  # duplicates among the samples
+        same(ours.fit(samples, sample_weight=weights), theirs.fit(samples, sample_weight=weights))
     new = random.normal(0, 1, (50, n_columns))
     np.testing.assert_array_equal(ours.predict(new), theirs.predict(new))
-    np.testing.assert_allclose(ours.transform(new), theirs.transform(new), rtol=1e-9)
+    np.testing.assert_allclose(ours.transform(new), theirs.transform(new), rtol=1e-9, atol=1e-7)
+
+
+def test_centers_move_to_the_means_themselves() -> None:
+    """Samples on a grid, of which many are as near to one center as to another."""
+    for seed in range(190, 210):
+        random = np.random.RandomState(seed)
+        samples = random.randint(0, 4, (60, 2)) / 3 + random.rand()
+        same(KMeans(6, init=samples[:6], n_init=1).fit(samples), Reference(6, init=samples[:6], n_init=1).fit(samples))
 
 
 @pytest.mark.parametrize("kind", ["list", "fortran", "csr", "float32", "read-only"])
@@ -228,16 +263,68 @@ def test_the_callers_samples_stay_as_they_are(china: Pixels) -> None:
 
 
 @pytest.mark.parametrize("pixels", [False, True])
-def test_bits_do_not_move(pixels: bool, china: Pixels, n_threads: int, folded: list[bool]) -> None:
-    samples = np.divide(china.reshape(-1, 3), 255) if pixels else blobs(4000, 5)
-    expected = KMeans(12, random_state=0).fit(samples)
-    for chunk_size in (1, 1000, None):
-        again = KMeans(12, random_state=0, chunk_size=chunk_size).fit(samples)
-        np.testing.assert_array_equal(again.cluster_centers_, expected.cluster_centers_)
-        assert again.inertia_ == expected.inertia_
-    torch.set_num_threads(2)
-    np.testing.assert_array_equal(KMeans(12, random_state=0).fit(samples).cluster_centers_, expected.cluster_centers_)
-    torch.set_num_threads(n_threads)
+def test_bits_do_not_move(
+    pixels: bool,
+    china: Pixels,
+    set_threads: Callable[[int], None],
+    folded: list[bool],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In several tiles, chunks and threads."""
+    monkeypatch.setattr(cpu_dense, "TILE_NUMBERS", 1 << 14)
+    monkeypatch.setattr(pixel_chunks, "CHUNK", 1 << 12)
+    monkeypatch.setattr(dense_seeding, "ROWS", 1 << 10)
+    samples = np.divide(china.reshape(-1, 3), 255) if pixels else blobs(20_000, 5)
+    weights = np.random.RandomState(0).uniform(0, 1, len(samples))
+
+    def bits(chunk_size: int | None) -> list[Any]:
+        model = KMeans(12, random_state=0, chunk_size=chunk_size).fit(samples, sample_weight=weights)
+        return [model.cluster_centers_.tobytes(), model.labels_.tobytes(), model.inertia_, model.n_iter_]
+
+    set_threads(1)
+    expected = bits(None)
+    for n_threads in (1, 2, 3, 4):
+        set_threads(n_threads)
+        for chunk_size in (1, 1000, None):
+            assert bits(chunk_size) == expected
+
+
+def test_fits_from_several_threads_leave_the_blas_as_it_was() -> None:
+    samples = blobs(9000, 4)
+    limits = [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+    expected = KMeans(5, random_state=0).fit(samples).labels_
+    with ThreadPoolExecutor(4) as pool:
+        fits = list(pool.map(lambda _: KMeans(5, random_state=0).fit(samples).labels_, range(8)))
+    assert all(np.array_equal(labels, expected) for labels in fits)
+    assert [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"] == limits
+
+
+@pytest.mark.parametrize("pixels", [False, True])
+def test_fits_in_inference_mode(pixels: bool, china: Pixels, set_threads: Callable[[int], None]) -> None:
+    set_threads(2)
+    samples = np.repeat(china.reshape(-1, 3), 2, axis=0) / 255 if pixels else blobs(40_000, 3)
+    with torch.inference_mode():
+        model = KMeans(4, random_state=0, max_iter=3).fit(samples)
+    np.testing.assert_array_equal(model.labels_, KMeans(4, random_state=0, max_iter=3).fit(samples).labels_)
+
+
+def test_levels_are_folded_after_rows_that_fit_another_scale(china: Pixels) -> None:
+    """Black and white come first, which are levels as they are, too."""
+    samples = np.concatenate([np.repeat([[0.0], [1.0]], 40_000, axis=0).repeat(3, axis=1), china.reshape(-1, 3) / 255])
+    found = fold_pixels(torch.from_numpy(samples))
+    assert found is not None
+    np.testing.assert_array_equal(found.rows().numpy()[found.ranks.numpy()], samples)
+
+
+def test_bytes_are_levels_and_stay_bytes(folded: list[bool], china: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = china.reshape(-1, 3)
+    monkeypatch.setattr(level_pixels, "_levels", lambda _: pytest.fail("bytes need no reading"))
+    for samples in (pixels, torch.from_numpy(pixels)):
+        ours = KMeans(8, random_state=0).fit(samples)
+        same_labels = Reference(8, random_state=0, n_init=1).fit(pixels.astype(np.float64)).labels_
+        np.testing.assert_array_equal(np.asarray(ours.labels_), same_labels)
+        assert ours.cluster_centers_.dtype in (np.float64, torch.float64)
+    assert folded == [True, True]
 
 
 def test_works_where_estimators_work() -> None:
@@ -292,11 +379,51 @@ def test_bad_input_gets_scikit_learns_messages() -> None:
         KMeans(2).fit(samples).predict(torch.zeros(20, 3))
     with pytest.raises(ValueError, match="does not match"):
         KMeans(2, init=np.zeros((3, 2))).fit(samples)
-    with pytest.raises(ValueError, match="chunk_size"):
-        KMeans(2, chunk_size=0).fit(samples)
+    fitted = KMeans(2).fit(samples)
+    for chunk_size in (0, True, "a"):
+        with pytest.raises(ArgumentError, match=r"chunk_size=.* must be an integer of at least 1"):
+            KMeans(2).set_params(chunk_size=chunk_size).fit(samples)
+        with pytest.raises(ArgumentError, match="chunk_size"):
+            fitted.set_params(chunk_size=chunk_size).predict(samples)
+    for n_samples in (20, 40_000):
+        weights = np.where(np.arange(n_samples) == 5, -1.0, 1.0)
+        with pytest.raises(ValueError, match="probabilities are not non-negative"):
+            KMeans(2, random_state=0).fit(blobs(n_samples, 2), sample_weight=weights)
     with pytest.raises(NotFittedError):
         KMeans(2).predict(samples)
     with pytest.warns(ConvergenceWarning, match="distinct clusters"):
         KMeans(3, random_state=0).fit(np.repeat([[0.0, 0.0], [1.0, 1.0]], 5, axis=0))
     with pytest.warns(RuntimeWarning, match="Explicit initial center"):
         KMeans(2, init=samples[:2], n_init=3).fit(samples)
+
+
+def test_tensors_that_cannot_be_clustered_say_why() -> None:
+    samples = torch.from_numpy(blobs(20, 2))
+    for other in (samples.to_sparse(), samples.to("meta"), samples.to(torch.complex128)):
+        with pytest.raises(ValueError, match="X must be a dense real tensor with values, got"):
+            KMeans(2).fit(other)
+    for other in (samples[0], samples[:0]):
+        with pytest.raises(ValueError, match=r"X must be \[n_samples, n_features\] and not empty, got"):
+            KMeans(2).fit(other)
+
+
+def test_tensors_of_any_kind_are_clustered_and_weigh() -> None:
+    samples = torch.from_numpy(blobs(300, 3).round())
+    weights = torch.arange(300) % 4
+    expected = KMeans(3, init=samples[:3].numpy(), n_init=1).fit(samples.numpy(), sample_weight=weights.numpy())
+    for other in (samples.bfloat16(), torch._neg_view(-samples), samples.requires_grad_()):
+        model = KMeans(3, init=samples[:3].detach().bfloat16(), n_init=1).fit(other, sample_weight=weights.bfloat16())
+        np.testing.assert_array_equal(model.labels_.numpy(), expected.labels_)
+
+
+def test_transform_is_exact_far_from_the_origin_and_knows_its_device() -> None:
+    samples = (blobs(300, 3) + 5000).astype(np.float32)
+    model = KMeans(4, random_state=0).fit(torch.from_numpy(samples))
+    apart = samples[:, None].astype(np.float64) - model.cluster_centers_.double().numpy()
+    distances = model.transform(torch.from_numpy(samples))
+    assert distances.dtype == torch.float32
+    np.testing.assert_allclose(distances.numpy(), np.sqrt(np.square(apart).sum(axis=2)), rtol=1e-4)
+    if not torch.cuda.is_available():
+        for other in (samples, torch.from_numpy(samples)):
+            with pytest.raises(DeviceError, match=r"set_params\(device=\"cpu\"\)"):
+                model.set_params(device="cuda").transform(other)

@@ -115,7 +115,7 @@ def take(
     return found
 
 
-def column_means(samples: Tensor) -> Tensor:  # [N, D] float32 or float64 -> [D]
+def column_means(samples: Tensor) -> Tensor:  # [N, D] float32, float64 or uint8 -> [D], float64 for uint8
     """The means of the columns, rounded exactly as `numpy.mean` over the first axis rounds them.
 
     NumPy adds a few columns row after row. SciPy's product of a row of ones and a matrix does the same, several times
