@@ -204,7 +204,7 @@ class Buffers:
 def tile_rows(n_columns: int, n_clusters: int) -> int:
     """Rows of a tile: enough that the sums of all tiles take less memory than the points."""
     n_block = block_rows(n_columns, n_clusters)
-    return max(TILE_NUMBERS // (max(8, n_columns) * n_block), -(-8 * n_clusters // n_block), 1) * n_block
+    return max(TILE_NUMBERS // (max(4, n_columns) * n_block), -(-8 * n_clusters // n_block), 1) * n_block
 
 
 class _OneBlasThread:
