@@ -32,20 +32,25 @@ Array = npt.NDArray[Any]
 class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):  # type: ignore[misc]
     """k-means with the parameters, the attributes and the results of `sklearn.cluster.KMeans`, on the CPU or CUDA.
 
-    In float64 the labels and the number of iterations are those of scikit-learn for the same `random_state`. 8-bit
-    pixels (0..255, or divided by 255, in up to four columns) are recognised and clustered as distinct colours with
-    their counts, which is many times faster and gives the same result. CSR matrices are made dense.
+    In float64 the labels and the number of iterations are those of scikit-learn on the CPU for the same `random_state`;
+    in one column, where many samples are equally near to two centers, rounding may choose the other one. float32
+    samples are drawn and summed as float64 ones.
+
+    More than 32,768 samples that are 8-bit pixels (0..255, k / 255 or k x (1 / 255) in up to four columns) are
+    recognised and clustered as distinct colours with their counts, which is many times faster and gives the same
+    result. CSR matrices are made dense.
 
     Parameters
     ----------
     n_clusters, init, n_init, max_iter, tol, verbose, random_state, copy_x
-        As in scikit-learn. X is never changed or copied, whatever `copy_x`; `verbose` also names the path taken.
+        As in scikit-learn. X is never changed, whatever `copy_x`, and copied only if its type or order has to change
+        (lists, integers other than uint8, Fortran order); `verbose` also names the path taken.
     algorithm : "lloyd" or "elkan"
         Both mean the same here, as they do in their results.
     device : "auto", "cpu", "cuda", "cuda:1" or torch.device
         "auto" is a tensor's own device; for anything else CUDA where there is one, or else the CPU.
     chunk_size : int, optional
-        Bounds the memory for scores to 64 numbers per unit; changes no result.
+        Bounds the memory for scores to 64 numbers per unit, or to what one matrix product takes; changes no result.
 
     Attributes
     ----------

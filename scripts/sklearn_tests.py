@@ -1,7 +1,7 @@
 """Run scikit-learn's own tests of KMeans on gpuquant.KMeans. Usage: python scripts/sklearn_tests.py [PYTEST OPTION...]
 
 The class is put in the place of scikit-learn's before its test file is imported. The tests of MiniBatchKMeans are left
-out, and so are those that only call scikit-learn's own functions.
+out; the few that call other functions of scikit-learn run as they are.
 """
 
 import os

@@ -2,11 +2,11 @@
 
 | operation | CPU | CUDA |
 | --- | --- | --- |
-| `count_colors`, `apply_lookup` | `cpu_ops`: worker threads over chunks | `triton_ops`, or `torch_ops` without Triton |
+| `count_colors`, `apply_lookup`, `rank_pixels` | `cpu_ops`: worker threads | `triton_ops`; `torch_ops` without Triton |
 | Lloyd steps on 8-bit colours with counts | `color_lloyd` | `color_lloyd` on `triton_ops` |
 | seeding on 8-bit colours with counts | `color_seeding`, on the host | the same |
 | Lloyd steps on floating-point points | `dense`, `cpu_dense` | `dense` on `triton_ops` for up to 4 columns |
-| seeding on floating-point points | `dense` | the same |
+| seeding on floating-point points | `dense_seeding`, tiles and threads | `dense_seeding`, plain torch |
 """
 
 from types import ModuleType
