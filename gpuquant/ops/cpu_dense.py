@@ -25,6 +25,7 @@ from gpuquant.ops.tile_scores import ROWS, Doubles, Index, Labels, TileScores, b
 
 TILE_NUMBERS = 1 << 19  # of the points of a tile: threads that take turns with the GIL need long calls
 STEPS = 4  # margins are made for so many steps like the last one
+RETRIED = 0.7  # of a margin for which most points are close
 SAMPLE = 1 << 11  # points of a tile that tell whether a margin is worth its cost
 SETTLED = 1 / 8  # of all labels change: from then on margins are tried
 
@@ -58,6 +59,7 @@ class TiledLloyd:
         self._heaviest = np.zeros(n_clusters)  # the largest weights since the sums were last made anew
         self._n_moved = n_points  # labels that the last step changed
         self._close = [np.arange(0)] * len(self._starts)  # points of each tile to score at every step
+        self._refused = np.full(len(self._starts), np.inf)  # larger margins are not worth their cost
         self._margins = np.full(len(self._starts), -1.0)  # how much farther centers may move until all points are
 
     def step(self, centers: Doubles) -> tuple[Doubles, Doubles, int]:  # sums [K, D], weights [K], labels that changed
@@ -133,11 +135,13 @@ class TiledLloyd:
         if index is not None:
             found, _ = buffers.scores.nearest(centred, squares.take(index), factors, reach, 0)
             return found
+        if margin > self._refused[tile]:
+            margin = 0
         if margin > 0:
             sample = slice(None, None, -(-len(centred) // SAMPLE))
             points = centred[sample]
             if buffers.scores.n_close(points, squares[sample], factors, reach, margin) > len(points) / 2:
-                margin = 0
+                self._refused[tile], margin = RETRIED * margin, 0
         found, self._close[tile] = buffers.scores.nearest(centred, squares, factors, reach, margin)
         self._margins[tile] = margin
         return found
