@@ -14,7 +14,7 @@ from gpuquant.ops.color_codes import colors_from_codes, z_order
 from gpuquant.ops.cpu_ops import share_out
 from gpuquant.ops.pixel_chunks import PixelChunks
 
-TILE_ROWS = 1 << 16
+TILE_ROWS = 1 << 15  # 0.8 MB of three float64 columns: a tile stays in the L2 cache
 DEVICE_ROWS = 1 << 22
 MAX_COLUMNS = 4
 MAX_BINS = 1 << 25  # of a table over pairs of a colour and a level of the fourth column; more are sorted
