@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,11 @@ from sklearn.datasets import load_sample_image
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # before Triton is imported: its kernels then run on the CPU
 
+from gpuquant import KMeans, estimator_samples
+from gpuquant.level_pixels import fold_pixels
+
 Pixels = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float64]
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +41,33 @@ def set_threads() -> Iterator[Callable[[int], None]]:
     before = torch.get_num_threads()
     yield torch.set_num_threads
     torch.set_num_threads(before)
+
+
+def blobs(n_samples: int, n_columns: int, seed: int = 0) -> Floats:
+    random = np.random.RandomState(seed)
+    middles = random.normal(0, 6, (6, n_columns))
+    return middles[random.randint(0, 6, n_samples)] + random.normal(0, 1, (n_samples, n_columns))
+
+
+def same(ours: KMeans, theirs: Any) -> None:
+    """Equal labels and iterations; centers and inertia up to rounding."""
+    np.testing.assert_array_equal(ours.labels_, theirs.labels_)
+    assert ours.n_iter_ == theirs.n_iter_
+    np.testing.assert_allclose(ours.cluster_centers_, theirs.cluster_centers_, rtol=1e-9, atol=1e-12)
+    assert ours.inertia_ == pytest.approx(theirs.inertia_, rel=1e-9, abs=1e-12)
+
+
+@pytest.fixture
+def folded(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether each set of samples was recognised as 8-bit pixels."""
+    found: list[bool] = []
+    original = fold_pixels
+    monkeypatch.setattr(estimator_samples, "FEW_SAMPLES", 0)
+
+    def spy(samples: torch.Tensor) -> Any:
+        pixels = original(samples)
+        found.append(pixels is not None)
+        return pixels
+
+    monkeypatch.setattr(estimator_samples, "fold_pixels", spy)
+    return found
