@@ -11,6 +11,7 @@ import torch
 from conftest import Pixels, blobs, same
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_matrix
 from sklearn.base import clone
 from sklearn.cluster import KMeans as Reference
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
@@ -201,8 +202,15 @@ def test_a_missing_device_is_an_error_that_names_the_way_out() -> None:
 
 def test_bad_input_gets_scikit_learns_messages() -> None:
     samples = blobs(20, 2)
-    with pytest.raises(ValueError, match="NaN"):
-        KMeans(2).fit(np.full((3, 2), np.nan))
+    for n_samples, n_columns in ((3, 2), (40_000, 3), (40_000, 6)):
+        for value, message in ((np.nan, "Input X contains NaN"), (np.inf, "Input X contains infinity")):
+            broken = blobs(n_samples, n_columns)
+            broken[n_samples // 2, 1] = value
+            for other in (broken, broken.astype(np.float32), csr_matrix(broken), np.rint(broken)):
+                with pytest.raises(ValueError, match=message):
+                    KMeans(2).fit(other)
+            with pytest.raises(ValueError, match=message):
+                KMeans(2).fit(blobs(20, n_columns)).predict(broken)
     with pytest.raises(ValueError, match="NaN"):
         KMeans(2).fit(torch.full((3, 2), torch.nan))
     with pytest.raises(ValueError, match="n_samples=20 should be >= n_clusters=21"):
