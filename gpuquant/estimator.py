@@ -11,7 +11,7 @@ from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics.pairwise import euclidean_distances
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import assert_all_finite, check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from torch import Tensor
@@ -20,8 +20,9 @@ from gpuquant.arguments import check_chunk_size
 from gpuquant.devices import resolve_device
 from gpuquant.errors import DeviceError
 from gpuquant.estimator_fit import Fit, SampleLloyd, fit_once, plus_plus_centers, random_centers, same_clustering
-from gpuquant.estimator_samples import Samples, checked_tensor, prepare_samples
+from gpuquant.estimator_samples import Samples, checked_tensor
 from gpuquant.histogram import shared_tensor
+from gpuquant.level_pixels import fold_pixels
 from gpuquant.ops.cpu_dense import one_blas_thread
 
 TRANSFORMED = 1 << 16  # samples of a tensor at a time
@@ -139,7 +140,6 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         samples, reference = self._samples(X, sample_weight, fitting=True)
         if samples.n_samples < self.n_clusters:
             raise ValueError(f"n_samples={samples.n_samples} should be >= n_clusters={self.n_clusters}.")
-        limit = float(self.tol) * samples.variance if self.tol else 0.0
         self._n_init = self._number_of_runs()
         random_state = check_random_state(self.random_state)
         init = self.init
@@ -148,14 +148,14 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         say = print if self.verbose else None
         if say:
             kind = "8-bit pixels" if samples.pixels else "samples"
-            say(f"Clustering {samples.points.n_points} rows for {samples.n_samples} {kind}")
+            say(f"Clustering {samples.n_points} rows for {samples.n_samples} {kind}")
         best: Fit | None = None
         for _ in range(self._n_init):
             with one_blas_thread():
                 centers = self._start(samples, reference, init, random_state)
                 if say:
                     say("Initialization complete")
-                fit = fit_once(samples, centers, max_iter=self.max_iter, limit=limit, say=say)
+                fit = fit_once(samples, centers, max_iter=self.max_iter, tol=float(self.tol), say=say)
             if best is None or (
                 fit.inertia < best.inertia and not same_clustering(fit.point_labels, best.point_labels, self.n_clusters)
             ):
@@ -166,7 +166,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             message = f"Number of distinct clusters ({n_found}) found smaller than n_clusters ({self.n_clusters})."
             advice = "Possibly due to duplicate points in X."
             warnings.warn(f"{message} {advice}", ConvergenceWarning, stacklevel=3)
-        self.cluster_centers_ = _like(best.centers.to(samples.points.points.dtype), X)
+        self.cluster_centers_ = _like(best.centers.to(samples.dtype), X)
         self.labels_ = _like(samples.turn_into_labels(best.point_labels), X)
         self.inertia_ = best.inertia
         self.n_iter_ = best.n_iter
@@ -206,7 +206,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     def _assign(self, X: Any, sample_weight: Any) -> tuple[Tensor, float]:  # noqa: N803
         check_is_fitted(self)
         samples, _ = self._samples(X, sample_weight, fitting=False)
-        centers = _tensor(self.cluster_centers_).to(samples.points.points.device)
+        centers = _tensor(self.cluster_centers_).to(samples.device)
         state = SampleLloyd(samples, len(centers))
         entered = state.enter(centers[None])
         with one_blas_thread():
@@ -220,21 +220,25 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         if isinstance(X, Tensor):
             checked = self._checked_tensor(X, fitting=fitting)
         else:
-            checked = self._checked_array(X, fitting=fitting, levels=True)
+            checked = self._checked_array(X, fitting=fitting, folded=True)
         sparse = issparse(checked)
         dense: Any = checked.toarray() if sparse else checked
         check_chunk_size(self.chunk_size)
         device = self._resolved_device(dense if isinstance(dense, Tensor) else None)
+        points = _tensor(dense).to(device)
+        pixels = fold_pixels(points)
+        if pixels is None and not isinstance(X, Tensor):
+            assert_all_finite(checked, estimator_name=type(self).__name__, input_name="X")
         weights = self._checked_weights(sample_weight, checked)
         weights = None if weights is None else _tensor(weights).to(device=device, dtype=torch.float64)
         centred = fitting and not sparse
-        return prepare_samples(_tensor(dense).to(device), weights, centred=centred, chunk_size=self.chunk_size), checked
+        return Samples(points, pixels, weights, centred=centred, chunk_size=self.chunk_size), checked
 
-    def _checked_array(self, X: Any, *, fitting: bool, levels: bool = False) -> Any:  # noqa: N803
-        dtypes = [np.float64, np.float32] + ([np.uint8] if levels else [])
-        return validate_data(
-            self, X, reset=fitting, accept_sparse="csr", dtype=dtypes, order="C", accept_large_sparse=False
-        )
+    def _checked_array(self, X: Any, *, fitting: bool, folded: bool = False) -> Any:  # noqa: N803
+        """The array, C-ordered. One that is going to be folded may hold levels, and is not yet known to be finite."""
+        dtypes = [np.float64, np.float32] + ([np.uint8] if folded else [])
+        options = {"accept_sparse": "csr", "accept_large_sparse": False, "order": "C", "ensure_all_finite": not folded}
+        return validate_data(self, X, reset=fitting, dtype=dtypes, **options)
 
     def _checked_tensor(self, X: Tensor, *, fitting: bool) -> Tensor:  # noqa: N803
         points = checked_tensor(X)
@@ -295,7 +299,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         return torch.from_numpy(centers).double()
 
     def _start(self, samples: Samples, reference: Any, init: Any, random_state: np.random.RandomState) -> Tensor:
-        device = samples.points.points.device
+        device = samples.device
         if isinstance(init, Tensor):
             return init.to(device)
         if isinstance(init, str):

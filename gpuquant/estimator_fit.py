@@ -59,10 +59,11 @@ def fit_once(
     centers: Tensor,  # [K, D] float64
     *,
     max_iter: int,
-    limit: float,  # on the sum of the squared shifts
+    tol: float,
     say: Callable[[str], None] | None = None,
 ) -> Fit:
     """One run from given centers."""
+    limit = tol * samples.variance if tol else 0.0  # on the sum of the squared shifts
     state = SampleLloyd(samples, len(centers))
 
     def report(iteration: int, old: Tensor, shifts: list[float], n_changed: list[int]) -> None:
@@ -104,7 +105,8 @@ def _plus_plus_pixels(
     chunks = pixels.chunks
     if samples.weights is not None:
         chunks = PixelChunks(pixels.ranks.cpu(), len(pixels.colors), samples.weights.cpu())
-    seeding = run_on_colors(pixels.colors, samples.points.weights[0])
+    samples.prepare_points()
+    seeding = run_on_colors(pixels.colors, samples.totals)
     chosen = [int(pixels.ranks[_first_draw(samples, float(random_state.uniform()))])]
     added = [seeding.add_best(np.array(chosen))]
     for _ in range(1, n_clusters):

@@ -1,39 +1,81 @@
 """What the estimator clusters: samples, or 8-bit pixels folded to distinct colours in their place."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gpuquant.level_pixels import LevelPixels, fold_pixels
-from gpuquant.ops.cpu_ops import column_means, share_out, take
+from gpuquant.level_pixels import LevelPixels
+from gpuquant.ops.cpu_ops import column_means, take
 from gpuquant.ops.dense import DensePoints
 
-FEW_SAMPLES = 1 << 15  # so few are not folded: there is little to gain
 
-
-@dataclass(frozen=True, eq=False)
 class Samples:
     """What is clustered: samples, or folded pixels in their place."""
 
-    points: DensePoints  # one problem: all samples, or the distinct colours with their summed weights
-    weights: Tensor | None  # [n_samples] float64; None: all are 1
-    pixels: LevelPixels | None
+    def __init__(
+        self,
+        samples: Tensor,  # [N, D] float32, float64 or uint8
+        pixels: LevelPixels | None,  # the same, folded
+        weights: Tensor | None,  # [N] float64; None: all are 1
+        *,
+        centred: bool,  # whether to work relative to the mean
+        chunk_size: int | None,
+    ) -> None:
+        self._samples, self.pixels, self.weights = samples, pixels, weights
+        self._centred, self._chunk_size = centred, chunk_size
+        self._later: Future[DensePoints] | None = None
+        self.n_samples = len(samples)
+        self.n_points = len(samples) if pixels is None else len(pixels.colors)
+        self.dtype = torch.float32 if samples.dtype == torch.float32 else torch.float64
+        self.device = samples.device
 
-    @property
-    def n_samples(self) -> int:
-        return len(self.pixels.ranks) if self.pixels else self.points.n_points
+    def prepare_points(self) -> None:
+        """Prepare `points` in a thread of its own, while the caller does something else with one."""
+        if self.device.type == "cpu" and torch.get_num_threads() > 1:
+            thread = ThreadPoolExecutor(1, thread_name_prefix="gpuquant")
+            self._later = thread.submit(self._make_points)
+            thread.shutdown(wait=False)
 
-    @property
+    @cached_property
+    def points(self) -> DensePoints:
+        """One problem: all samples, or the distinct colours with their summed weights."""
+        return self._later.result() if self._later else self._make_points()
+
+    def _make_points(self) -> DensePoints:
+        rows = self._samples.to(self.dtype) if self.pixels is None else self.pixels.rows()
+        if not self._centred:
+            origin = rows.new_zeros(rows.shape[1])
+        elif self._samples.is_cpu:
+            origin = column_means(self._samples)
+        else:
+            origin = self._samples.mean(dim=0, dtype=self.dtype)
+        return DensePoints(rows[None], self.totals[None], self._chunk_size, origin[None])
+
+    @cached_property
+    def totals(self) -> Tensor:  # [n_points] float64
+        """The summed weights of the points."""
+        if self.weights is None:
+            if self.pixels:
+                return self.pixels.counts.double()
+            return torch.ones(self.n_samples, dtype=torch.float64, device=self.device)
+        if self.pixels is None:
+            return self.weights
+        totals = torch.zeros(self.n_points, dtype=torch.float64, device=self.device)
+        return totals.index_add_(0, self.pixels.ranks, self.weights)
+
+    @cached_property
     def variance(self) -> float:
         """The variance of the columns, averaged over them, whatever the weights."""
+        if self.pixels:
+            return self.pixels.variance()
         points = self.points
         if self.weights is None:
             return float(points.variance)
-        counts = torch.ones_like(points.weights) if self.pixels is None else self.pixels.counts.double()[None]
-        return float(DensePoints(points.points, counts, None, points.origin).variance)
+        equal = torch.ones_like(points.weights)
+        return float(DensePoints(points.points, equal, None, points.origin).variance)
 
     def per_sample(self, values: Tensor) -> Tensor:  # [n_points] -> [n_samples]
         """The value of each sample's point."""
@@ -56,39 +98,6 @@ class Samples:
         return torch.ones_like(sample, dtype=torch.float64) if self.weights is None else self.weights[sample]
 
 
-def prepare_samples(
-    samples: Tensor,  # [N, D] float32, float64 or uint8
-    weights: Tensor | None,  # [N] float64
-    *,
-    centred: bool,  # whether to work relative to the mean
-    chunk_size: int | None,
-) -> Samples:
-    """Fold the samples if they are pixels, and find their mean meanwhile."""
-    found: dict[str, Tensor] = {}
-    pixels: list[LevelPixels | None] = [None]
-
-    def centre() -> None:
-        found["mean"] = column_means(samples) if samples.is_cpu else samples.mean(dim=0, dtype=_dtype(samples))
-
-    def fold() -> None:
-        pixels[0] = fold_pixels(samples)
-
-    tasks: list[Callable[[], None]] = [centre] if centred else []
-    tasks += [fold] if len(samples) > FEW_SAMPLES else []
-    share_out(tasks, lambda task: task(), torch.get_num_threads())
-    folded = pixels[0]
-    rows = samples.to(_dtype(samples)) if folded is None else folded.rows()
-    if folded is None:
-        totals = torch.ones(len(rows), dtype=torch.float64, device=rows.device) if weights is None else weights
-    elif weights is None:
-        totals = folded.counts.double()
-    else:
-        totals = torch.zeros(len(rows), dtype=torch.float64, device=rows.device)
-        totals.index_add_(0, folded.ranks, weights)
-    origin = found.get("mean", rows.new_zeros(rows.shape[1]))
-    return Samples(DensePoints(rows[None], totals[None], chunk_size, origin[None]), weights, folded)
-
-
 def checked_tensor(samples: Tensor) -> Tensor:  # float32, float64 or uint8, contiguous
     """A tensor that can be clustered."""
     given = f"got {tuple(samples.shape)}, {samples.dtype}, {samples.layout}"
@@ -102,7 +111,3 @@ def checked_tensor(samples: Tensor) -> Tensor:  # float32, float64 or uint8, con
     if not all(np.isfinite(float(bound)) for bound in samples.aminmax()):
         raise ValueError("Input X contains NaN or infinity.")
     return samples.contiguous()
-
-
-def _dtype(samples: Tensor) -> torch.dtype:
-    return torch.float32 if samples.dtype == torch.float32 else torch.float64

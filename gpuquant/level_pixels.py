@@ -17,6 +17,7 @@ from gpuquant.ops.pixel_chunks import PixelChunks
 TILE_ROWS = 1 << 15  # 0.8 MB of three float64 columns: a tile stays in the L2 cache
 DEVICE_ROWS = 1 << 22
 MAX_COLUMNS = 4
+FEW_SAMPLES = 1 << 15  # so few are not folded: there is little to gain
 MAX_BINS = 1 << 25  # of a table over pairs of a colour and a level of the fourth column; more are sorted
 
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.floating]]
@@ -35,6 +36,15 @@ class LevelPixels:
         """The distinct colours as they were among the samples."""
         return self.values[self.colors.long()]
 
+    def variance(self) -> float:
+        """The variance of the columns of the samples, averaged over them."""
+        counts, values = self.counts.cpu().numpy(), self.values.cpu().double().numpy()
+        variances = []
+        for levels in self.colors.cpu().numpy().T:
+            shares = np.bincount(levels, counts, minlength=256) / len(self.ranks)
+            variances.append(shares @ np.square(values - shares @ values))
+        return float(np.mean(variances))
+
     @cached_property
     def chunks(self) -> PixelChunks:
         """The pixels in their order."""
@@ -42,9 +52,9 @@ class LevelPixels:
 
 
 def fold_pixels(samples: Tensor) -> LevelPixels | None:  # [N, D] float32, float64 or uint8
-    """The folded pixels, or None where the samples are not 8-bit levels under one scale, or have too many columns."""
+    """The folded pixels, or None where samples are not 8-bit levels under one scale, few, or of too many columns."""
     n_columns = samples.shape[1]
-    if n_columns > MAX_COLUMNS or not samples.is_contiguous():
+    if len(samples) <= FEW_SAMPLES or n_columns > MAX_COLUMNS or not samples.is_contiguous():
         return None
     if samples.dtype == torch.uint8:
         found: tuple[Tensor, Tensor] | None = samples, torch.arange(256, dtype=torch.float64, device=samples.device)

@@ -13,7 +13,7 @@ from sklearn.datasets import load_sample_image
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # before Triton is imported: its kernels then run on the CPU
 
-from gpuquant import KMeans, estimator_samples
+from gpuquant import KMeans, estimator, level_pixels
 from gpuquant.level_pixels import fold_pixels
 
 Pixels = npt.NDArray[np.uint8]
@@ -62,12 +62,12 @@ def folded(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Whether each set of samples was recognised as 8-bit pixels."""
     found: list[bool] = []
     original = fold_pixels
-    monkeypatch.setattr(estimator_samples, "FEW_SAMPLES", 0)
+    monkeypatch.setattr(level_pixels, "FEW_SAMPLES", 0)
 
     def spy(samples: torch.Tensor) -> Any:
         pixels = original(samples)
         found.append(pixels is not None)
         return pixels
 
-    monkeypatch.setattr(estimator_samples, "fold_pixels", spy)
+    monkeypatch.setattr(estimator, "fold_pixels", spy)
     return found

@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from gpuquant import ArgumentError, DeviceError, KMeans, estimator_samples
+from gpuquant import ArgumentError, DeviceError, KMeans, level_pixels
 from gpuquant.ops import cpu_dense, dense_seeding, pixel_chunks
 
 Floats = npt.NDArray[np.float64]
@@ -61,7 +61,7 @@ def test_emptied_clusters_take_the_samples_that_scikit_learn_gives_them(
     same(KMeans(8, init=init, n_init=1).fit(samples), Reference(8, init=init, n_init=1).fit(samples))
 
 
-@pytest.mark.parametrize("few", [0, estimator_samples.FEW_SAMPLES])
+@pytest.mark.parametrize("few", [0, level_pixels.FEW_SAMPLES])
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     seed=st.integers(0, 10**6),
@@ -83,7 +83,7 @@ def test_random_problems_give_what_scikit_learn_gives(
     weighted: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(estimator_samples, "FEW_SAMPLES", few)
+    monkeypatch.setattr(level_pixels, "FEW_SAMPLES", few)
     random = np.random.RandomState(seed)
     n_clusters = min(n_clusters, n_samples // 4)  # with a cluster for each sample only rounding is left to draw from
     samples = random.normal(0, 1, (n_samples, n_columns))

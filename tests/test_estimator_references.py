@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpuquant import KMeans, estimator_samples
+from gpuquant import KMeans, level_pixels
 
 PATHS = sorted((Path(__file__).parent / "reference").glob("*.npz"))
 
@@ -25,7 +25,7 @@ def test_labels_and_iterations_are_the_recorded_ones(path: Path, folded: bool, m
         recorded = dict(stored)
     samples = recorded["samples"]
     if folded:
-        monkeypatch.setattr(estimator_samples, "FEW_SAMPLES", 0)
+        monkeypatch.setattr(level_pixels, "FEW_SAMPLES", 0)
     if samples.dtype == np.uint8:
         samples = np.divide(samples, 255)
     settings = json.loads(str(recorded["settings"]))
