@@ -8,7 +8,7 @@ import pytest
 
 from gpuquant.ops import cpu_dense
 from gpuquant.ops.cpu_dense import TiledLloyd
-from gpuquant.ops.tile_scores import TileScores
+from gpuquant.ops.tile_scores import Singles, TileScores
 
 Floats = npt.NDArray[np.float64]
 
@@ -33,17 +33,21 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     counts: list[int] = []
     original = TileScores.nearest
 
-    def spy(self: TileScores, points: Floats, *rest: Any) -> Any:
-        counts.append(len(points))
-        return original(self, points, *rest)
+    def spy(self: TileScores, columns: Singles, n_points: int, *rest: Any, **named: Any) -> Any:
+        counts.append(n_points)
+        return original(self, columns, n_points, *rest, **named)
 
     monkeypatch.setattr(TileScores, "nearest", spy)
     monkeypatch.setattr(cpu_dense, "TILE_NUMBERS", 1 << 14)
     return counts
 
 
+@pytest.mark.parametrize("kept", [0, 1 << 26])
 @pytest.mark.parametrize("n_columns", [1, 3, 9])
-def test_lloyd_to_the_end_with_few_points_seen(n_columns: int, scored: list[int]) -> None:
+def test_lloyd_to_the_end_with_few_points_seen(
+    n_columns: int, kept: int, scored: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cpu_dense, "KEPT_NUMBERS", kept)
     random = np.random.RandomState(0)
     middles = random.normal(0, 4, (10, n_columns))
     points = middles[random.randint(0, 10, 9000)] + random.normal(0, 1, (9000, n_columns))
@@ -67,7 +71,7 @@ def test_lloyd_to_the_end_with_few_points_seen(n_columns: int, scored: list[int]
 
 @pytest.mark.parametrize("length", [1e-4, 0.03, 1.0])
 def test_centers_may_go_anywhere(length: float, scored: list[int]) -> None:
-    """Walks in one direction and jumps back use up every margin."""
+    """Walks in one direction and jumps back use up every gap."""
     random = np.random.RandomState(1)
     points, weights = random.normal(0, 1, (6000, 2)), np.ones(6000)
     state, labels = run_of(points, weights, 15)
@@ -80,6 +84,32 @@ def test_centers_may_go_anywhere(length: float, scored: list[int]) -> None:
         np.testing.assert_allclose(sums, own_sums, rtol=1e-9, atol=1e-9)
         np.testing.assert_array_equal(totals, own_totals)
     assert length >= 0.03 or sum(scored) < 40 * 6000 * 0.7
+
+
+def test_a_long_way_is_forgotten_once_all_points_have_been_seen(scored: list[int]) -> None:
+    random = np.random.RandomState(4)
+    points, weights = random.normal(0, 1, (6000, 2)), np.ones(6000)
+    state, labels = run_of(points, weights, 15)
+    state.step(1e6 + points[:15])
+    for step in range(20):
+        centers = points[:15] + 1e-4 * step
+        state.step(centers)
+        np.testing.assert_array_equal(labels, expected(points, weights, centers)[0])
+    assert sum(scored) < 20 * 6000 * 0.4
+
+
+@pytest.mark.parametrize("scale", [1e-100, 1e30, 1e100])
+def test_centers_move_beyond_single_precision(scale: float) -> None:
+    random = np.random.RandomState(3)
+    points, weights = scale * random.normal(0, 1, (5000, 3)), np.ones(5000)
+    state, labels = run_of(points, weights, 6)
+    centers = points[:6].copy()
+    for step in range(12):
+        sums, totals, _ = state.step(centers)
+        own_labels, _, own_totals = expected(points, weights, centers)
+        np.testing.assert_array_equal(labels, own_labels)
+        np.testing.assert_array_equal(totals, own_totals)
+        centers = points[10:16] if step == 6 else sums / totals[:, None]
 
 
 def test_an_emptied_cluster_has_no_weight_at_all() -> None:

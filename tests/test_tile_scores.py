@@ -10,17 +10,13 @@ Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int32]
 
 
-def nearest(
-    points: Floats, centers: Floats, margin: float = 0, scores_at_once: int = 1 << 18
-) -> tuple[Labels, set[int]]:
-    """What TileScores finds: the labels, and the places of close points."""
-    squares = np.square(points).sum(axis=1)
+def nearest(points: Floats, centers: Floats, scores_at_once: int = 1 << 18) -> tuple[Labels, set[int]]:
+    """The labels, and the places of the points that single precision leaves in doubt."""
     factors = np.column_stack([-2 * centers, np.square(centers).sum(axis=1)])
-    reach = 1.001 * float(np.sqrt(squares.max()) + np.sqrt(factors[:, -1].max()))
-    scores = TileScores(points.shape[1], len(centers), scores_at_once)
-    with np.errstate(over="ignore"):
-        found, close = scores.nearest(points, squares.astype(np.float32), factors, reach, margin)
-    return found, set(close.tolist())
+    scores = TileScores(points.shape[1], len(centers), len(points), scores_at_once)
+    found, doubtful, _ = scores.nearest(scores.columns_of(points), len(points), factors, with_gaps=False)
+    found[doubtful] = scores.nearest_in_double(points[doubtful], factors)
+    return found, set(doubtful.tolist())
 
 
 def distances(points: Floats, centers: Floats) -> Floats:
@@ -70,17 +66,31 @@ def test_any_scale_is_taken(scale: float) -> None:
     np.testing.assert_array_equal(found, distances(points, centers).argmin(axis=1))
 
 
-@pytest.mark.parametrize("margin", [0.01, 0.3, 2.0])
-def test_points_are_close_up_to_the_margin(margin: float) -> None:
+@pytest.mark.parametrize("n_clusters", [2, 12, 300])
+@pytest.mark.parametrize("n_chosen", [1, 700, 3000])
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_gaps_are_a_little_less_than_the_second_center_is_farther(n_clusters: int, n_chosen: int, scale: float) -> None:
     random = np.random.RandomState(2)
-    points, centers = random.normal(0, 1, (3000, 3)), random.normal(0, 1, (12, 3))
-    found, close = nearest(points, centers, margin)
-    apart = np.sort(distances(points, centers), axis=1)
-    gaps = apart[:, 1] - apart[:, 0]
-    np.testing.assert_array_equal(found, distances(points, centers).argmin(axis=1))
-    assert set(np.flatnonzero(gaps < margin)) <= close
-    assert not close & set(np.flatnonzero(gaps > margin * 1.001 + 1e-3))
-    assert 0 < len(close) < 3000 or margin == 2.0
+    points, centers = scale * random.normal(0, 1, (3000, 3)), scale * random.normal(0, 1, (n_clusters, 3))
+    factors = np.column_stack([-2 * centers, np.square(centers).sum(axis=1)])
+    scores, chosen = TileScores(3, n_clusters, 4096, 1 << 16), random.choice(3000, n_chosen, replace=False)
+    columns = scores.choose(scores.columns_of(points), chosen)
+    found, doubtful, gaps = scores.nearest(columns, n_chosen, factors, with_gaps=True)
+    certain = np.setdiff1d(np.arange(n_chosen), doubtful)
+    apart = distances(points[chosen], centers)
+    np.testing.assert_array_equal(found[certain], apart.argmin(axis=1)[certain])
+    apart.sort(axis=1)
+    exact = apart[:, 1] - apart[:, 0]
+    assert (gaps <= exact).all()
+    assert (gaps[certain] >= exact[certain] - 0.02 * scale).all()
+    np.testing.assert_array_equal(gaps[doubtful], 0)
+
+
+def test_one_center_has_no_second() -> None:
+    scores = TileScores(2, 1, 10, 1 << 16)
+    points = np.random.RandomState(0).normal(0, 1, (10, 2))
+    _, _, gaps = scores.nearest(scores.columns_of(points), 10, np.array([[0.0, 0.0, 0.0]]), with_gaps=True)
+    assert (gaps > 1e18).all()
 
 
 def test_blocks_shrink_for_many_clusters_and_columns() -> None:

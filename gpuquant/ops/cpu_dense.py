@@ -4,9 +4,8 @@ Tiles have a size of their own, and what they add to the sums is added in their 
 the number of threads nor on how many scores are held at once. The work is done by NumPy and SciPy, which release the
 GIL; torch's operations would wait for each other's thread pools.
 
-While few labels change, a tile remembers which of its points have another center nearly as near. The others keep their
-labels, unseen, until the centers have moved by as much as that margin (after Hamerly, "Making k-means even faster",
-2010, with one margin for a tile in place of bounds for each point).
+A point remembers by how much the second nearest center is farther than its own, and keeps its label, unseen, until the
+centers have moved by as much (Hamerly, "Making k-means even faster", 2010).
 """
 
 import threading
@@ -21,13 +20,14 @@ import torch
 from threadpoolctl import ThreadpoolController
 
 from gpuquant.ops.cpu_ops import share_out
-from gpuquant.ops.tile_scores import ROWS, Doubles, Index, Labels, TileScores, block_rows
+from gpuquant.ops.tile_scores import ROWS, Doubles, Index, Labels, Singles, TileScores, block_rows
 
 TILE_NUMBERS = 1 << 19  # of the points of a tile: threads that take turns with the GIL need long calls
-STEPS = 4  # margins are made for so many steps like the last one
-RETRIED = 0.7  # of a margin for which most points are close
-SAMPLE = 1 << 11  # points of a tile that tell whether a margin is worth its cost
-SETTLED = 1 / 8  # of all labels change: from then on margins are tried
+KEPT_NUMBERS = 1 << 26  # in single precision: more are converted at every step rather than kept
+SAMPLE = 1 << 11  # points of a tile that tell whether gaps are worth their cost
+FEW_SCORES = 1 << 21  # so few are made faster by one thread than by several that wait for each other
+MOST = 0.6  # of the points of a tile: if more have to be seen, all are
+RETRIED = 0.7  # of the movement for which gaps were not worth their cost
 
 Floats = npt.NDArray[np.floating]
 
@@ -53,47 +53,48 @@ class TiledLloyd:
         n_points, n_columns = points.shape
         self._n_rows = tile_rows(n_columns, n_clusters)
         self._starts = range(0, n_points, self._n_rows)
-        self._squares = np.zeros(n_points, np.float32)  # squared norms of the centred points
+        keep = (n_columns + 2) * n_points <= KEPT_NUMBERS
+        self._columns: list[Singles | None] | None = [None] * len(self._starts) if keep else None
         self._centers: Doubles | None = None  # those of the last step
+        self._moved = np.inf  # how much nearer another center may be than before the last step
+        self._way = np.zeros(len(self._starts), np.float32)  # the sum of that since all points of a tile were seen
+        self._bounds = np.full(n_points, -1, np.float32)  # how long it may be while a point keeps its label
+        self._refused = np.full(len(self._starts), np.inf)  # movements of a step for which gaps were not worth it
+        self._n_seen = n_points  # by the last step
         self._sums = np.zeros((n_clusters, n_columns + 1))
         self._heaviest = np.zeros(n_clusters)  # the largest weights since the sums were last made anew
-        self._n_moved = n_points  # labels that the last step changed
-        self._close = [np.arange(0)] * len(self._starts)  # points of each tile to score at every step
-        self._refused = np.full(len(self._starts), np.inf)  # larger margins are not worth their cost
-        self._margins = np.full(len(self._starts), -1.0)  # how much farther centers may move until all points are
 
     def step(self, centers: Doubles) -> tuple[Doubles, Doubles, int]:  # sums [K, D], weights [K], labels that changed
         """Label every point with its nearest center [K, D], relative to the origin; the lowest wins among equals."""
         factors = np.column_stack([-2 * centers, np.einsum("ij,ij->i", centers, centers)])
         first = self._centers is None
-        margin = self._follow(centers)
+        self._follow(centers)
         gained = np.zeros((len(self._starts), *self._sums.shape))
-        changed, moved = np.zeros((2, len(self._starts)), np.int64)
+        seen, changed, moved = np.zeros((3, len(self._starts)), np.int64)
 
         def label(tile: int, rows: slice, buffers: Buffers) -> None:
-            index = self._close[tile] if self._margins[tile] >= 0 else None
-            centred = self._centred(rows, index, buffers)
+            labels, weights = self._labels[rows], self._weights[rows]
             if first:
-                with np.errstate(over="ignore"):  # infinite is what too large for single precision is
-                    self._squares[rows] = np.einsum("ij,ij->i", centred, centred)
-            found = self._nearest(tile, rows, index, centred, factors, margin, buffers)
-            labels = self._labels[rows]
-            differ = np.flatnonzero(found != (labels if index is None else labels.take(index)))
-            moved[tile] = len(differ)
-            if first:
-                gained[tile] = self._summed(centred, self._weights[rows], found)
-                changed[tile] = self._counted(self._weights[rows])
+                found, _ = self._nearest(tile, rows, factors, buffers)
+                gained[tile] = self._summed(self._centred(rows, None, buffers), weights, found)
+                seen[tile] = moved[tile] = len(found)
+                changed[tile] = self._counted(weights)
                 labels[:] = found
-            elif len(differ):
+                return
+            found, index = self._nearest(tile, rows, factors, buffers)
+            differ = np.flatnonzero(found != (labels if index is None else labels.take(index)))
+            seen[tile], moved[tile] = len(found), len(differ)
+            if len(differ):
                 places, after = differ if index is None else index.take(differ), found.take(differ)
-                weights, points = self._weights[rows].take(places), centred.take(differ, axis=0)
-                gained[tile] = self._summed(points, weights, after) - self._summed(points, weights, labels.take(places))
+                weights, points = weights.take(places), self._centred(rows, places, buffers)
+                both = np.concatenate([after, labels.take(places)])
+                gained[tile] = self._summed(np.tile(points, (2, 1)), np.concatenate([weights, -weights]), both)
                 changed[tile] = self._counted(weights)
                 labels[places] = after
 
         self._over_tiles(label)
-        self._n_moved = int(moved.sum())
-        if self._n_moved:
+        self._n_seen = int(seen.sum())
+        if moved.any():
             self._sums += gained.sum(axis=0)
             self._refresh()
         sums = self._sums.copy()
@@ -111,40 +112,59 @@ class TiledLloyd:
         self._over_tiles(add)
         return float(parts.sum())
 
-    def _follow(self, centers: Doubles) -> float:
-        """Take from the margins what the centers moved; returns the margin for tiles that need a new one."""
-        longest = np.inf
+    def _follow(self, centers: Doubles) -> None:
+        """Note how far the centers have moved."""
         if self._centers is not None:
-            longest = 2 * float(np.sqrt(np.square(centers - self._centers).sum(axis=1).max()))
-            self._margins -= longest * (1 + 1e-9)
+            self._moved = 2 * float(np.sqrt(np.square(centers - self._centers).sum(axis=1).max())) * (1 + 1e-9)
+            with np.errstate(over="ignore"):
+                self._way = np.nextafter(self._way + np.float32(self._moved), np.float32(np.inf))
         self._centers = centers.copy()
-        return STEPS * longest if self._n_moved <= SETTLED * len(self._points) else 0
 
     def _nearest(
         self,
         tile: int,
         rows: slice,
-        index: Index | None,  # which of the rows, or all
-        centred: Doubles,  # [n, D]
         factors: Doubles,  # [K, D + 1]
-        margin: float,
         buffers: "Buffers",
-    ) -> Labels:  # [n]
-        squares = self._squares[rows]
-        reach = 1.00001 * float(np.sqrt(factors[:, -1].max()))
-        if index is not None:
-            found, _ = buffers.scores.nearest(centred, squares.take(index), factors, reach, 0)
-            return found
-        if margin > self._refused[tile]:
-            margin = 0
-        if margin > 0:
-            sample = slice(None, None, -(-len(centred) // SAMPLE))
-            points = centred[sample]
-            if buffers.scores.n_close(points, squares[sample], factors, reach, margin) > len(points) / 2:
-                self._refused[tile], margin = RETRIED * margin, 0
-        found, self._close[tile] = buffers.scores.nearest(centred, squares, factors, reach, margin)
-        self._margins[tile] = margin
-        return found
+    ) -> tuple[Labels, Index | None]:  # the labels of the points of a tile that had to be seen, and which ones
+        columns, bounds, scores = self._columns_of(tile, rows, buffers), self._bounds[rows], buffers.scores
+        n_points = len(bounds)
+        expired = np.flatnonzero(bounds < self._way[tile])
+        seen = None if len(expired) > MOST * n_points else expired
+        if seen is None:
+            self._way[tile] = 0
+            with_gaps = self._gaps_pay(tile, columns, n_points, factors, scores)
+        else:
+            columns, n_points, with_gaps = scores.choose(columns, seen), len(seen), True
+        found, doubtful, gaps = scores.nearest(columns, n_points, factors, with_gaps=with_gaps)
+        if len(doubtful):
+            points = self._centred(rows, doubtful if seen is None else seen.take(doubtful), buffers)
+            found[doubtful] = scores.nearest_in_double(points, factors)
+        if with_gaps:
+            gaps += self._way[tile]
+            gaps *= np.float32(1 - 2 * np.finfo(np.float32).eps)  # rounded down
+            bounds[slice(None) if seen is None else seen] = gaps
+        else:
+            bounds[:] = -1
+        return found, seen
+
+    def _gaps_pay(self, tile: int, columns: Singles, n_points: int, factors: Doubles, scores: TileScores) -> bool:
+        """Whether enough points could stay unseen in a next step that moves the centers like this one."""
+        if self._moved > RETRIED * self._refused[tile] or self._moved == np.inf:
+            return False
+        sample = np.arange(0, n_points, -(-n_points // SAMPLE))
+        _, _, gaps = scores.nearest(scores.choose(columns, sample), len(sample), factors, with_gaps=True)
+        pay = np.count_nonzero(gaps < np.float64(self._moved)) <= MOST * len(gaps)
+        self._refused[tile] = np.inf if pay else self._moved
+        return bool(pay)
+
+    def _columns_of(self, tile: int, rows: slice, buffers: "Buffers") -> Singles:
+        kept = self._columns[tile] if self._columns else None
+        if kept is None:
+            kept = buffers.scores.columns_of(self._centred(rows, None, buffers))
+            if self._columns:
+                self._columns[tile] = kept
+        return kept
 
     def _refresh(self) -> None:
         """Make sums anew when a cluster has lost half its weight: what is left would carry the rounding of the rest."""
@@ -193,8 +213,9 @@ class TiledLloyd:
             work(tile, slice(self._starts[tile], min(self._starts[tile] + self._n_rows, len(self._points))), buffers)
             self._spare.append(buffers)
 
+        n_workers = 1 if self._n_seen * self._n_clusters < FEW_SCORES else torch.get_num_threads()
         with one_blas_thread():
-            share_out(range(len(self._starts)), with_buffers, torch.get_num_threads())
+            share_out(range(len(self._starts)), with_buffers, n_workers)
 
 
 class Buffers:
@@ -202,7 +223,7 @@ class Buffers:
 
     def __init__(self, n_rows: int, n_columns: int, n_clusters: int, scores_at_once: int) -> None:
         self.centred = np.empty((n_rows, n_columns))
-        self.scores = TileScores(n_columns, n_clusters, min(scores_at_once, n_rows * n_clusters))
+        self.scores = TileScores(n_columns, n_clusters, n_rows, min(scores_at_once, n_rows * n_clusters))
 
 
 def tile_rows(n_columns: int, n_clusters: int) -> int:
