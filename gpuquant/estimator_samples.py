@@ -59,7 +59,7 @@ class Samples:
         """The summed weights of the points."""
         if self.weights is None:
             if self.pixels:
-                return self.pixels.counts.double()
+                return self.pixels.counts
             return torch.ones(self.n_samples, dtype=torch.float64, device=self.device)
         if self.pixels is None:
             return self.weights

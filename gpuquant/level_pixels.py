@@ -29,8 +29,14 @@ class LevelPixels:
 
     values: Tensor  # [256]: what a level was among the samples
     colors: Tensor  # [M, D] uint8: the levels of the distinct colours, in the Z-order of the first three columns
-    counts: Tensor  # [M] int64
     ranks: Tensor  # [N] int32: the colour of each pixel
+
+    @cached_property
+    def counts(self) -> Tensor:  # [M] float64
+        """How many pixels have each colour."""
+        if self.ranks.is_cpu:
+            return self.chunks.totals()
+        return torch.bincount(self.ranks, minlength=len(self.colors)).double()
 
     def rows(self) -> Tensor:  # [M, D], of the samples' dtype
         """The distinct colours as they were among the samples."""
@@ -67,22 +73,21 @@ def fold_pixels(samples: Tensor) -> LevelPixels | None:  # [N, D] float32, float
         pixels = torch.nn.functional.pad(levels, (0, 1))
     else:
         pixels = levels.view(-1) if n_columns == 1 else levels[:, :3].contiguous()
-    codes, counts = ops.count_colors(pixels)
-    order = z_order(colors_from_codes(codes)).argsort()
-    codes, counts = codes[order], counts[order]
+    codes = ops.used_codes(pixels)
+    codes = codes[z_order(colors_from_codes(codes)).argsort()]
     ranks = ops.rank_pixels(pixels, codes)
     colors = colors_from_codes(codes)[:, :n_columns]
     if n_columns == 4:
-        ranks, chosen, fourth, counts = _split(ranks, len(colors), levels[:, 3])
+        ranks, chosen, fourth = _split(ranks, len(colors), levels[:, 3])
         colors = torch.cat([colors[chosen], fourth[:, None]], dim=1)
-    return LevelPixels(values, colors, counts, ranks)
+    return LevelPixels(values, colors, ranks)
 
 
 def _split(
     ranks: Tensor,  # [N] int32, below n_colors
     n_colors: int,
     levels: Tensor,  # [N] uint8
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # ranks [N] int32, colors [M] int64, levels [M] uint8, counts [M] int64
+) -> tuple[Tensor, Tensor, Tensor]:  # ranks [N] int32, colors [M] int64, levels [M] uint8
     """Split colours by the level of one more column."""
     levels = levels.to(torch.int32)
     found = torch.bincount(levels, minlength=256).nonzero().view(-1)
@@ -94,14 +99,13 @@ def _split(
         table = torch.zeros(n_bins, dtype=torch.int32, device=ranks.device)
         table.index_add_(0, pairs, torch.ones_like(pairs))
         used = table.nonzero().view(-1)
-        counts = table[used].long()
         table[used] = torch.arange(len(used), dtype=torch.int32, device=ranks.device)
         ranks = table.index_select(0, pairs)
     else:
-        used, inverse, counts = torch.unique(pairs, return_inverse=True, return_counts=True)
+        used, inverse = torch.unique(pairs, return_inverse=True)
         ranks = inverse.to(torch.int32)
     used = used.long()
-    return ranks, used // len(found), found[used % len(found)].to(torch.uint8), counts
+    return ranks, used // len(found), found[used % len(found)].to(torch.uint8)
 
 
 def _levels_on_device(samples: Tensor) -> tuple[Tensor, Tensor] | None:  # uint8 [N, D], [256]

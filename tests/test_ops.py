@@ -248,6 +248,17 @@ def test_counts_of_parts_add_up_to_the_counts_of_all(colors: list[tuple[int, int
 
 
 @pytest.mark.parametrize("grey", [False, True])
+@pytest.mark.parametrize("n_pixels", [1, 5000, 300_001])
+def test_used_codes_are_the_distinct_ones(grey: bool, n_pixels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu_ops, "SORT_LIMIT", 1 << 14)
+    pixels = photo_like(n_pixels, grey=grey)
+    pixels[-1] = 255  # the last bin
+    codes = ops.used_codes(torch.from_numpy(pixels))
+    assert codes.dtype == torch.int32
+    np.testing.assert_array_equal(codes.numpy(), np.unique(numpy_codes(pixels)))
+
+
+@pytest.mark.parametrize("grey", [False, True])
 def test_pixels_are_ranked_by_the_place_of_their_code(grey: bool) -> None:
     pixels = photo_like(70_000, grey=grey)
     codes = np.random.RandomState(1).permutation(np.unique(numpy_codes(pixels))).astype(np.int32)

@@ -24,6 +24,7 @@ def test_draws_are_those_of_the_running_sum(
     values = random.randint(0, 195_075, 40) * (random.uniform(size=40) < 0.7) + (np.arange(40) == ranks[0])
     weights = random.randint(0, 9, n_pixels) + (np.arange(n_pixels) == 0) if weighted else np.ones(n_pixels)
     chunks = PixelChunks(torch.from_numpy(ranks).int(), 40, torch.from_numpy(weights).double() if weighted else None)
+    np.testing.assert_array_equal(chunks.totals(), np.bincount(ranks, weights, 40))
     running: Floats = np.cumsum(weights * values[ranks]).astype(np.float64)
     uniforms = np.concatenate([random.uniform(size=30), running[:: max(1, n_pixels // 30)] / running[-1]])
     expected = np.searchsorted(running, uniforms * running[-1])

@@ -59,6 +59,13 @@ def apply_lookup(
     return labels
 
 
+def used_codes(
+    pixels: Tensor,  # [N, 3] or [N] (grey) uint8
+) -> Tensor:  # [M] int32, ascending
+    """The code of every distinct colour."""
+    return cpu_ops.used_codes(pixels.contiguous()) if pixels.is_cpu else count_colors(pixels)[0]
+
+
 def rank_pixels(
     pixels: Tensor,  # [N, 3] or [N] (grey) uint8, contiguous
     codes: Tensor,  # [M] int32, distinct, the code of every pixel among them

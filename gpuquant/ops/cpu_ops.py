@@ -66,6 +66,24 @@ def count_colors(
     return counted[0] if len(counted) == 1 else add_counts(counted)
 
 
+def used_codes(
+    pixels: Tensor,  # [N, 3] or [N] (grey) uint8, contiguous
+) -> Tensor:  # [M] int32, ascending
+    """The codes of the distinct colours: marking them in one small table takes less time than counting them."""
+    array = pixels.numpy()
+    if len(array) < SORT_LIMIT:
+        return torch.from_numpy(np.unique(pack_pixels(array, 0, len(array))))
+    marks = torch.from_numpy(np.zeros(N_CODES, np.bool_))
+    true = torch.ones(CHUNK_PIXELS, dtype=torch.bool)
+
+    def mark(start: int) -> None:  # threads share the table: whoever writes, writes the same
+        codes = torch.from_numpy(pack_pixels(array, start, min(start + CHUNK_PIXELS, len(array))))
+        marks.index_add_(0, codes, true[: len(codes)])
+
+    share_out(range(0, len(array), CHUNK_PIXELS), mark, torch.get_num_threads())
+    return torch.from_numpy(np.flatnonzero(marks.numpy()).astype(np.int32))
+
+
 def apply_lookup(
     pixels: Tensor,  # [N, 3] or [N] (grey) uint8, contiguous
     lookup_table: Tensor,  # [2^24] uint8, uint16 or int32

@@ -54,6 +54,14 @@ class PixelChunks:
             tables.append(table)
 
         share_out(range(len(self._starts)), count, torch.get_num_threads())
+        self._n_colors = n_colors
+
+    def totals(self) -> Tensor:  # [M] float64
+        """The summed weights of each colour."""
+        totals = torch.zeros(self._n_colors, dtype=torch.float64)
+        for colors, shares in zip(self._colors, self._totals, strict=True):
+            totals.index_add_(0, colors, shares)
+        return totals
 
     def draw(
         self,
