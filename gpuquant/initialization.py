@@ -29,6 +29,9 @@ def kmeans_plus_plus(
     n_candidates = 2 + int(math.log(n_clusters))
     per_run = 1 + n_candidates * (n_clusters - 1)
     uniforms = np.concatenate([state.uniform(size=(n_runs, per_run)) for state in random_states])
+    found = ops.choose_on_device(points, n_clusters, uniforms, n_candidates, n_runs)
+    if found:
+        return found
     columns = [slice(0, 1)] + [slice(first, first + n_candidates) for first in range(1, per_run, n_candidates)]
     state = ops.seeding(points, n_runs)
     centers: list[Tensor] = []

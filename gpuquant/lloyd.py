@@ -2,11 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from gpuquant import ops
+from gpuquant.ops.run_status import RunStatus
+
+if TYPE_CHECKING:
+    from gpuquant.ops.triton_lloyd import KernelLloyd
 
 TOGETHER = 1 << 18  # points of runs that go side by side; larger problems keep the device busy by themselves
 
@@ -58,43 +63,98 @@ def iterate(
     on in that direction. Both save iterations. The stopping rules are the same, and the last move always goes to the
     means.
     """
-    centers = state.enter(centers)
-    moves = torch.zeros_like(centers)
-    n_iter, converged = [0] * len(centers), [False] * len(centers)
-    active = list(range(len(centers)))
-    unlabelled: list[int] = []  # runs that ended by moving
-    for iteration in range(1, max_iter + 1):
-        old = centers[active]
-        sums, weights, n_changed = state.step(old, active)
-        means = state.snap(_means(state, active, old, sums, weights))
+    progress = _Progress(state, state.enter(centers), max_iter, limits, relaxation, momentum)
+    while progress.active:
+        if state.kernels and not report:
+            progress.advance_on_device(state.kernels)
+        else:
+            runs = list(progress.active)
+            old = progress.centers[runs]
+            sums, weights, n_changed = state.step(old, runs)
+            squared = progress.take_over(runs, sums, weights, n_changed)
+            if report:
+                report(progress.n_iter[runs[0]], old, squared, n_changed)
+    centers = progress.centers
+    if progress.unlabelled:
+        unlabelled = sorted(progress.unlabelled)
+        state.step(centers[unlabelled], unlabelled)
+    return Runs(state.leave(centers), state.inertia(centers), progress.n_iter, progress.converged, state)
+
+
+class _Progress:
+    """Where each run is, and the rules by which its centers move and it ends."""
+
+    def __init__(
+        self,
+        state: ops.Lloyd,
+        centers: Tensor,  # [P, K, D] float64, entered
+        max_iter: int,
+        limits: list[float],
+        relaxation: float,
+        momentum: float,
+    ) -> None:
+        self._state, self.centers, self._moves = state, centers.contiguous(), torch.zeros_like(centers)
+        self._max_iter, self._limits, self._relaxation, self._momentum = max_iter, limits, relaxation, momentum
+        self.n_iter, self.converged = [0] * len(centers), [False] * len(centers)
+        self.active = list(range(len(centers)))
+        self.unlabelled: list[int] = []  # runs that ended by moving
+
+    def take_over(
+        self,
+        runs: list[int],  # [A], active
+        sums: Tensor,  # [A, K, D] float64
+        weights: Tensor,  # [A, K] float64
+        n_changed: list[int],  # [A]
+    ) -> list[float]:  # [A]: the squared shifts
+        """End an iteration of some runs, whose points have been labelled."""
+        state, old, relaxation = self._state, self.centers[runs], self._relaxation
+        means = state.snap(_means(state, runs, old, sums, weights))
         shifts = means - old
         further = means  # not old + shifts, which rounds
-        if relaxation != 1 or momentum != 0:
-            onward = (shifts * moves[active]).sum(dim=2, keepdim=True) > 0
-            further = state.snap(old + relaxation * shifts + momentum * moves[active] * onward)
+        if relaxation != 1 or self._momentum != 0:
+            onward = (shifts * self._moves[runs]).sum(dim=2, keepdim=True) > 0
+            further = state.snap(old + relaxation * shifts + self._momentum * self._moves[runs] * onward)
             further = torch.where(weights[:, :, None] > 0, further, means)
-        going: list[int] = []
+        squared: list[float] = shifts.square().sum(dim=(1, 2)).tolist()
         straight: list[bool] = []
-        squared = shifts.square().sum(dim=(1, 2)).tolist()
-        if report:
-            report(iteration, old, squared, n_changed)
-        for run, shift, changes in zip(active, squared, n_changed, strict=True):
-            n_iter[run] = iteration
+        for run, shift, changes in zip(runs, squared, n_changed, strict=True):
+            self.n_iter[run] += 1
             still = changes == 0 and (relaxation == 1 or shift == 0)
-            converged[run] = still or shift <= limits[run]
-            ended = converged[run] or iteration == max_iter
+            self.converged[run] = still or shift <= self._limits[run]
+            ended = self.converged[run] or self.n_iter[run] == self._max_iter
             straight.append(ended or changes == 0)
-            if not still:
-                (unlabelled if ended else going).append(run)
+            if ended:
+                self.active.remove(run)
+                self.unlabelled += [] if still else [run]
         new = torch.where(torch.tensor(straight, device=old.device)[:, None, None], means, further)
-        centers[active], moves[active] = new, new - old
-        active = going
-        if not active:
-            break
-    if unlabelled:
-        unlabelled.sort()
-        state.step(centers[unlabelled], unlabelled)
-    return Runs(state.leave(centers), state.inertia(centers), n_iter, converged, state)
+        self.centers[runs], self._moves[runs] = new, new - old
+        return squared
+
+    def advance_on_device(self, kernels: "KernelLloyd") -> None:
+        """Iterate without looking until every run has ended; clusters that became empty are filled here."""
+        resting = [0 if run in self.active else 1 for run in range(len(self.n_iter))]
+        n_iter, status = (
+            torch.tensor(v, dtype=torch.int32, device=self.centers.device) for v in (self.n_iter, resting)
+        )
+        limits = torch.tensor(self._limits, dtype=torch.float64, device=self.centers.device)
+        endings = kernels.iterate(
+            self.centers,
+            self._moves,
+            n_iter,
+            status,
+            limits,
+            max_iter=self._max_iter,
+            relaxation=self._relaxation,
+            momentum=self._momentum,
+        )
+        self.n_iter = n_iter.tolist()
+        empty = [run for run in self.active if endings[run] == RunStatus.EMPTY]
+        for run in set(self.active).difference(empty):
+            self.active.remove(run)
+            self.converged[run] = endings[run] != RunStatus.OUT_OF_TIME
+            self.unlabelled += [] if endings[run] == RunStatus.STILL else [run]
+        if empty:
+            self.take_over(empty, *kernels.sums_of(empty), kernels.changed(empty))
 
 
 def _means(state: ops.Lloyd, active: list[int], centers: Tensor, sums: Tensor, weights: Tensor) -> Tensor:

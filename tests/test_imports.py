@@ -12,7 +12,7 @@ import gpuquant
 
 PACKAGE = Path(gpuquant.__file__).parent
 ROWS = [
-    ["errors", "ops.color_codes"],
+    ["errors", "ops.color_codes", "ops.run_status"],
     [
         "arguments",
         "devices",
@@ -22,9 +22,11 @@ ROWS = [
         "ops.color_blocks",
         "ops.tile_scores",
         "ops.running_sums",
-        "ops.triton_ops",
+        "ops.triton_lloyd",
     ],
-    ["ops.cpu_ops", "ops.kernel_choice", "ops.candidate_lists", "ops.color_seeding"],
+    ["ops.cpu_ops", "ops.triton_seeding", "ops.candidate_lists", "ops.color_seeding"],
+    ["ops.triton_ops"],
+    ["ops.kernel_choice"],
     ["ops.color_lloyd", "ops.cpu_dense", "ops.pixel_chunks"],
     ["ops.dense_seeding"],
     ["ops.dense"],
@@ -75,7 +77,7 @@ def test_every_module_has_a_row() -> None:
     [
         ("PIL", {"image_file", "comparison", "quantization", "cli"}),
         ("sklearn", {"estimator"}),
-        ("triton", {"ops.triton_ops"}),
+        ("triton", {"ops.triton_lloyd", "ops.triton_ops", "ops.triton_seeding"}),
         ("typer", {"cli"}),
     ],
 )

@@ -11,8 +11,12 @@ from sklearn.cluster import KMeans as Reference
 pytest.importorskip("triton", reason="Triton is made for Linux")
 
 import gpuquant
+from gpuquant.initialization import kmeans_plus_plus
+from gpuquant.lloyd import lloyd
 from gpuquant.ops import color_codes, dense, kernel_choice, triton_ops
 from gpuquant.ops.color_blocks import BLOCK, ColorBlocks
+from gpuquant.ops.triton_lloyd import KernelLloyd
+from gpuquant.ops.triton_seeding import KernelSeeding
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
@@ -68,23 +72,28 @@ def check_step(points: Floats, weights: Floats, centers: Floats, dtype: torch.dt
     labels = torch.full((n_problems, n_points), -1, dtype=torch.int32)
     labels[:, ::2] = 0
     before = labels.clone()
-    found = labels.to(DEVICE)
-    sums, totals, n_changed = triton_ops.lloyd_step(
+    found, single = labels.to(DEVICE), dtype == torch.float32
+    state = KernelLloyd(
         given.to(DEVICE),
         origin.to(DEVICE),
         torch.from_numpy(weights).to(DEVICE),
-        relative.to(DEVICE),
-        torch.arange(n_problems, device=DEVICE),
         found,
+        centers.shape[1],
+        single=single,
+        snap="single" if single else "double",
         **settings,
     )
+    on_device = relative.double().to(DEVICE)
+    sums, totals, n_changed = state.step(on_device, list(range(n_problems)))
     sums, totals = sums.cpu(), totals.cpu()
+    inertia = state.inertia(on_device).cpu().numpy()
     labels = found.cpu()
     for problem in range(n_problems):
         centred = given[problem].double().numpy() - origin[problem].numpy()
         distances = np.square(centred[:, None] - relative[problem].double().numpy()).sum(axis=2)
         own = labels[problem].numpy()
         excess = distances[np.arange(n_points), own] - distances.min(axis=1)
+        assert inertia[problem] == pytest.approx(weights[problem] @ distances[np.arange(n_points), own], rel=1e-12)
         assert excess.max() <= (1e-12 if dtype == torch.float64 else 1e-5) * max(1, distances.max())
         np.testing.assert_allclose(totals[problem], np.bincount(own, weights[problem], centers.shape[1]), rtol=1e-12)
         expected = [np.bincount(own, weights[problem] * column, centers.shape[1]) for column in centred.T]
@@ -119,7 +128,8 @@ def test_the_lowest_of_equal_centers_wins(dtype: torch.dtype) -> None:
     centers = torch.from_numpy(np.repeat(random.randint(-3, 4, (1, 5, 3)), 2, axis=1)).to(dtype).to(DEVICE)
     labels = torch.full((1, 1500), -1, dtype=torch.int32, device=DEVICE)
     origin, weights = torch.zeros(1, 3).double().to(DEVICE), torch.ones(1, 1500).double().to(DEVICE)
-    triton_ops.lloyd_step(points, origin, weights, centers, torch.zeros(1, dtype=torch.int64, device=DEVICE), labels)
+    single = dtype == torch.float32
+    KernelLloyd(points, origin, weights, labels, 10, single=single, snap="double").step(centers.double(), [0])
     expected = torch.cdist(points.double(), centers.double()).square().round().cpu().numpy().argmin(axis=2)
     np.testing.assert_array_equal(labels.cpu().numpy(), expected)
 
@@ -127,32 +137,105 @@ def test_the_lowest_of_equal_centers_wins(dtype: torch.dtype) -> None:
 def test_runs_of_a_batch_on_blocks_of_colours() -> None:
     """Two problems, two runs on each, one of them resting; colours lie in blocks, channel by channel."""
     random = np.random.RandomState(3)
-    colors = torch.from_numpy(random.randint(0, 256, (2, 300, 3)).astype(np.uint8))
-    blocks = ColorBlocks(colors, torch.from_numpy(random.randint(1, 9, (2, 300))))
+    levels = torch.from_numpy(random.randint(0, 256, (2, 300, 3)).astype(np.uint8))
+    blocks = ColorBlocks(levels, torch.from_numpy(random.randint(1, 9, (2, 300))))
     n_places = blocks.n_blocks * BLOCK
-    runs = torch.tensor([0, 1, 3])
+    runs = [0, 1, 3]
     centers = torch.from_numpy((random.randint(-128, 128, (3, 7, 3)) / 4).astype(np.float64))
-    labels = torch.full((4, n_places), -1, dtype=torch.int32)
-    settings: dict[str, Any] = {"n_runs": 2, "group": BLOCK}
-    found = labels.to(DEVICE)
-    sums, totals, _ = triton_ops.lloyd_step(
-        blocks.points.to(DEVICE),
-        torch.zeros(2, 3, dtype=torch.float64, device=DEVICE),
-        blocks.weights.view(2, -1).to(DEVICE),
-        centers.to(DEVICE),
-        runs.to(DEVICE),
-        found,
-        **settings,
-    )
+    found = torch.full((4, n_places), -1, dtype=torch.int16, device=DEVICE)
+    points, origin, weights = (part.to(DEVICE) for part in blocks.for_kernels())
+    state = KernelLloyd(points, origin, weights, found, 7, single=False, snap="grid", group=BLOCK)
+    sums, totals, _ = state.step(centers.to(DEVICE), runs)
     assert int(found[2].max()) == -1
-    for place, run in enumerate(runs.tolist()):
-        points = blocks.points[run // 2].permute(0, 2, 1).reshape(-1, 3).double().numpy()
-        weights = blocks.weights[run // 2].reshape(-1).numpy()
-        own = np.square(points[:, None] - centers[place].numpy()).sum(axis=2).argmin(axis=1)
+    for place, run in enumerate(runs):
+        colors = blocks.points[run // 2].permute(0, 2, 1).reshape(-1, 3).double().numpy()
+        counts = blocks.weights[run // 2].reshape(-1).numpy()
+        own = np.square(colors[:, None] - centers[place].numpy()).sum(axis=2).argmin(axis=1)
         np.testing.assert_array_equal(found[run].cpu().numpy(), own)
-        np.testing.assert_array_equal(totals[place].cpu().numpy(), np.bincount(own, weights, 7))
-        expected = np.stack([np.bincount(own, weights * column, 7) for column in points.T], axis=1)
+        np.testing.assert_array_equal(totals[place].cpu().numpy(), np.bincount(own, counts, 7))
+        expected = np.stack([np.bincount(own, counts * column, 7) for column in colors.T], axis=1)
         np.testing.assert_array_equal(sums[place].cpu().numpy(), expected)
+
+
+@pytest.mark.parametrize(("n_points", "n_clusters"), [(1, 1), (127, 17), (1024, 2), (1300, 16), (5000, 4)])
+def test_colours_are_chosen_as_on_the_cpu(n_points: int, n_clusters: int) -> None:
+    """Every sum is exact, so the draws are those of `color_seeding`, tested against scikit-learn."""
+    random = np.random.RandomState(n_points + n_clusters)
+    colors = torch.from_numpy(random.randint(0, 256, (2, n_points, 3)).astype(np.uint8))
+    blocks = ColorBlocks(colors, torch.from_numpy(random.randint(0, 9, (2, n_points)) + (np.arange(n_points) == 0)))
+    draws = [np.random.RandomState(seed) for seed in (3, 4)]
+    expected, potentials = kmeans_plus_plus(blocks, n_clusters, draws, 2)
+    n_candidates = 2 + int(np.log(n_clusters))
+    uniforms = np.concatenate(
+        [np.random.RandomState(seed).uniform(size=(2, 1 + n_candidates * (n_clusters - 1))) for seed in (3, 4)]
+    )
+    seeding = KernelSeeding(*(part.to(DEVICE) for part in blocks.for_kernels()), n_runs=2, group=BLOCK)
+    chosen, reached = seeding.choose(n_clusters, uniforms, n_candidates)
+    found = torch.stack([blocks.points_at(run // 2, index) for run, index in enumerate(chosen.cpu())])
+    assert torch.equal(found, expected)
+    assert reached.tolist() == potentials
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("n_pixels", [1, 1000, 9000])
+def test_pixels_are_drawn_in_their_order(n_pixels: int, weighted: bool) -> None:
+    """The draws are those of running sums over all pixels, and the best candidates those of all distances."""
+    random = np.random.RandomState(n_pixels)
+    colors = random.randint(0, 256, (60, 4)).astype(np.int64)
+    ranks = random.randint(0, 60, n_pixels)
+    shares = random.randint(0, 4, n_pixels) + (np.arange(n_pixels) == 0) if weighted else np.ones(n_pixels, np.int64)
+    uniforms, first = random.uniform(size=3 * 6), int(ranks[0])
+    chosen, closest = [first], np.square(colors - colors[first]).sum(axis=1)
+    totals = np.bincount(ranks, shares, 60)
+    for step in range(6):
+        running = np.cumsum(shares * closest[ranks])
+        targets = uniforms[3 * step : 3 * step + 3] * running[-1]
+        drawn = ranks[np.searchsorted(running, targets).clip(max=n_pixels - 1)]
+        lowered = [np.minimum(closest, np.square(colors - colors[one]).sum(axis=1)) for one in drawn]
+        best = int(np.argmin([totals @ low for low in lowered]))
+        chosen.append(int(drawn[best]))
+        closest = lowered[best]
+    points = torch.from_numpy(colors[None]).to(torch.float32).to(DEVICE)
+    seeding = KernelSeeding(
+        points,
+        torch.zeros(1, 4, dtype=torch.float64, device=DEVICE),
+        torch.from_numpy(totals[None]).double().to(DEVICE),
+        ranks=torch.from_numpy(ranks).int().to(DEVICE),
+        item_weights=torch.from_numpy(shares).double().to(DEVICE) if weighted else None,
+    )
+    found, reached = seeding.choose(7, uniforms[None], 3, first)
+    assert found.cpu().tolist() == [chosen]
+    assert reached.tolist() == [float(totals @ closest)]
+
+
+def chosen_on_host(points: Floats, weights: Floats, uniforms: Floats, n_clusters: int, n_tried: int) -> list[int]:
+    """Greedy k-means++ by running sums."""
+    chosen, closest = [int(np.searchsorted(np.cumsum(weights), uniforms[0] * weights.sum(), side="right"))], None
+    for step in range(n_clusters):
+        lowered = [np.square(points - points[one]).sum(axis=1) for one in chosen[step:]]
+        if closest is not None:
+            lowered = [np.minimum(closest, low) for low in lowered]
+        best = int(np.argmin([weights @ low for low in lowered]))
+        chosen[step:] = [chosen[step:][best]]
+        closest = lowered[best]
+        if step + 1 < n_clusters:
+            running = np.cumsum(weights * closest)
+            tried = uniforms[1 + n_tried * step : 1 + n_tried * (step + 1)]
+            chosen += np.searchsorted(running, tried * running[-1]).tolist()
+    return chosen
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("n_columns", [1, 2, 3, 4])
+def test_float_points_are_chosen_by_running_sums(n_columns: int, dtype: torch.dtype) -> None:
+    random = np.random.RandomState(n_columns)
+    points = torch.from_numpy(random.normal(5, 2, (2, 2500, n_columns))).to(dtype)
+    weights = random.uniform(0, 2, (2, 2500)) * (random.uniform(size=(2, 2500)) < 0.7)
+    uniforms, origin = random.uniform(size=(2, 1 + 4 * 8)), points.double().mean(dim=1)
+    seeding = KernelSeeding(points.to(DEVICE), origin.to(DEVICE), torch.from_numpy(weights).to(DEVICE))
+    found, _ = seeding.choose(9, uniforms, 4)
+    expected = [chosen_on_host(points[b].double().numpy(), weights[b], uniforms[b], 9, 4) for b in range(2)]
+    assert found.cpu().tolist() == expected
 
 
 @pytest.fixture
@@ -169,11 +252,35 @@ def on_kernels(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         return launch
 
-    for name in ("count_colors", "apply_lookup", "lloyd_step"):
+    for name in ("count_colors", "apply_lookup", "KernelLloyd", "KernelSeeding"):
         monkeypatch.setattr(triton_ops, name, spy(name))
     monkeypatch.setattr(kernel_choice, "kernels_for", lambda _: triton_ops)
     monkeypatch.setattr(dense, "MANY", 1 << 60)
     return called
+
+
+@pytest.mark.parametrize("max_iter", [1, 7, 300])
+@pytest.mark.parametrize("settings", [{}, {"relaxation": 1.5, "momentum": 0.6}])
+def test_runs_on_the_device_are_those_of_the_host(
+    on_kernels: list[str], max_iter: int, settings: dict[str, float]
+) -> None:
+    """Several runs that end at different times, two of them with empty clusters, which the host fills."""
+    random = np.random.RandomState(5)
+    colors = torch.from_numpy(random.randint(0, 256, (2, 300, 3)).astype(np.uint8))
+    counts = torch.from_numpy(random.randint(0, 9, (2, 300)))
+    centers = torch.from_numpy(random.uniform(0, 256, (4, 9, 3)))
+    centers[1, 3:] = 255.0
+    centers[2, :7] = centers[2, 7]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernel_choice, "kernels_for", lambda _: None)
+        expected = lloyd(ColorBlocks(colors, counts), centers, max_iter=max_iter, tol=1e-4, **settings)
+    found = lloyd(ColorBlocks(colors, counts), centers, max_iter=max_iter, tol=1e-4, **settings)
+    assert "KernelLloyd" in on_kernels
+    assert found.n_iter == expected.n_iter
+    assert found.converged == expected.converged
+    assert torch.equal(found.centers, expected.centers)
+    assert torch.equal(found.state.labels_of_points(), expected.state.labels_of_points())
+    assert found.inertia == expected.inertia
 
 
 def small_photo() -> Pixels:
@@ -189,7 +296,7 @@ def test_quantising_on_kernels_is_quantising(on_kernels: list[str]) -> None:
         expected = gpuquant.quantize(photo, 4)
         assert on_kernels == []
     found = gpuquant.quantize(photo, 4)
-    assert set(on_kernels) == {"count_colors", "apply_lookup", "lloyd_step"}
+    assert set(on_kernels) == {"count_colors", "apply_lookup", "KernelLloyd", "KernelSeeding"}
     np.testing.assert_array_equal(np.asarray(found.labels), np.asarray(expected.labels))
     np.testing.assert_array_equal(np.asarray(found.palette.colors), np.asarray(expected.palette.colors))
     assert found.mse == expected.mse
@@ -202,7 +309,7 @@ def test_kmeans_on_kernels_is_kmeans(on_kernels: list[str], dtype: torch.dtype) 
         patch.setattr(kernel_choice, "kernels_for", lambda _: None)
         expected = gpuquant.kmeans(points, 3, n_init=2)
     found = gpuquant.kmeans(points, 3, n_init=2)
-    assert "lloyd_step" in on_kernels
+    assert {"KernelLloyd", "KernelSeeding"} <= set(on_kernels)
     assert torch.equal(found.labels, expected.labels)
     assert torch.equal(found.n_iter, expected.n_iter)
     torch.testing.assert_close(found.centers, expected.centers, rtol=1e-6, atol=1e-6)
@@ -211,6 +318,6 @@ def test_kmeans_on_kernels_is_kmeans(on_kernels: list[str], dtype: torch.dtype) 
 def test_the_estimator_on_kernels_is_scikit_learns(on_kernels: list[str]) -> None:
     samples = np.divide(small_photo(), 255)
     ours, theirs = gpuquant.KMeans(6, random_state=0).fit(samples), Reference(6, n_init=1, random_state=0).fit(samples)
-    assert "lloyd_step" in on_kernels
+    assert {"KernelLloyd", "KernelSeeding"} <= set(on_kernels)
     np.testing.assert_array_equal(ours.labels_, theirs.labels_)
     assert ours.n_iter_ == theirs.n_iter_

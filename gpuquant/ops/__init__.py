@@ -2,15 +2,19 @@
 
 | operation | CPU | CUDA |
 | --- | --- | --- |
-| `count_colors`, `apply_lookup`, `rank_pixels` | `cpu_ops`: worker threads | `triton_ops`; `torch_ops` without Triton |
-| Lloyd steps on 8-bit colours with counts | `color_lloyd` | `color_lloyd` on `triton_ops` |
-| seeding on 8-bit colours with counts | `color_seeding`, on the host | the same |
-| Lloyd steps on floating-point points | `dense`, `cpu_dense` | `dense` on `triton_ops` for up to 4 columns |
-| seeding on floating-point points | `dense_seeding`, tiles and threads | `dense_seeding`, plain torch |
+| `count_colors`, `apply_lookup`, `rank_pixels` | `cpu_ops`: worker threads | `triton_ops` |
+| Lloyd steps on 8-bit colours with counts | `color_lloyd` | `color_lloyd` on `triton_lloyd` |
+| seeding on 8-bit colours with counts | `color_seeding` | `triton_seeding` |
+| Lloyd steps on floating-point points | `dense`, `cpu_dense` | `dense` on `triton_lloyd` |
+| seeding on floating-point points | `dense_seeding`, tiles and threads | `triton_seeding` |
+
+Where there is no Triton, and for points with more than four columns, plain torch does the work on CUDA devices too.
 """
 
 from types import ModuleType
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -23,7 +27,7 @@ from gpuquant.ops.dense import DenseLloyd, DensePoints, DenseSeeding
 
 __all__ = ["ColorBlocks", "ColorLloyd", "ColorSeeding", "DenseLloyd", "DensePoints", "DenseSeeding"]
 __all__ += ["Lloyd", "PointSet", "Seeding", "add_counts", "apply_lookup", "count_colors", "point_set", "rank_pixels"]
-__all__ += ["MAX_CLUSTERS", "lloyd_steps", "seeding"]
+__all__ += ["MAX_CLUSTERS", "choose_on_device", "lloyd_steps", "seeding", "used_codes"]
 
 PointSet = ColorBlocks | DensePoints
 Lloyd = ColorLloyd | DenseLloyd
@@ -96,6 +100,23 @@ def lloyd_steps(points: PointSet, n_clusters: int, n_runs: int = 1) -> Lloyd:
     if isinstance(points, ColorBlocks):
         return ColorLloyd(points, n_clusters, n_runs)
     return DenseLloyd(points, n_clusters, n_runs)
+
+
+def choose_on_device(
+    points: PointSet,
+    n_clusters: int,
+    uniforms: npt.NDArray[np.float64],  # [P, 1 + L (K - 1)] in [0, 1)
+    n_candidates: int,  # L
+    n_runs: int = 1,
+) -> tuple[Tensor, list[float]] | None:  # [P, K, D] float64; [P]
+    """The centers of greedy k-means++ and the potentials that they reach, or None where no kernels find them."""
+    kernels = kernel_choice.kernels_for(points.weights)
+    if not kernels or points.n_columns > kernels.MAX_COLUMNS:
+        return None
+    seeding = kernels.KernelSeeding(*points.for_kernels(), n_runs=n_runs, group=points.group)
+    chosen, potentials = seeding.choose(n_clusters, uniforms, n_candidates)
+    centers = [points.points_at(run // n_runs, index) for run, index in enumerate(chosen)]
+    return torch.stack(centers), potentials.tolist()
 
 
 def seeding(points: PointSet, n_runs: int = 1) -> Seeding:

@@ -24,6 +24,9 @@ class ColorBlocks:
         Bounds the scores that are held at a time to 64 numbers per unit.
     """
 
+    n_columns = 3
+    group = BLOCK  # points that lie together, channel by channel
+
     def __init__(self, colors: Tensor, counts: Tensor, chunk_size: int | None = None) -> None:
         self.chunk_size = chunk_size
         self.n_problems, self.n_points = counts.shape
@@ -63,6 +66,14 @@ class ColorBlocks:
         index: Tensor,  # [n] int64, positions in Z-order
     ) -> Tensor:  # [n, 3] float32, shifted by ORIGIN
         return self.points[problem, index // BLOCK, :, index % BLOCK]
+
+    def points_at(self, problem: int, index: Tensor) -> Tensor:  # [n] int64 -> [n, 3] float64
+        """Some colours, in levels."""
+        return self.colors_at(problem, index).double() + ORIGIN
+
+    def for_kernels(self) -> tuple[Tensor, Tensor, Tensor]:  # [B, n_blocks, 3, BLOCK], [B, 3], [B, places]
+        """The points, what they are relative to, and their weights."""
+        return self.points, self.weights.new_zeros(self.n_problems, 3), self.weights.view(self.n_problems, -1)
 
     def caller_order(
         self,

@@ -11,7 +11,7 @@ not depend on the order of summation, the shape of a matrix product, the number 
 """
 
 import math
-from types import ModuleType
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -19,6 +19,9 @@ from torch import Tensor
 from gpuquant.ops import kernel_choice
 from gpuquant.ops.candidate_lists import CENTER_BITS, CandidateLists, positions
 from gpuquant.ops.color_blocks import BLOCK, ORIGIN, ColorBlocks
+
+if TYPE_CHECKING:
+    from gpuquant.ops.triton_lloyd import KernelLloyd
 
 SCORES_AT_ONCE = 1 << 19
 ALL_PAIRS = 1 << 13  # so few pairs of block and center are all scored: choosing among them would cost more
@@ -40,6 +43,10 @@ class ColorLloyd:
         device = blocks.weights.device
         n_all = blocks.n_problems * n_runs
         self.labels = torch.full((n_all, blocks.n_blocks, BLOCK), -1, dtype=torch.int16, device=device)
+        self.kernels = self._kernel_lloyd()
+        if self.kernels:
+            self._totals = self.kernels.totals.permute(2, 0, 1)
+            return
         self._totals = torch.zeros(4, n_all, n_clusters, dtype=torch.float64, device=device)
         self._centers = torch.full((n_all, n_clusters, 3), torch.nan, dtype=torch.float64, device=device)  # shifted
         self._labelled = False
@@ -54,32 +61,27 @@ class ColorLloyd:
         Tensor, Tensor, list[int]
     ]:  # sums [A, K, 3] float64, weights [A, K] float64, how many labels changed [A]
         """Label every colour with its nearest center and sum up the clusters; all runs take part in the first step."""
-        kernels = kernel_choice.kernels_for(centers)
-        if kernels:
-            return self._step_on_kernels(kernels, centers, active)
+        if self.kernels:
+            return self.kernels.step(centers, active)
         if not self._lists.hold_for(active, centers):
             self._lists.make(active, centers, self._slack(centers, active))
         self._centers[active] = centers
         n_changed = self._update(self._lists.nearest(centers), active)
         return self._totals[:3, active].permute(1, 2, 0), self._totals[3, active], n_changed
 
-    def _step_on_kernels(
-        self, kernels: ModuleType, centers: Tensor, active: list[int]
-    ) -> tuple[Tensor, Tensor, list[int]]:
-        blocks = self.blocks
-        sums, weights, n_changed = kernels.lloyd_step(
-            blocks.points,
-            centers.new_zeros(blocks.n_problems, 3),
-            blocks.weights.view(blocks.n_problems, -1),
-            centers,
-            torch.tensor(active, device=centers.device),
+    def _kernel_lloyd(self) -> "KernelLloyd | None":
+        kernels, blocks = kernel_choice.kernels_for(self.labels), self.blocks
+        if not kernels:
+            return None
+        found: KernelLloyd = kernels.KernelLloyd(
+            *blocks.for_kernels(),
             self.labels.view(len(self.labels), -1),
-            n_runs=self.n_runs,
+            self.n_clusters,
+            single=False,
+            snap="grid",
             group=BLOCK,
         )
-        self._totals[:3, active] = sums.permute(2, 0, 1)
-        self._totals[3, active] = weights
-        return sums, weights, n_changed.tolist()
+        return found
 
     def _slack(self, centers: Tensor, active: list[int]) -> Tensor:  # [A, K] float64, in levels
         """How far the centers may move before new lists: about as far as in four steps like the last one."""

@@ -8,6 +8,7 @@ rows one after the other.
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,9 @@ from gpuquant.ops.cpu_dense import Buffers, TiledLloyd, one_blas_thread
 from gpuquant.ops.cpu_ops import share_out
 from gpuquant.ops.dense_seeding import DeviceSeeding, TiledSeeding
 
+if TYPE_CHECKING:
+    from gpuquant.ops.triton_lloyd import KernelLloyd
+
 TILE = 256
 SUMMED = 1 << 14  # points whose moments are added up together
 MANY = 1 << 13  # points from which a step on the CPU is worth its worker threads
@@ -29,6 +33,8 @@ Chunk = tuple[list[int], slice]  # places in a list of runs, and rows: many rows
 
 class DensePoints:
     """Points and weights of B problems; neither is copied."""
+
+    group = 1  # a point's columns lie together
 
     def __init__(
         self,
@@ -81,6 +87,14 @@ class DensePoints:
         with one_blas_thread():
             share_out(places, add, 1 if self.points.is_cuda else torch.get_num_threads())
         return parts.cumsum(dim=1)[:, -1]
+
+    def points_at(self, problem: int, index: Tensor) -> Tensor:  # [n] int64 -> [n, D] float64
+        """Some points."""
+        return self.points[problem, index].double()
+
+    def for_kernels(self) -> tuple[Tensor, Tensor, Tensor]:  # [B, N, D], [B, D] float64, [B, N]
+        """The points, what they are relative to, and their weights."""
+        return self.points.contiguous(), self.origin.double().contiguous(), self.weights.contiguous()
 
     def zeros(self, *shape: int) -> Tensor:
         """Sums of n runs: [n, S] or, bin by bin, [n, S, n_bins]."""
@@ -135,8 +149,24 @@ class DenseLloyd:
         self._n_runs = n_runs
         shape = points.n_problems * n_runs, points.n_points
         self._labels = torch.full(shape, -1, dtype=torch.int32, device=points.points.device)
+        self.kernels = self._kernel_lloyd()
         self._tiled: dict[int, TiledLloyd] = {}
         self._spare: list[Buffers] = []
+
+    def _kernel_lloyd(self) -> "KernelLloyd | None":
+        kernels, points = kernel_choice.kernels_for(self._labels), self._points
+        if not kernels or points.n_columns > kernels.MAX_COLUMNS:
+            return None
+        single = points.points.dtype == torch.float32
+        found: KernelLloyd = kernels.KernelLloyd(
+            *points.for_kernels(),
+            self._labels,
+            self._n_clusters,
+            single=single,
+            snap="single" if single else "double",
+            count_weightless=self.count_weightless,
+        )
+        return found
 
     @property
     def _in_tiles(self) -> bool:
@@ -170,19 +200,8 @@ class DenseLloyd:
         points = self._points
         if self._in_tiles:
             return self._tiled_step(centers, active)
-        kernels = kernel_choice.kernels_for(centers)
-        if kernels and points.n_columns <= kernels.MAX_COLUMNS:
-            sums, weights, changed = kernels.lloyd_step(
-                points.points.contiguous(),
-                points.origin.double(),
-                points.weights.contiguous(),
-                centers.to(points.points.dtype),
-                torch.tensor(active, device=centers.device),
-                self._labels,
-                n_runs=self._n_runs,
-                count_weightless=self.count_weightless,
-            )
-            return sums, weights, changed.tolist()
+        if self.kernels:
+            return self.kernels.step(centers, active)
         totals = points.zeros(len(active), points.n_columns + 1, self._n_clusters)
         centers = centers.to(points.points.dtype)
         squares, doubled = squared_norms(centers)[:, None], -2 * centers  # a factor of two rounds nothing
@@ -232,6 +251,9 @@ class DenseLloyd:
         centers: Tensor,  # [P, K, D] float64, entered
     ) -> list[float]:  # [P]
         """Sum of weight times squared distance to the labelled center."""
+        if self.kernels:
+            found: list[float] = self.kernels.inertia(centers).tolist()
+            return found
         if self._in_tiles:
             return [self._tiled_run(run).inertia(one) for run, one in enumerate(centers.numpy())]
         every = list(range(len(centers)))
