@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gpuquant import ops
 from gpuquant.arguments import check_positive, check_settings
+from gpuquant.devices import told_when_memory_ends
 from gpuquant.errors import ArgumentError
 from gpuquant.initialization import kmeans_plus_plus, random_points
 from gpuquant.lloyd import TOGETHER, Runs, lloyd
@@ -39,6 +40,7 @@ class KMeansResult:
     converged: Tensor
 
 
+@told_when_memory_ends()
 def kmeans(
     points: Tensor,
     n_clusters: int,
@@ -84,6 +86,8 @@ def kmeans(
     ------
     ArgumentError
         An argument has an unusable shape, dtype or value, such as NaN among the points.
+    DeviceError
+        A CUDA device has too little memory.
 
     Notes
     -----

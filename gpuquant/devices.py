@@ -1,5 +1,8 @@
 """Names of devices, checked once: "auto", "cpu", "cuda", "cuda:1"."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from gpuquant.errors import DeviceError
@@ -29,3 +32,15 @@ def resolve_device(
         found = f"{n_devices} CUDA devices were found" if n_devices else "no CUDA device was found"
         raise DeviceError(f'device={str(device)!r} is not there: {found}; use device="auto" or "cpu"')
     return resolved
+
+
+@contextmanager
+def told_when_memory_ends(device: torch.device | None = None) -> Iterator[None]:
+    """Raise `DeviceError` with what was needed and what was free, on the current device by default."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        needed = str(error).split(". GPU")[0]
+        free, total = (number / 1e9 for number in torch.cuda.mem_get_info(device))
+        message = f"{needed}; {free:.2f} of {total:.2f} GB are free on {device or 'the CUDA device'}"
+        raise DeviceError(f'{message}: use device="cpu", or free memory there') from None

@@ -17,7 +17,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from torch import Tensor
 
 from gpuquant.arguments import check_chunk_size
-from gpuquant.devices import resolve_device
+from gpuquant.devices import resolve_device, told_when_memory_ends
 from gpuquant.errors import DeviceError
 from gpuquant.estimator_fit import Fit, SampleLloyd, fit_once, plus_plus_centers, random_centers, same_clustering
 from gpuquant.estimator_samples import Samples, checked_tensor
@@ -122,6 +122,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         return {name: value.cpu() if isinstance(value, Tensor) else value for name, value in state.items()}
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @told_when_memory_ends()
     def fit(self, X: Any, y: object = None, sample_weight: Any = None) -> Self:  # noqa: N803
         """Cluster the samples.
 
@@ -136,7 +137,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         ValueError
             As scikit-learn: NaN, too few samples, wrong shapes.
         DeviceError
-            The device is not there.
+            The device is not there, or has too little memory.
         """
         samples, reference = self._samples(X, sample_weight, fitting=True)
         if samples.n_samples < self.n_clusters:
@@ -166,7 +167,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         if n_found < self.n_clusters:
             message = f"Number of distinct clusters ({n_found}) found smaller than n_clusters ({self.n_clusters})."
             advice = "Possibly due to duplicate points in X."
-            warnings.warn(f"{message} {advice}", ConvergenceWarning, stacklevel=3)
+            warnings.warn(f"{message} {advice}", ConvergenceWarning, stacklevel=4)
         self.cluster_centers_ = _like(best.centers.to(samples.dtype), X)
         self.labels_ = _like(samples.turn_into_labels(best.point_labels), X)
         self.inertia_ = best.inertia
@@ -204,6 +205,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         _, inertia = self._assign(X, sample_weight)
         return -inertia
 
+    @told_when_memory_ends()
     def _assign(self, X: Any, sample_weight: Any) -> tuple[Tensor, float]:  # noqa: N803
         check_is_fitted(self)
         samples, _ = self._samples(X, sample_weight, fitting=False)
@@ -273,13 +275,13 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         n_init = self.n_init
         if self.algorithm == "elkan" and self.n_clusters == 1:
             message = "algorithm='elkan' doesn't make sense for a single cluster. Using 'lloyd' instead."
-            warnings.warn(message, RuntimeWarning, stacklevel=4)
+            warnings.warn(message, RuntimeWarning, stacklevel=5)
         if n_init == "auto":
             n_init = 10 if callable(self.init) or (by_name and self.init == "random") else 1
         if not by_name and not callable(self.init) and n_init != 1:
             name = type(self).__name__
             message = f"Explicit initial center position passed: performing only one init in {name}"
-            warnings.warn(f"{message} instead of n_init={n_init}.", RuntimeWarning, stacklevel=4)
+            warnings.warn(f"{message} instead of n_init={n_init}.", RuntimeWarning, stacklevel=5)
             n_init = 1
         return int(n_init)
 

@@ -9,9 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from gpuquant import ops
 from gpuquant.estimator_samples import Samples
 from gpuquant.initialization import kmeans_plus_plus
 from gpuquant.level_pixels import LevelPixels
@@ -101,20 +103,29 @@ def _plus_plus_pixels(
 
     Only colours have distances; the draws go over the pixels.
     """
-    n_candidates = 2 + int(np.log(n_clusters))
+    first = int(pixels.ranks[_first_draw(samples, float(random_state.uniform()))])
+    uniforms = random_state.uniform(size=(n_clusters - 1, 2 + int(np.log(n_clusters))))
+    chosen = ops.choose_among_pixels(pixels.colors, samples.totals, pixels.ranks, samples.weights, first, uniforms)
+    if chosen is None:
+        chosen = _chosen_on_host(samples, pixels, first, uniforms)
+    return pixels.values[pixels.colors[chosen].long()].double()
+
+
+def _chosen_on_host(
+    samples: Samples, pixels: LevelPixels, first: int, uniforms: npt.NDArray[np.float64]
+) -> Tensor:  # [K] int64, indices of colours
     chunks = pixels.chunks
     if samples.weights is not None:
         chunks = PixelChunks(pixels.ranks.cpu(), len(pixels.colors), samples.weights.cpu())
     samples.prepare_points()
     seeding = run_on_colors(pixels.colors, samples.totals)
-    chosen = [int(pixels.ranks[_first_draw(samples, float(random_state.uniform()))])]
-    added = [seeding.add_best(np.array(chosen))]
-    for _ in range(1, n_clusters):
+    candidates, chosen = [first], [first]
+    seeding.add_best(np.array(candidates))
+    for tried in uniforms:
         closest = torch.from_numpy(seeding.closest.reshape(-1)[: len(pixels.colors)]).double()
-        candidates = chunks.draw(closest, random_state.uniform(size=n_candidates))
-        added.append(seeding.add_best(np.array(candidates)))
-    levels = torch.from_numpy(np.stack(added)).long()
-    return pixels.values.cpu()[levels].double().to(pixels.values.device)
+        candidates = chunks.draw(closest, tried)
+        chosen.append(candidates[seeding.add_best(np.array(candidates))])
+    return torch.tensor(chosen, device=pixels.ranks.device)
 
 
 def _first_draw(samples: Samples, uniform: float) -> int:

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from gpuquant.level_pixels import LevelPixels
 from gpuquant.ops.cpu_ops import column_means, take
-from gpuquant.ops.dense import DensePoints
+from gpuquant.ops.dense_points import DensePoints
+from gpuquant.ops.torch_ops import repeatable_sums
 
 
 class Samples:
@@ -63,8 +64,7 @@ class Samples:
             return torch.ones(self.n_samples, dtype=torch.float64, device=self.device)
         if self.pixels is None:
             return self.weights
-        totals = torch.zeros(self.n_points, dtype=torch.float64, device=self.device)
-        return totals.index_add_(0, self.pixels.ranks, self.weights)
+        return repeatable_sums(self.pixels.ranks, self.weights, self.n_points)
 
     @cached_property
     def variance(self) -> float:

@@ -84,7 +84,18 @@ class ColorHistogram:
             raise ArgumentError(f"pixels must be [..., 3], or grey [H, W] or [N], got {tuple(pixels.shape)}")
         rows = pixels.reshape(-1, 3) if pixels.ndim > 1 and pixels.shape[-1] == 3 else pixels.reshape(-1)
         if len(rows):
-            self._insert(*ops.count_colors(rows.contiguous().to(self._device), chunk_size=chunk_size))
+            self.add_rows(rows, chunk_size=chunk_size)
+
+    def add_rows(self, rows: Tensor, *, chunk_size: int | None = None) -> Tensor:
+        """Count pixels [N, 3] or [N], and return them on the histogram's device."""
+        rows = rows.contiguous()
+        if rows.is_cpu and self._device.type == "cuda":
+            rows, codes, counts = ops.upload_and_count(rows, self._device)
+        else:
+            rows = rows.to(self._device)
+            codes, counts = ops.count_colors(rows, chunk_size=chunk_size)
+        self._insert(codes, counts)
+        return rows
 
     def merge(self, other: "ColorHistogram") -> None:
         """Add the counts of another histogram to this one."""

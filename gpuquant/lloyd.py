@@ -11,7 +11,7 @@ from gpuquant import ops
 from gpuquant.ops.run_status import RunStatus
 
 if TYPE_CHECKING:
-    from gpuquant.ops.triton_lloyd import KernelLloyd
+    from gpuquant.ops.kernel_lloyd import KernelLloyd
 
 TOGETHER = 1 << 18  # points of runs that go side by side; larger problems keep the device busy by themselves
 

@@ -14,8 +14,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from gpuquant import ops
 from gpuquant.arguments import check_settings, is_integer
-from gpuquant.devices import resolve_device
+from gpuquant.devices import resolve_device, told_when_memory_ends
 from gpuquant.errors import ArgumentError
 from gpuquant.histogram import ColorHistogram, shared_tensor
 from gpuquant.image_file import check_format, indexed_image, pixels_of, read_image, write_image
@@ -197,11 +198,11 @@ def quantize(
     with _timed(seconds, "read", target):
         loaded = load_pixels(image)
         pixels = loaded if isinstance(loaded, Tensor) else shared_tensor(loaded)
-        pixels = pixels.detach().to(target).contiguous()
+        pixels = pixels.detach()
     rows = pixels.reshape(-1, 3) if pixels.ndim == 3 else pixels.reshape(-1)
     with _timed(seconds, "count", target):
         histogram = ColorHistogram(target)
-        histogram.add(rows, chunk_size=chunk_size)
+        rows = histogram.add_rows(rows, chunk_size=chunk_size)
         colors, counts = histogram.colors, histogram.counts
     with _timed(seconds, "cluster", target):
         fit = fit_palette(
@@ -218,12 +219,10 @@ def quantize(
     with _timed(seconds, "map", target):
         order = fit.counts.argsort(descending=True, stable=True)
         labels = map_pixels(rows, colors, order.argsort().to(torch.int32)[fit.labels.long()], chunk_size=chunk_size)
-        labels = labels.view(pixels.shape[:2])
-    outputs = [fit.palette[order], labels, fit.counts[order]]
-    if isinstance(image, Tensor):
-        found: list[Any] = [output.to(image.device) for output in outputs]
-    else:
-        found = [as_numpy(output) for output in outputs]
+        found: list[Any] = [fit.palette[order], labels.view(pixels.shape[:2]), fit.counts[order]]
+        if target.type == "cuda" and not (isinstance(image, Tensor) and image.is_cuda):
+            found = [ops.download(output) for output in found]
+    found = [output.to(image.device) if isinstance(image, Tensor) else as_numpy(output) for output in found]
     return QuantizedImage(
         palette=Palette(found[0]),
         labels=found[1],
@@ -292,7 +291,8 @@ def _check_init(init: str | np.ndarray | Tensor, n_colors: int) -> str | Tensor:
 @contextmanager
 def _timed(seconds: dict[str, float], stage: str, device: torch.device) -> Iterator[None]:
     start = time.perf_counter()
-    yield
+    with told_when_memory_ends(device):
+        yield
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     seconds[stage] = time.perf_counter() - start

@@ -24,7 +24,8 @@ from torch import Tensor
 
 import gpuquant
 from gpuquant import ops
-from gpuquant.ops.dense import DenseLloyd, DensePoints
+from gpuquant.ops.dense import DenseLloyd
+from gpuquant.ops.dense_points import DensePoints
 
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 ROUNDS, INPUTS = 20, 3

@@ -12,7 +12,7 @@ from triton.backends.compiler import GPUTarget
 from triton.backends.nvidia.compiler import get_ptxas
 from triton.compiler import ASTSource
 
-from gpuquant.ops import triton_lloyd, triton_ops, triton_seeding
+from gpuquant.ops import triton_draws, triton_lloyd, triton_ops, triton_seeding
 from gpuquant.ops.color_codes import N_CODES
 
 Variant = tuple[str, Any, dict[str, str], dict[str, Any]]
@@ -76,7 +76,7 @@ def _seeding(name: str, points: dict[str, str], sizes: dict[str, Any]) -> list[V
     }
     numbers = ("n_points", "n_runs", "n_items", "n_draw_parts", "n_candidates", "uniform", "per_run", "step", "n_steps")
     types = points | arrays | {"ranks": "*i32"} | dict.fromkeys(numbers, "i32")
-    chunk = {"CHUNK": triton_seeding.CHUNK}
+    chunk = {"CHUNK": triton_draws.CHUNK}
     lanes = sizes | chunk | {"LANES": 8}
     found: list[Variant] = []
     for first, given, ranked in (
@@ -85,7 +85,7 @@ def _seeding(name: str, points: dict[str, str], sizes: dict[str, Any]) -> list[V
         (False, True, True),
         (False, False, True),
     ):
-        kind = {"RIGHT": first, "GIVEN": given, "RANKED": ranked, "WEIGHTED": not ranked, "WIDTH": triton_seeding.WIDTH}
+        kind = {"RIGHT": first, "GIVEN": given, "RANKED": ranked, "WEIGHTED": not ranked, "WIDTH": triton_draws.WIDTH}
         found.append((f"try, {name}, {kind}", triton_seeding.try_candidates_kernel, types, lanes | kind))
     best = lanes | {"PARTS": triton_seeding.PARTS}
     for summed in (False, True):
@@ -93,7 +93,7 @@ def _seeding(name: str, points: dict[str, str], sizes: dict[str, Any]) -> list[V
         found.append((f"add best, {name}, {summed}", triton_seeding.add_best_kernel, types, constants))
     for weighted in (False, True):
         constants = chunk | {"WEIGHTED": weighted}
-        found.append((f"shares, {name}, {weighted}", triton_seeding.sum_shares_kernel, types, constants))
+        found.append((f"shares, {name}, {weighted}", triton_draws.sum_shares_kernel, types, constants))
     return found
 
 

@@ -1,14 +1,16 @@
 """Lloyd steps and seeding on floating-point points, against float64 NumPy."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
 
-from gpuquant.ops import dense, dense_seeding
-from gpuquant.ops.dense import DenseLloyd, DensePoints, DenseSeeding
+from gpuquant.ops import dense, dense_points, dense_seeding
+from gpuquant.ops.dense import DenseLloyd, DenseSeeding
+from gpuquant.ops.dense_points import DensePoints
 from gpuquant.ops.dense_seeding import DeviceSeeding
 
 Floats = npt.NDArray[np.float64]
@@ -210,3 +212,29 @@ def test_runs_and_problems_of_a_batch_have_the_bits_of_each_alone(dtype: torch.d
             assert n_changed[place] == expected[2][0]
     assert batch.inertia(centers) == [one.inertia(centers[run, None])[0] for run, one in enumerate(alone)]
     assert torch.equal(batch.labels_of_points(), torch.cat([one.labels_of_points() for one in alone]))
+
+
+def test_chunks_shrink_until_they_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.RandomState(0)
+    points, centers = random.normal(0, 1, (3000, 6)), torch.from_numpy(random.normal(0, 1, (1, 5, 6)))
+    sums, totals, n_changed = DenseLloyd(prepare(points, np.ones(3000)), 5).step(centers, [0])
+    prepared = prepare(points, np.ones(3000))
+    prepared.scores_at_once, original = 1 << 13, DensePoints.products
+
+    def products(self: DensePoints, *given: Any) -> torch.Tensor:
+        if self.scores_at_once > 1 << 11 or random.uniform() < 0.2:
+            raise torch.OutOfMemoryError
+        return original(self, *given)
+
+    monkeypatch.setattr(DensePoints, "products", products)
+    monkeypatch.setattr(dense_points, "FEWEST_SCORES", 1)
+    state = DenseLloyd(prepared, 5)
+    found = state.step(centers, [0])
+    assert torch.equal(found[0], sums)
+    assert torch.equal(found[1], totals)
+    assert found[2] == n_changed
+    assert prepared.scores_at_once <= 1 << 11
+    monkeypatch.setattr(dense_points, "FEWEST_SCORES", 1 << 30)
+    prepared.scores_at_once = 1 << 13
+    with pytest.raises(torch.OutOfMemoryError):
+        state.step(centers, [0])

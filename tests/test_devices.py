@@ -1,8 +1,12 @@
+import numpy as np
 import pytest
 import torch
 
-from gpuquant.devices import resolve_device
+import gpuquant
+from gpuquant import ops
+from gpuquant.devices import resolve_device, told_when_memory_ends
 from gpuquant.errors import DeviceError
+from gpuquant.ops.dense_points import DensePoints
 
 
 def test_names() -> None:
@@ -16,3 +20,34 @@ def test_names() -> None:
 def test_devices_that_cannot_be_used(device: str) -> None:
     with pytest.raises(DeviceError, match="device="):
         resolve_device(device)
+
+
+def test_what_was_needed_and_free_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (3_000_000_000, 80_000_000_000))
+    message = "CUDA out of memory. Tried to allocate 7.00 GiB. GPU 0 has a total capacity of 79.1 GiB of which"
+    with pytest.raises(DeviceError) as caught, told_when_memory_ends(torch.device("cuda:0")):
+        raise torch.OutOfMemoryError(message)
+    assert str(caught.value) == (
+        "CUDA out of memory. Tried to allocate 7.00 GiB; 3.00 of 80.00 GB are free on cuda:0: "
+        'use device="cpu", or free memory there'
+    )
+
+
+@pytest.mark.parametrize("what", ["quantize", "kmeans", "fit", "predict"])
+def test_every_way_in_tells_it(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 7.00 GiB. GPU 0")
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (1, 2))
+    samples = np.random.RandomState(0).normal(0, 1, (30, 2))
+    model = gpuquant.KMeans(2, random_state=0).fit(samples)
+    monkeypatch.setattr(ops, "count_colors", fail)
+    monkeypatch.setattr(DensePoints, "__init__", fail)
+    call = {
+        "quantize": lambda: gpuquant.quantize(np.zeros((4, 4, 3), np.uint8), 2),
+        "kmeans": lambda: gpuquant.kmeans(torch.from_numpy(samples), 2),
+        "fit": lambda: model.fit(samples),
+        "predict": lambda: model.predict(samples),
+    }[what]
+    with pytest.raises(DeviceError, match=r"7\.00 GiB; 0\.00 of 0\.00 GB are free"):
+        call()

@@ -12,7 +12,7 @@ import gpuquant
 
 PACKAGE = Path(gpuquant.__file__).parent
 ROWS = [
-    ["errors", "ops.color_codes", "ops.run_status"],
+    ["errors", "ops.color_codes", "ops.run_status", "ops.transfers"],
     [
         "arguments",
         "devices",
@@ -22,13 +22,14 @@ ROWS = [
         "ops.color_blocks",
         "ops.tile_scores",
         "ops.running_sums",
+        "ops.triton_draws",
         "ops.triton_lloyd",
     ],
-    ["ops.cpu_ops", "ops.triton_seeding", "ops.candidate_lists", "ops.color_seeding"],
+    ["ops.cpu_ops", "ops.kernel_lloyd", "ops.triton_seeding", "ops.candidate_lists", "ops.color_seeding"],
     ["ops.triton_ops"],
     ["ops.kernel_choice"],
     ["ops.color_lloyd", "ops.cpu_dense", "ops.pixel_chunks"],
-    ["ops.dense_seeding"],
+    ["ops.dense_points", "ops.dense_seeding"],
     ["ops.dense"],
     ["ops"],
     ["initialization", "histogram", "palette", "lloyd"],
@@ -40,6 +41,7 @@ ROWS = [
     ["__main__"],
 ]
 RANK = {name: rank for rank, names in enumerate(ROWS) for name in names}
+KERNELS = {"ops.kernel_lloyd", "ops.triton_draws", "ops.triton_lloyd", "ops.triton_ops", "ops.triton_seeding"}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
 
@@ -77,7 +79,10 @@ def test_every_module_has_a_row() -> None:
     [
         ("PIL", {"image_file", "comparison", "quantization", "cli"}),
         ("sklearn", {"estimator"}),
-        ("triton", {"ops.triton_lloyd", "ops.triton_ops", "ops.triton_seeding"}),
+        (
+            "triton",
+            {"ops.kernel_lloyd", "ops.triton_draws", "ops.triton_lloyd", "ops.triton_ops", "ops.triton_seeding"},
+        ),
         ("typer", {"cli"}),
     ],
 )

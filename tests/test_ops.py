@@ -279,3 +279,20 @@ def test_means_are_rounded_as_numpy_rounds_them(n_columns: int, dtype: type) -> 
     for n_rows in (1, 1000, cpu_ops.CHUNK_PIXELS, 3 * cpu_ops.CHUNK_PIXELS + 5):
         samples: npt.NDArray[np.floating] = (random.randint(0, 256, (n_rows, n_columns)) / 255).astype(dtype)
         np.testing.assert_array_equal(cpu_ops.column_means(torch.from_numpy(samples)).numpy(), samples.mean(axis=0))
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1.0, 1e200])
+def test_sums_of_integers_do_not_depend_on_the_order(scale: float) -> None:
+    random = np.random.RandomState(0)
+    bins, values = random.randint(0, 40, 10_000), scale * random.normal(0, 1, 10_000)
+    order = random.permutation(10_000)
+    found, shuffled = (
+        torch_ops._sums_of_integers(torch.from_numpy(bins[places]).int(), torch.from_numpy(values[places]), 41)
+        for places in (np.arange(10_000), order)
+    )
+    assert torch.equal(found, shuffled)
+    np.testing.assert_allclose(found, np.bincount(bins, values, 41), rtol=1e-9, atol=1e-12 * scale)
+    whole = torch.from_numpy(random.randint(0, 2**20, 10_000)).double()
+    exact = torch_ops._sums_of_integers(torch.from_numpy(bins), whole, 41)
+    np.testing.assert_array_equal(exact, np.bincount(bins, whole.numpy(), 41))
+    assert torch_ops._sums_of_integers(torch.zeros(3).int(), torch.zeros(3).double(), 1).tolist() == [0]

@@ -22,9 +22,9 @@ def compiled() -> list[dict[str, Any]]:
 
 
 def test_every_kernel_is_compiled_for_both_chips(compiled: list[dict[str, Any]]) -> None:
-    from gpuquant.ops import triton_lloyd, triton_ops, triton_seeding
+    from gpuquant.ops import triton_draws, triton_lloyd, triton_ops, triton_seeding
 
-    modules = triton_lloyd, triton_ops, triton_seeding
+    modules = triton_draws, triton_lloyd, triton_ops, triton_seeding
     kernels = {name for module in modules for name in vars(module) if name.endswith("_kernel")}
     assert {row["function"] for row in compiled} == kernels
     assert {row["chip"] for row in compiled} == {80, 90}

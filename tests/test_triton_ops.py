@@ -11,11 +11,12 @@ from sklearn.cluster import KMeans as Reference
 pytest.importorskip("triton", reason="Triton is made for Linux")
 
 import gpuquant
+from gpuquant import level_pixels
 from gpuquant.initialization import kmeans_plus_plus
 from gpuquant.lloyd import lloyd
 from gpuquant.ops import color_codes, dense, kernel_choice, triton_ops
 from gpuquant.ops.color_blocks import BLOCK, ColorBlocks
-from gpuquant.ops.triton_lloyd import KernelLloyd
+from gpuquant.ops.kernel_lloyd import KernelLloyd
 from gpuquant.ops.triton_seeding import KernelSeeding
 
 Pixels = npt.NDArray[np.uint8]
@@ -315,7 +316,12 @@ def test_kmeans_on_kernels_is_kmeans(on_kernels: list[str], dtype: torch.dtype) 
     torch.testing.assert_close(found.centers, expected.centers, rtol=1e-6, atol=1e-6)
 
 
-def test_the_estimator_on_kernels_is_scikit_learns(on_kernels: list[str]) -> None:
+@pytest.mark.parametrize("few", [0, 1000])
+def test_the_estimator_on_kernels_is_scikit_learns(
+    on_kernels: list[str], few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As 8-bit pixels, drawn in their order, and as samples."""
+    monkeypatch.setattr(level_pixels, "FEW_SAMPLES", few)
     samples = np.divide(small_photo(), 255)
     ours, theirs = gpuquant.KMeans(6, random_state=0).fit(samples), Reference(6, n_init=1, random_state=0).fit(samples)
     assert {"KernelLloyd", "KernelSeeding"} <= set(on_kernels)

@@ -21,13 +21,25 @@ from torch import Tensor
 from gpuquant.ops import cpu_ops, kernel_choice, torch_ops
 from gpuquant.ops.candidate_lists import MAX_CLUSTERS
 from gpuquant.ops.color_blocks import ColorBlocks
+from gpuquant.ops.color_codes import N_CODES
 from gpuquant.ops.color_lloyd import ColorLloyd
 from gpuquant.ops.color_seeding import ColorSeeding
-from gpuquant.ops.dense import DenseLloyd, DensePoints, DenseSeeding
+from gpuquant.ops.dense import DenseLloyd, DenseSeeding
+from gpuquant.ops.dense_points import DensePoints
+from gpuquant.ops.transfers import download, upload
 
 __all__ = ["ColorBlocks", "ColorLloyd", "ColorSeeding", "DenseLloyd", "DensePoints", "DenseSeeding"]
 __all__ += ["Lloyd", "PointSet", "Seeding", "add_counts", "apply_lookup", "count_colors", "point_set", "rank_pixels"]
-__all__ += ["MAX_CLUSTERS", "choose_on_device", "lloyd_steps", "seeding", "used_codes"]
+__all__ += [
+    "MAX_CLUSTERS",
+    "choose_among_pixels",
+    "choose_on_device",
+    "download",
+    "lloyd_steps",
+    "seeding",
+    "upload_and_count",
+    "used_codes",
+]
 
 PointSet = ColorBlocks | DensePoints
 Lloyd = ColorLloyd | DenseLloyd
@@ -49,6 +61,20 @@ def count_colors(
     pixels = pixels.contiguous()
     found: tuple[Tensor, Tensor] = _module_for(pixels).count_colors(pixels, chunk_size=chunk_size)
     return found
+
+
+def upload_and_count(
+    pixels: Tensor,  # [N, 3] or [N] (grey) uint8, contiguous, on the CPU
+    device: torch.device,  # a CUDA device
+) -> tuple[Tensor, Tensor, Tensor]:  # the pixels there; codes [M] int32, ascending; counts [M] int64
+    """Count the colours of pixels while they are on their way to a device."""
+    table = torch.zeros(N_CODES, dtype=torch.int32, device=device)
+    kernels = kernel_choice.kernels_for(table)
+    if not kernels:
+        there = pixels.to(device)
+        return there, *torch_ops.count_colors(there)
+    there = upload(pixels, device, lambda chunk: kernels.count_into(table, chunk))
+    return there, *kernels.counted(table)
 
 
 def apply_lookup(
@@ -117,6 +143,25 @@ def choose_on_device(
     chosen, potentials = seeding.choose(n_clusters, uniforms, n_candidates)
     centers = [points.points_at(run // n_runs, index) for run, index in enumerate(chosen)]
     return torch.stack(centers), potentials.tolist()
+
+
+def choose_among_pixels(
+    colors: Tensor,  # [M, D] uint8
+    totals: Tensor,  # [M] float64: the summed weights of the pixels of each color
+    ranks: Tensor,  # [N] int32: the color of each pixel
+    weights: Tensor | None,  # [N] float64; None: all are 1
+    first: int,  # the color of the first center
+    uniforms: npt.NDArray[np.float64],  # [K - 1, L] in [0, 1)
+) -> Tensor | None:  # [K] int64, indices of colors
+    """k-means++ that draws pixels in their order, wholly on the device; None where no kernels do it."""
+    kernels = kernel_choice.kernels_for(ranks)
+    if not kernels:
+        return None
+    points, origin = colors.to(torch.float32)[None], totals.new_zeros(1, colors.shape[1])
+    seeding = kernels.KernelSeeding(points.contiguous(), origin, totals[None], ranks=ranks, item_weights=weights)
+    chosen, _ = seeding.choose(1 + len(uniforms), uniforms.reshape(1, -1), uniforms.shape[1], first)
+    found: Tensor = chosen[0]
+    return found
 
 
 def seeding(points: PointSet, n_runs: int = 1) -> Seeding:

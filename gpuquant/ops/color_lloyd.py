@@ -21,7 +21,7 @@ from gpuquant.ops.candidate_lists import CENTER_BITS, CandidateLists, positions
 from gpuquant.ops.color_blocks import BLOCK, ORIGIN, ColorBlocks
 
 if TYPE_CHECKING:
-    from gpuquant.ops.triton_lloyd import KernelLloyd
+    from gpuquant.ops.kernel_lloyd import KernelLloyd
 
 SCORES_AT_ONCE = 1 << 19
 ALL_PAIRS = 1 << 13  # so few pairs of block and center are all scored: choosing among them would cost more

@@ -36,8 +36,8 @@ class ColorSeeding:
         candidates: Indices,  # [P, L], positions in Z-order
     ) -> Tensor:  # [P, 3] float64: the colours that were added, in levels
         """Add the candidate that lowers the potential most (the first one on a tie) to the centers of each run."""
-        added = [run.add_best(row) for run, row in zip(self._runs, candidates, strict=True)]
-        return torch.from_numpy(np.stack(added))
+        best = [row[run.add_best(row)] for run, row in zip(self._runs, candidates, strict=True)]
+        return torch.from_numpy(np.stack([run.color_at(place) for run, place in zip(self._runs, best, strict=True)]))
 
     def potentials(self) -> list[float]:  # [P]
         """Sum of count times closest squared distance."""
@@ -113,7 +113,7 @@ class RunSeeding:
     def add_best(
         self,
         candidates: Indices,  # [L], positions in Z-order
-    ) -> Floats:  # [D]: the colour that was added, in levels
+    ) -> int:  # which of them was added
         colors = self._axes[:, candidates // GROUP, candidates % GROUP]  # [D, L]
         wide = colors.astype(np.float64)
         apart = wide.T @ self._middles
@@ -130,8 +130,11 @@ class RunSeeding:
                 gains += np.bincount(origin, self._potentials[members] - potentials, len(gains))
             best = int(gains.argmax())
         self._update(groups[near == best], colors[:, best : best + 1])
-        added: Floats = wide[:, best] + ORIGIN
-        return added
+        return best
+
+    def color_at(self, position: int) -> Floats:  # [D], in levels
+        color: Floats = self._axes[:, position // GROUP, position % GROUP].astype(np.float64) + ORIGIN
+        return color
 
     def potential(self) -> float:
         return float(self._potentials.sum())

@@ -49,6 +49,28 @@ def apply_lookup(
     return labels.view(lookup_table.dtype)
 
 
+def repeatable_sums(
+    bins: Tensor,  # [N] int32 or int64
+    values: Tensor,  # [N] float64
+    n_bins: int,
+) -> Tensor:  # [n_bins] float64
+    """The sum of the values in each bin: in their order on the CPU; elsewhere as integers, whose order does not matter.
+
+    There a value is rounded to a multiple of 2^-60 times the number of values and a power of two above the largest.
+    """
+    if values.is_cpu:
+        return values.new_zeros(n_bins).index_add_(0, bins, values)
+    return _sums_of_integers(bins, values, n_bins)
+
+
+def _sums_of_integers(bins: Tensor, values: Tensor, n_bins: int) -> Tensor:
+    n_bits = 61 - len(values).bit_length()
+    exponent = torch.frexp(values.abs().max()).exponent
+    numbers = torch.ldexp(values, n_bits - exponent).round_().long()
+    sums = numbers.new_zeros(n_bins).index_add_(0, bins, numbers)
+    return torch.ldexp(sums.double(), exponent - n_bits)
+
+
 def rank_table(
     codes: Tensor,  # [M] int32, distinct
 ) -> Tensor:  # [2^24] int32: the place of each of them; other entries are undefined

@@ -10,10 +10,11 @@ import triton.language as tl
 from torch import Tensor
 
 from gpuquant.ops.color_codes import N_CODES
-from gpuquant.ops.triton_lloyd import MAX_COLUMNS, KernelLloyd
+from gpuquant.ops.kernel_lloyd import MAX_COLUMNS, KernelLloyd
 from gpuquant.ops.triton_seeding import KernelSeeding
 
 __all__ = ["MAX_COLUMNS", "KernelLloyd", "KernelSeeding", "apply_lookup", "count_colors"]
+__all__ += ["count_into", "counted"]
 
 BLOCK = 1024  # pixels of a program
 
@@ -58,8 +59,18 @@ def count_colors(
 ) -> tuple[Tensor, Tensor]:  # codes [M] int32, ascending; counts [M] int64
     """Count every distinct colour exactly."""
     table = torch.zeros(N_CODES, dtype=torch.int32, device=pixels.device)
+    count_into(table, pixels)
+    return counted(table)
+
+
+def count_into(table: Tensor, pixels: Tensor) -> None:  # [2^24] int32, [N, 3] or [N] uint8, contiguous
+    """Add pixels to a table of counts."""
     grid = (triton.cdiv(len(pixels), BLOCK),)
     count_colors_kernel[grid](pixels, table, len(pixels), GREY=pixels.ndim == 1, BLOCK=BLOCK, N_CODES=N_CODES)
+
+
+def counted(table: Tensor) -> tuple[Tensor, Tensor]:  # [2^24] int32 -> codes [M] int32, ascending; counts [M] int64
+    """The colours that a table of counts holds."""
     codes = table.nonzero().view(-1)
     return codes.to(torch.int32), table[codes].long()
 

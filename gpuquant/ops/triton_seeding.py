@@ -2,8 +2,7 @@
 
 The first launch draws the candidates and measures how low each would bring the potential; the second adds the best one.
 What all programs need, they all work out, from the sums of all programs in their order: a few microseconds in place
-of a launch. Shares are summed chunk by chunk and part by part, a part being the chunks of one program, and a draw looks
-for the part, then the chunk, then the item. Over distinct colours every sum is exact: the draws are those of the CPU.
+of a launch. Over distinct colours every sum is exact, and the draws are those of the CPU.
 """
 
 import numpy as np
@@ -13,82 +12,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from gpuquant.ops.triton_draws import CHUNK, WIDTH, draw_items, sum_shares_kernel
 from gpuquant.ops.triton_lloyd import _point, n_programs
 
-CHUNK = 1024
-WIDTH = 128  # items that a draw looks at together
 PARTS = 64  # sums that are added up together
-
-
-@triton.jit
-def _passed(running, targets, valid, RIGHT: tl.constexpr):
-    """Which running sums [1, n] or [L, n] lie before the target of each candidate."""
-    before = (running <= targets[:, None]) if RIGHT else (running < targets[:, None])
-    return before & valid
-
-
-@triton.jit
-def _draw(
-    uniforms, weights, closest, ranks, part_sums, chunk_sums, n_items, n_parts, per_part, lane, n_candidates,
-    RIGHT: tl.constexpr, RANKED: tl.constexpr, WEIGHTED: tl.constexpr, CHUNK: tl.constexpr, WIDTH: tl.constexpr,
-):  # fmt: skip
-    """For each candidate the first item whose running sum of shares reaches its uniform number times the total.
-
-    Items before the first draw have their weight as share, and pass it if the sum is equal (RIGHT), as in scikit-learn.
-    """
-    n_chunks = (n_items + CHUNK - 1) // CHUNK
-    column = tl.arange(0, WIDTH)
-    total = tl.zeros([], tl.float64)
-    for start in range(0, n_parts, WIDTH):
-        total += tl.sum(tl.load(part_sums + start + column, mask=start + column < n_parts, other=0))
-    targets = tl.load(uniforms + lane, mask=lane < n_candidates, other=0) * total
-    part = tl.zeros_like(lane)
-    before = tl.zeros_like(targets)  # the sum of all that was passed
-    carried = tl.zeros([], tl.float64)
-    for start in range(0, n_parts, WIDTH):
-        valid = start + column < n_parts
-        sums = tl.load(part_sums + start + column, mask=valid, other=0)
-        running = carried + tl.cumsum(sums, axis=0)
-        passed = _passed(running[None, :], targets, valid[None, :], RIGHT)
-        part += tl.sum(passed.to(tl.int32), axis=1)
-        before = tl.maximum(before, tl.max(tl.where(passed, running[None, :], 0.0), axis=1))
-        carried += tl.sum(sums)
-    part = tl.minimum(part, n_parts - 1)
-    chunk = part * per_part
-    reached = before
-    carry = before
-    for start in range(0, per_part, WIDTH):
-        number = part[:, None] * per_part + start + column[None, :]
-        valid = (start + column < per_part)[None, :] & (number < n_chunks)
-        sums = tl.load(chunk_sums + number, mask=valid, other=0)
-        running = carry[:, None] + tl.cumsum(sums, axis=1)
-        passed = _passed(running, targets, valid, RIGHT)
-        chunk += tl.sum(passed.to(tl.int32), axis=1)
-        reached = tl.maximum(reached, tl.max(tl.where(passed, running, 0.0), axis=1))
-        carry += tl.sum(sums, axis=1)
-    chunk = tl.minimum(tl.minimum(chunk, part * per_part + per_part - 1), n_chunks - 1)
-    item = chunk.to(tl.int64) * CHUNK
-    carry = reached
-    for start in range(0, CHUNK, WIDTH):
-        place = chunk[:, None].to(tl.int64) * CHUNK + start + column[None, :]
-        valid = place < n_items
-        shares = _shares(weights, closest, ranks, place, valid, RIGHT, RANKED, WEIGHTED)
-        running = carry[:, None] + tl.cumsum(shares, axis=1)
-        item += tl.sum(_passed(running, targets, valid, RIGHT).to(tl.int64), axis=1)
-        carry += tl.sum(shares, axis=1)
-    return tl.minimum(tl.minimum(item, chunk.to(tl.int64) * CHUNK + CHUNK - 1), n_items - 1)
-
-
-@triton.jit
-def _shares(
-    weights, closest, ranks, place, valid, FIRST: tl.constexpr, RANKED: tl.constexpr, WEIGHTED: tl.constexpr
-):  # fmt: skip
-    """What each item adds to the running sum: its weight times the closest squared distance of its point."""
-    shares = tl.load(weights + place, mask=valid, other=0) if WEIGHTED else valid.to(tl.float64)
-    if not FIRST:
-        point = tl.load(ranks + place, mask=valid, other=0) if RANKED else place
-        shares = tl.where(valid, shares * tl.load(closest + point, mask=valid, other=0), 0.0)
-    return shares
 
 
 @triton.jit(do_not_specialize=["n_points", "n_runs", "n_items", "n_draw_parts", "n_candidates", "uniform", "per_run"])
@@ -135,7 +62,7 @@ def try_candidates_kernel(
         n_chunks = (n_items + CHUNK - 1) // CHUNK
         per_draw_part = (n_chunks + n_draw_parts - 1) // n_draw_parts
         items = item_weights if RANKED else weights
-        drawn = _draw(
+        drawn = draw_items(
             uniforms + run * per_run + uniform,
             items,
             closest,
@@ -247,24 +174,6 @@ def add_best_kernel(
             total += in_chunk
     if SUMMED:
         tl.store(part_sums + run * n_parts + tl.program_id(0), total)
-
-
-@triton.jit(do_not_specialize=["n_items"])
-def sum_shares_kernel(
-    item_weights, ranks, closest, part_sums, chunk_sums, n_items, WEIGHTED: tl.constexpr, CHUNK: tl.constexpr
-):  # fmt: skip
-    """Sum up the shares of pixels that have the ranks of their colours, chunk by chunk and part by part."""
-    n_chunks = (n_items + CHUNK - 1) // CHUNK
-    per_part = (n_chunks + tl.num_programs(0) - 1) // tl.num_programs(0)
-    first = tl.program_id(0) * per_part
-    total = tl.zeros([], tl.float64)
-    for chunk in range(first, tl.minimum(first + per_part, n_chunks)):
-        place = chunk * CHUNK + tl.arange(0, CHUNK)
-        in_chunk = tl.sum(_shares(item_weights, ranks=ranks, closest=closest, place=place, valid=place < n_items,
-                                  FIRST=False, RANKED=True, WEIGHTED=WEIGHTED))  # fmt: skip
-        tl.store(chunk_sums + chunk, in_chunk)
-        total += in_chunk
-    tl.store(part_sums + tl.program_id(0), total)
 
 
 class KernelSeeding:
