@@ -12,7 +12,7 @@ from gpuquant.arguments import check_positive, check_settings
 from gpuquant.devices import told_when_memory_ends
 from gpuquant.errors import ArgumentError
 from gpuquant.initialization import kmeans_plus_plus, random_points
-from gpuquant.lloyd import TOGETHER, Runs, lloyd
+from gpuquant.lloyd import Runs, lloyd, runs_together
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +111,7 @@ def kmeans(
     starts = _check_init(init, batch, n_clusters)
     if isinstance(starts, Tensor):
         n_init = 1
-    at_once = max(1, TOGETHER // batch.shape[1])
+    at_once = runs_together(batch.shape[1], batch.device)
     groups = [slice(first, first + at_once) for first in range(0, len(batch), at_once)]
     parts = [
         _best_runs(
@@ -153,7 +153,7 @@ def _best_runs(
     prepared = ops.point_set(points, weights, chunk_size=chunk_size)
     random_states = [np.random.RandomState(random_state) for _ in points]
     best: KMeansResult | None = None
-    at_once = max(1, TOGETHER // weights.numel())
+    at_once = runs_together(weights.numel(), weights.device)
     for first in range(0, n_init, at_once):
         n_runs = min(at_once, n_init - first)
         if isinstance(init, Tensor):

@@ -113,15 +113,21 @@ def _levels_on_device(samples: Tensor) -> tuple[Tensor, Tensor] | None:  # uint8
     every = torch.arange(256, dtype=samples.dtype, device=samples.device)
     divided, multiplied = every / 255, every * torch.tensor(1 / 255, dtype=samples.dtype, device=samples.device)
     for values, factor in ((every, 1), (divided, 255), (multiplied, 255)):
-        levels = torch.empty(samples.shape, dtype=torch.uint8, device=samples.device)
-        fits = torch.ones((), dtype=torch.bool, device=samples.device)
-        for chunk, found in zip(samples.split(DEVICE_ROWS), levels.split(DEVICE_ROWS), strict=True):
-            numbers = (chunk * factor).round_().clamp_(0, 255)
-            found.copy_(numbers)
-            fits &= (values[numbers.long()] == chunk).all()
-        if bool(fits):
-            return levels, values
+        if _read_on_device(samples[:TILE_ROWS], values, factor) is not None:
+            levels = _read_on_device(samples, values, factor)
+            if levels is not None:
+                return levels, values
     return None
+
+
+def _read_on_device(samples: Tensor, values: Tensor, factor: int) -> Tensor | None:  # uint8 [N, D]
+    levels = torch.empty(samples.shape, dtype=torch.uint8, device=samples.device)
+    fits = torch.ones((), dtype=torch.bool, device=samples.device)
+    for chunk, found in zip(samples.split(DEVICE_ROWS), levels.split(DEVICE_ROWS), strict=True):
+        numbers = (chunk * factor).round_().clamp_(0, 255)
+        found.copy_(numbers)
+        fits &= (values[numbers.long()] == chunk).all()
+    return levels if bool(fits) else None
 
 
 def _levels(samples: Tensor) -> tuple[Tensor, Tensor] | None:  # uint8 [N, D], [256]

@@ -13,7 +13,8 @@ from gpuquant.ops.run_status import RunStatus
 if TYPE_CHECKING:
     from gpuquant.ops.kernel_lloyd import KernelLloyd
 
-TOGETHER = 1 << 18  # points of runs that go side by side; larger problems keep the device busy by themselves
+TOGETHER = 1 << 18  # points of runs that go side by side; larger problems keep the CPU busy by themselves
+TOGETHER_ON_CUDA = 1 << 26  # there the host should look at many runs as rarely as at one
 
 
 # the iteration, the centers it began with, the squared shifts and how many labels changed
@@ -29,6 +30,11 @@ class Runs:
     n_iter: list[int]
     converged: list[bool]
     state: ops.Lloyd
+
+
+def runs_together(n_points: int, device: torch.device) -> int:
+    """How many runs on so many points go side by side."""
+    return max(1, (TOGETHER_ON_CUDA if device.type == "cuda" else TOGETHER) // n_points)
 
 
 def lloyd(

@@ -9,7 +9,7 @@ from torch import Tensor
 from gpuquant import ops
 from gpuquant.histogram import coarsen
 from gpuquant.initialization import kmeans_plus_plus, random_points
-from gpuquant.lloyd import TOGETHER, Runs, lloyd
+from gpuquant.lloyd import Runs, lloyd, runs_together
 
 # measured on photos at K = 8, 64 and 256: a quarter fewer iterations than without momentum, and no higher error
 RELAXATION = 1.5
@@ -65,7 +65,7 @@ def fit_palette(
         levels = [(ops.point_set(level.colors[None], level.counts[None]), level.error) for level in folded]
     draws = np.random.RandomState(random_state)
     best: tuple[Runs, int] | None = None
-    at_once = max(1, TOGETHER // len(colors))
+    at_once = runs_together(len(colors), colors.device)
     for first in range(0, n_init, at_once):
         n_runs = min(at_once, n_init - first)
         if isinstance(init, Tensor):

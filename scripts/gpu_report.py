@@ -1,17 +1,21 @@
 """Check and time gpuquant on a CUDA device. Usage: python scripts/gpu_report.py [--rehearse]
 
 Every result is compared with the CPU's first; a difference ends the run. Then times: medians, after warming up, over
-several inputs in rotation, the first call's compilation apart, each beside its floor (the bytes it must move over the
-bandwidth of a copy on this device). They go to benchmarks/results/gpu-NAME.json and to a table. Where there is no CUDA
-device this says so and changes nothing. --rehearse runs all of it on the CPU with small pictures, and writes nothing.
+several inputs in rotation, the first call, which compiles, apart. Beside each stands its floor: the bytes it must move
+over the bandwidth of a copy on this device, or the arithmetic it must do, whichever takes longer. Peers run in turn
+with ours. All goes to benchmarks/results/gpu-NAME.json and to a table. Where there is no CUDA device this says so and
+changes nothing. --rehearse runs all of it on the CPU with small pictures, and writes nothing.
 """
 
 import argparse
 import json
+import os
 import platform
 import statistics
 import time
+import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,11 +23,14 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from sklearn.cluster import KMeans as Reference
 from sklearn.datasets import load_sample_image
+from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 import gpuquant
 from gpuquant import ops
+from gpuquant.ops.color_codes import colors_from_codes
 from gpuquant.ops.dense import DenseLloyd
 from gpuquant.ops.dense_points import DensePoints
 
@@ -51,20 +58,53 @@ class Report:
     """Times on one device."""
 
     def __init__(self, device: torch.device) -> None:
-        self.device = device
+        self.device, self.on_cuda = device, device.type == "cuda"
         self.rows: list[dict[str, Any]] = []
-        self.bandwidth = self._copy_bandwidth()
+        numbers = torch.zeros(1 << 28 if self.on_cuda else 1 << 22, dtype=torch.uint8, device=device)
+        self.bandwidth = 2 * self._copied(numbers, torch.empty_like(numbers))  # bytes read plus written a second
+        host = torch.zeros(len(numbers), dtype=torch.uint8, pin_memory=self.on_cuda)
+        self.uploaded, self.downloaded = self._copied(host, numbers), self._copied(numbers, host)  # bytes a second
+        self.flops = self._multiplied()
 
-    def time(self, what: str, function: Callable[[Any], object], inputs: list[Any], n_bytes: int) -> None:
-        """Add a row: the first call, the median of the others, and the floor by bytes read and written."""
+    def time(
+        self,
+        what: str,
+        function: Callable[[Any], object],
+        inputs: list[Any],
+        *,
+        n_bytes: int = 0,
+        n_operations: int = 0,
+        floor: float | None = None,  # in seconds, for what neither of these tells
+        peers: dict[str, Callable[[Any], object]] | None = None,
+        rounds: int = ROUNDS,
+    ) -> None:
+        """Add a row: the first call, the median of the others, its floor, and how much longer the peers take."""
+        floor = max(n_bytes / self.bandwidth, n_operations / self.flops) if floor is None else floor
         first = self._milliseconds(function, inputs[0])
-        times = [self._milliseconds(function, inputs[turn % len(inputs)]) for turn in range(ROUNDS)]
-        floor, median = 1e3 * n_bytes / self.bandwidth, statistics.median(times)
-        row = {"what": what, "first_ms": first, "median_ms": median, "floor_ms": floor, "of_floor": median / floor}
-        self.rows.append(row)
+        others = peers or {}
+        for peer in others.values():
+            self._milliseconds(peer, inputs[0])
+        times: dict[str, list[float]] = {name: [] for name in ["", *others]}
+        for turn in range(rounds):
+            given = inputs[turn % len(inputs)]
+            for name, called in {"": function, **others}.items():
+                times[name].append(self._milliseconds(called, given))
+        medians = {name: statistics.median(found) for name, found in times.items()}
+        median = medians.pop("")
+        row = {"what": what, "first_ms": first, "median_ms": median, "floor_ms": 1e3 * floor}
+        self.rows.append(row | {"times_as_long": {name: other / median for name, other in medians.items()}})
+
+    def table(self) -> str:
+        lines = ["| what | first, ms | median, ms | floor, ms | of the floor | peers, times as long |"]
+        lines.append("| --- | --- | --- | --- | --- | --- |")
+        for row in self.rows:
+            numbers = f"{row['first_ms']:.2f} | {row['median_ms']:.3f} | {row['floor_ms']:.4f}"
+            peers = ", ".join(f"{name} {ratio:.1f}" for name, ratio in row["times_as_long"].items())
+            lines.append(f"| {row['what']} | {numbers} | {row['median_ms'] / row['floor_ms']:.1f} | {peers} |")
+        return "\n".join(lines)
 
     def _milliseconds(self, function: Callable[[Any], object], given: Any) -> float:
-        if self.device.type == "cpu":
+        if not self.on_cuda:
             start = time.perf_counter()
             function(given)
             return 1e3 * (time.perf_counter() - start)
@@ -76,11 +116,15 @@ class Report:
         end.synchronize()
         return float(begin.elapsed_time(end))
 
-    def _copy_bandwidth(self) -> float:  # bytes read plus written a second
-        numbers = torch.zeros(1 << 28 if self.device.type == "cuda" else 1 << 22, dtype=torch.uint8, device=self.device)
-        target = torch.empty_like(numbers)
-        times = [self._milliseconds(target.copy_, numbers) for _ in range(10)]
-        return 2e3 * len(numbers) / statistics.median(times)
+    def _copied(self, source: Tensor, target: Tensor) -> float:  # bytes a second
+        times = [self._milliseconds(target.copy_, source) for _ in range(10)]
+        return 1e3 * len(source) / statistics.median(times)
+
+    def _multiplied(self) -> float:  # single-precision operations a second; a multiplication and addition is two
+        size = 4096 if self.on_cuda else 256
+        matrix = torch.ones(size, size, device=self.device)
+        times = [self._milliseconds(matrix.matmul, matrix) for _ in range(10)]
+        return 1e3 * 2 * size**3 / statistics.median(times)
 
 
 def same(what: str, found: Any, expected: Any) -> None:
@@ -117,14 +161,103 @@ def check_operations(kinds: dict[str, list[Tensor]], device: torch.device) -> No
         same(f"the ranks of {name}", ranks, ops.rank_pixels(pixels, codes))
 
 
-def lloyd_inputs(photos: list[Tensor], n_clusters: int, device: torch.device) -> list[tuple[DenseLloyd, Tensor]]:
-    states = []
-    for photo in photos:
-        points = photo.view(1, -1, 3).to(device).float()
-        weights = torch.ones(points.shape[:2], dtype=torch.float64, device=device)
-        state = DenseLloyd(DensePoints(points, weights, None), n_clusters)
-        states.append((state, state.enter(points[:, :n_clusters])))
-    return states
+@dataclass(frozen=True)
+class Step:
+    """One Lloyd step on the pixels of a photo as they are: ours, and what a peer needs."""
+
+    points: Tensor  # [1, N, 3] float32
+    centers: Tensor  # [1, K, 3] float32
+    state: DenseLloyd
+
+    @classmethod
+    def of(cls, photo: Tensor, n_clusters: int) -> "Step":
+        points = photo.view(1, -1, 3).float()
+        weights = torch.ones(points.shape[:2], dtype=torch.float64, device=points.device)
+        return cls(points, points[:, :n_clusters], DenseLloyd(DensePoints(points, weights, None), n_clusters))
+
+    def ours(self) -> None:
+        self.state.step(self.state.enter(self.centers), [0])
+
+    def plain_torch(self) -> None:
+        sums = torch.zeros_like(self.centers[0])
+        counts = torch.zeros(len(sums), device=sums.device)
+        for part in self.points[0].split(1 << 20):
+            labels = torch.cdist(part, self.centers[0]).argmin(dim=1)
+            sums.index_add_(0, labels, part)
+            counts.index_add_(0, labels, torch.ones_like(part[:, 0]))
+
+
+def flash_kmeans() -> Callable[[Step], object] | None:
+    """One iteration of the package flash-kmeans, where it is installed."""
+    try:
+        from flash_kmeans import batch_kmeans_Euclid
+    except ImportError:
+        return None
+    return lambda step: batch_kmeans_Euclid(
+        step.points, step.centers.shape[1], max_iters=1, init_centroids=step.centers
+    )
+
+
+def time_quantizing(report: Report, photos: list[Tensor], kinds: dict[str, list[Tensor]]) -> None:
+    there = {name: [picture.to(report.device) for picture in some] for name, some in kinds.items()}
+    n_pixels = photos[0].numel() // 3
+    for name, some in there.items():
+        flat = [picture.view(-1, 3) for picture in some]
+        report.time(f"count colours, {name}", ops.count_colors, flat, n_bytes=3 * n_pixels)
+        report.time(f"quantize, {name}, K = 8", partial(gpuquant.quantize, n_colors=8), some, n_bytes=7 * n_pixels)
+    for n_colors in (64, 256):
+        quantize = partial(gpuquant.quantize, n_colors=n_colors)
+        report.time(f"quantize, photo, K = {n_colors}", quantize, there["photo"], n_bytes=7 * n_pixels)
+    hosted = [photo.pin_memory() if report.on_cuda else photo for photo in photos]
+    floor = 3 * n_pixels / report.uploaded + n_pixels / report.downloaded
+    quantize = partial(gpuquant.quantize, n_colors=8, device=report.device)
+    report.time("quantize, photo, K = 8, from pinned memory and back", quantize, hosted, floor=floor)
+    small = there["photo"][0].view(-1, 3)
+    batch = [small[start::32].contiguous() for start in range(32)]  # 32 photos of a 32nd of the pixels
+    histograms = [ops.count_colors(pixels) for pixels in batch]
+    colors = torch.nn.utils.rnn.pad_sequence([colors_from_codes(codes) for codes, _ in histograms], batch_first=True)
+    counts = torch.nn.utils.rnn.pad_sequence([counts for _, counts in histograms], batch_first=True)
+    report.time(
+        "kmeans, 32 photos as one batch, K = 16",
+        lambda given: gpuquant.kmeans(given[0], 16, weights=given[1]),
+        [(colors, counts)],
+        n_bytes=colors.numel() + 8 * counts.numel(),
+        peers={
+            "one after another": lambda given: [gpuquant.kmeans(c, 16, weights=n) for c, n in zip(*given, strict=True)]
+        },
+    )
+
+
+def time_kmeans(report: Report, photos: list[Tensor]) -> None:
+    n_pixels = photos[0].numel() // 3
+    flash = flash_kmeans()
+    peers: dict[str, Callable[[Step], object]] = {"torch": Step.plain_torch} | (
+        {"flash-kmeans": flash} if flash else {}
+    )
+    for n_clusters in (16, 64, 256):
+        steps = [Step.of(photo.to(report.device), n_clusters) for photo in photos]
+        operations = 2 * 6 * n_pixels * n_clusters  # six instructions for every pair, of which a multiply-add is one
+        what = f"Lloyd step on pixels, float32, K = {n_clusters}"
+        report.time(what, Step.ours, steps, n_bytes=28 * n_pixels, n_operations=operations, peers=peers)
+    settings: dict[str, Any] = {"n_clusters": 8, "random_state": 0, "max_iter": 5}
+    hosted = [np.divide(photo.numpy(), 255).reshape(-1, 3) for photo in photos]
+    ours, theirs = gpuquant.KMeans(**settings, device=report.device), Reference(**settings)
+    report.time(
+        "KMeans, K = 8, 5 iterations, an array",
+        ours.fit,
+        hosted,
+        floor=24 * n_pixels / report.uploaded,
+        peers={"scikit-learn": theirs.fit},
+        rounds=3,
+    )
+    report.time(
+        "KMeans, K = 8, 5 iterations, a tensor",
+        lambda given: ours.fit(given[1]),
+        [(samples, torch.from_numpy(samples).to(report.device)) for samples in hosted[:1]],
+        n_bytes=28 * n_pixels,
+        peers={"scikit-learn": lambda given: theirs.fit(given[0])},
+        rounds=3,
+    )
 
 
 def main() -> None:
@@ -136,37 +269,24 @@ def main() -> None:
         return
     device = torch.device("cpu" if rehearsal else "cuda")
     kinds = pictures(64, 48) if rehearsal else pictures(4271, 3204)
-    photos = kinds["photo"]
-    n_pixels = photos[0].numel() // 3
+    warnings.simplefilter("ignore", ConvergenceWarning)
     check_operations(kinds, device)
-    check(photos[0], device)
+    check(kinds["photo"][0], device)
     print("Every result is that of the CPU.")
 
     report = Report(device)
-    there = {name: [picture.to(device) for picture in some] for name, some in kinds.items()}
-    for name, some in there.items():
-        report.time(f"count colours, {name}", lambda pixels: ops.count_colors(pixels.view(-1, 3)), some, 3 * n_pixels)
-    for n_colors in (8, 256):
-        quantize = partial(gpuquant.quantize, n_colors=n_colors)
-        report.time(f"quantize, K = {n_colors}", quantize, there["photo"], 7 * n_pixels)
-    for n_clusters in (16, 64, 256):
-        states = lloyd_inputs(photos, n_clusters, device)
-        report.time(f"Lloyd step, float32, K = {n_clusters}", lambda s: s[0].step(s[1], [0]), states, 20 * n_pixels)
-    samples = [photo.reshape(-1, 3).double() / 255 for photo in there["photo"]]
-    model = gpuquant.KMeans(n_clusters=8, random_state=0, max_iter=5)
-    report.time("KMeans, K = 8, 5 iterations, float64", model.fit, samples, 28 * n_pixels)
-
-    print("| what | first, ms | median, ms | floor, ms | of the floor |\n| --- | --- | --- | --- | --- |")
-    for row in report.rows:
-        times = f"{row['first_ms']:.2f} | {row['median_ms']:.3f} | {row['floor_ms']:.4f} | {row['of_floor']:.1f}"
-        print(f"| {row['what']} | {times} |")
+    time_quantizing(report, kinds["photo"], kinds)
+    time_kmeans(report, kinds["photo"])
+    print(report.table())
     if rehearsal:
         return
     name = torch.cuda.get_device_name().lower().replace(" ", "-")
     versions = {"python": platform.python_version(), "torch": torch.__version__, "gpuquant": gpuquant.__version__}
+    document = {"device": name, "versions": versions, "pixels": kinds["photo"][0].numel() // 3}
+    document |= {"copied": report.bandwidth, "uploaded": report.uploaded, "downloaded": report.downloaded}
+    document |= {"flops": report.flops, "cores": os.cpu_count(), "times": report.rows}
     RESULTS.mkdir(exist_ok=True)
-    document = {"device": name, "versions": versions, "pixels": n_pixels, "bytes_a_second": report.bandwidth}
-    (RESULTS / f"gpu-{name}.json").write_text(json.dumps(document | {"times": report.rows}, indent=1) + "\n")
+    (RESULTS / f"gpu-{name}.json").write_text(json.dumps(document, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -189,7 +189,7 @@ def test_how_many_runs_go_side_by_side_changes_nothing(
         return original(points, centers, max_iter=max_iter, tol=tol)
 
     monkeypatch.setattr(clustering, "lloyd", spy)
-    monkeypatch.setattr(clustering, "TOGETHER", together)
+    monkeypatch.setattr("gpuquant.lloyd.TOGETHER", together)
     assert same_bits(kmeans(batch, 6, n_init=5, init="random"), expected)
     assert max(sizes) == {1: 1, 900: 3, 10_000: 20}[together]
 

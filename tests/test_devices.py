@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -43,11 +45,11 @@ def test_every_way_in_tells_it(what: str, monkeypatch: pytest.MonkeyPatch) -> No
     model = gpuquant.KMeans(2, random_state=0).fit(samples)
     monkeypatch.setattr(ops, "count_colors", fail)
     monkeypatch.setattr(DensePoints, "__init__", fail)
-    call = {
+    calls: dict[str, Callable[[], object]] = {
         "quantize": lambda: gpuquant.quantize(np.zeros((4, 4, 3), np.uint8), 2),
         "kmeans": lambda: gpuquant.kmeans(torch.from_numpy(samples), 2),
         "fit": lambda: model.fit(samples),
         "predict": lambda: model.predict(samples),
-    }[what]
+    }
     with pytest.raises(DeviceError, match=r"7\.00 GiB; 0\.00 of 0\.00 GB are free"):
-        call()
+        calls[what]()

@@ -28,5 +28,7 @@ def test_a_rehearsal_checks_and_times_everything() -> None:
     before = sorted(RESULTS.glob("*"))
     lines = run("--rehearse").splitlines()
     assert lines[0] == "Every result is that of the CPU."
-    assert len(lines) == 3 + 4 + 2 + 3 + 1
+    assert len(lines) == 3 + 2 * 4 + 2 + 2 + 3 + 2
+    assert sum("torch " in line for line in lines) == 3
+    assert sum("scikit-learn" in line for line in lines) == 2
     assert sorted(RESULTS.glob("*")) == before
