@@ -52,7 +52,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         "auto" is a tensor's own device; for anything else CUDA where there is one, or else the CPU.
     chunk_size : int, optional
         Bounds the memory for scores to 64 numbers per unit, or to what one matrix product takes; changes no result.
-        Samples that are not folded are also kept in single precision, up to 256 MB of them.
+        On the CPU samples or colours are also kept in single precision, up to 256 MB of them.
 
     Attributes
     ----------

@@ -34,8 +34,9 @@ class Samples:
         self.device = samples.device
 
     def prepare_points(self) -> None:
-        """Prepare `points` in a thread of its own, while the caller does something else with one."""
-        if self.device.type == "cpu" and torch.get_num_threads() > 1:
+        """Prepare `points`, once, in a thread of its own, while the caller does something else with one."""
+        begun = self._later is not None or "points" in self.__dict__
+        if not begun and self.device.type == "cpu" and torch.get_num_threads() > 1:
             thread = ThreadPoolExecutor(1, thread_name_prefix="gpuquant")
             self._later = thread.submit(self._make_points)
             thread.shutdown(wait=False)

@@ -213,6 +213,14 @@ def test_bad_input_gets_scikit_learns_messages() -> None:
                     KMeans(2).fit(other)
             with pytest.raises(ValueError, match=message):
                 KMeans(2).fit(blobs(20, n_columns)).predict(broken)
+    for value in (np.nan, np.inf):
+        for dtype in (np.float32, np.float64):
+            pixels = (np.random.RandomState(0).randint(0, 256, (40_000, 3)) / 255).astype(dtype)
+            model = KMeans(2, random_state=0).fit(pixels)
+            pixels[-1, 2] = value
+            for call in (KMeans(2).fit, model.predict, model.score, model.transform):
+                with pytest.raises(ValueError, match="NaN" if np.isnan(value) else "infinity"):
+                    call(pixels)
     with pytest.raises(ValueError, match="NaN"):
         KMeans(2).fit(torch.full((3, 2), torch.nan))
     with pytest.raises(ValueError, match="n_samples=20 should be >= n_clusters=21"):

@@ -1,5 +1,6 @@
 """What the estimator clusters: every kind of samples, and pixels folded to colours."""
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ from conftest import Pixels, blobs, same
 from scipy.sparse import csr_matrix
 from sklearn.cluster import KMeans as Reference
 
-from gpuquant import KMeans, level_pixels
+from gpuquant import KMeans, estimator_samples, level_pixels
 from gpuquant.level_pixels import fold_pixels
+from gpuquant.ops import cpu_ops
 
 
 def scaled(pixels: Pixels, scale: str) -> npt.NDArray[Any]:
@@ -127,6 +129,25 @@ def test_the_callers_samples_stay_as_they_are(china: Pixels) -> None:
         KMeans(4, init=init, n_init=1, copy_x=False).fit(samples)
         np.testing.assert_array_equal(samples, before)
         np.testing.assert_array_equal(init, kept)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2], indirect=True)
+def test_the_mean_is_found_once_and_its_errors_are_told(
+    n_threads: int, folded: list[bool], china: Pixels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples, found = np.divide(china.reshape(-1, 3), 255), []
+
+    def column_means(given: torch.Tensor) -> torch.Tensor:
+        found.append(threading.current_thread() is threading.main_thread())
+        return cpu_ops.column_means(given)
+
+    monkeypatch.setattr(estimator_samples, "column_means", column_means)
+    KMeans(4, n_init=3, random_state=0).fit(samples)
+    assert folded == [True]
+    assert found == [n_threads == 1]
+    monkeypatch.setattr(estimator_samples, "column_means", lambda _: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        KMeans(4, random_state=0).fit(samples)
 
 
 def test_levels_are_folded_after_rows_that_fit_another_scale(china: Pixels) -> None:

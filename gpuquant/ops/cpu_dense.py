@@ -33,7 +33,7 @@ Floats = npt.NDArray[np.floating]
 
 
 class TiledLloyd:
-    """The labels, sums and margins of one run over one set of points."""
+    """The labels, sums and bounds of one run over one set of points."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class TiledLloyd:
                 changed[tile] = self._counted(weights)
                 labels[places] = after
 
-        self._over_tiles(label)
+        self._over_tiles(label, self._n_seen)
         self._n_seen = int(seen.sum())
         if moved.any():
             self._sums += gained.sum(axis=0)
@@ -109,7 +109,7 @@ class TiledLloyd:
             apart -= centers.take(self._labels[rows], axis=0)
             parts[tile] = np.einsum("ij,ij->i", apart, apart) @ self._weights[rows]
 
-        self._over_tiles(add)
+        self._over_tiles(add, len(self._points))
         return float(parts.sum())
 
     def _follow(self, centers: Doubles) -> None:
@@ -176,7 +176,7 @@ class TiledLloyd:
         def add(tile: int, rows: slice, buffers: Buffers) -> None:
             parts[tile] = self._summed(self._centred(rows, None, buffers), self._weights[rows], self._labels[rows])
 
-        self._over_tiles(add)
+        self._over_tiles(add, len(self._points))
         self._sums = parts.sum(axis=0)
         self._heaviest = self._sums[:, -1].copy()
 
@@ -202,8 +202,8 @@ class TiledLloyd:
         np.subtract(points[n_whole:], self._origin, out=centred[n_whole:], dtype=np.float64)
         return centred
 
-    def _over_tiles(self, work: Callable[[int, slice, "Buffers"], None]) -> None:
-        """Call a function on every tile with its rows and with buffers of the thread's own."""
+    def _over_tiles(self, work: Callable[[int, slice, "Buffers"], None], n_points: int) -> None:
+        """Call a function, which will see about so many points, on every tile with buffers of the thread's own."""
 
         def with_buffers(tile: int) -> None:
             try:
@@ -213,7 +213,7 @@ class TiledLloyd:
             work(tile, slice(self._starts[tile], min(self._starts[tile] + self._n_rows, len(self._points))), buffers)
             self._spare.append(buffers)
 
-        n_workers = 1 if self._n_seen * self._n_clusters < FEW_SCORES else torch.get_num_threads()
+        n_workers = 1 if n_points * self._n_clusters < FEW_SCORES else torch.get_num_threads()
         with one_blas_thread():
             share_out(range(len(self._starts)), with_buffers, n_workers)
 

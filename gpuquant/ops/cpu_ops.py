@@ -69,7 +69,7 @@ def count_colors(
 def used_codes(
     pixels: Tensor,  # [N, 3] or [N] (grey) uint8, contiguous
 ) -> Tensor:  # [M] int32, ascending
-    """The codes of the distinct colours: marking them in one small table takes less time than counting them."""
+    """The codes of the distinct colours: marking them in one table of bytes takes less time than counting them."""
     array = pixels.numpy()
     if len(array) < SORT_LIMIT:
         return torch.from_numpy(np.unique(pack_pixels(array, 0, len(array))))

@@ -128,7 +128,7 @@ class DenseLloyd:
                 points.weights[problem].numpy(),
                 self._labels[run].numpy(),
                 self._n_clusters,
-                scores_at_once=2 * points.scores_at_once,  # of half the size: in single precision
+                scores_at_once=points.scores_at_once,
                 count_weightless=self.count_weightless,
                 spare=self._spare,
             )

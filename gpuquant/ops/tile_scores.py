@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 PRODUCT = 1 << 19  # multiplications of one product: OpenBLAS repacks the factors of larger ones, which takes as long
 MAX_SQUARE = 1e36  # of a distance to the origin: those between points and centers fit single precision
-ROWS = 256  # products in double precision are computed on so many rows, which all round alike
+ROWS = 256  # products in double precision are computed on so many rows
 
 Doubles = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
