@@ -56,7 +56,7 @@ def quantize(
     from rich.console import Console
 
     from gpuquant.files import whole_file
-    from gpuquant.image_file import check_format, check_picture_format, write_picture
+    from gpuquant.image_writing import check_format, check_picture_format, write_picture
     from gpuquant.quantization import quantize as quantize_image
 
     if not photo.name:

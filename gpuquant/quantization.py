@@ -2,7 +2,8 @@
 
 import io
 import time
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +20,11 @@ from gpuquant.arguments import check_settings, is_integer
 from gpuquant.devices import resolve_device, told_when_memory_ends
 from gpuquant.errors import ArgumentError
 from gpuquant.histogram import ColorHistogram, shared_tensor
-from gpuquant.image_file import check_format, indexed_image, pixels_of, read_image, write_image
+from gpuquant.image_reading import Photo, photo_of, read_photo
+from gpuquant.image_writing import check_format, indexed_image, write_image
 from gpuquant.mapping import map_pixels
 from gpuquant.metrics import psnr
+from gpuquant.ops.color_codes import z_order
 from gpuquant.palette import Palette, as_numpy
 from gpuquant.palette_fit import fit_palette
 
@@ -110,7 +113,8 @@ class QuantizedImage:
         """
         from gpuquant.comparison import side_by_side
 
-        pixels = as_numpy(load_pixels(original))
+        loaded = load_photo(original)
+        pixels = loaded.in_srgb() if isinstance(loaded, Photo) else as_numpy(loaded)
         if pixels.shape[:2] != tuple(self.labels.shape):
             raise ArgumentError(f"original is {pixels.shape[:2]}, the result is {tuple(self.labels.shape)}")
         return side_by_side(pixels, self.to_array())
@@ -196,17 +200,22 @@ def quantize(
     start = _check_init(init, int(n_colors))
     seconds: dict[str, float] = {}
     with _timed(seconds, "read", target):
-        loaded = load_pixels(image)
-        pixels = loaded if isinstance(loaded, Tensor) else shared_tensor(loaded)
-        pixels = pixels.detach()
+        photo = load_photo(image)
+        pixels = photo.detach() if isinstance(photo, Tensor) else shared_tensor(photo.pixels)
+    if isinstance(photo, Photo):
+        for note in photo.notes:
+            warnings.warn(f"{_name_of(image)}: {note}", stacklevel=2)
     rows = pixels.reshape(-1, 3) if pixels.ndim == 3 else pixels.reshape(-1)
     with _timed(seconds, "count", target):
         histogram = ColorHistogram(target)
         rows = histogram.add_rows(rows, chunk_size=chunk_size)
         colors, counts = histogram.colors, histogram.counts
+        seen, place = colors, None  # what the stored colours look like, and where each of them is among these
+        if isinstance(photo, Photo) and photo.to_srgb:
+            seen, counts, place = _looks(colors, counts, photo.to_srgb)
     with _timed(seconds, "cluster", target):
         fit = fit_palette(
-            colors,
+            seen,
             counts,
             int(n_colors),
             init=start,
@@ -218,7 +227,9 @@ def quantize(
         )
     with _timed(seconds, "map", target):
         order = fit.counts.argsort(descending=True, stable=True)
-        labels = map_pixels(rows, colors, order.argsort().to(torch.int32)[fit.labels.long()], chunk_size=chunk_size)
+        color_labels = order.argsort().to(torch.int32)[fit.labels.long()]
+        color_labels = color_labels if place is None else color_labels[place]
+        labels = map_pixels(rows, colors, color_labels, chunk_size=chunk_size)
         found: list[Any] = [fit.palette[order], labels.view(pixels.shape[:2]), fit.counts[order]]
         if target.type == "cuda" and not (isinstance(image, Tensor) and image.is_cuda):
             found = [ops.download(output) for output in found]
@@ -235,8 +246,25 @@ def quantize(
     )
 
 
-def load_pixels(image: ImageLike) -> npt.NDArray[np.uint8] | Tensor:  # uint8 [H, W, 3] or [H, W]
-    """The pixels of whatever `quantize` takes as an image.
+def _looks(
+    colors: Tensor,  # [M, 3] uint8, as stored
+    counts: Tensor,  # [M] int64
+    to_srgb: Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]],
+) -> tuple[Tensor, Tensor, Tensor]:  # [L, 3] uint8 in Z-order, [L] int64, [M] int64
+    """What stored colours look like: the distinct colours, their counts, and which of them each stored one is."""
+    converted = torch.from_numpy(to_srgb(colors.cpu().numpy())).to(colors.device)
+    keys, place = torch.unique(z_order(converted), return_inverse=True)
+    seen = torch.zeros(len(keys), 3, dtype=torch.uint8, device=colors.device)
+    seen[place] = converted
+    return seen, torch.zeros_like(keys, dtype=torch.int64).index_add_(0, place, counts), place
+
+
+def _name_of(image: ImageLike) -> str:
+    return str(image) if isinstance(image, str | Path) else "the image"
+
+
+def load_photo(image: ImageLike) -> Photo | Tensor:  # uint8 [H, W, 3] or [H, W]
+    """Whatever `quantize` takes as an image.
 
     Raises
     ------
@@ -246,9 +274,9 @@ def load_pixels(image: ImageLike) -> npt.NDArray[np.uint8] | Tensor:  # uint8 [H
         The file cannot be read.
     """
     if isinstance(image, str | Path):
-        return read_image(image)
+        return read_photo(image)
     if isinstance(image, Image.Image):
-        return pixels_of(image)
+        return photo_of(image.copy())
     if not isinstance(image, np.ndarray | Tensor):
         expected = "a path, a Pillow image, or a uint8 array or tensor [H, W, 3] or [H, W]"
         raise ArgumentError(f"image must be {expected}, got {type(image).__name__}")
@@ -266,7 +294,7 @@ def load_pixels(image: ImageLike) -> npt.NDArray[np.uint8] | Tensor:  # uint8 [H
     if "uint8" not in str(image.dtype):
         advice = "for levels 0..1 use (image * 255).round() and convert to uint8"
         raise ArgumentError(f"image must be uint8, got {image.dtype}; {advice}")
-    return image
+    return image if isinstance(image, Tensor) else Photo(image)
 
 
 def _check_init(init: str | np.ndarray | Tensor, n_colors: int) -> str | Tensor:

@@ -34,7 +34,7 @@ ROWS = [
     ["ops"],
     ["initialization", "histogram", "palette", "lloyd"],
     ["clustering", "mapping", "level_pixels"],
-    ["comparison", "image_file", "palette_fit", "estimator_samples"],
+    ["comparison", "image_reading", "image_writing", "palette_fit", "estimator_samples"],
     ["estimator_fit"],
     ["quantization", "estimator"],
     ["cli"],
@@ -77,7 +77,7 @@ def test_every_module_has_a_row() -> None:
 @pytest.mark.parametrize(
     ("library", "homes"),
     [
-        ("PIL", {"image_file", "comparison", "quantization", "cli"}),
+        ("PIL", {"image_reading", "image_writing", "comparison", "quantization", "cli"}),
         ("sklearn", {"estimator"}),
         (
             "triton",

@@ -229,8 +229,7 @@ GOOD = np.zeros((4, 4, 3), np.uint8)
         ([[1, 2, 3]], "list"),
         (Image.new("RGBA", (2, 2)), "transparency"),
         (Image.new("LA", (2, 2)), "transparency"),
-        (Image.new("CMYK", (2, 2)), "CMYK"),
-        (Image.new("I;16", (2, 2)), "I;16"),
+        (Image.new("F", (2, 2)), "mode F"),
         (Image.new("RGB", (0, 2)), "empty"),
     ],
 )

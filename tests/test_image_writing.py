@@ -1,4 +1,3 @@
-import os
 import struct
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from conftest import Pixels
 from PIL import Image, ImageSequence
 
 from gpuquant.errors import ArgumentError, ImageFileError
-from gpuquant.image_file import indexed_image, read_image, write_image, write_picture
+from gpuquant.image_writing import indexed_image, write_image, write_picture
 from gpuquant.quantization import quantize
 
 
@@ -102,43 +101,3 @@ def test_an_impossible_place_is_an_error(tmp_path: Path) -> None:
         with pytest.raises(ImageFileError, match="cannot be written"):
             write_image(Image.new("L", (2, 2)), path)
     assert [path.name for path in tmp_path.iterdir()] == ["folder.png"]
-
-
-@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
-def test_a_truncated_file_is_an_error(suffix: str, china: Pixels, tmp_path: Path) -> None:
-    path = tmp_path / f"photo{suffix}"
-    Image.fromarray(china).save(path)
-    whole = path.read_bytes()
-    assert read_image(path).shape == china.shape
-    for share in (0.02, 0.5, 0.9):
-        path.write_bytes(whole[: int(len(whole) * share)])
-        with pytest.raises(ImageFileError, match="photo"):
-            read_image(path)
-
-
-@pytest.mark.parametrize("content", [b"", b"hello", b"\x89PNG\r\n\x1a\n"])
-def test_not_an_image_is_an_error(content: bytes, tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(content)
-    with pytest.raises(ImageFileError, match="file"):
-        read_image(tmp_path / "file")
-
-
-def test_what_is_not_a_file_is_an_error(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path, tmp_path / "pipe"):
-        with pytest.raises(ImageFileError, match="regular file"):
-            read_image(path)
-
-
-def test_pictures_are_read_upright(china: Pixels, tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turn by 90 degrees clockwise to show
-    Image.fromarray(china).save(tmp_path / "turned.png", exif=exif)
-    np.testing.assert_array_equal(read_image(tmp_path / "turned.png"), np.rot90(china, -1))
-
-
-def test_transparency_is_refused(tmp_path: Path) -> None:
-    image = Image.new("P", (4, 4))
-    image.save(tmp_path / "clear.gif", transparency=0)
-    with pytest.raises(ImageFileError, match="transparency"):
-        read_image(tmp_path / "clear.gif")

@@ -1,4 +1,4 @@
-"""The only room that knows file formats: reading images to pixels, writing indexed images."""
+"""Writing image files: indexed images without loss, and pictures for people."""
 
 import zlib
 from pathlib import Path
@@ -6,67 +6,13 @@ from typing import IO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin
 
-from gpuquant.errors import ArgumentError, ImageFileError
+from gpuquant.errors import ArgumentError
 from gpuquant.files import whole_file
 
 FORMATS = {".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".gif": "GIF"}
 PICTURE_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
-_OPAQUE_MODES = {"RGB": "RGB", "P": "RGB", "L": "L", "1": "L"}
-
-
-def read_image(path: str | Path) -> npt.NDArray[np.uint8]:  # [H, W, 3], or grey [H, W]
-    """Decode a file to upright pixels (EXIF orientation applied).
-
-    Raises
-    ------
-    ImageFileError
-        There is no such file, or it is not a whole image of a kind that is supported.
-    """
-    if Path(path).exists() and not Path(path).is_file():  # a pipe would be waited for
-        raise ImageFileError(f"{path} is not a regular file")
-    try:
-        with Image.open(path) as image:
-            return pixels_of(ImageOps.exif_transpose(image))
-    except ArgumentError as error:
-        raise ImageFileError(f"{path}: {error}") from None
-    except FileNotFoundError:
-        raise ImageFileError(f"{path}: no such file") from None
-    except UnidentifiedImageError:
-        raise ImageFileError(f"{path} is not an image in a format that Pillow can read") from None
-    except MemoryError:
-        raise ImageFileError(f"{path} does not fit into memory") from None
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        Image.DecompressionBombError,
-    ) as error:  # Pillow's decoders raise all four
-        raise ImageFileError(f"{path} cannot be read: {error}") from None
-
-
-def pixels_of(image: Image.Image) -> npt.NDArray[np.uint8]:  # [H, W, 3], or grey [H, W]
-    """The pixels of a Pillow image.
-
-    Raises
-    ------
-    ArgumentError
-        The image has transparency, is empty, or has a mode without 8-bit RGB or grey levels.
-    """
-    if 0 in image.size:
-        raise ArgumentError(f"the image is empty ({image.width} x {image.height})")
-    if image.has_transparency_data or image.mode in ("RGBa", "La"):
-        advice = 'flatten it onto a background first (with Pillow, image.convert("RGB") drops the alpha)'
-        raise ArgumentError(f"images with transparency (mode {image.mode}) are not supported yet; {advice}")
-    if image.mode not in _OPAQUE_MODES:
-        advice = 'convert it to 8-bit RGB first (with Pillow, image.convert("RGB"))'
-        raise ArgumentError(f"images of mode {image.mode} are not supported yet; {advice}")
-    mode = _OPAQUE_MODES[image.mode]
-    try:
-        return np.asarray(image if image.mode == mode else image.convert(mode))
-    except (OSError, ValueError, SyntaxError) as error:  # an image that was opened but not yet decoded
-        raise ArgumentError(f"the image cannot be decoded: {error}") from None
 
 
 def indexed_image(

@@ -1,0 +1,191 @@
+"""Reading image files: whole, upright, in sRGB, in 8 bits."""
+
+import io
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from gpuquant.errors import ArgumentError, ImageFileError
+
+MAX_PIXELS = 500_000_000
+STRIP_ROWS = 64  # that are taken over from Pillow at a time: a strip stays in the cache
+KNOWN_MODES = {"RGB", "L", "1", "P", "CMYK", "YCbCr", "HSV", "LAB", "I;16", "I;16L", "I;16B"}
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """Pixels, and what to know about them."""
+
+    pixels: Pixels  # [H, W, 3], or grey [H, W]
+    to_srgb: Callable[[Pixels], Pixels] | None = None  # for stored colours [M, 3], where a profile gives them a meaning
+    notes: tuple[str, ...] = ()  # what was lost in reading
+
+    def in_srgb(self) -> Pixels:
+        """The pixels as they look."""
+        if self.to_srgb is None:
+            return self.pixels
+        return np.stack([self.to_srgb(row) for row in self.pixels])
+
+
+def read_photo(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Photo:
+    """Decode a file to upright pixels (EXIF orientation applied).
+
+    RGB pixels stay as stored, with the conversion of their embedded profile to sRGB beside them: there are fewer
+    distinct colours than pixels. All other kinds are converted.
+
+    Raises
+    ------
+    ImageFileError
+        There is no such file, it has more than `max_pixels`, or it is not a whole image of a kind that is supported.
+    """
+    if Path(path).exists() and not Path(path).is_file():  # a pipe would be waited for
+        raise ImageFileError(f"{path} is not a regular file")
+    try:
+        with _no_limit_of_pillows():
+            image = Image.open(path)
+        with image:
+            n_pixels = image.width * image.height
+            if n_pixels > max_pixels:
+                found = f"{image.width} x {image.height} = {n_pixels / 1e6:.0f} megapixels"
+                limit = f"more than the limit of {max_pixels / 1e6:.0f}"
+                raise ImageFileError(f"{path} has {found}, {limit}; raise it with max_pixels (--max-pixels)")
+            return photo_of(image)
+    except ArgumentError as error:
+        raise ImageFileError(f"{path}: {error}") from None
+    except FileNotFoundError:
+        raise ImageFileError(f"{path}: no such file") from None
+    except UnidentifiedImageError:
+        raise ImageFileError(f"{path} is not an image in a format that Pillow can read") from None
+    except ImageFileError:
+        raise
+    except MemoryError:
+        raise ImageFileError(f"{path} does not fit into memory") from None
+    except (OSError, ValueError, SyntaxError) as error:  # Pillow's decoders raise all three
+        raise ImageFileError(f"{path} cannot be read: {error}") from None
+
+
+def photo_of(image: Image.Image) -> Photo:
+    """The photo that a Pillow image holds, upright.
+
+    Raises
+    ------
+    ArgumentError
+        The image has transparency, is empty, cannot be decoded, or is of a mode that is not supported.
+    """
+    if 0 in image.size:
+        raise ArgumentError(f"the image is empty ({image.width} x {image.height})")
+    notes = _notes(image)
+    try:
+        image.load()
+        if image.has_transparency_data or image.mode in ("RGBa", "La", "PA"):
+            advice = 'flatten it onto a background first (with Pillow, image.convert("RGB") drops the alpha)'
+            raise ArgumentError(f"images with transparency (mode {image.mode}) are not supported yet; {advice}")
+        if image.mode not in KNOWN_MODES:
+            advice = 'convert it to 8-bit RGB first (with Pillow, image.convert("RGB"))'
+            raise ArgumentError(f"images of mode {image.mode} are not supported; {advice}")
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        photo = _converted(ImageOps.exif_transpose(image) if turned else image)
+    except (OSError, ValueError, SyntaxError) as error:  # never loaded again: a second attempt could pass in silence
+        if isinstance(error, ArgumentError):
+            raise
+        raise ArgumentError(f"the image cannot be decoded: {error}") from None
+    return replace(photo, notes=notes + photo.notes)
+
+
+def _converted(image: Image.Image) -> Photo:
+    profile, notes = _profile_of(image)
+    if image.mode.startswith("I;16"):
+        levels = np.asarray(image).astype(np.uint32)
+        return Photo(((levels + 128) // 257).astype(np.uint8), notes=notes)
+    if image.mode in ("L", "1"):
+        grey = _array(image if image.mode == "L" else image.convert("L"))
+        if profile is None:
+            return Photo(grey, notes=notes)
+        every = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
+        table = np.asarray(ImageCms.applyTransform(every, _to_srgb(profile, "L")))[0]
+        is_grey = (table == table[:, :1]).all()
+        return Photo(table[grey, 0] if is_grey else table[grey], notes=notes)
+    if image.mode in ("RGB", "P"):
+        pixels = _array(image if image.mode == "RGB" else image.convert("RGB"))
+        return Photo(pixels, None if profile is None else _conversion(_to_srgb(profile, "RGB")), notes)
+    if image.mode == "LAB":
+        profile = profile or ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
+    if profile is None or image.mode in ("YCbCr", "HSV"):
+        return Photo(_array(image.convert("RGB")), notes=notes)
+    converted = ImageCms.applyTransform(image, _to_srgb(profile, image.mode))
+    assert converted is not None
+    return Photo(_array(converted), notes=notes)
+
+
+def _conversion(transform: ImageCms.ImageCmsTransform) -> Callable[[Pixels], Pixels]:
+    def convert(colors: Pixels) -> Pixels:  # [M, 3]
+        row = Image.fromarray(np.ascontiguousarray(colors)[None])
+        converted: Pixels = np.array(ImageCms.applyTransform(row, transform))[0]
+        return converted
+
+    return convert
+
+
+def _profile_of(image: Image.Image) -> tuple[ImageCms.ImageCmsProfile | None, tuple[str, ...]]:
+    """The embedded profile, unless it is sRGB's or cannot be used."""
+    data = image.info.get("icc_profile")
+    if not data:
+        return None, ()
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(data))
+        if ImageCms.getProfileDescription(profile).startswith("sRGB"):
+            return None, ()
+        _to_srgb(profile, "L" if image.mode == "1" else "RGB" if image.mode == "P" else image.mode)
+    except (ImageCms.PyCMSError, OSError):
+        return None, ("the embedded colour profile cannot be used; colours are taken for sRGB",)
+    return profile, ()
+
+
+def _to_srgb(profile: ImageCms.ImageCmsProfile, mode: str) -> ImageCms.ImageCmsTransform:
+    return ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), mode, "RGB")
+
+
+def _array(image: Image.Image) -> Pixels:
+    """The pixels of an image of mode RGB or L, strip by strip."""
+    shape = (image.height, image.width, 3) if image.mode == "RGB" else (image.height, image.width)
+    limit = Image.MAX_IMAGE_PIXELS  # Pillow holds a part of an image to it, too
+    if limit is not None and STRIP_ROWS * image.width > limit:
+        return np.array(image)
+    pixels = np.empty(shape, np.uint8)
+    for top in range(0, image.height, STRIP_ROWS):
+        bottom = min(top + STRIP_ROWS, image.height)
+        pixels[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
+    return pixels
+
+
+def _notes(image: Image.Image) -> tuple[str, ...]:
+    """What is lost, found before the image is decoded."""
+    notes = []
+    n_frames = getattr(image, "n_frames", 1)
+    if n_frames > 1 and image.format != "MPO":  # whose other pictures are previews
+        notes.append(f"only the first of {n_frames} frames is used")
+    if image.mode.startswith("I;16") or any("16" in str(tile.args) for tile in getattr(image, "tile", ())):
+        notes.append("16 bits a channel are reduced to 8")
+    return tuple(notes)
+
+
+_limit_lock = threading.Lock()
+
+
+@contextmanager
+def _no_limit_of_pillows() -> Iterator[None]:
+    """Pillow's limit is the process's and the wrong one here."""
+    with _limit_lock:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
