@@ -4,6 +4,7 @@ import dataclasses
 import json
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,6 +38,10 @@ SideBySide = Annotated[
 PaletteFile = Annotated[Path | None, typer.Option("--palette", help="Also write the palette, one #rrggbb per line.")]
 Seed = Annotated[int, typer.Option("--random-state", help="Seed of the random draws.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object instead of a table.")]
+MaxPixels = Annotated[int, typer.Option(min=1, help="Refuse photos with more pixels than this.")]
+Compression = Annotated[
+    int | None, typer.Option(min=0, max=9, help="zlib's level for a PNG, 0 (fast) to 9 (small); chosen if not given.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")]
 
 
@@ -51,6 +56,8 @@ def quantize(
     random_state: Seed = 0,
     as_json: AsJson = False,
     force: Force = False,
+    max_pixels: MaxPixels = 500_000_000,
+    compression: Compression = None,
 ) -> None:
     """Reduce a photo to its k-means colours and write it as an indexed image."""
     from rich.console import Console
@@ -68,11 +75,11 @@ def quantize(
     outputs = [path for path in (out, side_by_side, palette) if path]
     _check_outputs(photo, outputs, force)
     with Console(stderr=True).status(f"Quantizing {photo.name} to {colors} colors"):
-        result = quantize_image(photo, colors, device=device, random_state=random_state)
+        result = quantize_image(photo, colors, device=device, random_state=random_state, max_pixels=max_pixels)
         start = time.perf_counter()
-        result.save(out)
+        result.save(out, compression=compression)
         if side_by_side:
-            write_picture(result.side_by_side(photo), side_by_side)
+            write_picture(result.side_by_side(photo, max_pixels=max_pixels), side_by_side)
         if palette:
             with whole_file(palette) as file:
                 file.write("".join(f"{color}\n" for color in result.palette.hex).encode())
@@ -121,6 +128,7 @@ def info() -> None:
 def main() -> None:
     """Run the command line: exit code 0, 1 for a job that failed, 2 for bad usage."""
     arguments = sys.argv[1:]
+    warnings.showwarning = _show_warning  # type: ignore[assignment]  # the rest of its arguments is of no use
     try:
         code = app(arguments or ["--help"], prog_name="gpuquant", standalone_mode=False)
         if code == INTERRUPTED:  # typer turns an interrupt into its exit code
@@ -145,6 +153,10 @@ def main() -> None:
         sys.exit(1)
     except OSError as error:  # files have errors of ours
         _stop(f"standard output cannot be written: {error.strerror}", code=1)
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    sys.stderr.write(f"gpuquant: {' '.join(str(message).split())}\n")
 
 
 def _stop(message: object, code: int) -> None:

@@ -54,8 +54,8 @@ def read_photo(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Photo:
         with image:
             n_pixels = image.width * image.height
             if n_pixels > max_pixels:
-                found = f"{image.width} x {image.height} = {n_pixels / 1e6:.0f} megapixels"
-                limit = f"more than the limit of {max_pixels / 1e6:.0f}"
+                found = f"{image.width} x {image.height} = {n_pixels / 1e6:.4g} megapixels"
+                limit = f"more than the limit of {max_pixels / 1e6:.4g}"
                 raise ImageFileError(f"{path} has {found}, {limit}; raise it with max_pixels (--max-pixels)")
             return photo_of(image)
     except ArgumentError as error:

