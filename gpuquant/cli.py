@@ -128,7 +128,7 @@ def info() -> None:
 def main() -> None:
     """Run the command line: exit code 0, 1 for a job that failed, 2 for bad usage."""
     arguments = sys.argv[1:]
-    warnings.showwarning = _show_warning  # type: ignore[assignment]  # the rest of its arguments is of no use
+    warnings.showwarning = _show_warning
     try:
         code = app(arguments or ["--help"], prog_name="gpuquant", standalone_mode=False)
         if code == INTERRUPTED:  # typer turns an interrupt into its exit code
