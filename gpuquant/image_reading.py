@@ -14,7 +14,7 @@ from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 from gpuquant.errors import ArgumentError, ImageFileError
 
 MAX_PIXELS = 500_000_000
-STRIP_ROWS = 64  # that are taken over from Pillow at a time: a strip stays in the cache
+STRIP_BYTES = 100_000  # that are taken over from Pillow at a time: larger strips get fresh memory, which costs more
 KNOWN_MODES = {"RGB", "L", "1", "P", "CMYK", "YCbCr", "HSV", "LAB", "I;16", "I;16L", "I;16B"}
 
 Pixels = npt.NDArray[np.uint8]
@@ -156,12 +156,13 @@ def _to_srgb(profile: ImageCms.ImageCmsProfile, mode: str) -> ImageCms.ImageCmsT
 def _array(image: Image.Image) -> Pixels:
     """The pixels of an image of mode RGB or L, strip by strip."""
     shape = (image.height, image.width, 3) if image.mode == "RGB" else (image.height, image.width)
+    n_rows = max(1, STRIP_BYTES // (3 * image.width))
     limit = Image.MAX_IMAGE_PIXELS  # Pillow holds a part of an image to it, too
-    if limit is not None and STRIP_ROWS * image.width > limit:
+    if limit is not None and n_rows * image.width > limit:
         return np.array(image)
     pixels = np.empty(shape, np.uint8)
-    for top in range(0, image.height, STRIP_ROWS):
-        bottom = min(top + STRIP_ROWS, image.height)
+    for top in range(0, image.height, n_rows):
+        bottom = min(top + n_rows, image.height)
         pixels[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
     return pixels
 
