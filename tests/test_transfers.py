@@ -27,8 +27,6 @@ class Event:
 
 
 class Stream:
-    def __init__(self, _: Any) -> None: ...
-
     def wait_stream(self, _: Any) -> None: ...
 
     def wait_event(self, event: Event) -> None:

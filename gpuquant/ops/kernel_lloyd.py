@@ -1,5 +1,9 @@
 """KernelLloyd: the host's side of Lloyd's algorithm on a device."""
 
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
 import torch
 import triton
 from torch import Tensor
@@ -18,7 +22,20 @@ from gpuquant.ops.triton_lloyd import (
 )
 
 MAX_COLUMNS = 4
+Result = TypeVar("Result")
+
 ITERATIONS = 8  # between two looks of the host
+
+
+def _on_its_device(method: Callable[..., Result]) -> Callable[..., Result]:
+    """Triton launches on the current device."""
+
+    @wraps(method)
+    def call(self: "KernelLloyd", *given: Any, **named: Any) -> Result:
+        with torch.cuda.device_of(self.totals):
+            return method(self, *given, **named)
+
+    return call
 
 
 class KernelLloyd:
@@ -67,6 +84,7 @@ class KernelLloyd:
         self._centers = torch.zeros(n_all, n_clusters, self._n_columns, dtype=torch.float64, device=device)
         self._going = torch.full((n_all,), RunStatus.GOING.value, dtype=torch.int32, device=device)
 
+    @_on_its_device
     def step(
         self,
         centers: Tensor,  # [A, K, D] float64, relative to the origin
@@ -114,6 +132,7 @@ class KernelLloyd:
         grid = triton.cdiv(n_sums, SUMS), len(runs)
         add_parts_kernel[grid](self._parts, runs, status, self.totals, n_sums, self._n_parts, SUMS=SUMS, PARTS=PARTS)
 
+    @_on_its_device
     def iterate(
         self,
         centers: Tensor,  # [P, K, D] float64, moved in place
@@ -154,6 +173,7 @@ class KernelLloyd:
             if RunStatus.GOING not in stands:
                 return stands
 
+    @_on_its_device
     def inertia(
         self,
         centers: Tensor,  # [P, K, D] float64, relative to the origin

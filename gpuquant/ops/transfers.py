@@ -15,10 +15,16 @@ def upload(
 ) -> Tensor:
     """Copy pixels to a device; each chunk is consumed there while the next one is on its way."""
     there = torch.empty(pixels.shape, dtype=pixels.dtype, device=device)
+    with torch.cuda.device_of(there):
+        _send(pixels, there, consume)
+    return there
+
+
+def _send(pixels: Tensor, there: Tensor, consume: Callable[[Tensor], None]) -> None:
     step = _rows(pixels)
     buffers = None if pixels.is_pinned() else [_pinned(pixels[:step]) for _ in range(2)]
     copied = [torch.cuda.Event() for _ in range(2)]
-    stream, current = torch.cuda.Stream(device), torch.cuda.current_stream(device)
+    stream, current = torch.cuda.Stream(), torch.cuda.current_stream()
     stream.wait_stream(current)
     for number, (source, target) in enumerate(zip(pixels.split(step), there.split(step), strict=True)):
         turn = number % 2
@@ -30,12 +36,17 @@ def upload(
             copied[turn].record(stream)
         current.wait_event(copied[turn])
         consume(target)
-    return there
 
 
 def download(values: Tensor) -> Tensor:  # [N, ...], contiguous, on a CUDA device -> the same on the CPU
     """Copy values to the CPU, into ordinary memory."""
     here = torch.empty(values.shape, dtype=values.dtype)
+    with torch.cuda.device_of(values):
+        _fetch(values, here)
+    return here
+
+
+def _fetch(values: Tensor, here: Tensor) -> None:
     step = _rows(values)
     buffers = [_pinned(here[:step]) for _ in range(2)]
     copied = [torch.cuda.Event() for _ in range(2)]
@@ -51,7 +62,6 @@ def download(values: Tensor) -> Tensor:  # [N, ...], contiguous, on a CUDA devic
         if number > 0:
             copied[(number - 1) % 2].synchronize()
             targets[number - 1].copy_(buffers[(number - 1) % 2][: len(targets[number - 1])])
-    return here
 
 
 def _rows(values: Tensor) -> int:

@@ -66,7 +66,8 @@ def count_colors(
 def count_into(table: Tensor, pixels: Tensor) -> None:  # [2^24] int32, [N, 3] or [N] uint8, contiguous
     """Add pixels to a table of counts."""
     grid = (triton.cdiv(len(pixels), BLOCK),)
-    count_colors_kernel[grid](pixels, table, len(pixels), GREY=pixels.ndim == 1, BLOCK=BLOCK, N_CODES=N_CODES)
+    with torch.cuda.device_of(pixels):  # Triton launches on the current device
+        count_colors_kernel[grid](pixels, table, len(pixels), GREY=pixels.ndim == 1, BLOCK=BLOCK, N_CODES=N_CODES)
 
 
 def counted(table: Tensor) -> tuple[Tensor, Tensor]:  # [2^24] int32 -> codes [M] int32, ascending; counts [M] int64
@@ -94,5 +95,6 @@ def apply_lookup(
     table = lookup_table.view(torch.int16) if lookup_table.dtype == torch.uint16 else lookup_table
     labels = torch.empty(len(pixels), dtype=table.dtype, device=pixels.device)
     grid = (triton.cdiv(len(pixels), BLOCK),)
-    apply_lookup_kernel[grid](pixels, table, labels, len(pixels), GREY=pixels.ndim == 1, BLOCK=BLOCK)
+    with torch.cuda.device_of(pixels):
+        apply_lookup_kernel[grid](pixels, table, labels, len(pixels), GREY=pixels.ndim == 1, BLOCK=BLOCK)
     return labels.view(lookup_table.dtype)

@@ -228,17 +228,18 @@ class KernelSeeding:
         potentials = torch.empty(n_all, self._n_parts, lanes, dtype=torch.float64, device=device)
         chosen = torch.zeros(n_all, n_clusters, dtype=torch.int64, device=device)
         reached = torch.zeros(n_all, dtype=torch.float64, device=device)
-        if first is not None:
-            candidates.fill_(first)
-        else:
-            self._add_best(candidates, potentials, chosen, reached, -1)
-        place = 0
-        for step in range(n_clusters):
-            n_tried = n_candidates if step else 1
-            given = step == 0 and first is not None
-            self._try(candidates, potentials, numbers, place, n_tried, right=step == 0, given=given)
-            place += 0 if given else n_tried
-            self._add_best(candidates, potentials, chosen, reached, step)
+        with torch.cuda.device_of(numbers):  # Triton launches on the current device
+            if first is not None:
+                candidates.fill_(first)
+            else:
+                self._add_best(candidates, potentials, chosen, reached, -1)
+            place = 0
+            for step in range(n_clusters):
+                n_tried = n_candidates if step else 1
+                given = step == 0 and first is not None
+                self._try(candidates, potentials, numbers, place, n_tried, right=step == 0, given=given)
+                place += 0 if given else n_tried
+                self._add_best(candidates, potentials, chosen, reached, step)
         return chosen, reached
 
     def _try(
