@@ -110,8 +110,10 @@ def _split(
 
 def _levels_on_device(samples: Tensor) -> tuple[Tensor, Tensor] | None:  # uint8 [N, D], [256]
     """The level of every sample, if one scale gives all samples back exactly: the twin of `_levels` on any device."""
-    every = torch.arange(256, dtype=samples.dtype, device=samples.device)
-    divided, multiplied = every / 255, every * torch.tensor(1 / 255, dtype=samples.dtype, device=samples.device)
+    # on the CPU: a CUDA device divides by a number by multiplying with its reciprocal, which rounds another way
+    every = torch.arange(256, dtype=samples.dtype)
+    scales = every, every / 255, every * torch.tensor(1 / 255, dtype=samples.dtype)
+    every, divided, multiplied = (values.to(samples.device) for values in scales)
     for values, factor in ((every, 1), (divided, 255), (multiplied, 255)):
         if _read_on_device(samples[:TILE_ROWS], values, factor) is not None:
             levels = _read_on_device(samples, values, factor)
@@ -126,7 +128,7 @@ def _read_on_device(samples: Tensor, values: Tensor, factor: int) -> Tensor | No
     for chunk, found in zip(samples.split(DEVICE_ROWS), levels.split(DEVICE_ROWS), strict=True):
         numbers = (chunk * factor).round_().clamp_(0, 255)
         found.copy_(numbers)
-        fits &= (values[numbers.long()] == chunk).all()
+        fits &= (values[found.long()] == chunk).all()  # any level for NaN, which differs from it
     return levels if bool(fits) else None
 
 

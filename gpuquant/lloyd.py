@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gpuquant.ops.kernel_lloyd import KernelLloyd
 
 TOGETHER = 1 << 18  # points of runs that go side by side; larger problems keep the CPU busy by themselves
+MOST_ON_CUDA = 65_535  # a grid's second axis
 TOGETHER_ON_CUDA = 1 << 26  # there the host should look at many runs as rarely as at one
 
 
@@ -34,7 +35,9 @@ class Runs:
 
 def runs_together(n_points: int, device: torch.device) -> int:
     """How many runs on so many points go side by side."""
-    return max(1, (TOGETHER_ON_CUDA if device.type == "cuda" else TOGETHER) // n_points)
+    if device.type == "cuda":
+        return min(max(1, TOGETHER_ON_CUDA // n_points), MOST_ON_CUDA)
+    return max(1, TOGETHER // n_points)
 
 
 def lloyd(
@@ -99,7 +102,8 @@ class _Progress:
         relaxation: float,
         momentum: float,
     ) -> None:
-        self._state, self.centers, self._moves = state, centers.contiguous(), torch.zeros_like(centers)
+        self._state, self.centers = state, centers.contiguous()
+        self._moves = torch.zeros_like(self.centers)
         self._max_iter, self._limits, self._relaxation, self._momentum = max_iter, limits, relaxation, momentum
         self.n_iter, self.converged = [0] * len(centers), [False] * len(centers)
         self.active = list(range(len(centers)))
@@ -149,7 +153,7 @@ class _Progress:
             n_iter,
             status,
             limits,
-            max_iter=self._max_iter,
+            max_iter=int(self._max_iter),  # Triton takes no NumPy integers
             relaxation=self._relaxation,
             momentum=self._momentum,
         )

@@ -186,3 +186,12 @@ def test_tensors_of_any_kind_are_clustered_and_weigh() -> None:
     for other in (samples.bfloat16(), torch._neg_view(-samples), samples.requires_grad_()):
         model = KMeans(3, init=samples[:3].detach().bfloat16(), n_init=1).fit(other, sample_weight=weights.bfloat16())
         np.testing.assert_array_equal(model.labels_.numpy(), expected.labels_)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30])
+def test_a_device_reads_no_levels_from_numbers_that_are_none(value: float) -> None:
+    """Nothing is looked up out of bounds, which would end all work on a CUDA device."""
+    samples = torch.from_numpy(np.random.RandomState(0).randint(0, 256, (40_000, 3)) / 255)
+    assert level_pixels._levels_on_device(samples) is not None
+    samples[-1, 2] = value
+    assert level_pixels._levels_on_device(samples) is None

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import gpuquant
+from gpuquant import level_pixels
 
 pytestmark = [
     pytest.mark.gpu,
@@ -57,8 +58,9 @@ def test_kmeans_finds_what_the_cpu_finds(n_columns: int, dtype: torch.dtype) -> 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("n_columns", [1, 3, 4])
 def test_the_estimator_finds_what_the_cpu_finds(china: Pixels, n_columns: int, weighted: bool) -> None:
-    pixels = np.concatenate([china, 255 - china[..., :1]], axis=2).reshape(-1, 4)[:, :n_columns]
+    pixels = np.concatenate([china, 255 - china[..., :1]], axis=2).reshape(-1, 4).repeat(2, axis=0)[:, :n_columns]
     samples = np.divide(pixels, 255)
+    assert level_pixels.fold_pixels(torch.from_numpy(samples).cuda()) is not None
     weights = np.random.RandomState(0).uniform(0, 2, len(samples)) if weighted else None
     settings: dict[str, Any] = {"n_clusters": 8, "random_state": 0}
     expected = gpuquant.KMeans(**settings, device="cpu").fit(samples, sample_weight=weights)

@@ -5,7 +5,7 @@ from conftest import Pixels
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpuquant.lloyd import lloyd
+from gpuquant.lloyd import lloyd, runs_together
 from gpuquant.ops import PointSet, point_set
 
 
@@ -60,3 +60,9 @@ def test_every_run_of_a_batch_stops_by_itself(dtype: torch.dtype) -> None:
     assert runs.state.labels_of_points().tolist() == [[0, 0, 1, 1], [0, 0, 1, 1]]
     stopped = lloyd(point_set(points[None], weights), starts, max_iter=1, tol=0)
     assert stopped.converged[1] is False
+
+
+def test_a_grid_holds_all_runs_that_go_side_by_side() -> None:
+    assert runs_together(64, torch.device("cuda")) == 65_535
+    assert runs_together(1 << 27, torch.device("cuda")) == 1
+    assert runs_together(1 << 16, torch.device("cpu")) == 4

@@ -272,15 +272,18 @@ def test_runs_on_the_device_are_those_of_the_host(
     centers = torch.from_numpy(random.uniform(0, 256, (4, 9, 3)))
     centers[1, 3:] = 255.0
     centers[2, :7] = centers[2, 7]
+    centers = centers.mT.contiguous().mT  # as a caller's Fortran order would leave them
+    blocks = ColorBlocks(colors.to(DEVICE), counts.to(DEVICE))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kernel_choice, "kernels_for", lambda _: None)
         expected = lloyd(ColorBlocks(colors, counts), centers, max_iter=max_iter, tol=1e-4, **settings)
-    found = lloyd(ColorBlocks(colors, counts), centers, max_iter=max_iter, tol=1e-4, **settings)
+    steps: Any = np.int64(max_iter)
+    found = lloyd(blocks, centers.to(DEVICE), max_iter=steps, tol=1e-4, **settings)
     assert "KernelLloyd" in on_kernels
     assert found.n_iter == expected.n_iter
     assert found.converged == expected.converged
-    assert torch.equal(found.centers, expected.centers)
-    assert torch.equal(found.state.labels_of_points(), expected.state.labels_of_points())
+    assert torch.equal(found.centers.cpu(), expected.centers)
+    assert torch.equal(found.state.labels_of_points().cpu(), expected.state.labels_of_points())
     assert found.inertia == expected.inertia
 
 
@@ -296,10 +299,10 @@ def test_quantising_on_kernels_is_quantising(on_kernels: list[str]) -> None:
         patch.setattr(kernel_choice, "kernels_for", lambda _: None)
         expected = gpuquant.quantize(photo, 4)
         assert on_kernels == []
-    found = gpuquant.quantize(photo, 4)
+    found = gpuquant.quantize(torch.from_numpy(photo).to(DEVICE), 4)
     assert set(on_kernels) == {"count_colors", "apply_lookup", "KernelLloyd", "KernelSeeding"}
-    np.testing.assert_array_equal(np.asarray(found.labels), np.asarray(expected.labels))
-    np.testing.assert_array_equal(np.asarray(found.palette.colors), np.asarray(expected.palette.colors))
+    np.testing.assert_array_equal(torch.as_tensor(found.labels).cpu(), np.asarray(expected.labels))
+    np.testing.assert_array_equal(torch.as_tensor(found.palette.colors).cpu(), np.asarray(expected.palette.colors))
     assert found.mse == expected.mse
 
 
@@ -309,11 +312,11 @@ def test_kmeans_on_kernels_is_kmeans(on_kernels: list[str], dtype: torch.dtype) 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kernel_choice, "kernels_for", lambda _: None)
         expected = gpuquant.kmeans(points, 3, n_init=2)
-    found = gpuquant.kmeans(points, 3, n_init=2)
+    found = gpuquant.kmeans(points.to(DEVICE), 3, n_init=2)
     assert {"KernelLloyd", "KernelSeeding"} <= set(on_kernels)
-    assert torch.equal(found.labels, expected.labels)
-    assert torch.equal(found.n_iter, expected.n_iter)
-    torch.testing.assert_close(found.centers, expected.centers, rtol=1e-6, atol=1e-6)
+    assert torch.equal(found.labels.cpu(), expected.labels)
+    assert torch.equal(found.n_iter.cpu(), expected.n_iter)
+    torch.testing.assert_close(found.centers.cpu(), expected.centers, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("few", [0, 1000])

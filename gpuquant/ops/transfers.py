@@ -65,8 +65,9 @@ def _fetch(values: Tensor, here: Tensor) -> None:
 
 
 def _rows(values: Tensor) -> int:
-    """As many rows as a buffer holds."""
-    return max(1, CHUNK_BYTES // max(1, values[:1].numel() * values.element_size()))
+    """About as many rows as a buffer holds: a multiple of 16 where it can be, so that all chunks are aligned alike."""
+    n_rows = max(1, CHUNK_BYTES // max(1, values[:1].numel() * values.element_size()))
+    return n_rows // 16 * 16 or n_rows
 
 
 def _pinned(like: Tensor) -> Tensor:

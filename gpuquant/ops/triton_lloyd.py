@@ -192,6 +192,7 @@ def move_centers_kernel(
         totals += run * n_clusters * (D + 1)
         centers += run * n_clusters * D
         moves += run * n_clusters * D
+        iteration = tl.load(n_iter + run) + 1
         changes = 0
         for start in range(0, n_parts, PARTS):
             rows = start + tl.arange(0, PARTS)
@@ -201,13 +202,12 @@ def move_centers_kernel(
         for start in range(0, n_clusters, CLUSTERS):
             clusters = start + tl.arange(0, CLUSTERS)
             weights, old, means, _ = _moved(totals, centers, clusters, n_clusters, D, SNAP)
-            n_empty += tl.sum((weights == 0).to(tl.int32))
+            n_empty += tl.sum((weights <= 0).to(tl.int32))
             shifts = means - old
             squared += tl.sum(shifts * shifts)
         if n_empty > 0:
             tl.store(status + run, EMPTY)
         else:
-            iteration = tl.load(n_iter + run) + 1
             still = (changes == 0) & ((RELAXATION == 1) | (squared == 0))
             close = squared <= tl.load(limits + run)
             out_of_time = iteration >= max_iter
@@ -223,6 +223,7 @@ def move_centers_kernel(
                 new = tl.where(straight, means, _snapped(further, SNAP))
                 tl.store(moves + place, new - old, mask=mask)
                 tl.store(centers + place, new, mask=mask)
+            tl.debug_barrier()  # all threads have read what thread 0 writes now
             tl.store(n_iter + run, iteration)
             ending = tl.where(close, CLOSE, tl.where(out_of_time, OUT_OF_TIME, GOING))
             tl.store(status + run, tl.where(still, STILL, ending))
