@@ -1,6 +1,7 @@
 """k-means, written by hand: batched, weighted, on any device."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -112,10 +113,9 @@ def kmeans(
     starts = _check_init(init, batch, n_clusters)
     if isinstance(starts, Tensor):
         n_init = 1
-    at_once = runs_together(batch.shape[1], batch.device)
-    groups = [slice(first, first + at_once) for first in range(0, len(batch), at_once)]
-    parts = [
-        _best_runs(
+
+    def cluster(group: slice) -> KMeansResult:
+        return _best_runs(
             batch[group],
             batch_weights[group],
             n_clusters,
@@ -126,13 +126,29 @@ def kmeans(
             random_state=random_state,
             chunk_size=chunk_size,
         )
-        for group in groups
-    ]
+
+    parts = _in_groups(len(batch), runs_together(batch.shape[1], n_clusters, batch.device), cluster)
     dtype = torch.float32 if points.dtype in (torch.float16, torch.bfloat16, torch.float32) else torch.float64
     names = [field.name for field in fields(KMeansResult)]
     found = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
     found["centers"] = found["centers"].to(dtype)
     return KMeansResult(**{name: value if points.ndim == 3 else value[0] for name, value in found.items()})
+
+
+def _in_groups(n_problems: int, at_once: int, cluster: Callable[[slice], KMeansResult]) -> list[KMeansResult]:
+    """Cluster the problems of a batch, so many at once; half as many where a device has too little memory."""
+    parts: list[KMeansResult] = []
+    first = 0
+    while first < n_problems:
+        at_once = min(at_once, n_problems - first)
+        try:
+            parts.append(cluster(slice(first, first + at_once)))
+            first += at_once
+        except torch.OutOfMemoryError:
+            if at_once == 1:
+                raise
+            at_once = (at_once + 1) // 2
+    return parts
 
 
 def _best_runs(
@@ -154,7 +170,7 @@ def _best_runs(
     prepared = ops.point_set(points, weights, chunk_size=chunk_size)
     random_states = [np.random.RandomState(random_state) for _ in points]
     best: KMeansResult | None = None
-    at_once = runs_together(weights.numel(), weights.device)
+    at_once = runs_together(weights.numel(), n_clusters, weights.device)
     for first in range(0, n_init, at_once):
         n_runs = min(at_once, n_init - first)
         if isinstance(init, Tensor):

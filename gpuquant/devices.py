@@ -1,5 +1,6 @@
 """Names of devices, checked once: "auto", "cpu", "cuda", "cuda:1"."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -35,12 +36,14 @@ def resolve_device(
 
 
 @contextmanager
-def told_when_memory_ends(device: torch.device | None = None) -> Iterator[None]:
-    """Raise `DeviceError` with what was needed and what was free, on the current device by default."""
+def told_when_memory_ends() -> Iterator[None]:
+    """Raise `DeviceError` with what was needed and what was free."""
     try:
         yield
     except torch.OutOfMemoryError as error:
         needed = str(error).split(". GPU")[0]
+        named = re.search(r"GPU (\d+) has", str(error))  # not always the current device
+        device = torch.device("cuda", int(named[1]) if named else torch.cuda.current_device())
         free, total = (number / 1e9 for number in torch.cuda.mem_get_info(device))
-        message = f"{needed}; {free:.2f} of {total:.2f} GB are free on {device or 'the CUDA device'}"
+        message = f"{needed}; {free:.2f} of {total:.2f} GB are free on {device}"
         raise DeviceError(f'{message}: use device="cpu", or free memory there') from None

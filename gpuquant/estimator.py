@@ -184,6 +184,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         """Fit and return `labels_`."""
         return self.fit(X, sample_weight=sample_weight).labels_
 
+    @told_when_memory_ends()
     def transform(self, X: Any) -> Any:  # noqa: N803
         """The distances from every sample to every center: [n_samples, n_clusters]."""
         check_is_fitted(self)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gpuquant import ops
 from gpuquant.arguments import check_chunk_size
-from gpuquant.devices import resolve_device
+from gpuquant.devices import resolve_device, told_when_memory_ends
 from gpuquant.errors import ArgumentError, ImageFileError
 from gpuquant.files import whole_file
 from gpuquant.ops.color_codes import codes_from_colors, colors_from_codes, z_order
@@ -58,6 +58,7 @@ class ColorHistogram:
     def __len__(self) -> int:
         return len(self._codes)
 
+    @told_when_memory_ends()
     def add(self, pixels: Tensor | np.ndarray, *, chunk_size: int | None = None) -> None:
         """Count more pixels: uint8 [..., 3] in RGB order, or grey [H, W] or [N].
 
@@ -70,6 +71,8 @@ class ColorHistogram:
         ------
         ArgumentError
             The pixels are not uint8, or have no such shape.
+        DeviceError
+            A CUDA device has too little memory.
         """
         check_chunk_size(chunk_size)
         if not isinstance(pixels, np.ndarray | Tensor):

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from gpuquant.ops.kernel_lloyd import KernelLloyd
 
 TOGETHER = 1 << 18  # points of runs that go side by side; larger problems keep the CPU busy by themselves
-MOST_ON_CUDA = 65_535  # a grid's second axis
 TOGETHER_ON_CUDA = 1 << 26  # there the host should look at many runs as rarely as at one
+CENTERS_ON_CUDA = 1 << 24  # each has sums of its own for every 1024 points
+MOST_ON_CUDA = 65_535  # a grid's second axis
 
 
 # the iteration, the centers it began with, the squared shifts and how many labels changed
@@ -33,10 +34,11 @@ class Runs:
     state: ops.Lloyd
 
 
-def runs_together(n_points: int, device: torch.device) -> int:
-    """How many runs on so many points go side by side."""
+def runs_together(n_points: int, n_clusters: int, device: torch.device) -> int:
+    """How many runs on so many points, with so many clusters, go side by side."""
     if device.type == "cuda":
-        return min(max(1, TOGETHER_ON_CUDA // n_points), MOST_ON_CUDA)
+        n_sums = n_clusters * (n_points // 1024 + 1)
+        return max(1, min(TOGETHER_ON_CUDA // n_points, CENTERS_ON_CUDA // n_sums, MOST_ON_CUDA))
     return max(1, TOGETHER // n_points)
 
 

@@ -65,7 +65,7 @@ def fit_palette(
         levels = [(ops.point_set(level.colors[None], level.counts[None]), level.error) for level in folded]
     draws = np.random.RandomState(random_state)
     best: tuple[Runs, int] | None = None
-    at_once = runs_together(len(colors), colors.device)
+    at_once = runs_together(len(colors), n_colors, colors.device)
     for first in range(0, n_init, at_once):
         n_runs = min(at_once, n_init - first)
         if isinstance(init, Tensor):

@@ -331,7 +331,7 @@ def _check_init(init: str | np.ndarray | Tensor, n_colors: int) -> str | Tensor:
 @contextmanager
 def _timed(seconds: dict[str, float], stage: str, device: torch.device) -> Iterator[None]:
     start = time.perf_counter()
-    with told_when_memory_ends(device):
+    with told_when_memory_ends():
         yield
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -1,9 +1,12 @@
 """Compile every kernel for two chips without having one, and print what each takes as JSON. Not in the interpreter."""
 
 import json
+import os
 import re
 import subprocess
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,11 @@ from gpuquant.ops.color_codes import N_CODES
 
 Variant = tuple[str, Any, dict[str, str], dict[str, Any]]
 
+OPTIONS: dict[str, dict[str, Any]] = {  # as launched
+    "move_centers_kernel": {"enable_fp_fusion": False},
+    "try_candidates_kernel": triton_seeding.TRY_OPTIONS,
+    "add_best_kernel": triton_seeding.ADD_OPTIONS,
+}
 CHIPS = {80: 166_912, 90: 232_448}  # bytes of shared memory that a program may take
 
 
@@ -25,10 +33,12 @@ def variants() -> list[Variant]:
     found: list[Variant] = []
     for grey in (False, True):
         constants: dict[str, Any] = {"GREY": grey, "BLOCK": triton_ops.BLOCK}
-        pixels = {"pixels": "*u8", "table": "*i32", "n_pixels": "i64"}
-        found.append((f"count, grey={grey}", triton_ops.count_colors_kernel, pixels, constants | {"N_CODES": N_CODES}))
+        for size in ("i32", "i64"):  # below 2^31 pixels, and above
+            pixels = {"pixels": "*u8", "table": "*i32", "n_pixels": size}
+            codes = constants | {"N_CODES": N_CODES}
+            found.append((f"count, grey={grey}, {size}", triton_ops.count_colors_kernel, pixels, codes))
         for kind in ("u8", "i16", "i32"):
-            types = {"pixels": "*u8", "table": f"*{kind}", "labels": f"*{kind}", "n_pixels": "i64"}
+            types = {"pixels": "*u8", "table": f"*{kind}", "labels": f"*{kind}", "n_pixels": "i32"}
             found.append((f"lookup, {kind}, grey={grey}", triton_ops.apply_lookup_kernel, types, constants))
     colors = [("colours", "fp32", 3, 128)]
     points = [(f"{kind}, D={n_columns}", kind, n_columns, 1) for kind in ("fp32", "fp64") for n_columns in (1, 2, 3, 4)]
@@ -36,33 +46,33 @@ def variants() -> list[Variant]:
         types = {"points": f"*{kind}", "origin": "*fp64", "weights": "*fp64", "labels": "*i16" if group > 1 else "*i32"}
         sizes = {"D": n_columns, "GROUP": group}
         found += _lloyd(name, kind == "fp32" and group == 1, types, sizes)
-        if n_columns in (1, 3):
-            found += _seeding(name, types, sizes)
-    parts = {"parts": "*fp64", "runs": "*i64", "status": "*i32", "totals": "*fp64", "n_sums": "i32", "n_parts": "i32"}
-    constants = {"SUMS": triton_lloyd.SUMS, "PARTS": triton_lloyd.PARTS}
-    return [*found, ("add", triton_lloyd.add_parts_kernel, parts, constants)]
+        for lanes in (2, 4, 8, 16) if name == "colours" else (4, 16) if n_columns == 1 else (16,):
+            found += _seeding(name, types, sizes | {"LANES": lanes})
+    for scatter in (False, True):
+        types = {"parts": "*i64" if scatter else "*fp64", "runs": "*i64", "status": "*i32", "totals": "*fp64"}
+        types |= {"scales": "*fp64"} | dict.fromkeys(("n_sums", "n_parts", "n_runs"), "i32")
+        constants = {"D": 3, "SUMS": triton_lloyd.SUMS, "PARTS": triton_lloyd.PARTS, "SCATTER": scatter}
+        found.append((f"add, scatter={scatter}", triton_lloyd.add_parts_kernel, types, constants))
+    return found
 
 
 def _lloyd(name: str, single: bool, points: dict[str, str], sizes: dict[str, Any]) -> list[Variant]:
-    arrays = {"centers": "*fp64", "runs": "*i64", "status": "*i32", "sums": "*fp64", "n_changed": "*i32"}
+    arrays = {"centers": "*fp64", "runs": "*i64", "status": "*i32", "n_changed": "*i32", "scales": "*fp64"}
     types = points | arrays | dict.fromkeys(("n_points", "n_clusters", "n_runs", "problem_stride"), "i32")
     block = {"BLOCK": triton_lloyd.POINTS}
-    step = sizes | block | {"SINGLE": single, "COUNT_WEIGHTLESS": False}
+    found: list[Variant] = []
+    for scatter in (False, True) if single or sizes["GROUP"] > 1 else (False,):
+        step = sizes | block | {"SINGLE": single, "COUNT_WEIGHTLESS": sizes["D"] % 2 == 0, "SCATTER": scatter}
+        sums = {"sums": "*i64" if scatter else "*fp64"}
+        found.append((f"lloyd, {name}, scatter={scatter}", triton_lloyd.lloyd_step_kernel, types | sums, step))
+    block = {"BLOCK": triton_lloyd.POINTS // 2}
+    found.append((f"inertia, {name}", triton_lloyd.inertia_kernel, types | {"parts": "*fp64"}, sizes | block))
     arrays = {"totals": "*fp64", "n_changed": "*i32", "status": "*i32", "centers": "*fp64", "moves": "*fp64"}
     arrays |= {"n_iter": "*i32", "limits": "*fp64"} | dict.fromkeys(("n_clusters", "n_parts", "max_iter"), "i32")
     snap = "grid" if sizes["GROUP"] > 1 else "single" if single else "double"
     move = {"D": sizes["D"], "CLUSTERS": triton_lloyd.CLUSTERS, "PARTS": triton_lloyd.PARTS, "SNAP": snap}
-    move |= {"RELAXATION": 1.5, "MOMENTUM": 0.6}
-    return [
-        (f"lloyd, {name}", triton_lloyd.lloyd_step_kernel, types, step),
-        (
-            f"inertia, {name}",
-            triton_lloyd.inertia_kernel,
-            types | {"parts": "*fp64"},
-            sizes | {"BLOCK": triton_lloyd.POINTS // 2},
-        ),
-        (f"move, {name}", triton_lloyd.move_centers_kernel, arrays, move),
-    ]
+    paces = {"RELAXATION": 1.5, "MOMENTUM": 0.6}, {"RELAXATION": 1.0, "MOMENTUM": 0.0}
+    return found + [(f"move, {name}, {pace}", triton_lloyd.move_centers_kernel, arrays, move | pace) for pace in paces]
 
 
 def _seeding(name: str, points: dict[str, str], sizes: dict[str, Any]) -> list[Variant]:
@@ -75,9 +85,9 @@ def _seeding(name: str, points: dict[str, str], sizes: dict[str, Any]) -> list[V
         "reached": "*fp64",
     }
     numbers = ("n_points", "n_runs", "n_items", "n_draw_parts", "n_candidates", "uniform", "per_run", "step", "n_steps")
-    types = points | arrays | {"ranks": "*i32"} | dict.fromkeys(numbers, "i32")
+    types = points | arrays | dict.fromkeys(numbers, "i32")
     chunk = {"CHUNK": triton_draws.CHUNK}
-    lanes = sizes | chunk | {"LANES": 8}
+    lanes = sizes | chunk
     found: list[Variant] = []
     for first, given, ranked in (
         (True, False, False),
@@ -85,47 +95,74 @@ def _seeding(name: str, points: dict[str, str], sizes: dict[str, Any]) -> list[V
         (False, True, True),
         (False, False, True),
     ):
-        kind = {"RIGHT": first, "GIVEN": given, "RANKED": ranked, "WEIGHTED": not ranked, "WIDTH": triton_draws.WIDTH}
-        found.append((f"try, {name}, {kind}", triton_seeding.try_candidates_kernel, types, lanes | kind))
+        kind = {
+            "RIGHT": first,
+            "GIVEN": given,
+            "RANKED": ranked,
+            "WEIGHTED": not ranked,
+            "WIDTH": triton_seeding.width_for(sizes["LANES"]),
+        }
+        ranks = {"ranks": "*i32" if ranked else "*i64"}
+        found.append(
+            (f"try, {name}, {lanes}, {kind}", triton_seeding.try_candidates_kernel, types | ranks, lanes | kind)
+        )
     best = lanes | {"PARTS": triton_seeding.PARTS}
     for summed in (False, True):
         constants = best | {"SUMMED": summed}
-        found.append((f"add best, {name}, {summed}", triton_seeding.add_best_kernel, types, constants))
+        found.append((f"add best, {name}, {lanes}, {summed}", triton_seeding.add_best_kernel, types, constants))
     for weighted in (False, True):
         constants = chunk | {"WEIGHTED": weighted}
-        found.append((f"shares, {name}, {weighted}", triton_draws.sum_shares_kernel, types, constants))
+        ranks = {"ranks": "*i32"}
+        found.append((f"shares, {name}, {weighted}", triton_draws.sum_shares_kernel, types | ranks, constants))
     return found
 
 
+def report(chip: int, place: int) -> str:
+    """Compile one of the variants; the last place is a kernel that must spill."""
+    every = variants()
+    if place < len(every):
+        name, kernel, types, constants = every[place]
+    else:
+        _, kernel, types, constants = next(one for one in every if one[0] == "lloyd, fp64, D=4, scatter=False")
+        name, constants = "control", constants | {"BLOCK": 8 * triton_lloyd.POINTS}
+    signature = {key: types.get(key, "constexpr") for key in kernel.arg_names}
+    aligned: dict[Any, Any] = {
+        (place,): [["tt.divisibility", 16]]
+        for place, kind in enumerate(signature.values())
+        if kind.startswith("*")  # as torch allocates
+    }
+    source = ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=aligned)
+    target = GPUTarget("cuda", chip, 32)
+    compiled = triton.compile(source, target=target, options=OPTIONS.get(kernel.__name__, {}))
+    ptx = compiled.asm["ptx"]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "kernel.ptx"
+        path.write_text(ptx)
+        command = [get_ptxas(chip).path, "-v", f"--gpu-name=sm_{chip}{'a' * (chip == 90)}", str(path)]
+        done = subprocess.run([*command, "-o", str(path) + ".o"], capture_output=True, text=True, check=True)
+    spills = [int(number) for number in re.findall(r"(\d+) bytes spill", done.stderr)]
+    row = {
+        "chip": chip,
+        "kernel": name,
+        "function": kernel.__name__,
+        "scatters": constants.get("SCATTER", False),
+        "spilled": sum(spills),
+        "spill_lines": len(spills),
+        "shared": compiled.metadata.shared,
+        "most_shared": CHIPS[chip],
+        "tf32": "tf32" in ptx,
+        "float_atomics": bool(re.search(r"\b(atom|red)\.\S*\.(f16|bf16|f32|f64)", ptx)),
+        "integer_atomics": bool(re.search(r"\b(atom|red)\.\S*\.(u32|s32|b32|u64|s64|b64)", ptx)),
+        "registers": int(re.findall(r"Used (\d+) registers", done.stderr)[0]),
+    }
+    return json.dumps(row)
+
+
 def main() -> None:
-    for chip, most_shared in CHIPS.items():
-        _, kernel, types, constants = next(variant for variant in variants() if variant[0] == "lloyd, fp64, D=4")
-        too_large = "control", kernel, types, constants | {"BLOCK": 8 * triton_lloyd.POINTS}
-        for name, kernel, types, constants in [*variants(), too_large]:
-            signature = {key: types.get(key, "constexpr") for key in kernel.arg_names}
-            source = ASTSource(fn=kernel, signature=signature, constexprs=constants)
-            compiled = triton.compile(source, target=GPUTarget("cuda", chip, 32))
-            ptx = compiled.asm["ptx"]
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder) / "kernel.ptx"
-                path.write_text(ptx)
-                command = [get_ptxas(chip).path, "-v", f"--gpu-name=sm_{chip}{'a' * (chip == 90)}", str(path)]
-                done = subprocess.run([*command, "-o", str(path) + ".o"], capture_output=True, text=True, check=True)
-            spills = [int(number) for number in re.findall(r"(\d+) bytes spill", done.stderr)]
-            row = {
-                "chip": chip,
-                "kernel": name,
-                "function": kernel.__name__,
-                "spilled": sum(spills),
-                "spill_lines": len(spills),
-                "shared": compiled.metadata.shared,
-                "most_shared": most_shared,
-                "tf32": "tf32" in ptx,
-                "float_atomics": bool(re.search(r"\b(atom|red)\.\S*\.(f16|bf16|f32|f64)", ptx)),
-                "integer_atomics": bool(re.search(r"\b(atom|red)\.\S*\.(u32|s32|b32)", ptx)),
-                "registers": int(re.findall(r"Used (\d+) registers", done.stderr)[0]),
-            }
-            print(json.dumps(row), flush=True)
+    places = range(len(variants()) + 1)
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        for row in pool.map(report, *zip(*product(CHIPS, places), strict=True)):
+            print(row, flush=True)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,13 @@ import numpy.typing as npt
 import pytest
 import torch
 
+import gpuquant
+from gpuquant import clustering
 from gpuquant.ops import dense, dense_points, dense_seeding
 from gpuquant.ops.dense import DenseLloyd, DenseSeeding
 from gpuquant.ops.dense_points import DensePoints
 from gpuquant.ops.dense_seeding import DeviceSeeding
+from gpuquant.ops.torch_ops import power_of_two
 
 Floats = npt.NDArray[np.float64]
 SHAPES = [(1, 1, 1), (255, 3, 2), (256, 3, 16), (257, 2, 17), (3000, 5, 9), (1000, 64, 40)]  # N, D, K
@@ -238,3 +241,42 @@ def test_chunks_shrink_until_they_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     prepared.scores_at_once = 1 << 13
     with pytest.raises(torch.OutOfMemoryError):
         state.step(centers, [0])
+
+
+def test_a_group_of_problems_is_halved_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = torch.from_numpy(np.random.RandomState(0).normal(0, 1, (7, 40, 2)))
+    expected, original = gpuquant.kmeans(points, 3), clustering._best_runs
+    tried: list[int] = []
+
+    def best_runs(group: torch.Tensor, *given: Any, **settings: Any) -> Any:
+        tried.append(len(group))
+        if len(group) > 2:
+            raise torch.OutOfMemoryError
+        return original(group, *given, **settings)
+
+    monkeypatch.setattr(clustering, "_best_runs", best_runs)
+    assert torch.equal(gpuquant.kmeans(points, 3).centers, expected.centers)
+    assert tried == [7, 4, 2, 2, 2, 1]
+
+
+@pytest.mark.parametrize("n_values", [1, dense_seeding.ROWS, 3 * dense_seeding.ROWS + 5])
+def test_running_sums_of_a_device(n_values: int) -> None:
+    values = np.random.RandomState(0).uniform(0, 9, n_values)
+    found = dense_seeding.running_sums(torch.from_numpy(values)).numpy()
+    np.testing.assert_allclose(found, np.cumsum(values), rtol=1e-12)
+    assert (np.diff(found) >= 0).all()
+
+
+def test_products_are_those_of_ieee_whatever_is_allowed() -> None:
+    torch.set_float32_matmul_precision("high")
+    try:
+        with dense_points.ieee_products():
+            assert torch.get_float32_matmul_precision() == "highest"
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+def test_powers_of_two_are_exact() -> None:
+    exponents = list(range(-1022, 1024))
+    assert power_of_two(torch.tensor(exponents)).tolist() == [2.0**exponent for exponent in exponents]

@@ -25,31 +25,36 @@ def test_devices_that_cannot_be_used(device: str) -> None:
 
 
 def test_what_was_needed_and_free_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (3_000_000_000, 80_000_000_000))
-    message = "CUDA out of memory. Tried to allocate 7.00 GiB. GPU 0 has a total capacity of 79.1 GiB of which"
-    with pytest.raises(DeviceError) as caught, told_when_memory_ends(torch.device("cuda:0")):
+    """Also of a device that is not the current one."""
+    free = {torch.device("cuda", 1): (3_000_000_000, 80_000_000_000)}
+    monkeypatch.setattr(torch.cuda, "mem_get_info", free.__getitem__)
+    message = "CUDA out of memory. Tried to allocate 7.00 GiB. GPU 1 has a total capacity of 79.1 GiB of which"
+    with pytest.raises(DeviceError) as caught, told_when_memory_ends():
         raise torch.OutOfMemoryError(message)
     assert str(caught.value) == (
-        "CUDA out of memory. Tried to allocate 7.00 GiB; 3.00 of 80.00 GB are free on cuda:0: "
+        "CUDA out of memory. Tried to allocate 7.00 GiB; 3.00 of 80.00 GB are free on cuda:1: "
         'use device="cpu", or free memory there'
     )
 
 
-@pytest.mark.parametrize("what", ["quantize", "kmeans", "fit", "predict"])
+@pytest.mark.parametrize("what", ["quantize", "histogram", "kmeans", "fit", "predict", "transform"])
 def test_every_way_in_tells_it(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 7.00 GiB. GPU 0")
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 7.00 GiB. GPU 0 has a total capacity")
 
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (1, 2))
     samples = np.random.RandomState(0).normal(0, 1, (30, 2))
     model = gpuquant.KMeans(2, random_state=0).fit(samples)
     monkeypatch.setattr(ops, "count_colors", fail)
     monkeypatch.setattr(DensePoints, "__init__", fail)
+    monkeypatch.setattr(torch, "cdist", fail)
     calls: dict[str, Callable[[], object]] = {
         "quantize": lambda: gpuquant.quantize(np.zeros((4, 4, 3), np.uint8), 2),
+        "histogram": lambda: gpuquant.ColorHistogram().add(np.zeros((4, 4, 3), np.uint8)),
         "kmeans": lambda: gpuquant.kmeans(torch.from_numpy(samples), 2),
         "fit": lambda: model.fit(samples),
         "predict": lambda: model.predict(samples),
+        "transform": lambda: model.transform(torch.from_numpy(samples)),
     }
     with pytest.raises(DeviceError, match=r"7\.00 GiB; 0\.00 of 0\.00 GB are free"):
         calls[what]()

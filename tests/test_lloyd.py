@@ -63,6 +63,7 @@ def test_every_run_of_a_batch_stops_by_itself(dtype: torch.dtype) -> None:
 
 
 def test_a_grid_holds_all_runs_that_go_side_by_side() -> None:
-    assert runs_together(64, torch.device("cuda")) == 65_535
-    assert runs_together(1 << 27, torch.device("cuda")) == 1
-    assert runs_together(1 << 16, torch.device("cpu")) == 4
+    assert runs_together(64, 16, torch.device("cuda")) == 65_535
+    assert runs_together(1 << 27, 16, torch.device("cuda")) == 1
+    assert runs_together(100, 1 << 12, torch.device("cuda")) == 1 << 12
+    assert runs_together(1 << 16, 16, torch.device("cpu")) == 4

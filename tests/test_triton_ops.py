@@ -115,11 +115,33 @@ def test_a_step_labels_and_sums(n_points: int, n_columns: int, n_clusters: int, 
     check_step(points, weights, centers, dtype, count_weightless=n_columns % 2 == 0)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("n_clusters", [256, 300])
-def test_many_clusters_most_of_them_empty(n_clusters: int) -> None:
+def test_many_clusters_most_of_them_empty(n_clusters: int, dtype: torch.dtype) -> None:
     random = np.random.RandomState(0)
     points = random.normal(0, 1, (1, 200, 3))
-    check_step(points, np.ones((1, 200)), random.normal(0, 1, (1, n_clusters, 3)), torch.float64)
+    check_step(points, np.ones((1, 200)), random.normal(0, 1, (1, n_clusters, 3)), dtype)
+
+
+@pytest.mark.parametrize("largest", [1e-20, 1e12])
+def test_sums_of_many_clusters_hold_points_of_any_size(largest: float) -> None:
+    """They are integers there, in multiples of what the largest point and all weights leave room for."""
+    random = np.random.RandomState(0)
+    points = random.normal(0, 1, (2, 3000, 2)) * np.array([largest, 1.0])[:, None, None]
+    weights = random.uniform(0, 1e9, (2, 3000))
+    labels = torch.full((2, 3000), -1, dtype=torch.int32, device=DEVICE)
+    given = torch.from_numpy(points).float()
+    origin = torch.zeros(2, 2, dtype=torch.float64, device=DEVICE)
+    state = KernelLloyd(
+        given.to(DEVICE), origin, torch.from_numpy(weights).to(DEVICE), labels, 40, single=True, snap="single"
+    )
+    sums, totals, _ = state.step(given[:, :40].double().to(DEVICE), [0, 1])
+    for problem in range(2):
+        own, numbers = labels[problem].cpu().numpy(), given[problem].double().numpy()
+        np.testing.assert_allclose(totals[problem].cpu(), np.bincount(own, weights[problem], 40), rtol=1e-12)
+        expected = np.stack([np.bincount(own, weights[problem] * column, 40) for column in numbers.T], axis=1)
+        bound = weights[problem].sum() * np.abs(numbers).max()
+        np.testing.assert_allclose(sums[problem].cpu(), expected, rtol=0, atol=1e-14 * bound)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -135,17 +157,18 @@ def test_the_lowest_of_equal_centers_wins(dtype: torch.dtype) -> None:
     np.testing.assert_array_equal(labels.cpu().numpy(), expected)
 
 
-def test_runs_of_a_batch_on_blocks_of_colours() -> None:
+@pytest.mark.parametrize("n_clusters", [1, 7, 20])
+def test_runs_of_a_batch_on_blocks_of_colours(n_clusters: int) -> None:
     """Two problems, two runs on each, one of them resting; colours lie in blocks, channel by channel."""
     random = np.random.RandomState(3)
     levels = torch.from_numpy(random.randint(0, 256, (2, 300, 3)).astype(np.uint8))
     blocks = ColorBlocks(levels, torch.from_numpy(random.randint(1, 9, (2, 300))))
     n_places = blocks.n_blocks * BLOCK
     runs = [0, 1, 3]
-    centers = torch.from_numpy((random.randint(-128, 128, (3, 7, 3)) / 4).astype(np.float64))
+    centers = torch.from_numpy((random.randint(-128, 128, (3, n_clusters, 3)) / 4).astype(np.float64))
     found = torch.full((4, n_places), -1, dtype=torch.int16, device=DEVICE)
     points, origin, weights = (part.to(DEVICE) for part in blocks.for_kernels())
-    state = KernelLloyd(points, origin, weights, found, 7, single=False, snap="grid", group=BLOCK)
+    state = KernelLloyd(points, origin, weights, found, n_clusters, single=False, snap="grid", group=BLOCK)
     sums, totals, _ = state.step(centers.to(DEVICE), runs)
     assert int(found[2].max()) == -1
     for place, run in enumerate(runs):
@@ -153,26 +176,35 @@ def test_runs_of_a_batch_on_blocks_of_colours() -> None:
         counts = blocks.weights[run // 2].reshape(-1).numpy()
         own = np.square(colors[:, None] - centers[place].numpy()).sum(axis=2).argmin(axis=1)
         np.testing.assert_array_equal(found[run].cpu().numpy(), own)
-        np.testing.assert_array_equal(totals[place].cpu().numpy(), np.bincount(own, counts, 7))
-        expected = np.stack([np.bincount(own, counts * column, 7) for column in colors.T], axis=1)
+        np.testing.assert_array_equal(totals[place].cpu().numpy(), np.bincount(own, counts, n_clusters))
+        expected = np.stack([np.bincount(own, counts * column, n_clusters) for column in colors.T], axis=1)
         np.testing.assert_array_equal(sums[place].cpu().numpy(), expected)
 
 
-@pytest.mark.parametrize(("n_points", "n_clusters"), [(1, 1), (127, 17), (1024, 2), (1300, 16), (5000, 4)])
-def test_colours_are_chosen_as_on_the_cpu(n_points: int, n_clusters: int) -> None:
+@pytest.mark.parametrize(
+    ("n_points", "n_clusters", "n_runs"),
+    [(1, 1, 2), (127, 17, 2), (1024, 2, 2), (1300, 16, 2), (5000, 4, 2), (320, 300, 1)],
+)
+def test_colours_are_chosen_as_on_the_cpu(n_points: int, n_clusters: int, n_runs: int) -> None:
     """Every sum is exact, so the draws are those of `color_seeding`, tested against scikit-learn."""
+    n_problems = n_runs
     random = np.random.RandomState(n_points + n_clusters)
-    colors = torch.from_numpy(random.randint(0, 256, (2, n_points, 3)).astype(np.uint8))
-    blocks = ColorBlocks(colors, torch.from_numpy(random.randint(0, 9, (2, n_points)) + (np.arange(n_points) == 0)))
-    draws = [np.random.RandomState(seed) for seed in (3, 4)]
-    expected, potentials = kmeans_plus_plus(blocks, n_clusters, draws, 2)
+    colors = torch.from_numpy(random.randint(0, 256, (n_problems, n_points, 3)).astype(np.uint8))
+    blocks = ColorBlocks(
+        colors, torch.from_numpy(random.randint(0, 9, (n_problems, n_points)) + (np.arange(n_points) == 0))
+    )
+    draws = [np.random.RandomState(seed) for seed in range(n_problems)]
+    expected, potentials = kmeans_plus_plus(blocks, n_clusters, draws, n_runs)
     n_candidates = 2 + int(np.log(n_clusters))
     uniforms = np.concatenate(
-        [np.random.RandomState(seed).uniform(size=(2, 1 + n_candidates * (n_clusters - 1))) for seed in (3, 4)]
+        [
+            np.random.RandomState(seed).uniform(size=(n_runs, 1 + n_candidates * (n_clusters - 1)))
+            for seed in range(n_problems)
+        ]
     )
-    seeding = KernelSeeding(*(part.to(DEVICE) for part in blocks.for_kernels()), n_runs=2, group=BLOCK)
+    seeding = KernelSeeding(*(part.to(DEVICE) for part in blocks.for_kernels()), n_runs=n_runs, group=BLOCK)
     chosen, reached = seeding.choose(n_clusters, uniforms, n_candidates)
-    found = torch.stack([blocks.points_at(run // 2, index) for run, index in enumerate(chosen.cpu())])
+    found = torch.stack([blocks.points_at(run // n_runs, index) for run, index in enumerate(chosen.cpu())])
     assert torch.equal(found, expected)
     assert reached.tolist() == potentials
 

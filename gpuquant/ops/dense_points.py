@@ -6,6 +6,7 @@ rows one after the other.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from itertools import product
 
@@ -19,6 +20,7 @@ from gpuquant.ops.torch_ops import repeatable_sums
 
 TILE = 256
 SUMMED = 1 << 14  # points whose moments are added up together
+SUMMED_ON_CUDA = 1 << 22
 SCORES_AT_ONCE = 1 << 18  # 2 MiB of float64: the scores of a chunk stay in the L2 cache
 SCORES_ON_CUDA = 1 << 26  # 0.5 GiB: launches are few
 FEWEST_SCORES = 1 << 20
@@ -64,25 +66,27 @@ class DensePoints:
 
     def _column_sums(self, function: Callable[[Tensor, int], Tensor]) -> Tensor:  # [B, D] float64
         """Weighted sums of a function of the points of each problem, chunk by chunk of a size of its own."""
-        starts = range(0, self.n_points, SUMMED)
+        n_rows = SUMMED_ON_CUDA if self.points.is_cuda else SUMMED
+        starts = range(0, self.n_points, n_rows)
         parts = torch.zeros(
             self.n_problems, len(starts), self.n_columns, dtype=torch.float64, device=self.points.device
         )
 
         def add(place: tuple[int, int]) -> None:
             problem, chunk = place
-            rows = slice(starts[chunk], starts[chunk] + SUMMED)
+            rows = slice(starts[chunk], starts[chunk] + n_rows)
             values = function(self.points[problem, rows].double(), problem)
             weights = self.weights[problem, rows]
             if values.is_cpu:  # NumPy's BLAS, whose threads can be held still
                 parts[problem, chunk] = torch.from_numpy(weights.numpy() @ values.numpy())
             else:
-                parts[problem, chunk] = weights @ values
+                parts[problem, chunk] = (weights[:, None] * values).sum(dim=0)
 
         places = list(product(range(self.n_problems), range(len(starts))))
         with one_blas_thread():
             share_out(places, add, 1 if self.points.is_cuda else torch.get_num_threads())
-        return parts.cumsum(dim=1)[:, -1]
+        # torch's sum depends on the number of threads on the CPU, its running sum on their timing on CUDA
+        return parts.sum(dim=1) if parts.is_cuda else parts.cumsum(dim=1)[:, -1]
 
     def points_at(self, problem: int, index: Tensor) -> Tensor:  # [n] int64 -> [n, D] float64
         """Some points."""
@@ -135,8 +139,20 @@ class DensePoints:
                 for found, one, other in zip(products.numpy(), points.numpy(), centers.numpy(), strict=True):
                     np.matmul(one, other.T, out=found)
         else:
-            torch.bmm(points, centers.mT, out=products)
+            with ieee_products():
+                torch.bmm(points, centers.mT, out=products)
         return products[:, :n_points]
+
+
+@contextmanager
+def ieee_products() -> Iterator[None]:
+    """No TF32, whatever the caller's program has allowed."""
+    allowed = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(allowed)
 
 
 def span(index: list[int]) -> slice | list[int]:

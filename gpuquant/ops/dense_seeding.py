@@ -117,7 +117,7 @@ class DeviceSeeding:
     ) -> Indices:  # [L]
         """Draw points with probability proportional to their weight times their closest squared distance."""
         shares = self._weights if self._closest is None else self._weights * self._closest
-        running = shares.cumsum(dim=0)
+        running = running_sums(shares)
         targets = torch.from_numpy(uniforms).to(running.device) * running[-1]
         found = torch.searchsorted(running, targets, right=self._closest is None)
         drawn: Indices = found.clamp_(max=len(running) - 1).cpu().numpy()
@@ -140,3 +140,12 @@ class DeviceSeeding:
         for column, start, level in zip(self._points.unbind(dim=1), self._origin, center, strict=True):
             distances += ((column - start).double() - level).square_()
         return distances if self._closest is None else torch.minimum(distances, self._closest)
+
+
+def running_sums(values: Tensor) -> Tensor:  # [N] -> [N]
+    """The same bits every time, unlike a single row that a CUDA device adds up: row by row, then over the rows."""
+    rows = torch.nn.functional.pad(values, (0, -len(values) % ROWS)).view(-1, ROWS)
+    rows = torch.cat([rows, rows[:1]]).cumsum(dim=1)[:-1]  # two rows at least
+    ends = rows[:, -1].cpu().cumsum(dim=0)
+    starts = torch.cat([ends.new_zeros(1), ends[:-1]])
+    return (rows + starts.to(rows.device)[:, None]).view(-1)[: len(values)]

@@ -9,6 +9,7 @@ import triton
 from torch import Tensor
 
 from gpuquant.ops.run_status import RunStatus
+from gpuquant.ops.torch_ops import power_of_two
 from gpuquant.ops.triton_lloyd import (
     CLUSTERS,
     PARTS,
@@ -25,6 +26,7 @@ MAX_COLUMNS = 4
 Result = TypeVar("Result")
 
 ITERATIONS = 8  # between two looks of the host
+SCATTERED = 17  # clusters from which points are added one by one: fewer are faster summed up block by block
 
 
 def _on_its_device(method: Callable[..., Result]) -> Callable[..., Result]:
@@ -76,13 +78,24 @@ class KernelLloyd:
         self._single, self._snap, self._group, self._count_weightless = single, snap, group, count_weightless
         device, n_all = points.device, len(labels)
         self._n_runs = n_all // len(weights)
+        self._scatters = n_clusters >= SCATTERED and (single or group > 1)
+        self._scales = self._find_scales()
         self._n_parts = n_programs(weights.shape[1], device)
         shape = n_clusters, self._n_columns + 1
-        self._parts = torch.empty(n_all, self._n_parts, *shape, dtype=torch.float64, device=device)
+        kind = torch.int64 if self._scatters else torch.float64
+        self._parts = torch.empty(n_all, self._n_parts, *shape, dtype=kind, device=device)
         self._n_changed = torch.empty(n_all, self._n_parts, dtype=torch.int32, device=device)
         self.totals = torch.zeros(n_all, *shape, dtype=torch.float64, device=device)  # of the last step of each run
         self._centers = torch.zeros(n_all, n_clusters, self._n_columns, dtype=torch.float64, device=device)
         self._going = torch.full((n_all,), RunStatus.GOING.value, dtype=torch.int32, device=device)
+
+    def _find_scales(self) -> Tensor:  # [B, 2] float64
+        """Powers of two, as large as they can be with all sums of weighted columns, and of weights, below 2^60."""
+        lowest, highest = self._points.flatten(1).aminmax(dim=1)
+        from_lowest = self._origin.amax(dim=1) - lowest.double()
+        largest = torch.maximum(from_lowest, highest.double() - self._origin.amin(dim=1))
+        total = self._weights.flatten(1).sum(dim=1)
+        return power_of_two(60 - torch.stack([total * largest, total], dim=1).frexp().exponent)
 
     @_on_its_device
     def step(
@@ -118,6 +131,7 @@ class KernelLloyd:
             self._labels,
             self._parts,
             self._n_changed,
+            self._scales,
             n_points,
             self._n_clusters,
             self._n_runs,
@@ -127,10 +141,23 @@ class KernelLloyd:
             BLOCK=POINTS,
             SINGLE=self._single,
             COUNT_WEIGHTLESS=self._count_weightless,
+            SCATTER=self._scatters,
         )
         n_sums = self._n_clusters * (self._n_columns + 1)
-        grid = triton.cdiv(n_sums, SUMS), len(runs)
-        add_parts_kernel[grid](self._parts, runs, status, self.totals, n_sums, self._n_parts, SUMS=SUMS, PARTS=PARTS)
+        add_parts_kernel[(triton.cdiv(n_sums, SUMS), len(runs))](
+            self._parts,
+            runs,
+            status,
+            self.totals,
+            self._scales,
+            n_sums,
+            self._n_parts,
+            self._n_runs,
+            D=self._n_columns,
+            SUMS=SUMS,
+            PARTS=PARTS,
+            SCATTER=self._scatters,
+        )
 
     @_on_its_device
     def iterate(

@@ -66,9 +66,14 @@ def repeatable_sums(
 def _sums_of_integers(bins: Tensor, values: Tensor, n_bins: int) -> Tensor:
     n_bits = 61 - len(values).bit_length()
     exponent = torch.frexp(values.abs().max()).exponent
-    numbers = torch.ldexp(values, n_bits - exponent).round_().long()
+    numbers = (values * power_of_two(n_bits - exponent)).round_().long()
     sums = numbers.new_zeros(n_bins).index_add_(0, bins, numbers)
-    return torch.ldexp(sums.double(), exponent - n_bits)
+    return sums.double() * power_of_two(exponent - n_bits)
+
+
+def power_of_two(exponent: Tensor) -> Tensor:  # integers [...] -> float64 [...]
+    """2^exponent, put together from its bits: no device rounds it."""
+    return (exponent.long().clamp(-1022, 1023) + 1023 << 52).view(torch.float64)
 
 
 def rank_table(

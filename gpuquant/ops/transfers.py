@@ -26,16 +26,19 @@ def _send(pixels: Tensor, there: Tensor, consume: Callable[[Tensor], None]) -> N
     copied = [torch.cuda.Event() for _ in range(2)]
     stream, current = torch.cuda.Stream(), torch.cuda.current_stream()
     stream.wait_stream(current)
-    for number, (source, target) in enumerate(zip(pixels.split(step), there.split(step), strict=True)):
-        turn = number % 2
-        if buffers:
-            copied[turn].synchronize()  # the buffer has gone
-            source = buffers[turn][: len(source)].copy_(source)
-        with torch.cuda.stream(stream):
-            target.copy_(source, non_blocking=True)
-            copied[turn].record(stream)
-        current.wait_event(copied[turn])
-        consume(target)
+    try:
+        for number, (source, target) in enumerate(zip(pixels.split(step), there.split(step), strict=True)):
+            turn = number % 2
+            if buffers:
+                copied[turn].synchronize()  # the buffer has gone
+                source = buffers[turn][: len(source)].copy_(source)
+            with torch.cuda.stream(stream):
+                target.copy_(source, non_blocking=True)
+                copied[turn].record(stream)
+            current.wait_event(copied[turn])
+            consume(target)
+    finally:
+        current.wait_stream(stream)  # also after an error nobody writes to memory that was given back
 
 
 def download(values: Tensor) -> Tensor:  # [N, ...], contiguous, on a CUDA device -> the same on the CPU

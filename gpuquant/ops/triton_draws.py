@@ -8,7 +8,7 @@ import triton
 import triton.language as tl
 
 CHUNK = 1024
-WIDTH = 128  # items that a draw looks at together
+WIDTH = 128  # items that a draw looks at together, or fewer for many candidates
 
 
 @triton.jit

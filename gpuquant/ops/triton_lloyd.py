@@ -1,8 +1,11 @@
 """Lloyd's algorithm as Triton kernels: three launches an iteration, and the host looks only every few iterations.
 
-An iteration labels the points and sums up the clusters, program by program; adds up the programs' sums in their order;
-and moves the centers, run by run, by the same rules as on the host. A run that has ended is skipped from then on. A run
-with an empty cluster waits for the host, which knows how to fill it.
+An iteration labels the points and sums up the clusters, program by program; adds up the programs' sums, always in the
+same tree; and moves the centers, run by run, by the same rules as on the host. A run that has ended is skipped from
+then on. A run with an empty cluster waits for the host, which knows how to fill it.
+
+Few clusters are summed up one after the other, each over all points of a block. Where there are many, the sums are
+integers, and every point is added at its own cluster alone: the order of such additions does not matter.
 """
 
 import torch
@@ -30,7 +33,7 @@ def n_programs(n_items: int, device: torch.device) -> int:
 
 
 @triton.jit
-def _point(points, origin, offsets, mask, column: tl.constexpr, D: tl.constexpr, GROUP: tl.constexpr):
+def point_column(points, origin, offsets, mask, column: tl.constexpr, D: tl.constexpr, GROUP: tl.constexpr):
     """One column of some points, relative to the origin; GROUP points lie together column by column."""
     place = (offsets // GROUP).to(tl.int64) * (GROUP * D) + column * GROUP + offsets % GROUP
     return tl.load(points + place, mask=mask, other=0).to(tl.float64) - tl.load(origin + column)
@@ -47,6 +50,7 @@ def lloyd_step_kernel(
     labels,
     sums,
     n_changed,
+    scales,
     n_points,
     n_clusters,
     n_runs,
@@ -56,11 +60,13 @@ def lloyd_step_kernel(
     BLOCK: tl.constexpr,
     SINGLE: tl.constexpr,
     COUNT_WEIGHTLESS: tl.constexpr,
+    SCATTER: tl.constexpr,
 ):
     """labels = argmin_k |c_k|^2 - 2 x.c_k, and the weighted sums of x and of 1 over each label, program by program.
 
-    The scores are float32 or float64 and rounded as scikit-learn's: x0 c0, then one fused multiplication and addition
-    for each further column, then one for |c|^2.
+    With SCATTER sums are integers: multiples of one over the scales of the problem, that of x and that of 1. The
+    scores are float32 or float64 and rounded as scikit-learn's: x0 c0, then one fused multiplication and addition for
+    each further column, then one for |c|^2.
     """
     run = tl.load(runs + tl.program_id(1))
     if tl.load(status + run) == GOING:
@@ -74,14 +80,20 @@ def lloyd_step_kernel(
         sums += own.to(tl.int64) * n_clusters * (D + 1)
         score_type: tl.constexpr = tl.float32 if SINGLE else tl.float64
         total_changed = 0
+        if SCATTER:
+            x_scale, weight_scale = tl.load(scales + 2 * problem), tl.load(scales + 2 * problem + 1)
+            for start in range(0, n_clusters * (D + 1), BLOCK):
+                places = start + tl.arange(0, BLOCK)
+                tl.store(sums + places, tl.zeros([BLOCK], tl.int64), mask=places < n_clusters * (D + 1))
+            tl.debug_barrier()  # every sum is zero before any thread adds to it
         first = tl.program_id(0) * BLOCK
         for start in range(first, n_points, tl.num_programs(0) * BLOCK):
             offsets = start + tl.arange(0, BLOCK)
             mask = offsets < n_points
-            x0 = _point(points, origin, offsets, mask, 0, D, GROUP)
-            x1 = _point(points, origin, offsets, mask, 1, D, GROUP) if D > 1 else x0
-            x2 = _point(points, origin, offsets, mask, 2, D, GROUP) if D > 2 else x0
-            x3 = _point(points, origin, offsets, mask, 3, D, GROUP) if D > 3 else x0
+            x0 = point_column(points, origin, offsets, mask, 0, D, GROUP)
+            x1 = point_column(points, origin, offsets, mask, 1, D, GROUP) if D > 1 else x0
+            x2 = point_column(points, origin, offsets, mask, 2, D, GROUP) if D > 2 else x0
+            x3 = point_column(points, origin, offsets, mask, 3, D, GROUP) if D > 3 else x0
             s0, s1, s2, s3 = x0.to(score_type), x1.to(score_type), x2.to(score_type), x3.to(score_type)
             lowest = tl.full([BLOCK], float("inf"), score_type)
             nearest = tl.zeros([BLOCK], tl.int32)
@@ -107,17 +119,28 @@ def lloyd_step_kernel(
                 counted = counted & (weight > 0)
             total_changed += tl.sum(counted.to(tl.int32))
             tl.store(labels + offsets, nearest, mask=mask)
-            for k in range(n_clusters):
-                member = nearest == k
-                own_sums = sums + k * (D + 1)
-                _add(own_sums, member, weight * x0, start > first)
+            if SCATTER:
+                own_sums = sums + nearest * (D + 1)
+                _scatter(own_sums, weight * x0, x_scale, mask)
                 if D > 1:
-                    _add(own_sums + 1, member, weight * x1, start > first)
+                    _scatter(own_sums + 1, weight * x1, x_scale, mask)
                 if D > 2:
-                    _add(own_sums + 2, member, weight * x2, start > first)
+                    _scatter(own_sums + 2, weight * x2, x_scale, mask)
                 if D > 3:
-                    _add(own_sums + 3, member, weight * x3, start > first)
-                _add(own_sums + D, member, weight, start > first)
+                    _scatter(own_sums + 3, weight * x3, x_scale, mask)
+                _scatter(own_sums + D, weight, weight_scale, mask)
+            else:
+                for k in range(n_clusters):
+                    member = nearest == k
+                    own_sums = sums + k * (D + 1)
+                    _add(own_sums, member, weight * x0, start > first)
+                    if D > 1:
+                        _add(own_sums + 1, member, weight * x1, start > first)
+                    if D > 2:
+                        _add(own_sums + 2, member, weight * x2, start > first)
+                    if D > 3:
+                        _add(own_sums + 3, member, weight * x3, start > first)
+                    _add(own_sums + D, member, weight, start > first)
         tl.store(n_changed + own, total_changed)
 
 
@@ -127,19 +150,32 @@ def _add(total, member, values, begun):
     tl.store(total, tl.load(total, mask=begun, other=0) + tl.sum(tl.where(member, values, 0.0)))
 
 
-@triton.jit(do_not_specialize=["n_sums", "n_parts"])
-def add_parts_kernel(parts, runs, status, totals, n_sums, n_parts, SUMS: tl.constexpr, PARTS: tl.constexpr):
-    """totals[run, j] = the sum of parts[run, i, j] over the programs i, in their order."""
+@triton.jit
+def _scatter(sums, values, scale, mask):
+    """Add values [BLOCK], as integers, each to a sum of its own."""
+    tl.atomic_add(sums, tl.floor(values * scale + 0.5).to(tl.int64), mask=mask, sem="relaxed")
+
+
+@triton.jit(do_not_specialize=["n_sums", "n_parts", "n_runs"])
+def add_parts_kernel(
+    parts, runs, status, totals, scales, n_sums, n_parts, n_runs,
+    D: tl.constexpr, SUMS: tl.constexpr, PARTS: tl.constexpr, SCATTER: tl.constexpr
+):  # fmt: skip
+    """totals[run, j] = the sum of parts[run, i, j] over the programs i."""
     run = tl.load(runs + tl.program_id(1))
     if tl.load(status + run) == GOING:
         columns = tl.program_id(0) * SUMS + tl.arange(0, SUMS)
         parts += run.to(tl.int64) * n_parts * n_sums
-        total = tl.zeros([SUMS], tl.float64)
+        total = tl.zeros([SUMS], tl.int64 if SCATTER else tl.float64)
         for start in range(0, n_parts, PARTS):
             rows = start + tl.arange(0, PARTS)
             mask = (rows < n_parts)[:, None] & (columns < n_sums)[None, :]
             place = rows[:, None].to(tl.int64) * n_sums + columns[None, :]
             total += tl.sum(tl.load(parts + place, mask=mask, other=0), axis=0)
+        if SCATTER:
+            own_scales = scales + 2 * (run // n_runs)
+            scale = tl.where(columns % (D + 1) == D, tl.load(own_scales + 1), tl.load(own_scales))
+            total = total.to(tl.float64) / scale
         tl.store(totals + run * n_sums + columns, total, mask=columns < n_sums)
 
 
@@ -260,7 +296,9 @@ def inertia_kernel(
         label = tl.load(labels + offsets, mask=mask, other=0).to(tl.int32)
         distance = tl.zeros([BLOCK], tl.float64)
         for column in tl.static_range(D):
-            apart = _point(points, origin, offsets, mask, column, D, GROUP) - tl.load(centers + label * D + column)
+            apart = point_column(points, origin, offsets, mask, column, D, GROUP) - tl.load(
+                centers + label * D + column
+            )
             distance += apart * apart
         total += tl.sum(tl.load(weights + offsets, mask=mask, other=0) * distance)
     tl.store(parts + run * tl.num_programs(0) + tl.program_id(0), total)

@@ -1,8 +1,9 @@
 """Greedy k-means++ as Triton kernels: two launches a center, and nothing comes back to the host before the end.
 
 The first launch draws the candidates and measures how low each would bring the potential; the second adds the best one.
-What all programs need, they all work out, from the sums of all programs in their order: a few microseconds in place
-of a launch. Over distinct colours every sum is exact, and the draws are those of the CPU.
+A third one sums up the shares of items, such as pixels, where those are drawn in place of points. What all programs
+need, they all work out, from the sums of all programs, always added up alike: a few microseconds in place of a launch.
+Over distinct colours every sum is exact, and the draws are those of the CPU.
 """
 
 import numpy as np
@@ -13,9 +14,11 @@ import triton.language as tl
 from torch import Tensor
 
 from gpuquant.ops.triton_draws import CHUNK, WIDTH, draw_items, sum_shares_kernel
-from gpuquant.ops.triton_lloyd import _point, n_programs
+from gpuquant.ops.triton_lloyd import n_programs, point_column
 
 PARTS = 64  # sums that are added up together
+TRY_OPTIONS = {"num_warps": 8, "maxnreg": 128}  # left alone, the compiler spills registers
+ADD_OPTIONS = {"num_warps": 4, "maxnreg": 128}
 
 
 @triton.jit(do_not_specialize=["n_points", "n_runs", "n_items", "n_draw_parts", "n_candidates", "uniform", "per_run"])
@@ -102,8 +105,8 @@ def try_candidates_kernel(
 def _squared_distance(points, origin, offsets, mask, index, D: tl.constexpr, GROUP: tl.constexpr):
     distance = tl.zeros(offsets.shape, tl.float64)
     for column in tl.static_range(D):
-        own = _point(points, origin, offsets, mask, column, D, GROUP)
-        apart = own - _point(points, origin, index, index >= 0, column, D, GROUP)
+        own = point_column(points, origin, offsets, mask, column, D, GROUP)
+        apart = own - point_column(points, origin, index, index >= 0, column, D, GROUP)
         distance += apart * apart
     return distance
 
@@ -174,6 +177,11 @@ def add_best_kernel(
             total += in_chunk
     if SUMMED:
         tl.store(part_sums + run * n_parts + tl.program_id(0), total)
+
+
+def width_for(lanes: int) -> int:
+    """How many items a draw looks at together."""
+    return min(WIDTH, 1024 // lanes)
 
 
 class KernelSeeding:
@@ -281,7 +289,8 @@ class KernelSeeding:
             D=self._origin.shape[1],
             GROUP=self._group,
             CHUNK=CHUNK,
-            WIDTH=WIDTH,
+            WIDTH=width_for(candidates.shape[1]),
+            **TRY_OPTIONS,
         )
 
     def _add_best(self, candidates: Tensor, potentials: Tensor, chosen: Tensor, reached: Tensor, step: int) -> None:
@@ -306,6 +315,7 @@ class KernelSeeding:
             CHUNK=CHUNK,
             PARTS=PARTS,
             SUMMED=self._ranks is None,
+            **ADD_OPTIONS,
         )
         if self._ranks is not None and step + 1 < chosen.shape[1]:
             sum_shares_kernel[(self._n_draw_parts,)](
