@@ -1,10 +1,11 @@
 """Check and time gpuquant on a CUDA device. Usage: python scripts/gpu_report.py [--rehearse]
 
-Every result is compared with the CPU's first; a difference ends the run. Then times: medians, after warming up, over
-several inputs in rotation, the first call, which compiles, apart. Beside each stands its floor: the bytes it must move
-over the bandwidth of a copy on this device, or the arithmetic it must do, whichever takes longer. Peers run in turn
-with ours. All goes to benchmarks/results/gpu-NAME.json and to a table. Where there is no CUDA device this says so and
-changes nothing. --rehearse runs all of it on the CPU with small pictures, and writes nothing.
+First calls come first, because they compile; with an empty TRITON_CACHE_DIR they show what that takes. Then every
+result is compared with the CPU's (gpu_checks.py); a difference ends the run. Then times: medians, after warming up,
+over several inputs in rotation. Beside each stands its floor: the bytes it must move over the bandwidth of a copy on
+this device, or the arithmetic it must do, whichever takes longer. Peers run in turn with ours. All goes to
+benchmarks/results/gpu-NAME.json and to a table. Where there is no CUDA device this says so and changes nothing.
+--rehearse runs all of it on the CPU with small pictures, and writes nothing.
 """
 
 import argparse
@@ -12,21 +13,25 @@ import json
 import os
 import platform
 import statistics
+import subprocess
 import time
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from gpu_checks import SETTINGS, check_everything
 from PIL import Image
 from sklearn.cluster import KMeans as Reference
 from sklearn.datasets import load_sample_image
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 import gpuquant
 from gpuquant import ops
@@ -38,13 +43,13 @@ RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 ROUNDS, INPUTS = 20, 3
 
 
-def pictures(width: int, height: int) -> dict[str, list[Tensor]]:
+def pictures(width: int, height: int, n_each: int = INPUTS) -> dict[str, list[Tensor]]:
     """A photograph with sensor noise, one flat colour, two colours, and noise; several of each."""
     china = np.asarray(
         Image.fromarray(load_sample_image("china.jpg")).resize((width, height), Image.Resampling.LANCZOS)
     )
     found: dict[str, list[Tensor]] = {"photo": [], "one colour": [], "two colours": [], "noise": []}
-    for seed in range(INPUTS):
+    for seed in range(n_each):
         random = np.random.RandomState(seed)
         noisy = (china + random.normal(0, 2, china.shape)).round().clip(0, 255).astype(np.uint8)
         two = np.where(random.uniform(size=(height, width, 1)) < 0.5, 20, 200).astype(np.uint8).repeat(3, axis=2)
@@ -54,11 +59,27 @@ def pictures(width: int, height: int) -> dict[str, list[Tensor]]:
     return found
 
 
+@dataclass(frozen=True)
+class Case:
+    """Something to time on several inputs, its floor, and peers on the same inputs."""
+
+    what: str
+    function: Callable[[Any], object]
+    inputs: list[Any]
+    n_bytes: float = 0
+    n_operations: float = 0
+    n_uploaded: float = 0  # bytes
+    n_downloaded: float = 0
+    peers: dict[str, Callable[[Any], object]] = field(default_factory=dict)
+    rounds: int = ROUNDS
+
+
 class Report:
     """Times on one device."""
 
     def __init__(self, device: torch.device) -> None:
         self.device, self.on_cuda = device, device.type == "cuda"
+        self.first: dict[str, float] = {}  # ms
         self.rows: list[dict[str, Any]] = []
         numbers = torch.zeros(1 << 28 if self.on_cuda else 1 << 22, dtype=torch.uint8, device=device)
         self.bandwidth = 2 * self._copied(numbers, torch.empty_like(numbers))  # bytes read plus written a second
@@ -66,33 +87,32 @@ class Report:
         self.uploaded, self.downloaded = self._copied(host, numbers), self._copied(numbers, host)  # bytes a second
         self.flops = self._multiplied()
 
-    def time(
-        self,
-        what: str,
-        function: Callable[[Any], object],
-        inputs: list[Any],
-        *,
-        n_bytes: int = 0,
-        n_operations: int = 0,
-        floor: float | None = None,  # in seconds, for what neither of these tells
-        peers: dict[str, Callable[[Any], object]] | None = None,
-        rounds: int = ROUNDS,
-    ) -> None:
+    def call_first(self, case: Case) -> None:
+        """Time the first call on the host's clock: it compiles."""
+        start = time.perf_counter()
+        case.function(case.inputs[0])
+        if self.on_cuda:
+            torch.cuda.synchronize()
+        self.first[case.what] = 1e3 * (time.perf_counter() - start)
+
+    def time(self, case: Case) -> None:
         """Add a row: the first call, the median of the others, its floor, and how much longer the peers take."""
-        floor = max(n_bytes / self.bandwidth, n_operations / self.flops) if floor is None else floor
-        first = self._milliseconds(function, inputs[0])
-        others = peers or {}
-        for peer in others.values():
-            self._milliseconds(peer, inputs[0])
-        times: dict[str, list[float]] = {name: [] for name in ["", *others]}
-        for turn in range(rounds):
-            given = inputs[turn % len(inputs)]
-            for name, called in {"": function, **others}.items():
-                times[name].append(self._milliseconds(called, given))
+        busy = case.n_bytes / self.bandwidth, case.n_operations / self.flops
+        floor = max(*busy, case.n_uploaded / self.uploaded + case.n_downloaded / self.downloaded)
+        called = {"": case.function, **case.peers}
+        for function in called.values():
+            self._milliseconds(function, case.inputs[0])
+        times: dict[str, list[float]] = {name: [] for name in called}
+        for turn in range(case.rounds):
+            given = case.inputs[turn % len(case.inputs)]
+            for name, function in called.items():
+                times[name].append(self._milliseconds(function, given))
         medians = {name: statistics.median(found) for name, found in times.items()}
         median = medians.pop("")
-        row = {"what": what, "first_ms": first, "median_ms": median, "floor_ms": 1e3 * floor}
-        self.rows.append(row | {"times_as_long": {name: other / median for name, other in medians.items()}})
+        spread = min(times[""]), max(times[""])
+        row = {"what": case.what, "first_ms": self.first[case.what], "median_ms": median, "from_to_ms": spread}
+        ratios = {name: other / median for name, other in medians.items()}
+        self.rows.append(row | {"runs": case.rounds, "floor_ms": 1e3 * floor, "times_as_long": ratios})
 
     def table(self) -> str:
         lines = ["| what | first, ms | median, ms | floor, ms | of the floor | peers, times as long |"]
@@ -125,40 +145,6 @@ class Report:
         matrix = torch.ones(size, size, device=self.device)
         times = [self._milliseconds(matrix.matmul, matrix) for _ in range(10)]
         return 1e3 * 2 * size**3 / statistics.median(times)
-
-
-def same(what: str, found: Any, expected: Any) -> None:
-    """End the run unless two results are equal."""
-    if not torch.equal(torch.as_tensor(found).cpu().long(), torch.as_tensor(expected).cpu().long()):
-        raise SystemExit(f"{what} differ from those of the CPU; nothing was written.")
-
-
-def check(photo: Tensor, device: torch.device) -> None:
-    """End the run unless the device finds what the CPU finds, and twice the same."""
-    for n_colors in (8, 256):
-        expected = gpuquant.quantize(photo, n_colors)
-        for _ in range(2):
-            found = gpuquant.quantize(photo.to(device), n_colors)
-            same(f"the colours of quantize, K = {n_colors},", found.palette.colors, expected.palette.colors)
-            same(f"the labels of quantize, K = {n_colors},", found.labels, expected.labels)
-    samples = photo.reshape(-1, 3).double() / 255
-    settings: dict[str, Any] = {"n_clusters": 8, "random_state": 0, "max_iter": 5}
-    ours, theirs = gpuquant.KMeans(**settings).fit(samples.to(device)), gpuquant.KMeans(**settings).fit(samples)
-    equal = float((ours.labels_.cpu() == theirs.labels_).double().mean())
-    if equal < 0.9999 or abs(ours.inertia_ / theirs.inertia_ - 1) > 1e-6:
-        raise SystemExit(f"KMeans: {equal:.4%} of the labels, inertia {ours.inertia_} and {theirs.inertia_}.")
-
-
-def check_operations(kinds: dict[str, list[Tensor]], device: torch.device) -> None:
-    """The same for single operations."""
-    for name, (picture, *_) in kinds.items():
-        pixels = picture.view(-1, 3)
-        codes, counts = ops.count_colors(pixels)
-        found_codes, found_counts = ops.count_colors(pixels.to(device))
-        same(f"the colours of {name}", found_codes, codes)
-        same(f"the counts of {name}", found_counts, counts)
-        ranks = ops.rank_pixels(pixels.to(device), codes.to(device))
-        same(f"the ranks of {name}", ranks, ops.rank_pixels(pixels, codes))
 
 
 @dataclass(frozen=True)
@@ -198,66 +184,75 @@ def flash_kmeans() -> Callable[[Step], object] | None:
     )
 
 
-def time_quantizing(report: Report, photos: list[Tensor], kinds: dict[str, list[Tensor]]) -> None:
-    there = {name: [picture.to(report.device) for picture in some] for name, some in kinds.items()}
+def quantizing(device: torch.device, kinds: dict[str, list[Tensor]], small: list[Tensor]) -> Iterator[Case]:
+    photos = kinds["photo"]
     n_pixels = photos[0].numel() // 3
+    there = {name: [picture.to(device) for picture in some] for name, some in kinds.items()}
     for name, some in there.items():
         flat = [picture.view(-1, 3) for picture in some]
-        report.time(f"count colours, {name}", ops.count_colors, flat, n_bytes=3 * n_pixels)
-        report.time(f"quantize, {name}, K = 8", partial(gpuquant.quantize, n_colors=8), some, n_bytes=7 * n_pixels)
+        yield Case(f"count colours, {name}", ops.count_colors, flat, n_bytes=3 * n_pixels)
+        quantize = partial(gpuquant.quantize, n_colors=8)
+        yield Case(f"quantize, {name}, K = 8", quantize, some, n_bytes=7 * n_pixels)
     for n_colors in (64, 256):
         quantize = partial(gpuquant.quantize, n_colors=n_colors)
-        report.time(f"quantize, photo, K = {n_colors}", quantize, there["photo"], n_bytes=7 * n_pixels)
-    hosted = [photo.pin_memory() if report.on_cuda else photo for photo in photos]
-    floor = 3 * n_pixels / report.uploaded + n_pixels / report.downloaded
-    quantize = partial(gpuquant.quantize, n_colors=8, device=report.device)
-    report.time("quantize, photo, K = 8, from pinned memory and back", quantize, hosted, floor=floor)
-    small = there["photo"][0].view(-1, 3)
-    batch = [small[start::32].contiguous() for start in range(32)]  # 32 photos of a 32nd of the pixels
-    histograms = [ops.count_colors(pixels) for pixels in batch]
-    colors = torch.nn.utils.rnn.pad_sequence([colors_from_codes(codes) for codes, _ in histograms], batch_first=True)
-    counts = torch.nn.utils.rnn.pad_sequence([counts for _, counts in histograms], batch_first=True)
-    report.time(
-        "kmeans, 32 photos as one batch, K = 16",
+        yield Case(f"quantize, photo, K = {n_colors}", quantize, there["photo"], n_bytes=7 * n_pixels)
+    hosted = [photo.pin_memory() if device.type == "cuda" else photo for photo in photos]
+    what = "quantize, photo, K = 8, from pinned memory and back"
+    quantize = partial(gpuquant.quantize, n_colors=8, device=device)
+    yield Case(what, quantize, hosted, n_uploaded=3 * n_pixels, n_downloaded=n_pixels)
+    histograms = [ops.count_colors(photo.view(-1, 3).to(device)) for photo in small]
+    colors = pad_sequence([colors_from_codes(codes) for codes, _ in histograms], batch_first=True)
+    counts = pad_sequence([counts for _, counts in histograms], batch_first=True)
+    yield Case(
+        f"kmeans, {len(small)} photos as one batch, K = 16",
         lambda given: gpuquant.kmeans(given[0], 16, weights=given[1]),
         [(colors, counts)],
         n_bytes=colors.numel() + 8 * counts.numel(),
         peers={
             "one after another": lambda given: [gpuquant.kmeans(c, 16, weights=n) for c, n in zip(*given, strict=True)]
         },
+        rounds=5,
     )
 
 
-def time_kmeans(report: Report, photos: list[Tensor]) -> None:
+def clustering(device: torch.device, photos: list[Tensor]) -> Iterator[Case]:
     n_pixels = photos[0].numel() // 3
     flash = flash_kmeans()
-    peers: dict[str, Callable[[Step], object]] = {"torch": Step.plain_torch} | (
-        {"flash-kmeans": flash} if flash else {}
-    )
+    peers: dict[str, Callable[[Step], object]] = {"torch": Step.plain_torch}
+    if flash:
+        peers["flash-kmeans"] = flash
     for n_clusters in (16, 64, 256):
-        steps = [Step.of(photo.to(report.device), n_clusters) for photo in photos]
+        steps = [Step.of(photo.to(device), n_clusters) for photo in photos]
         operations = 2 * 6 * n_pixels * n_clusters  # six instructions for every pair, of which a multiply-add is one
         what = f"Lloyd step on pixels, float32, K = {n_clusters}"
-        report.time(what, Step.ours, steps, n_bytes=28 * n_pixels, n_operations=operations, peers=peers)
-    settings: dict[str, Any] = {"n_clusters": 8, "random_state": 0, "max_iter": 5}
+        yield Case(what, Step.ours, steps, n_bytes=28 * n_pixels, n_operations=operations, peers=peers)
     hosted = [np.divide(photo.numpy(), 255).reshape(-1, 3) for photo in photos]
-    ours, theirs = gpuquant.KMeans(**settings, device=report.device), Reference(**settings)
-    report.time(
+    ours, theirs = gpuquant.KMeans(**SETTINGS, device=device), Reference(**SETTINGS)
+    yield Case(
         "KMeans, K = 8, 5 iterations, an array",
         ours.fit,
         hosted,
-        floor=24 * n_pixels / report.uploaded,
+        n_uploaded=24 * n_pixels,
+        n_downloaded=4 * n_pixels,
         peers={"scikit-learn": theirs.fit},
         rounds=3,
     )
-    report.time(
+    yield Case(
         "KMeans, K = 8, 5 iterations, a tensor",
         lambda given: ours.fit(given[1]),
-        [(samples, torch.from_numpy(samples).to(report.device)) for samples in hosted[:1]],
+        [(samples, torch.from_numpy(samples).to(device)) for samples in hosted[:1]],
         n_bytes=28 * n_pixels,
         peers={"scikit-learn": lambda given: theirs.fit(given[0])},
         rounds=3,
     )
+
+
+def versions() -> dict[str, str | None]:
+    asked = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    driver = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.split("\n")[0]
+    found = {name: version(name) for name in ("torch", "triton", "numpy", "scikit-learn")}
+    own = {"python": platform.python_version(), "gpuquant": gpuquant.__version__}
+    return own | found | {"cuda": torch.version.cuda, "driver": driver}
 
 
 def main() -> None:
@@ -269,20 +264,20 @@ def main() -> None:
         return
     device = torch.device("cpu" if rehearsal else "cuda")
     kinds = pictures(64, 48) if rehearsal else pictures(4271, 3204)
+    small = pictures(24, 16, 32)["photo"] if rehearsal else pictures(1154, 866, 32)["photo"]
     warnings.simplefilter("ignore", ConvergenceWarning)
-    check_operations(kinds, device)
-    check(kinds["photo"][0], device)
-    print("Every result is that of the CPU.")
-
     report = Report(device)
-    time_quantizing(report, kinds["photo"], kinds)
-    time_kmeans(report, kinds["photo"])
+    cases = [*quantizing(device, kinds, small), *clustering(device, kinds["photo"])]
+    for case in cases:
+        report.call_first(case)
+    print(f"{check_everything(kinds, device)} results are those of the CPU.", flush=True)
+    for case in cases:
+        report.time(case)
     print(report.table())
     if rehearsal:
         return
     name = torch.cuda.get_device_name().lower().replace(" ", "-")
-    versions = {"python": platform.python_version(), "torch": torch.__version__, "gpuquant": gpuquant.__version__}
-    document = {"device": name, "versions": versions, "pixels": kinds["photo"][0].numel() // 3}
+    document = {"device": name, "versions": versions(), "pixels": kinds["photo"][0].numel() // 3}
     document |= {"copied": report.bandwidth, "uploaded": report.uploaded, "downloaded": report.downloaded}
     document |= {"flops": report.flops, "cores": os.cpu_count(), "times": report.rows}
     RESULTS.mkdir(exist_ok=True)

@@ -53,6 +53,18 @@ def test_colors_are_counted_exactly(n_pixels: int, grey: bool) -> None:
         assert counts.dtype == torch.int64
 
 
+@pytest.mark.parametrize("grey", [False, True])
+def test_colors_are_counted_chunk_by_chunk(grey: bool) -> None:
+    pixels = pictures(1500, grey)["noise"]
+    table = torch.zeros(color_codes.N_CODES, dtype=torch.int32, device=DEVICE)
+    for chunk in torch.from_numpy(pixels).to(DEVICE).split(592):
+        triton_ops.count_into(table, chunk)
+    codes, counts = triton_ops.counted(table)
+    expected_codes, expected_counts = np.unique(numpy_codes(pixels), return_counts=True)
+    np.testing.assert_array_equal(codes.cpu().numpy(), expected_codes)
+    np.testing.assert_array_equal(counts.cpu().numpy(), expected_counts)
+
+
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.int32])
 @pytest.mark.parametrize("grey", [False, True])
 def test_pixels_are_looked_up(dtype: torch.dtype, grey: bool) -> None:
@@ -209,20 +221,22 @@ def test_colours_are_chosen_as_on_the_cpu(n_points: int, n_clusters: int, n_runs
     assert reached.tolist() == potentials
 
 
+@pytest.mark.parametrize(
+    ("n_pixels", "n_clusters", "n_tried"), [(1, 7, 3), (1000, 7, 3), (9000, 7, 3), (1000, 3, 9), (50, 1, 2)]
+)
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("n_pixels", [1, 1000, 9000])
-def test_pixels_are_drawn_in_their_order(n_pixels: int, weighted: bool) -> None:
+def test_pixels_are_drawn_in_their_order(n_pixels: int, n_clusters: int, n_tried: int, weighted: bool) -> None:
     """The draws are those of running sums over all pixels, and the best candidates those of all distances."""
     random = np.random.RandomState(n_pixels)
     colors = random.randint(0, 256, (60, 4)).astype(np.int64)
     ranks = random.randint(0, 60, n_pixels)
     shares = random.randint(0, 4, n_pixels) + (np.arange(n_pixels) == 0) if weighted else np.ones(n_pixels, np.int64)
-    uniforms, first = random.uniform(size=3 * 6), int(ranks[0])
+    uniforms, first = random.uniform(size=n_tried * (n_clusters - 1)), int(ranks[0])
     chosen, closest = [first], np.square(colors - colors[first]).sum(axis=1)
     totals = np.bincount(ranks, shares, 60)
-    for step in range(6):
+    for step in range(n_clusters - 1):
         running = np.cumsum(shares * closest[ranks])
-        targets = uniforms[3 * step : 3 * step + 3] * running[-1]
+        targets = uniforms[n_tried * step : n_tried * (step + 1)] * running[-1]
         drawn = ranks[np.searchsorted(running, targets).clip(max=n_pixels - 1)]
         lowered = [np.minimum(closest, np.square(colors - colors[one]).sum(axis=1)) for one in drawn]
         best = int(np.argmin([totals @ low for low in lowered]))
@@ -236,7 +250,7 @@ def test_pixels_are_drawn_in_their_order(n_pixels: int, weighted: bool) -> None:
         ranks=torch.from_numpy(ranks).int().to(DEVICE),
         item_weights=torch.from_numpy(shares).double().to(DEVICE) if weighted else None,
     )
-    found, reached = seeding.choose(7, uniforms[None], 3, first)
+    found, reached = seeding.choose(n_clusters, uniforms[None], n_tried, first)
     assert found.cpu().tolist() == [chosen]
     assert reached.tolist() == [float(totals @ closest)]
 
