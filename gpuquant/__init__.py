@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from gpuquant.estimator import KMeans as KMeans
     from gpuquant.histogram import ColorHistogram as ColorHistogram
     from gpuquant.palette import Palette as Palette
-    from gpuquant.quantization import QuantizedImage as QuantizedImage
     from gpuquant.quantization import quantize as quantize
+    from gpuquant.quantized_image import QuantizedImage as QuantizedImage
 
 __version__ = "0.1.0"
 
@@ -27,7 +27,7 @@ _HOMES = {
     "KMeans": "estimator",
     "KMeansResult": "clustering",
     "Palette": "palette",
-    "QuantizedImage": "quantization",
+    "QuantizedImage": "quantized_image",
     "kmeans": "clustering",
     "quantize": "quantization",
 }

@@ -15,7 +15,7 @@ from gpuquant.errors import ArgumentError, GpuquantError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from gpuquant.quantization import QuantizedImage
+    from gpuquant.quantized_image import QuantizedImage
 
 INTERRUPTED = 130
 
@@ -42,6 +42,13 @@ MaxPixels = Annotated[int, typer.Option(min=1, help="Refuse photos with more pix
 Compression = Annotated[
     int | None, typer.Option(min=0, max=9, help="zlib's level for a PNG, 0 (fast) to 9 (small); chosen if not given.")
 ]
+Background = Annotated[
+    str | None,
+    typer.Option(help="Lay transparent photos onto this color, such as white or '#ffffff'.", metavar="COLOR"),
+]
+KeepProfile = Annotated[
+    bool, typer.Option("--keep-profile", help="Keep the embedded color profile in place of converting to sRGB.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")]
 
 
@@ -58,6 +65,8 @@ def quantize(
     force: Force = False,
     max_pixels: MaxPixels = 500_000_000,
     compression: Compression = None,
+    background: Background = None,
+    keep_profile: KeepProfile = False,
 ) -> None:
     """Reduce a photo to its k-means colours and write it as an indexed image."""
     from rich.console import Console
@@ -75,7 +84,15 @@ def quantize(
     outputs = [path for path in (out, side_by_side, palette) if path]
     _check_outputs(photo, outputs, force)
     with Console(stderr=True).status(f"Quantizing {photo.name} to {colors} colors"):
-        result = quantize_image(photo, colors, device=device, random_state=random_state, max_pixels=max_pixels)
+        result = quantize_image(
+            photo,
+            colors,
+            device=device,
+            random_state=random_state,
+            max_pixels=max_pixels,
+            background=background,
+            keep_profile=keep_profile,
+        )
         start = time.perf_counter()
         result.save(out, compression=compression)
         if side_by_side:
@@ -197,7 +214,7 @@ def _summary(result: "QuantizedImage", outputs: list[Path]) -> dict[str, object]
 def _print_result(console: "Console", result: "QuantizedImage", outputs: list[Path]) -> None:
     shown = list(zip(result.palette.hex, result.shares.tolist(), strict=True))
     for color, share in shown[:32]:
-        block = f"[on {color}]      [/] " if console.is_terminal else ""
+        block = f"[on {color[:7]}]      [/] " if console.is_terminal else ""
         console.print(f"{block}{color}  {share:6.2%}")
     if len(shown) > 32:
         console.print(f"and {len(shown) - 32} more")

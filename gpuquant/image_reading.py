@@ -16,6 +16,7 @@ from gpuquant.errors import ArgumentError, ImageFileError
 MAX_PIXELS = 500_000_000
 STRIP_BYTES = 100_000  # that are taken over from Pillow at a time: larger strips get fresh memory, which costs more
 KNOWN_MODES = {"RGB", "L", "1", "P", "CMYK", "YCbCr", "HSV", "LAB", "I;16", "I;16L", "I;16B"}
+KNOWN_MODES |= {"RGBA", "LA", "PA", "RGBa", "La"}
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -24,15 +25,18 @@ Pixels = npt.NDArray[np.uint8]
 class Photo:
     """Pixels, and what to know about them."""
 
-    pixels: Pixels  # [H, W, 3], or grey [H, W]
+    pixels: Pixels  # [H, W, 3], [H, W, 4] with alpha (then not all opaque), or grey [H, W]
     to_srgb: Callable[[Pixels], Pixels] | None = None  # for stored colours [M, 3], where a profile gives them a meaning
+    icc_profile: bytes | None = None  # that profile
+    other_profile: bool = False  # whether another one was applied: of grey, CMYK or Lab
     notes: tuple[str, ...] = ()  # what was lost in reading
 
     def in_srgb(self) -> Pixels:
         """The pixels as they look."""
         if self.to_srgb is None:
             return self.pixels
-        return np.stack([self.to_srgb(row) for row in self.pixels])
+        converted = np.stack([self.to_srgb(row[:, :3]) for row in self.pixels])
+        return np.concatenate([converted, self.pixels[:, :, 3:]], axis=2)
 
 
 def read_photo(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Photo:
@@ -78,16 +82,13 @@ def photo_of(image: Image.Image) -> Photo:
     Raises
     ------
     ArgumentError
-        The image has transparency, is empty, cannot be decoded, or is of a mode that is not supported.
+        The image is empty, cannot be decoded, or is of a mode that is not supported.
     """
     if 0 in image.size:
         raise ArgumentError(f"the image is empty ({image.width} x {image.height})")
     notes = _notes(image)
     try:
         image.load()
-        if image.has_transparency_data or image.mode in ("RGBa", "La", "PA"):
-            advice = 'flatten it onto a background first (with Pillow, image.convert("RGB") drops the alpha)'
-            raise ArgumentError(f"images with transparency (mode {image.mode}) are not supported yet; {advice}")
         if image.mode not in KNOWN_MODES:
             advice = 'convert it to 8-bit RGB first (with Pillow, image.convert("RGB"))'
             raise ArgumentError(f"images of mode {image.mode} are not supported; {advice}")
@@ -101,7 +102,46 @@ def photo_of(image: Image.Image) -> Photo:
 
 
 def _converted(image: Image.Image) -> Photo:
+    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+        alpha = _alpha_of(image)
+        if alpha.min() < 255:
+            photo = _opaque(_without_alpha(image))
+            colors = photo.pixels if photo.pixels.ndim == 3 else photo.pixels[:, :, None].repeat(3, axis=2)
+            return replace(photo, pixels=np.concatenate([colors, alpha[:, :, None]], axis=2))
+        image = _without_alpha(image)
+    return _opaque(image)
+
+
+def _alpha_of(image: Image.Image) -> Pixels:  # [H, W]
+    transparency = image.info.get("transparency")
+    if image.mode.startswith("I;16"):  # one grey of 65536 is transparent
+        return np.where(np.asarray(image) == transparency, 0, 255).astype(np.uint8)
+    if image.mode == "RGB" and isinstance(transparency, tuple) and max(transparency) > 255:
+        image = image.copy()  # Pillow hands over the high bytes of 16 bits, but not of the transparent colour
+        image.info["transparency"] = tuple(level >> 8 for level in transparency)
+    mode = {"RGBa": "RGBA", "La": "LA"}.get(image.mode, "RGBA")
+    with_alpha = image if image.mode in ("RGBA", "LA", "PA") else image.convert(mode)
+    return _array(with_alpha.getchannel("A"))
+
+
+def _without_alpha(image: Image.Image) -> Image.Image:
+    profile = image.info.get("icc_profile")
+    mode = {"RGBA": "RGB", "LA": "L", "PA": "RGB", "RGBa": "RGBA", "La": "LA", "P": "RGB"}.get(image.mode, image.mode)
+    if image.mode in ("RGBa", "La"):
+        return _without_alpha(image.convert(mode))
+    if image.mode == "P":
+        image = image.convert("RGBA")  # which alone ignores what the palette says of transparency
+    image = image.copy() if mode == image.mode else image.convert(mode)
+    image.info.pop("transparency", None)
+    if profile:
+        image.info["icc_profile"] = profile
+    return image
+
+
+def _opaque(image: Image.Image) -> Photo:
     profile, notes = _profile_of(image)
+    if profile is not None and profile.profile.xcolor_space.strip() == "GRAY" and image.mode == "RGB":
+        image = image.getchannel("R")  # grey with alpha of 16 bits comes as RGBA
     if image.mode.startswith("I;16"):
         levels = np.asarray(image).astype(np.uint32)
         return Photo(((levels + 128) // 257).astype(np.uint8), notes=notes)
@@ -112,17 +152,19 @@ def _converted(image: Image.Image) -> Photo:
         every = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
         table = np.asarray(ImageCms.applyTransform(every, _to_srgb(profile, "L")))[0]
         is_grey = (table == table[:, :1]).all()
-        return Photo(table[grey, 0] if is_grey else table[grey], notes=notes)
+        return Photo(table[grey, 0] if is_grey else table[grey], other_profile=True, notes=notes)
     if image.mode in ("RGB", "P"):
         pixels = _array(image if image.mode == "RGB" else image.convert("RGB"))
-        return Photo(pixels, None if profile is None else _conversion(_to_srgb(profile, "RGB")), notes)
+        if profile is None:
+            return Photo(pixels, notes=notes)
+        return Photo(pixels, _conversion(_to_srgb(profile, "RGB")), image.info["icc_profile"], notes=notes)
     if image.mode == "LAB":
         profile = profile or ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
     if profile is None or image.mode in ("YCbCr", "HSV"):
         return Photo(_array(image.convert("RGB")), notes=notes)
     converted = ImageCms.applyTransform(image, _to_srgb(profile, image.mode))
     assert converted is not None
-    return Photo(_array(converted), notes=notes)
+    return Photo(_array(converted), other_profile=True, notes=notes)
 
 
 def _conversion(transform: ImageCms.ImageCmsTransform) -> Callable[[Pixels], Pixels]:
@@ -143,7 +185,8 @@ def _profile_of(image: Image.Image) -> tuple[ImageCms.ImageCmsProfile | None, tu
         profile = ImageCms.ImageCmsProfile(io.BytesIO(data))
         if ImageCms.getProfileDescription(profile).startswith("sRGB"):
             return None, ()
-        _to_srgb(profile, "L" if image.mode == "1" else "RGB" if image.mode == "P" else image.mode)
+        is_grey = profile.profile.xcolor_space.strip() == "GRAY" and image.mode in ("1", "L", "RGB")
+        _to_srgb(profile, "L" if is_grey or image.mode == "1" else "RGB" if image.mode == "P" else image.mode)
     except (ImageCms.PyCMSError, OSError):
         return None, ("the embedded colour profile cannot be used; colours are taken for sRGB",)
     return profile, ()

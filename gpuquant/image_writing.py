@@ -17,11 +17,13 @@ PICTURE_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEB
 
 def indexed_image(
     labels: npt.NDArray[np.uint8],  # [H, W]
-    colors: npt.NDArray[np.uint8],  # [K, 3], K <= 256
+    colors: npt.NDArray[np.uint8],  # [K, 3], or [K, 4] with alpha, K <= 256
 ) -> Image.Image:
     """A Pillow image of mode P."""
     image = Image.fromarray(labels)
-    image.putpalette(colors.tobytes())
+    image.putpalette(colors[:, :3].tobytes())
+    if colors.shape[1] == 4:
+        image.info["transparency"] = colors[:, 3].tobytes()
     return image
 
 
@@ -57,15 +59,20 @@ def write_image(image: Image.Image, path: str | Path, compression: int | None = 
         The file cannot be written.
     """
     image_format = check_format(path, 0)
+    profile = image.info.get("icc_profile")
     with whole_file(path) as file:
         if image_format == "GIF":
-            image.save(file, "GIF", optimize=False)
+            alpha = image.info.get("transparency", b"")
+            clear = {"transparency": alpha.index(0)} if 0 in alpha else {}
+            image.save(file, "GIF", optimize=False, **clear)
         elif image_format == "PNG":
             image.save(file, "PNG", **_compression(image, compression))
+        elif "transparency" in image.info:  # which a TIFF's palette cannot hold
+            image.convert("RGBA").save(file, "TIFF", compression="tiff_adobe_deflate", icc_profile=profile)
         elif image.mode == "P" and _bit_depth(image) < 8:
-            _write_tiff(image, _bit_depth(image), file)
+            _write_tiff(image, _bit_depth(image), profile, file)
         else:
-            image.save(file, "TIFF", compression="tiff_adobe_deflate")
+            image.save(file, "TIFF", compression="tiff_adobe_deflate", icc_profile=profile)
 
 
 def _compression(image: Image.Image, level: int | None) -> dict[str, int]:
@@ -87,7 +94,7 @@ def write_picture(image: Image.Image, path: str | Path) -> None:
     """
     picture_format = check_picture_format(path)
     with whole_file(path) as file:
-        image.save(file, picture_format, quality=92)
+        image.save(file, picture_format, quality=92, icc_profile=image.info.get("icc_profile"))
 
 
 def check_picture_format(path: str | Path) -> str:
@@ -110,7 +117,7 @@ def _bit_depth(image: Image.Image) -> int:
     return next(bits for bits in (1, 2, 4, 8) if n_colors <= 1 << bits)
 
 
-def _write_tiff(image: Image.Image, bits: int, file: IO[bytes]) -> None:
+def _write_tiff(image: Image.Image, bits: int, profile: bytes | None, file: IO[bytes]) -> None:
     """An indexed TIFF of 1, 2 or 4 bits, which Pillow reads but has no way to ask for."""
     data = zlib.compress(image.tobytes("raw", f"P;{bits}"))
     palette = [level * 257 for level in image.getpalette("RGB") or []]  # to 16 bits
@@ -124,6 +131,8 @@ def _write_tiff(image: Image.Image, bits: int, file: IO[bytes]) -> None:
     tags[TiffImagePlugin.COLORMAP] = tuple(
         level for column in columns for level in column + [0] * ((1 << bits) - len(column))
     )
+    if profile:
+        tags[TiffImagePlugin.ICCPROFILE] = profile
     tags[TiffImagePlugin.ROWSPERSTRIP] = image.height
     tags[TiffImagePlugin.STRIPBYTECOUNTS] = len(data)
     tags[TiffImagePlugin.STRIPOFFSETS] = 0  # counted from the end of the tags

@@ -15,10 +15,18 @@ def map_pixels(
     chunk_size: int | None = None,
 ) -> Tensor:  # [N] uint8, uint16 where a label is above 255
     """Give every pixel the label of its colour."""
-    wide = int(labels.max()) > 255
+    table = lookup_table_of(colors, labels, wide=int(labels.max()) > 255)
+    return ops.apply_lookup(pixels, table, chunk_size=chunk_size)
+
+
+def lookup_table_of(
+    colors: Tensor,  # [M, 3] uint8, distinct
+    labels: Tensor,  # [M] int32, 0..65535
+    *,
+    wide: bool,
+) -> Tensor:  # [2^24] uint8, or uint16 where wide; other entries are undefined
+    """A table from colour codes to labels."""
     # uint16 has few operations in torch; int16 has the same bits
-    lookup_table = torch.empty(N_CODES, dtype=torch.int16 if wide else torch.uint8, device=pixels.device)
+    lookup_table = torch.empty(N_CODES, dtype=torch.int16 if wide else torch.uint8, device=colors.device)
     lookup_table[codes_from_colors(colors).to(torch.int64)] = labels.to(lookup_table.dtype)
-    if wide:
-        lookup_table = lookup_table.view(torch.uint16)
-    return ops.apply_lookup(pixels, lookup_table, chunk_size=chunk_size)
+    return lookup_table.view(torch.uint16) if wide else lookup_table

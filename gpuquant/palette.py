@@ -46,12 +46,15 @@ class Palette:
         return len(self.colors)
 
     @property
+    def rows(self) -> npt.NDArray[np.uint8]:  # [K, 3], or [K, 4] with alpha
+        """The entries as an array on the host."""
+        colors = as_numpy(self.colors)
+        return colors if self.alpha is None else np.column_stack([colors, as_numpy(self.alpha)])
+
+    @property
     def hex(self) -> tuple[str, ...]:
         """The entries as CSS colours, "#rrggbb" or, with alpha, "#rrggbbaa"."""
-        rows = as_numpy(self.colors)
-        if self.alpha is not None:
-            rows = np.column_stack([rows, as_numpy(self.alpha)])
-        return tuple("#" + row.tobytes().hex() for row in rows)
+        return tuple("#" + row.tobytes().hex() for row in self.rows)
 
 
 def as_numpy(values: npt.NDArray[Any] | Tensor) -> npt.NDArray[Any]:

@@ -36,7 +36,8 @@ class PaletteFit:
     converged: bool
 
 
-def _lossless(colors: Tensor, counts: Tensor) -> PaletteFit:
+def lossless(colors: Tensor, counts: Tensor) -> PaletteFit:
+    """All colours as entries."""
     labels = torch.arange(len(colors), dtype=torch.int32, device=colors.device)
     return PaletteFit(colors, labels, counts, error=0.0, inertia=0.0, n_iter=0, converged=True)
 
@@ -55,7 +56,7 @@ def fit_palette(
 ) -> PaletteFit:
     """The palette of the best of `n_init` runs (one from given centers), or all colours where there are no more."""
     if len(colors) <= n_colors:
-        return _lossless(colors, counts)
+        return lossless(colors, counts)
     points = ops.point_set(colors[None], counts[None], chunk_size=chunk_size)
     levels: list[tuple[ops.PointSet, float]] = []
     if isinstance(init, Tensor):

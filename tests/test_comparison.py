@@ -10,7 +10,7 @@ from PIL import Image
 
 from gpuquant import ArgumentError, quantize
 from gpuquant.comparison import side_by_side
-from gpuquant.quantization import ImageLike
+from gpuquant.photo_loading import ImageLike
 
 
 def noise(*shape: int, seed: int = 0) -> npt.NDArray[np.uint8]:

@@ -27,18 +27,32 @@ PICTURES: dict[str, tuple[int, int, str]] = {
     "pillow_frozenpond.mpo": (480, 640, ""),
     "pillow_hopper.Lab.tif": (128, 128, ""),
     "pillow_hopper_orientation_5.webp": (128, 128, ""),
+    "pillow_iss634.apng": (245, 245, "first of 41 frames"),
     "pillow_iss634.gif": (245, 245, "first of 42 frames"),
     "pillow_pil_sample_cmyk.jpg": (100, 100, ""),
     "pillow_tiff_16bit_RGB.tiff": (40, 100, "16 bits"),
     "pillow_xmp_test.jpg": (1072, 2000, ""),
+    "sharp_16-bit-grey-alpha.png": (96, 109, "16 bits"),
     "sharp_2x2_fdcce6.png": (2, 2, ""),
     "sharp_Channel_digital_image_CMYK_color.jpg": (333, 500, ""),
     "sharp_Flag_of_the_Netherlands-16bit.png": (600, 900, "16 bits"),
+    "sharp_alpha-premultiply-1024x768-paper.png": (768, 1024, ""),
+    "sharp_full-transparent.png": (300, 300, ""),
     "sharp_gain-map.jpg": (2160, 3840, ""),
     "sharp_gamma_dalai_lama_gray.jpg": (222, 258, ""),
     "sharp_giant-image.jpg": (14000, 20000, ""),
+    "sharp_grey-8bit-alpha.png": (300, 400, ""),
     "sharp_low-contrast.jpg": (245, 300, ""),
+    "sharp_p3.png": (8, 8, ""),
     "sharp_prophoto.png": (1, 1, ""),
+    "sharp_tbgn2c16.png": (32, 32, "16 bits"),
+}
+TRANSPARENT = {  # which have clear pixels, and whether others are partly transparent
+    "sharp_16-bit-grey-alpha.png": True,
+    "sharp_alpha-premultiply-1024x768-paper.png": True,
+    "sharp_full-transparent.png": False,
+    "sharp_grey-8bit-alpha.png": True,
+    "sharp_tbgn2c16.png": False,
 }
 ERRORS = {
     "pillow_broken.png": "not an image in a format that Pillow can read",
@@ -60,6 +74,17 @@ def test_awkward_files_give_the_right_picture(name: str) -> None:
     assert photo.pixels.shape[:2] == (height, width)
     assert note in " ".join(photo.notes)
     assert len(photo.notes) == (note != "")
+    assert (photo.pixels.shape[2:] == (4,)) == (name in TRANSPARENT)
+    if name in TRANSPARENT:
+        alpha = photo.pixels[..., 3]
+        assert (alpha == 0).any()
+        assert ((alpha > 0) & (alpha < 255)).any() == TRANSPARENT[name]
+
+
+def test_the_table_is_complete() -> None:
+    assert (len(PICTURES), len(ERRORS)) == (25, 7)
+    if AWKWARD.is_dir():
+        assert {path.name for path in AWKWARD.iterdir()} == {*PICTURES, *ERRORS}
 
 
 @needs_awkward
@@ -81,6 +106,7 @@ def test_awkward_files_are_one_line_of_error(name: str) -> None:
         ("sharp_Flag_of_the_Netherlands-16bit.png", (100, 450), (0xAE, 0x1C, 0x28), 3),  # the flag's official colours
         ("sharp_Flag_of_the_Netherlands-16bit.png", (300, 450), (0xFF, 0xFF, 0xFF), 0),
         ("sharp_Flag_of_the_Netherlands-16bit.png", (500, 450), (0x21, 0x46, 0x8B), 3),
+        ("sharp_p3.png", (4, 4), (255, 0, 0), 1),
     ],
 )
 def test_colours_of_awkward_files(name: str, place: tuple[int, int], color: tuple[int, int, int], off: int) -> None:
@@ -226,10 +252,3 @@ def test_pictures_are_read_upright(china: Pixels, tmp_path: Path) -> None:
     exif[0x0112] = 6  # turn by 90 degrees clockwise to show
     Image.fromarray(china).save(tmp_path / "turned.png", exif=exif)
     np.testing.assert_array_equal(read_photo(tmp_path / "turned.png").pixels, np.rot90(china, -1))
-
-
-def test_transparency_is_refused(tmp_path: Path) -> None:
-    image = Image.new("P", (4, 4))
-    image.save(tmp_path / "clear.gif", transparency=0)
-    with pytest.raises(ImageFileError, match="transparency"):
-        read_photo(tmp_path / "clear.gif")

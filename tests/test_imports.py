@@ -34,8 +34,9 @@ ROWS = [
     ["ops"],
     ["initialization", "histogram", "palette", "lloyd"],
     ["clustering", "mapping", "level_pixels"],
-    ["comparison", "image_reading", "image_writing", "palette_fit", "estimator_samples"],
-    ["estimator_fit"],
+    ["alpha_colors", "comparison", "image_reading", "image_writing", "palette_fit", "estimator_samples"],
+    ["alpha_fit", "counted_photo", "estimator_fit", "photo_loading"],
+    ["quantized_image"],
     ["quantization", "estimator"],
     ["cli"],
     ["__main__"],
@@ -77,7 +78,7 @@ def test_every_module_has_a_row() -> None:
 @pytest.mark.parametrize(
     ("library", "homes"),
     [
-        ("PIL", {"image_reading", "image_writing", "comparison", "quantization", "cli"}),
+        ("PIL", {"image_reading", "image_writing", "comparison", "photo_loading", "quantized_image", "cli"}),
         ("sklearn", {"estimator"}),
         (
             "triton",

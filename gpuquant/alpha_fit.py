@@ -1,0 +1,115 @@
+"""From counted colours with alpha to a palette with alpha."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from gpuquant import ops
+from gpuquant.alpha_colors import OPAQUE, weighted_by_alpha, without_weight
+from gpuquant.clustering import KMeansResult, kmeans
+from gpuquant.ops.color_codes import z_order
+from gpuquant.palette_fit import PaletteFit, fit_palette, lossless
+
+
+def fit_alpha_palette(
+    colors: Tensor,  # [M, 4] uint8, distinct, the clear ones all (0, 0, 0, 0)
+    counts: Tensor,  # [M] int64
+    n_colors: int,
+    *,
+    init: str,
+    n_init: int,
+    max_iter: int,
+    tol: float,
+    random_state: int,
+    chunk_size: int | None = None,
+) -> PaletteFit:  # with a palette [K, 4]
+    """One entry for what is clear, and the others for what is not.
+
+    Opaque colours are clustered exactly, as in `fit_palette`. If others are partly transparent, all are clustered in
+    four columns, weighted by their alpha, and the faintest may take the entry of the clear ones.
+    """
+    if len(colors) <= n_colors:
+        return lossless(colors, counts)
+    clear = colors[:, 3] == 0
+    if n_colors == 1:  # which the clear and the others share
+        clear = torch.zeros_like(clear)
+    has_clear = bool(clear.any())
+    visible, weights, n_visible = colors[~clear], counts[~clear], n_colors - has_clear
+    if bool((visible[:, 3] == OPAQUE).all()):
+        order = z_order(visible[:, :3]).argsort()
+        fit = fit_palette(
+            visible[order, :3],
+            weights[order],
+            n_visible,
+            init=init,
+            n_init=n_init,
+            max_iter=max_iter,
+            tol=tol,
+            random_state=random_state,
+            chunk_size=chunk_size,
+        )
+        labels = torch.empty_like(fit.labels)
+        labels[order] = fit.labels
+        palette = torch.cat([fit.palette, fit.palette.new_full((n_visible, 1), OPAQUE)], dim=1)
+        return _with_clear(replace(fit, palette=palette, labels=labels), clear, counts)
+    result = kmeans(
+        weighted_by_alpha(visible),
+        n_visible,
+        weights=weights,
+        init=init,
+        n_init=n_init,
+        max_iter=max_iter,
+        tol=tol,
+        random_state=random_state,
+        chunk_size=chunk_size,
+    )
+    palette = without_weight(result.centers)
+    if has_clear:
+        palette = torch.cat([palette, palette.new_zeros(1, 4)])
+    return _settle(weighted_by_alpha(colors), counts.double(), palette, result, keep_last=has_clear)
+
+
+def _with_clear(fit: PaletteFit, clear: Tensor, counts: Tensor) -> PaletteFit:
+    """The fit of what is not clear, and an entry for what is."""
+    labels = torch.full((len(clear),), len(fit.palette), dtype=torch.int32, device=clear.device)
+    labels[~clear] = fit.labels
+    palette = torch.cat([fit.palette, fit.palette.new_zeros(1, 4)])
+    return replace(fit, palette=palette, labels=labels, counts=torch.cat([fit.counts, counts[clear]]))
+
+
+def _settle(
+    points: Tensor,  # [M, 4] float64, weighted by alpha
+    weights: Tensor,  # [M] float64
+    palette: Tensor,  # [K, 4] uint8
+    result: KMeansResult,
+    *,
+    keep_last: bool,
+) -> PaletteFit:
+    """Move rounded entries, but not a last one that is kept, by Lloyd steps as long as what is written gets better."""
+    state = ops.lloyd_steps(ops.point_set(points[None], weights[None]), len(palette))
+    last = palette[-1].clone()
+    best: PaletteFit | None = None
+    while True:
+        centers = state.enter(weighted_by_alpha(palette)[None])
+        sums, totals, _ = state.step(centers, [0])
+        unused = (totals[0] == 0).nonzero().view(-1)
+        if len(unused):
+            farthest, _, _ = state.farthest(0, len(unused), centers[0])
+            palette[unused[: len(farthest)]] = without_weight(state.leave(farthest[None])[0])
+            continue
+        error = state.inertia(centers)[0]
+        if best is not None and error >= best.error:
+            return best
+        best = PaletteFit(
+            palette=palette,
+            labels=state.labels_of_points()[0].clone(),
+            counts=totals[0].round().to(torch.int64),
+            error=error,
+            inertia=float(result.inertia),
+            n_iter=int(result.n_iter),
+            converged=bool(result.converged),
+        )
+        palette = without_weight(state.leave((sums[0] / totals[0, :, None])[None])[0])
+        if keep_last:
+            palette[-1] = last

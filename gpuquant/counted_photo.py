@@ -1,0 +1,93 @@
+"""CountedPhoto: a photo's pixels on a device, and its distinct colours as they look."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from gpuquant.alpha_colors import count_alpha_colors, laid_onto, map_alpha_pixels
+from gpuquant.histogram import ColorHistogram
+from gpuquant.mapping import map_pixels
+from gpuquant.ops.color_codes import z_order
+
+ToSrgb = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]
+
+
+@dataclass(frozen=True, eq=False)
+class CountedPhoto:
+    """What a palette is fitted to and applied to."""
+
+    colors: Tensor  # [M, 3] uint8 in Z-order, or [M, 4] with alpha: distinct, as they look
+    counts: Tensor  # [M] int64
+    shape: tuple[int, int]  # height and width
+    _rows: Tensor  # [N, 3], [N, 4] or [N] uint8
+    _stored: Tensor  # [L, 3 or 4] uint8: the colours of the rows
+    _place: Tensor | None  # [L]: which of the colours each stored one is; None if they are the same
+
+    @property
+    def has_alpha(self) -> bool:
+        return self.colors.shape[1] == 4
+
+    def labels(
+        self,
+        color_labels: Tensor,  # [M] int32, 0..65535
+        *,
+        chunk_size: int | None = None,
+    ) -> Tensor:  # [H, W] uint8, uint16 where a label is above 255
+        """Give every pixel the label of its colour."""
+        if self._place is not None:
+            color_labels = color_labels[self._place]
+        look_up = map_alpha_pixels if self._stored.shape[1] == 4 else map_pixels
+        return look_up(self._rows, self._stored, color_labels, chunk_size=chunk_size).view(self.shape)
+
+
+def count_photo(
+    pixels: Tensor,  # [H, W, 3], [H, W, 4] or [H, W] uint8
+    device: torch.device,
+    *,
+    to_srgb: ToSrgb | None = None,
+    background: tuple[int, int, int] | None = None,
+    chunk_size: int | None = None,
+) -> CountedPhoto:
+    """Count every distinct colour exactly; convert, and lay onto a background, the colours and not the pixels."""
+    rows = pixels.reshape(-1, pixels.shape[2]) if pixels.ndim == 3 else pixels.reshape(-1)
+    if pixels.ndim == 3 and pixels.shape[2] == 4:
+        rows = rows.to(device).contiguous()
+        if bool((rows[:, 3] == 255).all()):
+            rows = rows[:, :3].contiguous()
+    if rows.ndim == 2 and rows.shape[1] == 4:
+        stored, counts = count_alpha_colors(rows, chunk_size=chunk_size)
+    else:
+        histogram = ColorHistogram(device)
+        rows = histogram.add_rows(rows, chunk_size=chunk_size)
+        stored, counts = histogram.colors, histogram.counts
+    colors, place = stored, None
+    if to_srgb or stored.shape[1] == 4:  # whose colours are put in order, too: draws depend on it
+        colors, counts, place = _looks(stored, counts, to_srgb, background)
+    shape = int(pixels.shape[0]), int(pixels.shape[1])
+    return CountedPhoto(colors, counts, shape, rows, stored, place)
+
+
+def _looks(
+    stored: Tensor,  # [L, 3 or 4] uint8
+    counts: Tensor,  # [L] int64
+    to_srgb: ToSrgb | None,
+    background: tuple[int, int, int] | None,
+) -> tuple[Tensor, Tensor, Tensor]:  # [M, 3 or 4] uint8, [M] int64, [L] int64
+    """What stored colours look like: the distinct colours, their counts, and which of them each stored one is."""
+    seen = stored.clone()
+    if to_srgb:
+        seen[:, :3] = torch.from_numpy(to_srgb(stored[:, :3].cpu().numpy())).to(stored.device)
+    if seen.shape[1] == 4 and background:
+        seen = laid_onto(seen, background)
+    keys = z_order(seen[:, :3])
+    if seen.shape[1] == 4:
+        seen[seen[:, 3] == 0] = 0
+        keys = torch.where(seen[:, 3] == 0, 0, keys.long() | seen[:, 3].long() << 24)
+    unique, place = torch.unique(keys, return_inverse=True)
+    colors = torch.zeros(len(unique), seen.shape[1], dtype=torch.uint8, device=stored.device)
+    colors[place] = seen
+    return colors, torch.zeros_like(unique, dtype=torch.int64).index_add_(0, place, counts), place

@@ -1,0 +1,138 @@
+"""QuantizedImage: a palette and one label per pixel."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from torch import Tensor
+
+from gpuquant.arguments import is_integer
+from gpuquant.errors import ArgumentError
+from gpuquant.image_reading import MAX_PIXELS, Photo
+from gpuquant.image_writing import check_format, indexed_image, write_image
+from gpuquant.metrics import psnr
+from gpuquant.palette import Palette, as_numpy
+from gpuquant.photo_loading import ImageLike, load_photo
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizedImage:
+    """A photo reduced to a palette and one label per pixel. It keeps no copy of the photo.
+
+    Attributes
+    ----------
+    palette : Palette
+        K colours, the most common first, with alpha where the photo has transparency.
+    labels : array or tensor, uint8 [H, W], uint16 above 256 colours
+        Index of each pixel's palette entry, the nearest one; all pixels of a colour have the same.
+    counts : array or tensor, int64 [K]
+        How many pixels have each entry; never 0.
+    mse : float
+        Mean over pixels of the sum over R, G, B of squared 8-bit differences between the photo and `to_array()`. With
+        transparency the sum is over four columns: R, G and B times alpha / 255, and alpha.
+    inertia : float
+        Sum over pixels of the squared distance to the k-means center, before centers are rounded to 8 bits.
+    n_iter : int
+        Lloyd iterations over all distinct colours (those on coarser cells come before and are not counted).
+    converged : bool
+        Whether k-means stopped by itself within `max_iter` iterations.
+    seconds : dict of str to float
+        Wall time of each stage: "read", "count", "cluster", "map".
+    icc_profile : bytes, optional
+        The colour profile in which the palette is to be understood, where the photo's own was kept; else it is sRGB.
+    """
+
+    palette: Palette
+    labels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | Tensor
+    counts: npt.NDArray[np.int64] | Tensor
+    mse: float
+    inertia: float
+    n_iter: int
+    converged: bool
+    seconds: dict[str, float]
+    icc_profile: bytes | None = None
+
+    @property
+    def shares(self) -> npt.NDArray[np.float64] | Tensor:
+        """The entries' shares of the pixels, float64 [K], adding up to 1."""
+        if isinstance(self.counts, Tensor):
+            return self.counts.double() / self.counts.sum()
+        shares: npt.NDArray[np.float64] = self.counts / self.counts.sum()
+        return shares
+
+    @property
+    def psnr(self) -> float:
+        """Peak signal-to-noise ratio in dB; infinite when nothing was lost."""
+        return psnr(self.mse, n_channels=3 if self.palette.alpha is None else 4)
+
+    def to_array(self) -> npt.NDArray[np.uint8]:  # [H, W, 3], or [H, W, 4] with alpha
+        """The pixels of the quantised image, on the host."""
+        pixels: npt.NDArray[np.uint8] = self.palette.rows[as_numpy(self.labels)]
+        return pixels
+
+    def to_image(self) -> Image.Image:
+        """A Pillow image of mode P, or above 256 colours RGB or, with alpha, RGBA."""
+        if len(self.palette) > 256:
+            image = Image.fromarray(self.to_array())
+        else:
+            image = indexed_image(as_numpy(self.labels), self.palette.rows)
+        if self.icc_profile:
+            image.info["icc_profile"] = self.icc_profile
+        return image
+
+    def save(self, path: str | Path, *, compression: int | None = None) -> None:
+        """Write the image: .png, .tif or .gif, indexed; above 256 colours as RGB, which GIF cannot hold.
+
+        A TIFF with transparency is written as RGBA. A GIF holds no colours that are partly transparent, and no profile.
+
+        Parameters
+        ----------
+        path : str or Path
+        compression : int, optional
+            zlib's level for a PNG, 0 (fast) to 9 (small). The default is nearly as small as 9 in a tenth of the time.
+
+        Raises
+        ------
+        ArgumentError
+            The ending is unknown, the format cannot hold the colours or the profile, or there is no such level.
+        ImageFileError
+            The file cannot be written; no half-written file is left.
+        """
+        image_format = check_format(path, len(self.palette))
+        if image_format == "GIF" and self.icc_profile:
+            raise ArgumentError(f"{path}: a GIF holds no colour profile; use .png or .tif")
+        if image_format == "GIF" and not np.isin(self.palette.rows[:, 3:], (0, 255)).all():
+            raise ArgumentError(f"{path}: a GIF holds no partly transparent colors; use .png, or give a background")
+        if compression is not None and not (is_integer(compression) and 0 <= compression <= 9):
+            raise ArgumentError(f"compression={compression!r} must be an integer from 0 to 9")
+        write_image(self.to_image(), path, compression)
+
+    def side_by_side(self, original: ImageLike, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+        """The original and the result next to each other, scaled to fit a screen.
+
+        Raises
+        ------
+        ArgumentError
+            The original has another size.
+        """
+        from gpuquant.comparison import side_by_side
+
+        photo = load_photo(original, max_pixels)
+        stored = photo.pixels if isinstance(photo, Photo) else as_numpy(photo)
+        pixels = photo.in_srgb() if isinstance(photo, Photo) and not self.icc_profile else stored
+        if pixels.shape[:2] != tuple(self.labels.shape):
+            raise ArgumentError(f"original is {pixels.shape[:2]}, the result is {tuple(self.labels.shape)}")
+        picture = side_by_side(pixels, self.to_array())
+        if self.icc_profile:
+            picture.info["icc_profile"] = self.icc_profile
+        return picture
+
+    def _repr_png_(self) -> bytes:
+        picture = self.to_image().convert("RGB" if self.palette.alpha is None else "RGBA")
+        picture.thumbnail((1024, 1024))
+        file = io.BytesIO()
+        picture.save(file, "PNG")
+        return file.getvalue()
