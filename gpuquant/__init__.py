@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from gpuquant.estimator import KMeans as KMeans
     from gpuquant.histogram import ColorHistogram as ColorHistogram
     from gpuquant.palette import Palette as Palette
+    from gpuquant.quantization import apply_palette as apply_palette
+    from gpuquant.quantization import extract_palette as extract_palette
     from gpuquant.quantization import quantize as quantize
     from gpuquant.quantized_image import QuantizedImage as QuantizedImage
 
@@ -28,6 +30,8 @@ _HOMES = {
     "KMeansResult": "clustering",
     "Palette": "palette",
     "QuantizedImage": "quantized_image",
+    "apply_palette": "quantization",
+    "extract_palette": "quantization",
     "kmeans": "clustering",
     "quantize": "quantization",
 }

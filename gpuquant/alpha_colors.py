@@ -97,6 +97,13 @@ def laid_onto(
     return ((2 * (levels * alpha + behind * (255 - alpha)) + 255) // 510).to(torch.uint8)
 
 
+def with_alpha(
+    colors: Tensor,  # [M, 3] or [M, 4] uint8
+) -> Tensor:  # [M, 4] uint8
+    """Opaque colours with their alpha; others as they are."""
+    return colors if colors.shape[1] == 4 else torch.nn.functional.pad(colors, (0, 1), value=OPAQUE)
+
+
 def _codes(
     colors: Tensor,  # [M, 4] uint8
 ) -> Tensor:  # [M] int32

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gpuquant import ops
-from gpuquant.alpha_colors import OPAQUE, weighted_by_alpha, without_weight
+from gpuquant.alpha_colors import OPAQUE, weighted_by_alpha, with_alpha, without_weight
 from gpuquant.clustering import KMeansResult, kmeans
 from gpuquant.ops.color_codes import z_order
 from gpuquant.palette_fit import PaletteFit, fit_palette, lossless
@@ -51,7 +51,7 @@ def fit_alpha_palette(
         )
         labels = torch.empty_like(fit.labels)
         labels[order] = fit.labels
-        palette = torch.cat([fit.palette, fit.palette.new_full((n_visible, 1), OPAQUE)], dim=1)
+        palette = with_alpha(fit.palette)
         return _with_clear(replace(fit, palette=palette, labels=labels), clear, counts)
     result = kmeans(
         weighted_by_alpha(visible),

@@ -71,8 +71,8 @@ def quantize(
     """Reduce a photo to its k-means colours and write it as an indexed image."""
     from rich.console import Console
 
-    from gpuquant.files import whole_file
     from gpuquant.image_writing import check_format, check_picture_format, write_picture
+    from gpuquant.palette_files import write_palette
     from gpuquant.quantization import quantize as quantize_image
 
     if not photo.name:
@@ -98,8 +98,7 @@ def quantize(
         if side_by_side:
             write_picture(result.side_by_side(photo, max_pixels=max_pixels), side_by_side)
         if palette:
-            with whole_file(palette) as file:
-                file.write("".join(f"{color}\n" for color in result.palette.hex).encode())
+            write_palette(result.palette, palette)
         seconds = result.seconds | {"write": time.perf_counter() - start}
     result = dataclasses.replace(result, seconds=seconds)
     if as_json:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from gpuquant.alpha_colors import count_alpha_colors, laid_onto, map_alpha_pixels
+from gpuquant.alpha_colors import count_alpha_colors, laid_onto, map_alpha_pixels, with_alpha
 from gpuquant.histogram import ColorHistogram
 from gpuquant.mapping import map_pixels
 from gpuquant.ops.color_codes import z_order
@@ -83,11 +83,31 @@ def _looks(
         seen[:, :3] = torch.from_numpy(to_srgb(stored[:, :3].cpu().numpy())).to(stored.device)
     if seen.shape[1] == 4 and background:
         seen = laid_onto(seen, background)
-    keys = z_order(seen[:, :3])
-    if seen.shape[1] == 4:
-        seen[seen[:, 3] == 0] = 0
-        keys = torch.where(seen[:, 3] == 0, 0, keys.long() | seen[:, 3].long() << 24)
+    return _distinct(seen, counts)
+
+
+def add_photo_colors(
+    one: tuple[Tensor, Tensor],  # colours [M, 3 or 4] uint8, and their counts [M] int64
+    other: tuple[Tensor, Tensor],
+) -> tuple[Tensor, Tensor]:
+    """The distinct colours of several photos, with alpha if one has it."""
+    parts = [one, other]
+    if 4 in (one[0].shape[1], other[0].shape[1]):
+        parts = [(with_alpha(colors), counts) for colors, counts in parts]
+    colors, counts, _ = _distinct(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+    return colors, counts
+
+
+def _distinct(
+    colors: Tensor,  # [L, 3 or 4] uint8
+    counts: Tensor,  # [L] int64
+) -> tuple[Tensor, Tensor, Tensor]:  # [M, 3 or 4] uint8, [M] int64, [L] int64
+    """The distinct colours in Z-order, their counts, and which of them each given one is."""
+    keys = z_order(colors[:, :3])
+    if colors.shape[1] == 4:
+        colors = torch.where(colors[:, 3:] == 0, 0, colors)
+        keys = torch.where(colors[:, 3] == 0, 0, keys.long() | colors[:, 3].long() << 24)
     unique, place = torch.unique(keys, return_inverse=True)
-    colors = torch.zeros(len(unique), seen.shape[1], dtype=torch.uint8, device=stored.device)
-    colors[place] = seen
-    return colors, torch.zeros_like(unique, dtype=torch.int64).index_add_(0, place, counts), place
+    found = torch.zeros(len(unique), colors.shape[1], dtype=torch.uint8, device=colors.device)
+    found[place] = colors
+    return found, torch.zeros_like(unique, dtype=torch.int64).index_add_(0, place, counts), place

@@ -1,30 +1,26 @@
-"""quantize(): from a photo to its palette and labels."""
+"""quantize(), extract_palette(), apply_palette(): recipes for one image or a few."""
 
-import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
-from gpuquant import ops
-from gpuquant.alpha_fit import fit_alpha_palette
-from gpuquant.arguments import check_positive, check_settings, is_integer
-from gpuquant.counted_photo import CountedPhoto, count_photo
-from gpuquant.devices import resolve_device, told_when_memory_ends
+from gpuquant.arguments import check_chunk_size, check_positive, check_settings, is_integer
+from gpuquant.counted_photo import add_photo_colors
+from gpuquant.devices import resolve_device
 from gpuquant.errors import ArgumentError
-from gpuquant.histogram import shared_tensor
-from gpuquant.image_reading import MAX_PIXELS, Photo
-from gpuquant.palette import Palette, as_numpy
-from gpuquant.palette_fit import PaletteFit, fit_palette
-from gpuquant.photo_loading import ImageLike, load_photo, parse_color
+from gpuquant.image_reading import MAX_PIXELS
+from gpuquant.image_steps import count_image, fit_colors, fit_to_palette, map_image, palette_of
+from gpuquant.palette import Palette
+from gpuquant.photo_loading import ImageLike, parse_color
 from gpuquant.quantized_image import QuantizedImage
 
 MAX_COLORS = 4096
+MAX_ENTRIES = 65_536
 
 
 def quantize(
@@ -104,74 +100,148 @@ def quantize(
     >>> result.palette.hex, result.mse
     (('#000000', '#c8c8c8'), 0.0)
     """
-    if not is_integer(n_colors) or not 1 <= n_colors <= MAX_COLORS:
-        raise ArgumentError(f"n_colors={n_colors!r} must be an integer from 1 to {MAX_COLORS}")
+    _check_n_colors(n_colors)
     check_settings(n_init, max_iter, tol, random_state, chunk_size)
     check_positive("max_pixels", max_pixels)
     target = resolve_device(device, tensor_device=image.device if isinstance(image, Tensor) else None)
     start = _check_init(init, int(n_colors))
     behind = None if background is None else parse_color(background)
-    seconds: dict[str, float] = {}
-    with _timed(seconds, "read", target):
-        photo = load_photo(image, max_pixels)
-        pixels = photo.detach() if isinstance(photo, Tensor) else shared_tensor(photo.pixels)
-    kept = _kept_profile(photo, keep_profile)
-    if isinstance(photo, Photo):
-        for note in photo.notes:
-            warnings.warn(f"{_name_of(image)}: {note}", stacklevel=2)
-        if keep_profile and photo.other_profile:
-            warnings.warn(f"{_name_of(image)}: only RGB profiles can be kept; converted to sRGB", stacklevel=2)
-    with _timed(seconds, "count", target):
-        to_srgb = photo.to_srgb if isinstance(photo, Photo) and not kept else None
-        counted = count_photo(pixels, target, to_srgb=to_srgb, background=behind, chunk_size=chunk_size)
-    del pixels, photo
-    with _timed(seconds, "cluster", target):
-        fit = _fit(
-            counted,
-            int(n_colors),
-            init=start,
-            n_init=n_init,
-            max_iter=max_iter,
-            tol=tol,
-            random_state=int(random_state),
-            chunk_size=chunk_size,
-        )
-    with _timed(seconds, "map", target):
-        order = fit.counts.argsort(descending=True, stable=True)
-        color_labels = order.argsort().to(torch.int32)[fit.labels.long()]
-        labels = counted.labels(color_labels, chunk_size=chunk_size)
-        found: list[Any] = [fit.palette[order], labels, fit.counts[order]]
-        if target.type == "cuda" and not (isinstance(image, Tensor) and image.is_cuda):
-            found = [ops.download(output) for output in found]
-    found = [output.to(image.device) if isinstance(image, Tensor) else as_numpy(output) for output in found]
-    palette = found[0]
-    return QuantizedImage(
-        palette=Palette(palette[:, :3], palette[:, 3] if counted.has_alpha else None),
-        labels=found[1],
-        counts=found[2],
-        mse=fit.error / labels.numel(),
-        inertia=fit.inertia,
-        n_iter=fit.n_iter,
-        converged=fit.converged,
-        seconds=seconds,
-        icc_profile=kept,
+    loaded = count_image(image, target, max_pixels, behind, keep_profile, chunk_size)
+    _warn(image, loaded.notes)
+    fit = fit_colors(
+        loaded,
+        int(n_colors),
+        init=start,
+        n_init=n_init,
+        max_iter=max_iter,
+        tol=tol,
+        random_state=int(random_state),
+        chunk_size=chunk_size,
     )
+    return map_image(image, loaded, fit, chunk_size=chunk_size)
 
 
-def _fit(counted: CountedPhoto, n_colors: int, *, init: str | Tensor, **settings: Any) -> PaletteFit:
-    if not counted.has_alpha:
-        return fit_palette(counted.colors, counted.counts, n_colors, init=init, **settings)
-    if isinstance(init, Tensor):
-        raise ArgumentError('init must be "k-means++" or "random" for an image with transparency, or give a background')
-    return fit_alpha_palette(counted.colors, counted.counts, n_colors, init=init, **settings)
+def extract_palette(
+    images: ImageLike | Iterable[ImageLike],
+    n_colors: int = 8,
+    *,
+    device: str | torch.device = "auto",
+    random_state: int = 0,
+    chunk_size: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+    background: str | tuple[int, int, int] | None = None,
+) -> Palette:
+    """The `n_colors` k-means colours of one image, or of all pixels of many.
+
+    Images are counted one after the other, and only their distinct colours are kept.
+
+    Parameters
+    ----------
+    images : image or iterable of images
+        Each a path, a Pillow image or pixels, as `quantize` takes them. A generator is read one by one.
+    n_colors, device, random_state, chunk_size, max_pixels, background
+        As for `quantize`.
+
+    Returns
+    -------
+    Palette
+        The most common colour first.
+
+    Raises
+    ------
+    ArgumentError, ImageFileError, DeviceError
+        As `quantize`; also for no image at all.
+
+    Examples
+    --------
+    >>> import gpuquant, numpy as np
+    >>> dark, light = np.zeros((2, 2, 3), np.uint8), np.full((3, 3, 3), 250, np.uint8)
+    >>> gpuquant.extract_palette([dark, light], 2).hex
+    ('#fafafa', '#000000')
+    """
+    _check_n_colors(n_colors)
+    check_settings(1, 1, 0, random_state, chunk_size)
+    check_positive("max_pixels", max_pixels)
+    behind = None if background is None else parse_color(background)
+    single = isinstance(images, str | Path | Image.Image | np.ndarray | Tensor)
+    every: Iterable[ImageLike] = [images] if single else images  # type: ignore[list-item, assignment]
+    merged: tuple[Tensor, Tensor] | None = None
+    for image in every:
+        target = resolve_device(device, tensor_device=image.device if isinstance(image, Tensor) else None)
+        loaded = count_image(image, target, max_pixels, behind, False, chunk_size)
+        _warn(image, loaded.notes)
+        found = loaded.counted.colors, loaded.counted.counts
+        merged = found if merged is None else add_photo_colors(merged, found)
+    if merged is None:
+        raise ArgumentError("images is empty; give at least one")
+    return palette_of(*merged, int(n_colors), random_state=int(random_state))
 
 
-def _kept_profile(photo: Photo | Tensor, keep_profile: bool) -> bytes | None:
-    return photo.icc_profile if keep_profile and isinstance(photo, Photo) else None
+def apply_palette(
+    image: ImageLike,
+    palette: Palette,
+    *,
+    device: str | torch.device = "auto",
+    chunk_size: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+    background: str | tuple[int, int, int] | None = None,
+) -> QuantizedImage:
+    """Give every pixel of an image the nearest entry of a given palette, the first of equal ones.
+
+    Parameters
+    ----------
+    image, device, chunk_size, max_pixels, background
+        As for `quantize`.
+    palette : Palette
+        From 1 to 65536 entries, whose order is kept. If one of them is partly transparent or the image is, distances
+        are those of four columns, weighted by alpha. A palette without a clear entry gets one at its end for an image
+        with clear pixels.
+
+    Returns
+    -------
+    QuantizedImage
+        Entries may be unused; `n_iter` is 0.
+
+    Raises
+    ------
+    ArgumentError, ImageFileError, DeviceError
+        As `quantize`; also for something else than a palette.
+
+    Examples
+    --------
+    >>> import gpuquant, numpy as np
+    >>> palette = gpuquant.Palette(np.array([[0, 0, 0], [255, 255, 255]], np.uint8))
+    >>> gpuquant.apply_palette(np.array([[10, 200]], np.uint8), palette).labels.tolist()
+    [[0, 1]]
+    """
+    check_palette(palette)
+    check_chunk_size(chunk_size)
+    check_positive("max_pixels", max_pixels)
+    target = resolve_device(device, tensor_device=image.device if isinstance(image, Tensor) else None)
+    behind = None if background is None else parse_color(background)
+    loaded = count_image(image, target, max_pixels, behind, False, chunk_size)
+    _warn(image, loaded.notes)
+    fit = fit_to_palette(loaded, palette, chunk_size=chunk_size)
+    return map_image(image, loaded, fit, in_order=True, chunk_size=chunk_size)
 
 
-def _name_of(image: ImageLike) -> str:
-    return str(image) if isinstance(image, str | Path) else "the image"
+def check_palette(palette: Palette) -> None:
+    """Raise unless a palette can be applied."""
+    if not isinstance(palette, Palette):
+        raise ArgumentError(f"palette must be a gpuquant.Palette, got {type(palette).__name__}")
+    if not 1 <= len(palette) <= MAX_ENTRIES:
+        raise ArgumentError(f"a palette to apply has from 1 to {MAX_ENTRIES} entries, not {len(palette)}")
+
+
+def _check_n_colors(n_colors: int) -> None:
+    if not is_integer(n_colors) or not 1 <= n_colors <= MAX_COLORS:
+        raise ArgumentError(f"n_colors={n_colors!r} must be an integer from 1 to {MAX_COLORS}")
+
+
+def _warn(image: ImageLike, notes: Sequence[str]) -> None:
+    name = str(image) if isinstance(image, str | Path) else "the image"
+    for note in notes:
+        warnings.warn(f"{name}: {note}", stacklevel=3)
 
 
 def _check_init(init: str | np.ndarray | Tensor, n_colors: int) -> str | Tensor:
@@ -191,13 +261,3 @@ def _check_init(init: str | np.ndarray | Tensor, n_colors: int) -> str | Tensor:
     if not bool(((centers >= 0) & (centers <= 255)).all()):
         raise ArgumentError("init must hold levels from 0 to 255, without NaN")
     return centers
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], stage: str, device: torch.device) -> Iterator[None]:
-    start = time.perf_counter()
-    with told_when_memory_ends():
-        yield
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    seconds[stage] = time.perf_counter() - start

@@ -35,8 +35,9 @@ ROWS = [
     ["initialization", "histogram", "palette", "lloyd"],
     ["clustering", "mapping", "level_pixels"],
     ["alpha_colors", "comparison", "image_reading", "image_writing", "palette_fit", "estimator_samples"],
-    ["alpha_fit", "counted_photo", "estimator_fit", "photo_loading"],
+    ["alpha_fit", "counted_photo", "estimator_fit", "palette_application", "palette_files", "photo_loading"],
     ["quantized_image"],
+    ["image_steps"],
     ["quantization", "estimator"],
     ["cli"],
     ["__main__"],
@@ -78,7 +79,10 @@ def test_every_module_has_a_row() -> None:
 @pytest.mark.parametrize(
     ("library", "homes"),
     [
-        ("PIL", {"image_reading", "image_writing", "comparison", "photo_loading", "quantized_image", "cli"}),
+        (
+            "PIL",
+            {"image_reading", "image_writing", "comparison", "photo_loading", "quantized_image", "quantization", "cli"},
+        ),
         ("sklearn", {"estimator"}),
         (
             "triton",

@@ -1,0 +1,139 @@
+"""The steps of a recipe: count an image, find its palette or take a given one, map its pixels."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gpuquant import ops
+from gpuquant.alpha_fit import fit_alpha_palette
+from gpuquant.counted_photo import CountedPhoto, count_photo
+from gpuquant.devices import told_when_memory_ends
+from gpuquant.errors import ArgumentError
+from gpuquant.histogram import shared_tensor
+from gpuquant.image_reading import Photo
+from gpuquant.palette import Palette, as_numpy
+from gpuquant.palette_application import nearest_entries
+from gpuquant.palette_fit import PaletteFit, fit_palette
+from gpuquant.photo_loading import ImageLike, load_photo
+from gpuquant.quantized_image import QuantizedImage
+
+
+@dataclass(frozen=True, eq=False)
+class CountedImage:
+    """An image on a device, counted, with what is to be said about it."""
+
+    counted: CountedPhoto
+    device: torch.device
+    icc_profile: bytes | None  # that was kept
+    notes: tuple[str, ...]
+    seconds: dict[str, float] = field(default_factory=dict)  # of each stage so far
+
+
+def count_image(
+    image: ImageLike,
+    device: torch.device,
+    max_pixels: int,
+    background: tuple[int, int, int] | None,
+    keep_profile: bool,
+    chunk_size: int | None,
+) -> CountedImage:
+    """Read an image and count its colours, as they look."""
+    seconds: dict[str, float] = {}
+    with _timed(seconds, "read", device):
+        loaded = load_photo(image, max_pixels)
+        pixels = loaded.detach() if isinstance(loaded, Tensor) else shared_tensor(loaded.pixels)
+        photo = Photo(np.empty((0, 0), np.uint8)) if isinstance(loaded, Tensor) else loaded
+    kept, notes = photo.icc_profile if keep_profile else None, photo.notes
+    if keep_profile and photo.other_profile:
+        notes = (*notes, "only RGB profiles can be kept; converted to sRGB")
+    with _timed(seconds, "count", device):
+        to_srgb = None if kept else photo.to_srgb
+        counted = count_photo(pixels, device, to_srgb=to_srgb, background=background, chunk_size=chunk_size)
+    return CountedImage(counted, device, kept, notes, seconds)
+
+
+def fit_colors(image: CountedImage, n_colors: int, **settings: Any) -> PaletteFit:
+    """Find the palette of an image; the settings are those of `fit_palette`."""
+    with _timed(image.seconds, "cluster", image.device):
+        return _fit(image.counted.colors, image.counted.counts, n_colors, **settings)
+
+
+def fit_to_palette(image: CountedImage, palette: Palette, *, chunk_size: int | None) -> PaletteFit:
+    """Find the nearest entry of a palette for each color of an image."""
+    with _timed(image.seconds, "cluster", image.device):
+        entries = torch.from_numpy(palette.rows.copy()).to(image.device)
+        return nearest_entries(image.counted.colors, image.counted.counts, entries, chunk_size=chunk_size)
+
+
+def palette_of(
+    colors: Tensor,  # [M, 3] uint8 in Z-order, or [M, 4] with alpha: distinct
+    counts: Tensor,  # [M] int64
+    n_colors: int,
+    *,
+    random_state: int,
+) -> Palette:
+    """The palette of counted colours, the most common entry first."""
+    settings: dict[str, Any] = {
+        "init": "k-means++",
+        "n_init": 1,
+        "max_iter": 300,
+        "tol": 1e-4,
+        "random_state": random_state,
+    }
+    with told_when_memory_ends():
+        fit = _fit(colors, counts, n_colors, **settings)
+    rows = fit.palette[fit.counts.argsort(descending=True, stable=True)].cpu().numpy()
+    return Palette(rows[:, :3], rows[:, 3] if rows.shape[1] == 4 else None)
+
+
+def map_image(
+    image: ImageLike, loaded: CountedImage, fit: PaletteFit, *, in_order: bool = False, chunk_size: int | None = None
+) -> QuantizedImage:
+    """Look up every pixel; entries come the most common first, or in their order."""
+    device, counted = loaded.device, loaded.counted
+    with _timed(loaded.seconds, "map", device):
+        order = fit.counts.argsort(descending=True, stable=True)
+        if in_order:
+            order = torch.arange(len(fit.counts), device=device)
+        color_labels = order.argsort().to(torch.int32)[fit.labels.long()]
+        labels = counted.labels(color_labels, chunk_size=chunk_size)
+        found: list[Any] = [fit.palette[order], labels, fit.counts[order]]
+        if device.type == "cuda" and not (isinstance(image, Tensor) and image.is_cuda):
+            found = [ops.download(output) for output in found]
+    found = [output.to(image.device) if isinstance(image, Tensor) else as_numpy(output) for output in found]
+    palette = found[0]
+    return QuantizedImage(
+        palette=Palette(palette[:, :3], palette[:, 3] if palette.shape[1] == 4 else None),
+        labels=found[1],
+        counts=found[2],
+        mse=fit.error / labels.numel(),
+        inertia=fit.inertia,
+        n_iter=fit.n_iter,
+        converged=fit.converged,
+        seconds=loaded.seconds,
+        icc_profile=loaded.icc_profile,
+    )
+
+
+def _fit(colors: Tensor, counts: Tensor, n_colors: int, *, init: str | Tensor, **settings: Any) -> PaletteFit:
+    if colors.shape[1] == 3:
+        return fit_palette(colors, counts, n_colors, init=init, **settings)
+    if isinstance(init, Tensor):
+        raise ArgumentError('init must be "k-means++" or "random" for an image with transparency, or give a background')
+    return fit_alpha_palette(colors, counts, n_colors, init=init, **settings)
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str, device: torch.device) -> Iterator[None]:
+    start = time.perf_counter()
+    with told_when_memory_ends():
+        yield
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    seconds[stage] = time.perf_counter() - start
