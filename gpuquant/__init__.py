@@ -4,6 +4,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from gpuquant.batch import Batch as Batch
+    from gpuquant.batch import FileOutcome as FileOutcome
+    from gpuquant.batch import quantize_files as quantize_files
     from gpuquant.clustering import KMeansResult as KMeansResult
     from gpuquant.clustering import kmeans as kmeans
     from gpuquant.errors import ArgumentError as ArgumentError
@@ -22,8 +25,10 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "ArgumentError": "errors",
+    "Batch": "batch",
     "ColorHistogram": "histogram",
     "DeviceError": "errors",
+    "FileOutcome": "batch",
     "GpuquantError": "errors",
     "ImageFileError": "errors",
     "KMeans": "estimator",
@@ -34,6 +39,7 @@ _HOMES = {
     "extract_palette": "quantization",
     "kmeans": "clustering",
     "quantize": "quantization",
+    "quantize_files": "batch",
 }
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605

@@ -39,6 +39,18 @@ class Photo:
         return np.concatenate([converted, self.pixels[:, :, 3:]], axis=2)
 
 
+def read_size(path: str | Path) -> tuple[int, int]:
+    """Width and height as stored, without decoding.
+
+    Raises
+    ------
+    ImageFileError
+        There is no such file, or it is not an image.
+    """
+    with _opened(path) as image:
+        return image.width, image.height
+
+
 def read_photo(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Photo:
     """Decode a file to upright pixels (EXIF orientation applied).
 
@@ -50,18 +62,25 @@ def read_photo(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Photo:
     ImageFileError
         There is no such file, it has more than `max_pixels`, or it is not a whole image of a kind that is supported.
     """
+    with _opened(path) as image:
+        n_pixels = image.width * image.height
+        if n_pixels > max_pixels:
+            found = f"{image.width} x {image.height} = {n_pixels / 1e6:.4g} megapixels"
+            limit = f"more than the limit of {max_pixels / 1e6:.4g}"
+            raise ImageFileError(f"{path} has {found}, {limit}; raise it with max_pixels (--max-pixels)")
+        return photo_of(image)
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[Image.Image]:
+    """An image whose pixels are not decoded yet; all that goes wrong with it becomes an error of ours."""
     if Path(path).exists() and not Path(path).is_file():  # a pipe would be waited for
         raise ImageFileError(f"{path} is not a regular file")
     try:
         with _no_limit_of_pillows():
             image = Image.open(path)
         with image:
-            n_pixels = image.width * image.height
-            if n_pixels > max_pixels:
-                found = f"{image.width} x {image.height} = {n_pixels / 1e6:.4g} megapixels"
-                limit = f"more than the limit of {max_pixels / 1e6:.4g}"
-                raise ImageFileError(f"{path} has {found}, {limit}; raise it with max_pixels (--max-pixels)")
-            return photo_of(image)
+            yield image
     except ArgumentError as error:
         raise ImageFileError(f"{path}: {error}") from None
     except FileNotFoundError:

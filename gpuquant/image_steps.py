@@ -36,7 +36,7 @@ class CountedImage:
 
 
 def count_image(
-    image: ImageLike,
+    image: ImageLike | Photo,
     device: torch.device,
     max_pixels: int,
     background: tuple[int, int, int] | None,

@@ -13,7 +13,7 @@ ImageLike = str | Path | Image.Image | np.ndarray | Tensor
 """A path, a Pillow image, or uint8 pixels [H, W, 3] in RGB order, [H, W, 4] with alpha, or grey [H, W]."""
 
 
-def load_photo(image: ImageLike, max_pixels: int = MAX_PIXELS) -> Photo | Tensor:
+def load_photo(image: ImageLike | Photo, max_pixels: int = MAX_PIXELS) -> Photo | Tensor:
     """The photo, or a tensor as it is: uint8 [H, W, 3], [H, W, 4] or [H, W].
 
     Raises
@@ -23,6 +23,8 @@ def load_photo(image: ImageLike, max_pixels: int = MAX_PIXELS) -> Photo | Tensor
     ImageFileError
         The file cannot be read.
     """
+    if isinstance(image, Photo):
+        return image
     if isinstance(image, str | Path):
         return read_photo(image, max_pixels=max_pixels)
     if isinstance(image, Image.Image):

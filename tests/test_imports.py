@@ -12,10 +12,11 @@ import gpuquant
 
 PACKAGE = Path(gpuquant.__file__).parent
 ROWS = [
-    ["errors", "ops.color_codes", "ops.run_status", "ops.transfers"],
+    ["cli_options", "errors", "ops.color_codes", "ops.run_status", "ops.transfers"],
     [
         "arguments",
         "devices",
+        "batch_threads",
         "files",
         "metrics",
         "ops.torch_ops",
@@ -36,9 +37,11 @@ ROWS = [
     ["clustering", "mapping", "level_pixels"],
     ["alpha_colors", "comparison", "image_reading", "image_writing", "palette_fit", "estimator_samples"],
     ["alpha_fit", "counted_photo", "estimator_fit", "palette_application", "palette_files", "photo_loading"],
-    ["quantized_image"],
+    ["batch_plan", "quantized_image"],
     ["image_steps"],
     ["quantization", "estimator"],
+    ["batch"],
+    ["cli_batch"],
     ["cli"],
     ["__main__"],
 ]
@@ -88,7 +91,7 @@ def test_every_module_has_a_row() -> None:
             "triton",
             {"ops.kernel_lloyd", "ops.triton_draws", "ops.triton_lloyd", "ops.triton_ops", "ops.triton_seeding"},
         ),
-        ("typer", {"cli"}),
+        ("typer", {"cli", "cli_batch", "cli_options"}),
     ],
 )
 def test_libraries_stay_in_their_rooms(library: str, homes: set[str]) -> None:

@@ -1,0 +1,34 @@
+"""Arguments and options of the commands."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+INTERRUPTED = 130
+
+Photo = Annotated[Path, typer.Argument(help="The photo to read.", show_default=False)]
+Out = Annotated[
+    Path | None,
+    typer.Argument(help="What to write (.png, .tif, .gif); without it PHOTO's name with -8-colors.png, beside it."),
+]
+Colors = Annotated[int, typer.Option("--colors", "-k", min=1, max=4096, help="Size of the palette, 1 to 4096.")]
+Device = Annotated[str, typer.Option(help='"auto", "cpu", "cuda" or "cuda:1".')]
+SideBySide = Annotated[
+    Path | None, typer.Option(help="Also write the original and the result next to each other (.png, .jpg).")
+]
+PaletteFile = Annotated[Path | None, typer.Option("--palette", help="Also write the palette, one #rrggbb per line.")]
+Seed = Annotated[int, typer.Option("--random-state", help="Seed of the random draws.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object instead of a table.")]
+MaxPixels = Annotated[int, typer.Option(min=1, help="Refuse photos with more pixels than this.")]
+Compression = Annotated[
+    int | None, typer.Option(min=0, max=9, help="zlib's level for a PNG, 0 (fast) to 9 (small); chosen if not given.")
+]
+Background = Annotated[
+    str | None,
+    typer.Option(help="Lay transparent photos onto this color, such as white or '#ffffff'.", metavar="COLOR"),
+]
+KeepProfile = Annotated[
+    bool, typer.Option("--keep-profile", help="Keep the embedded color profile in place of converting to sRGB.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")]
