@@ -12,6 +12,7 @@ from PIL import Image
 
 from gpuquant.errors import ArgumentError, ImageFileError
 
+NOT_PHOTOS = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}  # which Pillow knows, but does not decode by itself
 MAX_NAMED = 5  # of the places looked at, in a message
 
 
@@ -60,18 +61,18 @@ def plan_files(
     output_folder = os.path.realpath(output)
     folders = {path: os.path.realpath(path) for path in given if _holds(path.is_dir)}
     several = len(set(folders.values())) > 1
-    found: dict[str, tuple[Path, str]] = {}  # resolved path -> source, place in the tree of targets
+    found: dict[str, tuple[Path, str]] = {}  # path in its resolved folder -> source, place in the tree of targets
     more_below = False
     for path in given:
         if path not in folders:
-            found.setdefault(os.path.realpath(path), (path, path.name))
+            found.setdefault(f"{os.path.realpath(path.parent)}/{path.name}", (path, path.name))
             continue
         name = Path(folders[path]).name
         prefix = f"{name}/" if several and name else ""
         inside, has_folders = _files_in(folders[path], output_folder, recursive)
         more_below |= has_folders
-        for place, resolved in inside:
-            found.setdefault(resolved, (path / place, prefix + place))
+        for place in inside:
+            found.setdefault(f"{folders[path]}/{place}", (path / place, prefix + place))
     if not found:
         raise _nothing_found(folders, output_folder, more_below and not recursive)
     targets = _targets([place for _, place in found.values()], suffix)
@@ -93,9 +94,9 @@ def check_inside(target: Path, output: Path) -> None:
         raise ImageFileError(f"{target} is not written: it would go to {folder}, which is outside {output}")
 
 
-def _files_in(top: str, output_folder: str, recursive: bool) -> tuple[list[tuple[str, str]], bool]:
-    """The images of a resolved folder, relative to it and resolved, and whether it has sub-folders."""
-    files: list[tuple[str, str]] = []
+def _files_in(top: str, output_folder: str, recursive: bool) -> tuple[list[str], bool]:
+    """The images of a resolved folder, relative to it, and whether it has sub-folders."""
+    files: list[str] = []
     has_folders = False
     endings = _endings()
     waiting = [] if _is_inside(top, output_folder) else [(top, "")]
@@ -113,10 +114,8 @@ def _files_in(top: str, output_folder: str, recursive: bool) -> tuple[list[tuple
             if _is_folder(entry):
                 if entry.path != output_folder:
                     below.append((entry.path, f"{place}{entry.name}/"))
-            elif dot + ending.lower() in endings and _holds(entry.is_file):
-                resolved = os.path.realpath(entry.path) if entry.is_symlink() else entry.path
-                if not entry.is_symlink() or not _is_inside(resolved, output_folder):
-                    files.append((place + entry.name, resolved))
+            elif dot + ending.lower() in endings and _holds(entry.is_file) and not _leads_into(entry, output_folder):
+                files.append(place + entry.name)
         has_folders |= bool(below)
         if recursive:
             waiting += reversed(below)
@@ -142,7 +141,6 @@ def _targets(places: list[str], suffix: str) -> list[str]:
         start = targets[index].removesuffix(suffix)
         numbered = (f"{start}-{number}{suffix}" for number in numbers[start.casefold()])
         targets[index] = next(target for target in numbered if target.casefold() not in taken)
-        taken.add(targets[index].casefold())
     return targets
 
 
@@ -178,7 +176,15 @@ def _nothing_found(folders: dict[Path, str], output_folder: str, more_below: boo
 def _endings() -> set[str]:
     Image.init()
     read_as = {"MPO": "JPEG"}
-    return {ending for ending, name in Image.registered_extensions().items() if read_as.get(name, name) in Image.OPEN}
+    return {
+        ending
+        for ending, name in Image.registered_extensions().items()
+        if read_as.get(name, name) in Image.OPEN and name not in NOT_PHOTOS
+    }
+
+
+def _leads_into(entry: os.DirEntry[str], folder: str) -> bool:
+    return entry.is_symlink() and _is_inside(os.path.realpath(entry.path), folder)
 
 
 def _is_inside(path: str, folder: str) -> bool:

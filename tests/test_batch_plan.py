@@ -122,18 +122,18 @@ def test_what_does_not_exist_stays_in_the_plan() -> None:
 def test_an_empty_plan_says_where_it_looked() -> None:
     for name in "abcdefg":
         Path(name).mkdir()
-    touch("in/sub/a.jpg", "in/notes.txt")
+    touch("in/sub/a.jpg", "in/notes.txt", "text/sub/notes.txt")
     for paths, words in (
         ([], "no files or folders are given"),
         (["a"], "there are no image files to read in a"),
         (["a", "b"], "there are no image files to read in a, b"),
         (list("abcdefg"), "there are no image files to read in a, b, c, d, e and 2 more"),
-        (["in"], r"to read in in; sub-folders are read with recursive=True \(--recursive\)"),
+        (["in", "a"], r"to read in in, a; sub-folders are read with recursive=True \(--recursive\)"),
     ):
         with pytest.raises(ArgumentError, match=f"{words}$"):
             plan_files(paths, "out")
-    with pytest.raises(ArgumentError, match=r"to read in a$"):
-        plan_files(["a"], "out", recursive=True)
+    with pytest.raises(ArgumentError, match=r"to read in text$"):
+        plan_files(["text"], "out", recursive=True)
     assert sources(plan_files(["a", "in"], "out", recursive=True)) == ["in/sub/a.jpg"]
 
 
@@ -158,7 +158,11 @@ def test_a_file_is_taken_once() -> None:
     touch("in/a.jpg", "in/sub/b.jpg")
     Path("link.jpg").symlink_to("in/a.jpg")
     given: list[str | Path] = ["in/../in/a.jpg", "in", Path("in/sub").resolve(), "in/sub/b.jpg", "link.jpg", "in"]
-    assert sources(plan_files(given, "out", recursive=True)) == ["in/../in/a.jpg", "in/sub/b.jpg"]
+    assert sources(plan_files(given, "out", recursive=True)) == [
+        "in/../in/a.jpg",
+        "in/sub/b.jpg",
+        "link.jpg",  # a name of its own
+    ]
     assert pairs(plan_files(["in", "./in/", "in/../in"], "out")) == [("in/a.jpg", "a.png")]
 
 

@@ -84,7 +84,16 @@ def test_every_module_has_a_row() -> None:
     [
         (
             "PIL",
-            {"image_reading", "image_writing", "comparison", "photo_loading", "quantized_image", "quantization", "cli"},
+            {
+                "batch_plan",
+                "image_reading",
+                "image_writing",
+                "comparison",
+                "photo_loading",
+                "quantized_image",
+                "quantization",
+                "cli",
+            },
         ),
         ("sklearn", {"estimator"}),
         (
