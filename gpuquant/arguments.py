@@ -23,6 +23,12 @@ def check_chunk_size(chunk_size: int | None) -> None:
         check_positive("chunk_size", chunk_size)
 
 
+def check_compression(compression: int | None) -> None:
+    """Raise unless the argument is None or a level of zlib's."""
+    if compression is not None and not (is_integer(compression) and 0 <= compression <= 9):
+        raise ArgumentError(f"compression={compression!r} must be an integer from 0 to 9")
+
+
 def check_positive(name: str, value: int) -> None:
     """Raise unless the argument is an integer of at least 1."""
     if not is_integer(value) or value < 1:

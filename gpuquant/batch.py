@@ -14,7 +14,7 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
-from gpuquant.arguments import check_positive, check_settings, is_integer
+from gpuquant.arguments import check_compression, check_positive, check_settings, is_integer
 from gpuquant.batch_plan import PlannedFile, check_inside, plan_files
 from gpuquant.batch_threads import PixelBudget, in_threads
 from gpuquant.counted_photo import add_photo_colors
@@ -129,6 +129,8 @@ class Batch:
     def __iter__(self) -> Iterator[FileOutcome]:
         n_threads = torch.get_num_threads()
         try:
+            if self._log_path and self._log_path.parent == self._output:
+                self._output.mkdir(parents=True, exist_ok=True)
             with _Log(self._log_path) as log:
                 for outcome in self._outcomes():
                     log.add(outcome)
@@ -319,6 +321,7 @@ def quantize_files(
         raise ArgumentError(f"n_colors={n_colors!r} must be an integer from 1 to {MAX_COLORS}")
     check_settings(1, 1, 0, random_state, None)
     check_positive("max_pixels", max_pixels)
+    check_compression(compression)
     if jobs is not None:
         check_positive("jobs", jobs)
     if existing not in EXISTING:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from PIL import Image
 from torch import Tensor
 
-from gpuquant.arguments import is_integer
+from gpuquant.arguments import check_compression
 from gpuquant.errors import ArgumentError
 from gpuquant.image_reading import MAX_PIXELS, Photo
 from gpuquant.image_writing import check_format, indexed_image, write_image
@@ -106,8 +106,7 @@ class QuantizedImage:
             raise ArgumentError(f"{path}: a GIF holds no colour profile; use .png or .tif")
         if image_format == "GIF" and not np.isin(self.palette.rows[:, 3:], (0, 255)).all():
             raise ArgumentError(f"{path}: a GIF holds no partly transparent colors; use .png, or give a background")
-        if compression is not None and not (is_integer(compression) and 0 <= compression <= 9):
-            raise ArgumentError(f"compression={compression!r} must be an integer from 0 to 9")
+        check_compression(compression)
         write_image(self.to_image(), path, compression)
 
     def side_by_side(self, original: ImageLike, *, max_pixels: int = MAX_PIXELS) -> Image.Image:

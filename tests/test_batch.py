@@ -1,0 +1,236 @@
+"""quantize_files(): the results of quantize, whatever happens to other files."""
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import Pixels
+from PIL import Image
+from test_transparency import drawing
+
+import gpuquant
+from gpuquant import batch, image_steps, quantize, quantize_files
+from gpuquant.batch_threads import PixelBudget, in_threads
+from gpuquant.errors import ArgumentError, DeviceError, ImageFileError
+from gpuquant.palette_files import read_palette
+
+
+@pytest.fixture
+def folder(china: Pixels, tmp_path: Path) -> Path:
+    """Nine photos in two folders, and a file that is none."""
+    photos = tmp_path / "photos"
+    (photos / "sub").mkdir(parents=True)
+    for number in range(8):
+        place = photos / "sub" if number > 4 else photos
+        Image.fromarray(china[number * 5 :, :: number + 1]).save(place / f"p{number}.png")
+    Image.fromarray(drawing("all kinds")).save(photos / "clear.png")
+    (photos / "broken.jpg").write_bytes(b"not a photo")
+    return photos
+
+
+def by_name(outcomes: Any) -> dict[str, gpuquant.FileOutcome]:
+    return {outcome.source.name: outcome for outcome in outcomes}
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_results_are_those_of_quantize(folder: Path, tmp_path: Path, jobs: int) -> None:
+    output, n_threads = tmp_path / "out", torch.get_num_threads()
+    job = quantize_files([folder], output, 6, recursive=True, jobs=jobs)
+    outcomes = by_name(job)
+    assert torch.get_num_threads() == n_threads
+    assert len(job) == len(outcomes) == 10
+    assert outcomes.pop("broken.jpg").error == "is not an image in a format that Pillow can read"
+    for source, target in ((file.source, file.target) for file in job.files if file.source.name != "broken.jpg"):
+        assert target == output / source.relative_to(folder).with_suffix(".png")
+        alone, outcome = quantize(source, 6), outcomes[source.name]
+        with Image.open(target) as image:
+            np.testing.assert_array_equal(np.asarray(image), alone.labels)
+        assert (outcome.status, outcome.error, outcome.target) == ("written", None, target)
+        assert (outcome.height, outcome.width) == alone.labels.shape
+        assert (outcome.mse, outcome.psnr, outcome.n_colors) == (alone.mse, alone.psnr, len(alone.palette))
+        assert (outcome.bytes_in, outcome.bytes_out) == (source.stat().st_size, target.stat().st_size)
+        assert set(outcome.seconds) == {"read", "count", "cluster", "map", "write"}
+    assert {path.name for path in output.rglob("*") if path.is_file()} == {
+        Path(name).stem + ".png" for name in outcomes
+    }
+
+
+def test_existing_results(folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    list(quantize_files(folder / "p0.png", output, 3))
+    before = (output / "p0.png").read_bytes()
+    with pytest.raises(ArgumentError, match=r"1 of 7 results exist already, such as .*p0\.png; .*--skip-existing"):
+        quantize_files(folder, output, 5)
+    assert sorted(path.name for path in output.iterdir()) == ["p0.png"]
+    outcomes = by_name(quantize_files(folder, output, 5, existing="skip"))
+    assert {name for name, outcome in outcomes.items() if outcome.status == "skipped"} == {"p0.png"}
+    assert (output / "p0.png").read_bytes() == before
+    outcomes = by_name(quantize_files(folder, output, 5, existing="overwrite"))
+    assert outcomes["p0.png"].status == "written"
+    with Image.open(output / "p0.png") as image:
+        np.testing.assert_array_equal(np.asarray(image), quantize(folder / "p0.png", 5).labels)
+
+
+def test_one_palette_for_all(folder: Path, tmp_path: Path) -> None:
+    photos = [folder / f"p{number}.png" for number in range(4)]
+    counted: list[Path] = []
+    given = [*photos, folder / "broken.jpg"]
+    outcomes = by_name(quantize_files(given, tmp_path / "out", 7, shared_palette=True, counted=counted.append))
+    pixels = np.concatenate([np.asarray(Image.open(photo).convert("RGB")).reshape(-1, 3) for photo in photos])
+    expected = quantize(pixels[None], 7).palette
+    assert read_palette(tmp_path / "out" / "palette.txt").hex == expected.hex
+    assert sorted(counted) == sorted(given)
+    assert outcomes["broken.jpg"].status == "failed"
+    for photo in photos:
+        alone = gpuquant.apply_palette(photo, expected)
+        with Image.open(tmp_path / "out" / photo.name) as image:
+            np.testing.assert_array_equal(np.asarray(image), alone.labels)
+        assert outcomes[photo.name].mse == alone.mse
+    again = by_name(quantize_files(folder, tmp_path / "out", 7, palette=expected, existing="overwrite"))
+    assert again["p1.png"].mse == outcomes["p1.png"].mse
+    assert again["clear.png"].n_colors == 8  # the clear pixels' entry
+
+
+def test_a_resumed_palette_is_that_of_all(folder: Path, tmp_path: Path) -> None:
+    photos = [folder / f"p{number}.png" for number in range(3)]
+    list(quantize_files(photos, tmp_path / "whole", 4, shared_palette=True))
+    list(quantize_files(photos, tmp_path / "part", 4, shared_palette=True))
+    (tmp_path / "part" / "p1.png").unlink()
+    outcomes = by_name(quantize_files(photos, tmp_path / "part", 4, shared_palette=True, existing="skip"))
+    assert [outcomes[photo.name].status for photo in photos] == ["skipped", "written", "skipped"]
+    for name in ("palette.txt", "p1.png"):
+        assert (tmp_path / "part" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_the_log_has_a_line_for_each_file(folder: Path, tmp_path: Path) -> None:
+    log = tmp_path / "out" / "log.jsonl"
+    list(quantize_files(folder / "p0.png", tmp_path / "out", log=log))  # in a folder that comes to be
+    log.write_bytes(b'{"half a li')  # of a process that was killed
+    seen = []
+    for outcome in quantize_files(folder, tmp_path / "out", 300, log=log, jobs=2, existing="overwrite"):
+        seen.append(outcome)
+        assert len(log.read_text().splitlines()) == 1 + len(seen)
+    lines = [json.loads(line) for line in log.read_text().splitlines()[1:]]
+    assert [line["source"] for line in lines] == [str(outcome.source) for outcome in seen]
+    for line, outcome in zip(lines, seen, strict=True):
+        assert line["status"] == outcome.status
+        assert line["mse"] == outcome.mse
+        assert line["seconds"] == outcome.seconds
+
+
+def test_stopping_finishes_what_is_in_flight(folder: Path, tmp_path: Path) -> None:
+    job = quantize_files(folder, tmp_path / "out", 3, jobs=1)
+    outcomes = []
+    for outcome in job:
+        outcomes.append(outcome)
+        job.stop()
+    assert 1 <= len(outcomes) <= 3
+    n_files = len(list((tmp_path / "out").iterdir()))
+    assert n_files == sum(outcome.status == "written" for outcome in outcomes)
+    abandoned = iter(quantize_files(folder, tmp_path / "other", 3, jobs=1))
+    next(abandoned)
+    abandoned.close()  # type: ignore[attr-defined]
+    n_files = len(list((tmp_path / "other").iterdir()))
+    assert n_files <= 3
+    threading.Event().wait(0.2)
+    assert len(list((tmp_path / "other").iterdir())) == n_files
+
+
+def test_defects_and_a_lack_of_memory_are_outcomes(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = image_steps.fit_colors
+    errors = [ZeroDivisionError("odd"), MemoryError(), RuntimeError("not enough memory: you tried\nto allocate")]
+
+    def fail(*given: Any, **settings: Any) -> Any:
+        if errors:
+            raise errors.pop()
+        return original(*given, **settings)
+
+    monkeypatch.setattr(batch, "fit_colors", fail)
+    outcomes = list(quantize_files([folder / f"p{number}.png" for number in range(5)], tmp_path / "out", jobs=1))
+    found = [outcome.error for outcome in outcomes]
+    expected = "out of memory; use fewer jobs"
+    assert found == [expected, expected, "ZeroDivisionError: odd", None, None]
+
+
+def test_nothing_is_written_outside(folder: Path, tmp_path: Path) -> None:
+    output, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    output.mkdir()
+    elsewhere.mkdir()
+    (output / "sub").symlink_to(elsewhere)
+    outcomes = by_name(quantize_files(folder, output, 3, recursive=True))
+    assert "outside" in str(outcomes["p7.png"].error)
+    assert outcomes["p0.png"].status == "written"
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_photos_are_never_overwritten(folder: Path, tmp_path: Path) -> None:
+    before = (folder / "p0.png").read_bytes()
+    for existing in ("overwrite", "skip", "refuse"):
+        with pytest.raises(ArgumentError, match=r"p0\.png is one of the photos"):
+            quantize_files([folder / "p0.png"], folder, 3, existing=existing)
+    (tmp_path / "link").symlink_to(folder)
+    with pytest.raises(ArgumentError, match="one of the photos"):
+        quantize_files([folder / "p0.png"], tmp_path / "link", 3, existing="overwrite")
+    assert (folder / "p0.png").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind", "words"),
+    [
+        ({"n_colors": 0}, ArgumentError, "n_colors=0"),
+        ({"jobs": 0}, ArgumentError, "jobs=0"),
+        ({"existing": "keep"}, ArgumentError, "existing='keep'"),
+        ({"image_format": "jpg"}, ArgumentError, "jpg"),
+        ({"image_format": "gif", "n_colors": 300}, ArgumentError, "256"),
+        ({"device": "cuda:0,cuda:77"}, DeviceError, "cuda"),
+        ({"background": "none"}, ArgumentError, "background"),
+        ({"compression": 11}, ArgumentError, "compression"),
+        ({"log": "/nowhere/log"}, ImageFileError, "/nowhere/log cannot be written"),
+        ({"palette": gpuquant.Palette(np.zeros((2, 3), np.uint8)), "shared_palette": True}, ArgumentError, "exclude"),
+        ({"palette": 3}, ArgumentError, "Palette"),
+    ],
+)
+def test_what_cannot_be_used(settings: dict[str, Any], kind: type[Exception], words: str, folder: Path) -> None:
+    with pytest.raises(kind, match=words):
+        list(quantize_files(folder, folder.parent / "out", **settings))
+    assert not (folder.parent / "out").exists()
+
+
+def test_the_output_must_be_a_folder(folder: Path) -> None:
+    with pytest.raises(ArgumentError, match="not a folder"):
+        quantize_files(folder, folder / "p0.png")
+
+
+def test_a_budget_is_never_exceeded() -> None:
+    budget, taken, most, lock = PixelBudget(10), 0, 0, threading.Lock()
+
+    def work(n_pixels: int, _: int) -> None:
+        nonlocal taken, most
+        with budget.of(n_pixels):
+            with lock:
+                taken += n_pixels
+                most = max(most, taken) if n_pixels <= 10 else most
+                assert taken == n_pixels or taken <= 10
+            threading.Event().wait(0.001)
+            with lock:
+                taken -= n_pixels
+
+    sizes = [1, 4, 9, 25, 3, 3, 3, 3, 10, 2] * 5
+    assert len(list(in_threads(sizes, work, 6, threading.Event()))) == len(sizes)
+    assert 4 < most <= 10
+
+
+def test_an_error_in_a_thread_is_raised() -> None:
+    def work(item: int, _: int) -> int:
+        if item == 3:
+            raise KeyError(item)
+        return item
+
+    with pytest.raises(KeyError):
+        list(in_threads(range(9), work, 2, threading.Event()))

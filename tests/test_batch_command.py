@@ -1,0 +1,168 @@
+"""gpuquant batch as a process: kills, interrupts, full disks, no terminal."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Pixels
+from PIL import Image
+
+COMMAND = [sys.executable, "-m", "gpuquant", "batch"]
+
+
+@pytest.fixture
+def photos(china: Pixels, tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    large = np.tile(china, (6, 6, 1))
+    for number in range(12):
+        Image.fromarray(large[number:]).save(folder / f"p{number:02}.jpg")
+    return folder
+
+
+def run(*given: object, **settings: object) -> "subprocess.CompletedProcess[str]":
+    command = [*COMMAND, *map(str, given)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **settings)  # type: ignore[call-overload, no-any-return]
+
+
+def whole(folder: Path) -> list[str]:
+    """The names of the results, all of which can be decoded."""
+    names = sorted(path.name for path in folder.iterdir())
+    for name in names:
+        with Image.open(folder / name) as image:
+            image.load()
+            assert image.mode == "P"
+    return names
+
+
+def wait_for_results(process: "subprocess.Popen[bytes]", folder: Path, n_files: int) -> None:
+    while process.poll() is None and len(list(folder.glob("*.png"))) < n_files:
+        time.sleep(0.005)
+    assert process.poll() is None, "it ended before it could be disturbed"
+
+
+def test_a_killed_job_is_taken_up_where_it_stopped(photos: Path, tmp_path: Path) -> None:
+    out, log = tmp_path / "out", tmp_path / "log.jsonl"
+    given = [str(photos), "-o", str(out), "-k", "4", "--jobs", "2", "--log", str(log), "--skip-existing"]
+    process = subprocess.Popen([*COMMAND, *given], stdout=subprocess.DEVNULL)
+    wait_for_results(process, out, 2)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = {name: (out / name).stat().st_mtime_ns for name in whole(out)}
+    assert 2 <= len(before) < 12
+    done = run(*given)
+    assert done.returncode == 0, done.stderr
+    assert f"{12 - len(before)} written, {len(before)} skipped" in done.stdout
+    assert whole(out) == [f"p{number:02}.png" for number in range(12)]
+    assert all((out / name).stat().st_mtime_ns == changed for name, changed in before.items())
+    statuses = [json.loads(line)["status"] for line in log.read_text().splitlines()]
+    assert statuses.count("skipped") == len(before)
+    assert statuses.count("written") in (11, 12)  # one may have been written and not yet told
+
+
+def test_an_interrupt_finishes_what_is_in_flight(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    process = subprocess.Popen(
+        [*COMMAND, str(photos), "-o", str(out), "--jobs", "2"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    wait_for_results(process, out, 1)
+    process.send_signal(signal.SIGINT)
+    printed, errors = (stream.decode() for stream in process.communicate())
+    assert process.returncode == 130
+    assert "finishing what is in flight" in errors
+    names = whole(out)
+    assert 1 <= len(names) < 12
+    lines = printed.splitlines()
+    assert len(lines) == len(names) + 1
+    assert lines[-1].startswith(f"{len(names)} written; ")
+
+
+def test_failures_are_lines_and_the_exit_code(photos: Path, tmp_path: Path) -> None:
+    (photos / "p03.jpg").write_bytes((photos / "p03.jpg").read_bytes()[:5000])
+    Image.open(photos / "p04.jpg").save(photos / "p04.png")
+    done = run(photos, tmp_path / "nothing.jpg", "-o", tmp_path / "out", "-k", 3)
+    assert done.returncode == 1
+    errors = done.stderr.splitlines()
+    assert len(errors) == 2
+    assert any(f"{photos / 'p03.jpg'}: the image cannot be decoded: image file is truncated" in line for line in errors)
+    assert f"gpuquant: {tmp_path / 'nothing.jpg'}: no such file" in errors
+    assert "12 written, 2 failed; " in done.stdout.splitlines()[-1]
+    assert {"p04.jpg.png", "p04.png.png"} <= set(whole(tmp_path / "out"))
+    again = run(photos, "-o", tmp_path / "out")
+    assert again.returncode == 2
+    assert "exist already" in again.stderr
+    assert run(photos / "p00.jpg", "-o", tmp_path / "quiet", "--quiet").stdout == ""
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(folder)]
+    try:
+        mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        mounted = False
+    if not mounted:
+        pytest.skip("no small file system can be mounted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def check_a_full_disk(photos: Path, out: Path, done: "subprocess.CompletedProcess[str]") -> None:
+    assert done.returncode == 1
+    names = whole(out)
+    assert 1 <= len(names) < 12
+    errors = done.stderr.splitlines()
+    assert len(errors) == 12 - len(names)
+    assert all("cannot be written: " in line for line in errors)
+    assert f"{len(names)} written, {12 - len(names)} failed" in done.stdout
+
+
+def test_a_full_disk_leaves_whole_files(photos: Path, small_disk: Path) -> None:
+    check_a_full_disk(photos, small_disk / "out", run(photos, "-o", small_disk / "out", "-k", 8))
+
+
+def test_files_may_be_no_larger(photos: Path, tmp_path: Path) -> None:
+    """A limit of the system on the size of a file stands in for a full disk where none can be mounted."""
+    Image.new("RGB", (50, 50), "red").save(photos / "p00.jpg")
+    limit = "import resource, signal, os, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)); "
+    limit += "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    command = [sys.executable, "-c", limit, "-m", "gpuquant", "batch", photos, "-o", tmp_path / "out", "-k", "8"]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    check_a_full_disk(photos, tmp_path / "out", done)
+
+
+def test_a_terminal_shows_progress(photos: Path, tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    command = [*COMMAND, str(photos), "-o", str(tmp_path / "out"), "--shared-palette", "-k", "4"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, env=os.environ | {"TERM": "xterm"})
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            part = os.read(ours, 1 << 16)
+        except OSError:  # the other side is closed
+            break
+        if not part:
+            break
+        shown += part
+    os.close(ours)
+    assert process.stdout is not None
+    printed = process.stdout.read().decode()
+    process.stdout.close()
+    assert process.wait() == 0
+    assert b"photos" in shown
+    assert b"12/12" in shown
+    assert b"MP/s" in shown
+    assert printed.startswith("12 written; ")
+    assert len(printed.splitlines()) == 1
+    assert (tmp_path / "out" / "palette.txt").exists()
