@@ -204,9 +204,7 @@ class Batch:
             raise ImageFileError(f"{target} exists")
         check_inside(target, self._output)
         with self._budget.of(_n_pixels(source)):
-            image = self._counted_image(source, place)
-            with self._turns[place]:
-                result = self._mapped(source, image, palette)
+            result, notes = self._result(source, place, palette)
             start = time.perf_counter()
             target.parent.mkdir(parents=True, exist_ok=True)
             check_inside(target, self._output)
@@ -224,15 +222,20 @@ class Batch:
             bytes_in=source.stat().st_size,
             bytes_out=target.stat().st_size,
             seconds=result.seconds | {"write": time.perf_counter() - start},
-            warnings=image.notes,
+            warnings=notes,
         )
 
-    def _mapped(self, source: Path, image: CountedImage, palette: Palette | None) -> QuantizedImage:
-        if palette is not None:
-            return map_image(source, image, fit_to_palette(image, palette, chunk_size=None), in_order=True)
-        settings: dict[str, Any] = {"init": "k-means++", "n_init": 1, "max_iter": 300, "tol": 1e-4}
-        fit = fit_colors(image, self._settings.n_colors, random_state=self._settings.random_state, **settings)
-        return map_image(source, image, fit)
+    def _result(
+        self, source: Path, place: int, palette: Palette | None
+    ) -> tuple[QuantizedImage, tuple[str, ...]]:  # which keep no pixels while they are written
+        image = self._counted_image(source, place)
+        with self._turns[place]:
+            if palette is not None:
+                fit = fit_to_palette(image, palette, chunk_size=None)
+                return map_image(source, image, fit, in_order=True), image.notes
+            settings: dict[str, Any] = {"init": "k-means++", "n_init": 1, "max_iter": 300, "tol": 1e-4}
+            fit = fit_colors(image, self._settings.n_colors, random_state=self._settings.random_state, **settings)
+            return map_image(source, image, fit), image.notes
 
 
 def quantize_files(
