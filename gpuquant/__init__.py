@@ -4,9 +4,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gpuquant.batch import Batch as Batch
-    from gpuquant.batch import FileOutcome as FileOutcome
     from gpuquant.batch import quantize_files as quantize_files
+    from gpuquant.batch_job import Batch as Batch
+    from gpuquant.batch_outcome import FileOutcome as FileOutcome
     from gpuquant.clustering import KMeansResult as KMeansResult
     from gpuquant.clustering import kmeans as kmeans
     from gpuquant.errors import ArgumentError as ArgumentError
@@ -25,10 +25,10 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "ArgumentError": "errors",
-    "Batch": "batch",
+    "Batch": "batch_job",
     "ColorHistogram": "histogram",
     "DeviceError": "errors",
-    "FileOutcome": "batch",
+    "FileOutcome": "batch_outcome",
     "GpuquantError": "errors",
     "ImageFileError": "errors",
     "KMeans": "estimator",

@@ -2,9 +2,10 @@
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from queue import SimpleQueue
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
@@ -51,6 +52,46 @@ def in_threads(
         abandoned.set()
         for thread in threads:
             thread.join()
+
+
+class Together(Generic[Item, Found]):
+    """A function of many items for threads that each have one: whoever has its turn answers for all who wait."""
+
+    def __init__(self, answer: Callable[[list[Item]], list[Found]], turn: AbstractContextManager[Any]) -> None:
+        self._answer, self._turn = answer, turn
+        self._serving, self._lock = threading.Lock(), threading.Lock()
+        self._waiting: list[_Request[Item, Found]] = []
+
+    def __call__(self, item: Item) -> Found:
+        own: _Request[Item, Found] = _Request(item)
+        with self._lock:
+            self._waiting.append(own)
+        with self._serving, self._turn:
+            if not own.found:
+                with self._lock:
+                    requests, self._waiting = self._waiting, []
+                self._serve(requests)
+        if isinstance(own.found[0], BaseException):
+            raise own.found[0]
+        return own.found[0]
+
+    def _serve(self, requests: list["_Request[Item, Found]"]) -> None:
+        try:
+            found = self._answer([one.item for one in requests])
+            for one, its in zip(requests, found, strict=True):
+                one.found.append(its)
+        except Exception as error:  # which may be that of one alone, or a lack of memory for all
+            if len(requests) == 1:
+                requests[0].found.append(error)
+                return
+            for one in requests:
+                self._serve([one])
+
+
+@dataclass(eq=False)
+class _Request(Generic[Item, Found]):
+    item: Item
+    found: list[Found | Exception] = field(default_factory=list)
 
 
 class PixelBudget:

@@ -26,7 +26,8 @@ from gpuquant.errors import ArgumentError
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from gpuquant.batch import Batch, FileOutcome
+    from gpuquant.batch_job import Batch
+    from gpuquant.batch_outcome import FileOutcome
 
 Paths = Annotated[list[Path], typer.Argument(help="Photos, and folders of photos.", show_default=False)]
 Output = Annotated[Path, typer.Option("--output", "-o", help="The folder for the results.", show_default=False)]

@@ -1,6 +1,9 @@
 """From counted colours to a palette: k-means from coarse to fine, then rounding."""
 
+from collections.abc import Generator
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +21,7 @@ SEEDING_COLORS = 1 << 16  # k-means++ chooses among at most about this many colo
 CELLS_PER_COLOR = 32  # fewer cells than that are not worth a try: they lose too much (measured)
 START_PAIRS = 1 << 18  # pairs of cell and color that may be spent on starts: only the best is continued
 MAX_STARTS = 8
+COARSE_PACE: dict[str, Any] = {"max_iter": 300, "relaxation": RELAXATION, "momentum": MOMENTUM}
 COARSE_BITS = (6, 5)
 COARSE_TOL = 8.0  # coarse levels may stop that much sooner: the iterations that follow make up for it (measured)
 COARSE_ERROR = 0.25  # a coarse level is used while its own error is at most this share of the seeding's
@@ -42,6 +46,43 @@ def lossless(colors: Tensor, counts: Tensor) -> PaletteFit:
     return PaletteFit(colors, labels, counts, error=0.0, inertia=0.0, n_iter=0, converged=True)
 
 
+class Cells:
+    """Counted colours, or the cells that they fall into, and what is lost by these for each pixel."""
+
+    def __init__(self, colors: Tensor, counts: Tensor, error: float = 0.0, chunk_size: int | None = None) -> None:
+        self.colors, self.counts, self.error = colors, counts, error  # [M, 3] uint8 in Z-order, [M] int64
+        self._chunk_size = chunk_size
+
+    def __len__(self) -> int:
+        return len(self.colors)
+
+    @cached_property
+    def points(self) -> ops.PointSet:
+        return ops.point_set(self.colors[None], self.counts[None], chunk_size=self._chunk_size)
+
+
+@dataclass(frozen=True, eq=False)
+class Seeding:
+    """Asks for starts by k-means++, and their inertias: [n_starts, K, 3] float64, [n_starts]."""
+
+    cells: Cells
+    n_starts: int
+    seed: tuple[int, int]
+    least: float  # no more centers are needed once the inertia is below it
+
+
+@dataclass(frozen=True, eq=False)
+class Iterating:
+    """Asks for Lloyd iterations from starts on cells: the best centers [K, 3] float64."""
+
+    cells: Cells
+    starts: Tensor  # [n_starts, K, 3] float64
+
+
+Asked = Seeding | Iterating
+Steps = Generator[Asked, Any, Tensor]
+
+
 def fit_palette(
     colors: Tensor,  # [M, 3] uint8, distinct, in Z-order
     counts: Tensor,  # [M] int64
@@ -57,13 +98,12 @@ def fit_palette(
     """The palette of the best of `n_init` runs (one from given centers), or all colours where there are no more."""
     if len(colors) <= n_colors:
         return lossless(colors, counts)
-    points = ops.point_set(colors[None], counts[None], chunk_size=chunk_size)
-    levels: list[tuple[ops.PointSet, float]] = []
+    cells = Cells(colors, counts, chunk_size=chunk_size)
+    levels: list[Cells] = []
     if isinstance(init, Tensor):
         n_init = 1
     elif init == "k-means++":
-        folded = [level for level in coarsen(colors, counts, COARSE_BITS)[::-1] if n_colors < len(level.counts)]
-        levels = [(ops.point_set(level.colors[None], level.counts[None]), level.error) for level in folded]
+        levels = levels_of(cells, n_colors)
     draws = np.random.RandomState(random_state)
     best: tuple[Runs, int] | None = None
     at_once = runs_together(len(colors), n_colors, colors.device)
@@ -75,55 +115,75 @@ def fit_palette(
             drawn = [random_points(colors, counts.double(), n_colors, draws) for _ in range(n_runs)]
             centers = torch.stack(drawn)
         else:
-            seeds = ([random_state, run] for run in range(first, first + n_runs))
-            centers = torch.stack([_coarse_centers(points, levels, n_colors, tol, seed) for seed in seeds])
-        runs = lloyd(points, centers, max_iter=max_iter, tol=tol, relaxation=RELAXATION, momentum=MOMENTUM)
+            seeds = ((random_state, run) for run in range(first, first + n_runs))
+            centers = torch.stack(
+                [_alone(coarse_steps(cells, levels, n_colors, seed), n_colors, tol) for seed in seeds]
+            )
+        runs = lloyd(cells.points, centers, max_iter=max_iter, tol=tol, relaxation=RELAXATION, momentum=MOMENTUM)
         lowest = runs.inertia.index(min(runs.inertia))
         if best is None or runs.inertia[lowest] < best[0].inertia[best[1]]:
             best = runs, lowest
     assert best is not None
-    return _settle(*best)
+    return settle(*best)
 
 
-def _coarse_centers(
-    points: ops.PointSet,
-    levels: list[tuple[ops.PointSet, float]],  # coarse to fine: cells and what is lost by them, per pixel
+def levels_of(cells: Cells, n_colors: int) -> list[Cells]:
+    """Coarser cells that can tell so many colours apart, the coarsest first."""
+    folded = coarsen(cells.colors, cells.counts, COARSE_BITS)[::-1]
+    return [Cells(level.colors, level.counts, level.error) for level in folded if n_colors < len(level.counts)]
+
+
+def coarse_steps(
+    cells: Cells,
+    levels: list[Cells],  # the coarsest first
     n_colors: int,
-    tol: float,
-    seed: list[int],
-) -> Tensor:  # [K, 3] float64
-    """k-means++ on the coarsest cells that do, then Lloyd steps on finer and finer cells as far as they help."""
-    starts, potential = _seeds(points, levels, n_colors, seed)
-    for cells, error in levels:
-        if error <= COARSE_ERROR * potential and cells.n_points < points.n_points // 2:
-            runs = lloyd(cells, starts, max_iter=300, tol=COARSE_TOL * tol, relaxation=RELAXATION, momentum=MOMENTUM)
-            starts = runs.centers[runs.inertia.index(min(runs.inertia)), None]
-    return starts[0]
+    seed: tuple[int, int],
+) -> Steps:  # returns [K, 3] float64
+    """k-means++ on the coarsest cells that do, then Lloyd steps on finer and finer cells as far as they help.
 
-
-def _seeds(
-    points: ops.PointSet, levels: list[tuple[ops.PointSet, float]], n_colors: int, seed: list[int]
-) -> tuple[Tensor, float]:  # [n_starts, K, 3] float64, the best first, and its error per pixel
-    """k-means++ on the first cells that lose little beside the palette: many times where that is cheap."""
+    What takes time is asked for, so that it can be done for many photos together.
+    """
     sizes = range(CELLS_PER_COLOR * n_colors, SEEDING_COLORS + 1)
-    choices = [(cells, error) for cells, error in levels if cells.n_points in sizes]
-    if points.n_points <= SEEDING_COLORS or not levels:
-        choices.append((points, 0.0))
+    choices = [level for level in levels if len(level) in sizes]
+    if len(cells) <= SEEDING_COLORS or not levels:
+        choices.append(cells)
     elif not choices:
-        choices.append((levels[0][0], 0.0))
-    for cells, error in choices:
-        total = float(cells.total_weight)
-        least = error * total / COARSE_ERROR if cells is not choices[-1][0] else 0.0
-        n_starts = min(MAX_STARTS, max(1, START_PAIRS // (cells.n_points * n_colors)))
-        draws = np.random.RandomState(seed)
-        centers, potentials = kmeans_plus_plus(cells, n_colors, [draws], n_starts, least=least)
+        choices.append(levels[0])
+    total = float(cells.counts.sum())
+    for choice in choices:  # the first that loses little beside the palette
+        least = choice.error * total / COARSE_ERROR if choice is not choices[-1] else 0.0
+        n_starts = min(MAX_STARTS, max(1, START_PAIRS // (len(choice) * n_colors)))
+        starts, potentials = yield Seeding(choice, n_starts, seed, least)
         if min(potentials) >= least:
             break
     order = sorted(range(n_starts), key=potentials.__getitem__)
-    return centers[order], potentials[order[0]] / total
+    starts = starts[order]  # the best first
+    for level in levels:
+        if level.error <= COARSE_ERROR * potentials[order[0]] / total and len(level) < len(cells) // 2:
+            starts = (yield Iterating(level, starts))[None]
+    found: Tensor = starts[0]
+    return found
 
 
-def _settle(runs: Runs, run: int) -> PaletteFit:
+def _alone(steps: Steps, n_colors: int, tol: float) -> Tensor:  # [K, 3] float64
+    """Do what one photo asks for."""
+    answer: Any = None
+    try:
+        while True:
+            asked = steps.send(answer)
+            points = asked.cells.points
+            if isinstance(asked, Seeding):
+                draws = [np.random.RandomState(list(asked.seed))]
+                answer = kmeans_plus_plus(points, n_colors, draws, asked.n_starts, least=asked.least)
+            else:
+                runs = lloyd(points, asked.starts, tol=COARSE_TOL * tol, **COARSE_PACE)
+                answer = runs.centers[runs.inertia.index(min(runs.inertia))]
+    except StopIteration as ended:
+        centers: Tensor = ended.value
+        return centers
+
+
+def settle(runs: Runs, run: int) -> PaletteFit:
     """Round the centers of a run to a palette of different, used entries, and settle it by Lloyd steps on integers.
 
     The mean rounded is the best integer entry for given labels, and an unused entry is replaced by the colour farthest

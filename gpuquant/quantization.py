@@ -100,7 +100,7 @@ def quantize(
     >>> result.palette.hex, result.mse
     (('#000000', '#c8c8c8'), 0.0)
     """
-    _check_n_colors(n_colors)
+    check_n_colors(n_colors)
     check_settings(n_init, max_iter, tol, random_state, chunk_size)
     check_positive("max_pixels", max_pixels)
     target = resolve_device(device, tensor_device=image.device if isinstance(image, Tensor) else None)
@@ -159,7 +159,7 @@ def extract_palette(
     >>> gpuquant.extract_palette([dark, light], 2).hex
     ('#fafafa', '#000000')
     """
-    _check_n_colors(n_colors)
+    check_n_colors(n_colors)
     check_settings(1, 1, 0, random_state, chunk_size)
     check_positive("max_pixels", max_pixels)
     behind = None if background is None else parse_color(background)
@@ -233,7 +233,8 @@ def check_palette(palette: Palette) -> None:
         raise ArgumentError(f"a palette to apply has from 1 to {MAX_ENTRIES} entries, not {len(palette)}")
 
 
-def _check_n_colors(n_colors: int) -> None:
+def check_n_colors(n_colors: int) -> None:
+    """Raise unless a palette can have so many entries."""
     if not is_integer(n_colors) or not 1 <= n_colors <= MAX_COLORS:
         raise ArgumentError(f"n_colors={n_colors!r} must be an integer from 1 to {MAX_COLORS}")
 

@@ -13,8 +13,8 @@ from PIL import Image
 from test_transparency import drawing
 
 import gpuquant
-from gpuquant import batch, image_steps, quantize, quantize_files
-from gpuquant.batch_threads import PixelBudget, in_threads
+from gpuquant import batch_job, image_steps, quantize, quantize_files
+from gpuquant.batch_threads import PixelBudget, Together, in_threads
 from gpuquant.errors import ArgumentError, DeviceError, ImageFileError
 from gpuquant.palette_files import read_palette
 
@@ -151,7 +151,7 @@ def test_defects_and_a_lack_of_memory_are_outcomes(
             raise errors.pop()
         return original(*given, **settings)
 
-    monkeypatch.setattr(batch, "fit_colors", fail)
+    monkeypatch.setattr(batch_job, "fit_colors", fail)
     outcomes = list(quantize_files([folder / f"p{number}.png" for number in range(5)], tmp_path / "out", jobs=1))
     found = [outcome.error for outcome in outcomes]
     expected = "out of memory; use fewer jobs"
@@ -205,6 +205,63 @@ def test_what_cannot_be_used(settings: dict[str, Any], kind: type[Exception], wo
 def test_the_output_must_be_a_folder(folder: Path) -> None:
     with pytest.raises(ArgumentError, match="not a folder"):
         quantize_files(folder, folder / "p0.png")
+
+
+def test_photos_that_wait_for_a_device_go_together(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups: list[int] = []
+    waiting = threading.Barrier(3, timeout=30)
+    original, counted = batch_job.Batch._fit_all, batch_job.Batch._counted_image
+
+    def fit_all(self: batch_job.Batch, images: list[Any]) -> Any:
+        groups.append(len(images))
+        return original(self, images)
+
+    def counted_image(self: batch_job.Batch, source: Path, place: int) -> Any:
+        found = counted(self, source, place)
+        waiting.wait()
+        return found
+
+    monkeypatch.setattr(batch_job.Batch, "_fit_all", fit_all)
+    monkeypatch.setattr(batch_job.Batch, "_counted_image", counted_image)
+    photos = [folder / f"p{number}.png" for number in range(3)]
+    monkeypatch.setattr(batch_job.Batch, "_shares_launches", lambda *_: True)
+    outcomes = by_name(quantize_files(photos, tmp_path / "out", 6, jobs=3, device="cpu"))
+    assert [outcomes[photo.name].error for photo in photos] == [None] * 3
+    assert sum(groups) == 3
+    for photo in photos:
+        assert outcomes[photo.name].mse == quantize(photo, 6).mse
+
+
+def test_who_has_the_turn_answers_for_all_who_wait() -> None:
+    turn, answered = threading.Lock(), []
+
+    def answer(items: list[int]) -> list[int]:
+        answered.append(sorted(items))
+        if -1 in items:
+            raise ValueError("no")
+        return [item * item for item in items]
+
+    together: Together[int, int] = Together(answer, turn)
+    found: dict[int, Any] = {}
+
+    def ask(item: int) -> None:
+        try:
+            found[item] = together(item)
+        except ValueError as error:
+            found[item] = str(error)
+
+    threads = [threading.Thread(target=ask, args=(item,)) for item in (-1, 2, 3)]
+    with turn:
+        for thread in threads:
+            thread.start()
+        while len(together._waiting) < 3:
+            threading.Event().wait(0.001)
+    for thread in threads:
+        thread.join()
+    assert found == {-1: "no", 2: 4, 3: 9}  # the error is that of one alone
+    assert answered[0] == [-1, 2, 3]
 
 
 def test_a_budget_is_never_exceeded() -> None:

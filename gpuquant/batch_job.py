@@ -1,0 +1,220 @@
+"""Batch: the work on many files, in threads around one or more devices."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gpuquant.batch_outcome import FileOutcome, OutcomeLog, reason_of
+from gpuquant.batch_plan import PlannedFile, check_inside
+from gpuquant.batch_threads import PixelBudget, Together, in_threads
+from gpuquant.counted_photo import add_photo_colors
+from gpuquant.devices import told_when_memory_ends
+from gpuquant.errors import ImageFileError
+from gpuquant.image_reading import read_photo, read_size
+from gpuquant.image_steps import CountedImage, count_image, fit_colors, fit_to_palette, map_image, palette_of
+from gpuquant.palette import Palette
+from gpuquant.palette_batch import fit_palettes
+from gpuquant.palette_files import write_palette
+from gpuquant.palette_fit import PaletteFit
+from gpuquant.quantized_image import QuantizedImage
+
+PIXELS_IN_FLIGHT = 32_000_000  # for each job; a larger file goes alone
+SHARED_PALETTE = "palette.txt"
+
+
+@dataclass(frozen=True, eq=False)
+class Settings:
+    """What holds for every file."""
+
+    n_colors: int
+    random_state: int
+    max_pixels: int
+    background: tuple[int, int, int] | None
+    keep_profile: bool
+    compression: int | None
+
+
+class Batch:
+    """Many files to quantise: iterate to work on them, and get one `FileOutcome` each, in the order they finish.
+
+    Attributes
+    ----------
+    files : list of PlannedFile
+        What is read, and where each result goes.
+    """
+
+    def __init__(
+        self,
+        files: list[PlannedFile],
+        output: Path,
+        settings: Settings,
+        *,
+        jobs: int,
+        devices: list[torch.device],
+        existing: str,
+        palette: Palette | None,
+        shared_palette: bool,
+        log: Path | None,
+        counted: Callable[[Path], None] | None,
+    ) -> None:
+        self.files = files
+        self._output, self._settings, self._jobs, self._devices = output, settings, jobs, devices
+        self._existing, self._palette, self._shared = existing, palette, shared_palette
+        self._log_path, self._counted = log, counted
+        self._stopped = threading.Event()
+        self._budget = PixelBudget(PIXELS_IN_FLIGHT * jobs)
+        self._turns = [nullcontext() if one.type == "cpu" else threading.Lock() for one in devices]
+        self._together = [Together(self._fit_all, turn) for turn in self._turns]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def stop(self) -> None:
+        """Begin no more files: those in flight are finished, and the iteration ends."""
+        self._stopped.set()
+
+    def __iter__(self) -> Iterator[FileOutcome]:
+        n_threads = torch.get_num_threads()
+        try:
+            if self._log_path and self._log_path.parent == self._output:
+                self._output.mkdir(parents=True, exist_ok=True)
+            with OutcomeLog(self._log_path) as log:
+                for outcome in self._outcomes():
+                    log.add(outcome)
+                    yield outcome
+        finally:
+            torch.set_num_threads(n_threads)  # which torch also keeps for threads to come
+
+    def _outcomes(self) -> Iterator[FileOutcome]:
+        waiting: list[PlannedFile] = []
+        for file in self.files:
+            if self._existing == "skip" and file.target.exists():
+                yield FileOutcome(file.source, file.target, "skipped")
+            else:
+                waiting.append(file)
+        palette = self._palette
+        if self._shared and waiting:
+            found: list[tuple[Tensor, Tensor]] = []
+            failed: set[Path] = set()
+            for file, counts in self._in_threads(self.files, self._count):
+                if isinstance(counts, FileOutcome):
+                    failed.add(file.source)
+                    if file in waiting:
+                        yield counts
+                else:
+                    found = [add_photo_colors(found[0], counts) if found else counts]
+                if self._counted:
+                    self._counted(file.source)
+            if self._stopped.is_set() or not found:
+                return
+            palette = palette_of(*found[0], self._settings.n_colors, random_state=self._settings.random_state)
+            self._output.mkdir(parents=True, exist_ok=True)
+            write_palette(palette, self._output / SHARED_PALETTE)
+            waiting = [file for file in waiting if file.source not in failed]
+        for _, outcome in self._in_threads(waiting, lambda file, place: self._quantize(file, place, palette)):
+            assert isinstance(outcome, FileOutcome)
+            yield outcome
+
+    def _in_threads(
+        self, files: list[PlannedFile], work: Callable[[PlannedFile, int], Any]
+    ) -> Iterator[tuple[PlannedFile, Any]]:
+        n_threads = max(1, n_cores() // self._jobs)
+
+        def guarded(file: PlannedFile, worker: int) -> Any:
+            torch.set_num_threads(n_threads)
+            try:
+                return work(file, worker % len(self._devices))
+            except Exception as error:
+                return FileOutcome(file.source, file.target, "failed", error=reason_of(error, file.source))
+
+        return in_threads(files, guarded, self._jobs, self._stopped)
+
+    def _count(self, file: PlannedFile, place: int) -> tuple[Tensor, Tensor]:
+        with self._budget.of(_n_pixels(file.source)):
+            counted = self._counted_image(file.source, place).counted
+            return counted.colors.cpu(), counted.counts.cpu()
+
+    def _counted_image(self, source: Path, place: int) -> CountedImage:
+        settings, start = self._settings, time.perf_counter()
+        photo = read_photo(source, max_pixels=settings.max_pixels)
+        seconds = time.perf_counter() - start
+        with self._turns[place]:
+            counted = count_image(
+                photo, self._devices[place], settings.max_pixels, settings.background, settings.keep_profile, None
+            )
+        counted.seconds["read"] = seconds
+        return counted
+
+    def _quantize(self, file: PlannedFile, place: int, palette: Palette | None) -> FileOutcome:
+        source, target = file.source, file.target
+        if self._existing == "refuse" and target.exists():
+            raise ImageFileError(f"{target} exists")
+        check_inside(target, self._output)
+        with self._budget.of(_n_pixels(source)):
+            result, notes = self._result(source, place, palette)
+            start = time.perf_counter()
+            target.parent.mkdir(parents=True, exist_ok=True)
+            check_inside(target, self._output)
+            result.save(target, compression=self._settings.compression)
+        height, width = result.labels.shape
+        return FileOutcome(
+            source,
+            target,
+            "written",
+            width=width,
+            height=height,
+            n_colors=len(result.palette),
+            mse=result.mse,
+            psnr=result.psnr,
+            bytes_in=source.stat().st_size,
+            bytes_out=target.stat().st_size,
+            seconds=result.seconds | {"write": time.perf_counter() - start},
+            warnings=notes,
+        )
+
+    def _result(
+        self, source: Path, place: int, palette: Palette | None
+    ) -> tuple[QuantizedImage, tuple[str, ...]]:  # which keep no pixels while they are written
+        image = self._counted_image(source, place)
+        if palette is not None:
+            with self._turns[place]:
+                fit = fit_to_palette(image, palette, chunk_size=None)
+        elif image.counted.has_alpha or not self._shares_launches(place):
+            with self._turns[place]:
+                fit = fit_colors(image, self._settings.n_colors, init="k-means++", n_init=1, **self._pace)
+        else:  # together with others that wait for the device
+            start = time.perf_counter()
+            fit = self._together[place](image)
+            image.seconds["cluster"] = time.perf_counter() - start
+        with self._turns[place]:
+            return map_image(source, image, fit, in_order=palette is not None), image.notes
+
+    def _shares_launches(self, place: int) -> bool:
+        return self._devices[place].type == "cuda"
+
+    @property
+    def _pace(self) -> dict[str, Any]:
+        return {"max_iter": 300, "tol": 1e-4, "random_state": self._settings.random_state}
+
+    def _fit_all(self, images: list[CountedImage]) -> list[PaletteFit]:
+        photos = [(image.counted.colors, image.counted.counts) for image in images]
+        with told_when_memory_ends():
+            return fit_palettes(photos, self._settings.n_colors, **self._pace)
+
+
+def n_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _n_pixels(source: Path) -> int:
+    width, height = read_size(source)
+    return width * height

@@ -1,0 +1,110 @@
+"""FileOutcome: what became of one file of a batch; and the log of them."""
+
+import json
+import math
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from gpuquant.errors import GpuquantError, ImageFileError
+
+
+@dataclass(frozen=True, eq=False)
+class FileOutcome:
+    """What became of one file.
+
+    Attributes
+    ----------
+    source, target : Path
+    status : "written", "skipped" or "failed"
+        Files are skipped that exist already.
+    error : str, optional
+        Why it failed, in one line.
+    width, height, n_colors : int, optional
+    mse, psnr : float, optional
+        As of `QuantizedImage`.
+    bytes_in, bytes_out : int, optional
+        Sizes of the two files.
+    seconds : dict of str to float
+        Wall time of each stage: "read", "count", "cluster", "map", "write".
+    warnings : tuple of str
+        What was lost in reading.
+    """
+
+    source: Path
+    target: Path
+    status: str
+    error: str | None = None
+    width: int | None = None
+    height: int | None = None
+    n_colors: int | None = None
+    mse: float | None = None
+    psnr: float | None = None
+    bytes_in: int | None = None
+    bytes_out: int | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    def as_json(self) -> str:
+        """One line; an infinite PSNR is null."""
+        values: dict[str, Any] = self.__dict__ | {"source": str(self.source), "target": str(self.target)}
+        if self.psnr is not None and math.isinf(self.psnr):
+            values["psnr"] = None
+        return json.dumps(values)
+
+
+def reason_of(error: Exception, source: Path) -> str:
+    """In one line, without the name of the file."""
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in str(error).lower()):
+        message = "out of memory; use fewer jobs"
+    elif isinstance(error, GpuquantError | OSError):
+        message = str(error)
+    else:
+        message = f"{type(error).__name__}: {error}"
+    line = " ".join(message.split())
+    return line.removeprefix(str(source)).removeprefix(":").strip() or type(error).__name__
+
+
+class OutcomeLog:
+    """Lines of JSON, each written as soon as it is known; trouble with them is told after the last one."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._file: IO[bytes] | None = None
+        self._trouble: OSError | None = None
+
+    def __enter__(self) -> "OutcomeLog":
+        if self._path is None:
+            return self
+        try:
+            self._file = self._path.open("ab+")
+            if self._file.tell():  # a process that was killed may have left half a line
+                self._file.seek(-1, os.SEEK_END)
+                if self._file.read(1) != b"\n":
+                    self._write(b"\n")
+        except OSError as error:
+            raise ImageFileError(f"{self._path} cannot be written: {error.strerror or error}") from None
+        return self
+
+    def add(self, outcome: FileOutcome) -> None:
+        if self._file is not None:
+            try:
+                self._write(f"{outcome.as_json()}\n".encode())
+            except OSError as error:
+                self._trouble = error
+
+    def _write(self, line: bytes) -> None:
+        assert self._file is not None
+        self._file.write(line)
+        self._file.flush()
+
+    def __exit__(self, kind: Any, *_: object) -> None:
+        if self._file is None:
+            return
+        try:
+            self._file.close()
+        except OSError as error:
+            self._trouble = error
+        if self._trouble and kind is None:
+            raise ImageFileError(f"{self._path} is incomplete: {self._trouble.strerror or self._trouble}")
