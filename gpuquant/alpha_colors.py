@@ -49,10 +49,10 @@ def map_alpha_pixels(
     colors: Tensor,  # [M, 4] uint8, distinct
     labels: Tensor,  # [M] int32, 0..65535: the label of each colour
     *,
+    wide: bool,
     chunk_size: int | None = None,
-) -> Tensor:  # [N] uint8, uint16 where a label is above 255
+) -> Tensor:  # [N] uint8, or uint16 where wide
     """Give every pixel the label of its colour."""
-    wide = int(labels.max()) > 255
     opaque, clear = colors[:, 3] == OPAQUE, colors[:, 3] == 0
     table = lookup_table_of(colors[opaque][:, :3], labels[opaque], wide=wide)
     words = torch.int16 if wide else torch.uint8  # uint16 has few operations in torch; int16 has the same bits

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from gpuquant.arguments import check_compression, check_positive, check_settings
-from gpuquant.batch_job import Batch, Settings, n_cores
+from gpuquant.batch_job import SHARED_PALETTE, Batch, Settings, n_cores
 from gpuquant.batch_plan import PlannedFile, plan_files
 from gpuquant.devices import resolve_device
 from gpuquant.errors import ArgumentError
@@ -17,6 +17,7 @@ from gpuquant.palette import Palette
 from gpuquant.photo_loading import parse_color
 from gpuquant.quantization import check_n_colors, check_palette
 
+MOST_JOBS = 16  # if not asked for more
 EXISTING = ("refuse", "skip", "overwrite")
 
 
@@ -58,13 +59,13 @@ def quantize_files(
         Also take the photos of sub-folders.
     image_format : "png", "tif" or "gif"
     jobs : int, optional
-        Files worked on at a time; as many as there are cores if not given. Memory grows with it: about 32 megapixels
-        for each job are in flight, and a larger photo goes alone.
+        Files worked on at a time; as many as there are cores, up to 16, if not given. Memory grows with it: about 32
+        megapixels for each job are in flight, and a larger photo goes alone.
     device : str or torch.device
         As for `quantize`; "cuda:0,cuda:1" shares the files out among several.
     existing : "refuse", "skip" or "overwrite"
         What to do about results that are there already: raise before anything is written, go on where an earlier run
-        stopped, or write them anew.
+        stopped, or write them anew. A shared palette that is no longer that of the results that are there is an error.
     palette : Palette, optional
         Apply it, in place of finding one for each file.
     shared_palette : bool
@@ -79,7 +80,7 @@ def quantize_files(
     Returns
     -------
     Batch
-        Iterate over it; `len()` tells the number of files, and `stop()` begins no more of them.
+        An iterator; `len()` tells the number of files, and `stop()` begins no more of them.
 
     Raises
     ------
@@ -114,15 +115,18 @@ def quantize_files(
         check_palette(palette)
         if shared_palette:
             raise ArgumentError("palette and shared_palette exclude each other; give one of them")
-    suffix = f".{image_format.lower().removeprefix('.')}"
-    check_format(f"image_format={image_format!r}{suffix}", n_colors if palette is None else len(palette))
+    if image_format not in ("png", "tif", "gif"):
+        raise ArgumentError(f"image_format={image_format!r} must be 'png', 'tif' or 'gif'")
+    suffix = f".{image_format}"
+    check_format(f"{output}/*{suffix}", n_colors if palette is None else len(palette))
     given = [paths] if isinstance(paths, str | Path) else list(paths)
     output = Path(output)
     if output.exists() and not output.is_dir():
         raise ArgumentError(f"{output} is not a folder; name another one for the results")
     files = plan_files(given, output, recursive=recursive, suffix=suffix)
-    _check_targets(files, existing)
-    names = device.split(",") if isinstance(device, str) else [device]
+    log_path = None if log is None else Path(log)
+    _check_targets(files, existing, output / SHARED_PALETTE if shared_palette else None, log_path)
+    names = [name.strip() for name in device.split(",")] if isinstance(device, str) else [device]
     return Batch(
         files,
         output,
@@ -134,22 +138,28 @@ def quantize_files(
             keep_profile,
             compression,
         ),
-        jobs=int(jobs) if jobs is not None else n_cores(),
+        jobs=int(jobs) if jobs is not None else min(n_cores(), MOST_JOBS),
         devices=[resolve_device(name) for name in names],
         existing=existing,
         palette=palette,
         shared_palette=shared_palette,
-        log=None if log is None else Path(log),
+        log=log_path,
         counted=counted,
     )
 
 
-def _check_targets(files: list[PlannedFile], existing: str) -> None:
+def _check_targets(files: list[PlannedFile], existing: str, palette: Path | None, log: Path | None) -> None:
+    """Nothing that is written is a photo, or what is written elsewhere; and nothing is lost without being asked for."""
     sources = {os.path.realpath(file.source) for file in files}
-    for file in files:
-        if os.path.realpath(file.target) in sources:
-            raise ArgumentError(f"{file.target} is one of the photos; choose another folder for the results")
-    there = [file.target for file in files if existing == "refuse" and file.target.exists()]
+    results = {os.path.realpath(file.target): file.target for file in files}
+    for path in [*results.values(), *(path for path in (palette, log) if path)]:
+        if os.path.realpath(path) in sources:
+            raise ArgumentError(f"{path} is one of the photos; choose another place for what is written")
+    others = [os.path.realpath(path) for path in (palette, log) if path]
+    if len({*results, *others}) < len(results) + len(others):
+        raise ArgumentError(f"the log {log} is also the place of a result; name another file")
+    wanted = [file.target for file in files] + ([palette] if palette else [])
+    there = [path for path in wanted if path.exists()] if existing == "refuse" else []
     if there:
-        message = f"{len(there)} of {len(files)} results exist already, such as {there[0]}"
+        message = f"{len(there)} of {len(wanted)} results exist already, such as {there[0]}"
         raise ArgumentError(f"{message}; skip or overwrite them (--skip-existing or --force)")

@@ -3,26 +3,25 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from gpuquant.batch_outcome import FileOutcome, OutcomeLog, reason_of
 from gpuquant.batch_plan import PlannedFile, check_inside
 from gpuquant.batch_threads import PixelBudget, Together, in_threads
-from gpuquant.counted_photo import add_photo_colors
+from gpuquant.counted_photo import ColorSum
 from gpuquant.devices import told_when_memory_ends
-from gpuquant.errors import ImageFileError
+from gpuquant.errors import ArgumentError, ImageFileError
 from gpuquant.image_reading import read_photo, read_size
 from gpuquant.image_steps import CountedImage, count_image, fit_colors, fit_to_palette, map_image, palette_of
 from gpuquant.palette import Palette
 from gpuquant.palette_batch import fit_palettes
-from gpuquant.palette_files import write_palette
+from gpuquant.palette_files import read_palette, write_palette
 from gpuquant.palette_fit import PaletteFit
 from gpuquant.quantized_image import QuantizedImage
 
@@ -43,7 +42,7 @@ class Settings:
 
 
 class Batch:
-    """Many files to quantise: iterate to work on them, and get one `FileOutcome` each, in the order they finish.
+    """Many files to quantise: an iterator that works on them and gives one `FileOutcome` each, as they finish.
 
     Attributes
     ----------
@@ -70,6 +69,7 @@ class Batch:
         self._existing, self._palette, self._shared = existing, palette, shared_palette
         self._log_path, self._counted = log, counted
         self._stopped = threading.Event()
+        self._running = self._logged()
         self._budget = PixelBudget(PIXELS_IN_FLIGHT * jobs)
         self._turns = [nullcontext() if one.type == "cpu" else threading.Lock() for one in devices]
         self._together = [Together(self._fit_all, turn) for turn in self._turns]
@@ -81,11 +81,21 @@ class Batch:
         """Begin no more files: those in flight are finished, and the iteration ends."""
         self._stopped.set()
 
+    def close(self) -> None:
+        """Begin no more files, and wait for those in flight, whose outcomes are lost."""
+        self._running.close()
+
     def __iter__(self) -> Iterator[FileOutcome]:
+        return self
+
+    def __next__(self) -> FileOutcome:
+        return next(self._running)
+
+    def _logged(self) -> Generator[FileOutcome, None, None]:
         n_threads = torch.get_num_threads()
         try:
-            if self._log_path and self._log_path.parent == self._output:
-                self._output.mkdir(parents=True, exist_ok=True)
+            if self._log_path and self._log_path.resolve().is_relative_to(self._output.resolve()):
+                self._log_path.parent.mkdir(parents=True, exist_ok=True)
             with OutcomeLog(self._log_path) as log:
                 for outcome in self._outcomes():
                     log.add(outcome)
@@ -94,34 +104,40 @@ class Batch:
             torch.set_num_threads(n_threads)  # which torch also keeps for threads to come
 
     def _outcomes(self) -> Iterator[FileOutcome]:
-        waiting: list[PlannedFile] = []
-        for file in self.files:
-            if self._existing == "skip" and file.target.exists():
-                yield FileOutcome(file.source, file.target, "skipped")
-            else:
-                waiting.append(file)
+        there = {file for file in self.files if self._existing == "skip" and file.target.is_file()}
+        waiting = [file for file in self.files if file not in there]
         palette = self._palette
         if self._shared and waiting:
-            found: list[tuple[Tensor, Tensor]] = []
+            total = ColorSum(torch.device("cpu"))
             failed: set[Path] = set()
-            for file, counts in self._in_threads(self.files, self._count):
-                if isinstance(counts, FileOutcome):
+            for file, outcome in self._in_threads(self.files, lambda file, place: self._count(file, place, total)):
+                if outcome is not None:
                     failed.add(file.source)
-                    if file in waiting:
-                        yield counts
-                else:
-                    found = [add_photo_colors(found[0], counts) if found else counts]
+                    yield outcome
                 if self._counted:
                     self._counted(file.source)
-            if self._stopped.is_set() or not found:
+            if self._stopped.is_set() or not total.n_photos:
                 return
-            palette = palette_of(*found[0], self._settings.n_colors, random_state=self._settings.random_state)
-            self._output.mkdir(parents=True, exist_ok=True)
-            write_palette(palette, self._output / SHARED_PALETTE)
+            palette = palette_of(*total.total(), self._settings.n_colors, random_state=self._settings.random_state)
+            self._keep(palette, anew=len(waiting) == len(self.files))
+            there = {file for file in there if file.source not in failed}
             waiting = [file for file in waiting if file.source not in failed]
+        for file in self.files:
+            if file in there:
+                yield FileOutcome(file.source, file.target, "skipped")
         for _, outcome in self._in_threads(waiting, lambda file, place: self._quantize(file, place, palette)):
             assert isinstance(outcome, FileOutcome)
             yield outcome
+
+    def _keep(self, palette: Palette, *, anew: bool) -> None:
+        """Write the shared palette, unless earlier results have another one."""
+        path = self._output / SHARED_PALETTE
+        if not anew and (not path.is_file() or read_palette(path).hex != palette.hex):
+            message = f"the palette of all photos is not, or no longer, that of {path}, which results that exist have"
+            raise ArgumentError(f"{message}; write them anew (--force), or apply it to the new ones (--palette)")
+        check_inside(path, self._output)
+        self._output.mkdir(parents=True, exist_ok=True)
+        write_palette(palette, path)
 
     def _in_threads(
         self, files: list[PlannedFile], work: Callable[[PlannedFile, int], Any]
@@ -137,10 +153,13 @@ class Batch:
 
         return in_threads(files, guarded, self._jobs, self._stopped)
 
-    def _count(self, file: PlannedFile, place: int) -> tuple[Tensor, Tensor]:
-        with self._budget.of(_n_pixels(file.source)):
-            counted = self._counted_image(file.source, place).counted
-            return counted.colors.cpu(), counted.counts.cpu()
+    def _count(self, file: PlannedFile, place: int, total: ColorSum) -> None:
+        with self._budget.of(self._n_pixels(file.source)):
+            total.add(self._counted_image(file.source, place).counted)
+
+    def _n_pixels(self, source: Path) -> int:
+        width, height = read_size(source, max_pixels=self._settings.max_pixels)
+        return width * height
 
     def _counted_image(self, source: Path, place: int) -> CountedImage:
         settings, start = self._settings, time.perf_counter()
@@ -158,11 +177,10 @@ class Batch:
         if self._existing == "refuse" and target.exists():
             raise ImageFileError(f"{target} exists")
         check_inside(target, self._output)
-        with self._budget.of(_n_pixels(source)):
+        with self._budget.of(self._n_pixels(source)):
             result, notes = self._result(source, place, palette)
             start = time.perf_counter()
             target.parent.mkdir(parents=True, exist_ok=True)
-            check_inside(target, self._output)
             result.save(target, compression=self._settings.compression)
         height, width = result.labels.shape
         return FileOutcome(
@@ -213,8 +231,3 @@ class Batch:
 def n_cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _n_pixels(source: Path) -> int:
-    width, height = read_size(source)
-    return width * height

@@ -3,11 +3,12 @@
 import json
 import math
 import os
+import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from gpuquant.errors import GpuquantError, ImageFileError
+from gpuquant.errors import GpuquantError, ImageFileError, is_lack_of_memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,12 +57,14 @@ class FileOutcome:
 
 def reason_of(error: Exception, source: Path) -> str:
     """In one line, without the name of the file."""
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in str(error).lower()):
-        message = "out of memory; use fewer jobs"
-    elif isinstance(error, GpuquantError | OSError):
+    if isinstance(error, GpuquantError | OSError):
         message = str(error)
-    else:
-        message = f"{type(error).__name__}: {error}"
+    elif is_lack_of_memory(error):
+        message = "out of memory; use fewer jobs"
+    else:  # a defect: say where
+        place = traceback.extract_tb(error.__traceback__)[-1:]
+        at = "".join(f" ({Path(frame.filename).name}, line {frame.lineno})" for frame in place)
+        message = f"{type(error).__name__}: {error}{at}"
     line = " ".join(message.split())
     return line.removeprefix(str(source)).removeprefix(":").strip() or type(error).__name__
 

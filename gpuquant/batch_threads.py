@@ -2,9 +2,9 @@
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
-from queue import SimpleQueue
+from queue import Full, Queue
 from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -17,23 +17,29 @@ def in_threads(
     n_threads: int,
     stopped: threading.Event,
 ) -> Iterator[tuple[Item, Found]]:
-    """The results as they come. Once stopped, or when nobody asks for more, only items in flight are finished."""
+    """The results as they come. Once stopped, or while nobody asks for more, only items in flight are finished."""
     waiting, turn = iter(items), threading.Lock()
-    results: SimpleQueue[tuple[Item, Found] | BaseException | None] = SimpleQueue()
+    results: Queue[tuple[Item, Found] | BaseException | None] = Queue(maxsize=n_threads)
     abandoned = threading.Event()
+
+    def tell(result: tuple[Item, Found] | BaseException | None) -> None:
+        while not abandoned.is_set():
+            with suppress(Full):
+                results.put(result, timeout=0.1)
+                return
 
     def run(number: int) -> None:
         try:
             while not (stopped.is_set() or abandoned.is_set()):
                 with turn:
                     item = next(waiting)
-                results.put((item, work(item, number)))
+                tell((item, work(item, number)))
         except StopIteration:
             pass
         except BaseException as error:
-            results.put(error)
+            tell(error)
         finally:
-            results.put(None)
+            tell(None)
 
     threads = [threading.Thread(target=run, args=(number,), daemon=True) for number in range(n_threads)]
     for thread in threads:

@@ -1,6 +1,7 @@
 """The command line: arguments to recipes, exit codes, no arithmetic. Heavy imports happen inside the commands."""
 
 import dataclasses
+import io
 import json
 import sys
 import time
@@ -27,7 +28,7 @@ from gpuquant.cli_options import (
     Seed,
     SideBySide,
 )
-from gpuquant.errors import ArgumentError, GpuquantError
+from gpuquant.errors import ArgumentError, GpuquantError, is_lack_of_memory
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -136,6 +137,8 @@ def main() -> None:
     """Run the command line: exit code 0, 1 for a job that failed, 2 for bad usage."""
     arguments = sys.argv[1:]
     warnings.showwarning = _show_warning
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may hold anything
     try:
         code = app(arguments or ["--help"], prog_name="gpuquant", standalone_mode=False)
         if code == INTERRUPTED:  # typer turns an interrupt into its exit code
@@ -149,10 +152,8 @@ def main() -> None:
         _stop(error, code=1)
     except (typer.Abort, KeyboardInterrupt):
         _stop("interrupted", INTERRUPTED)
-    except MemoryError:
-        _stop("out of memory", code=1)
-    except RuntimeError as error:  # torch reports a lack of memory as one
-        if "memory" not in str(error):
+    except (MemoryError, RuntimeError) as error:
+        if not is_lack_of_memory(error):
             raise
         _stop("out of memory", code=1)
     except BrokenPipeError:

@@ -21,7 +21,7 @@ from gpuquant.cli_options import (
     MaxPixels,
     Seed,
 )
-from gpuquant.errors import ArgumentError
+from gpuquant.errors import ArgumentError, ImageFileError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -34,7 +34,8 @@ Output = Annotated[Path, typer.Option("--output", "-o", help="The folder for the
 Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Also take the photos of sub-folders.")]
 Format = Annotated[str, typer.Option("--format", help="png, tif or gif.")]
 Jobs = Annotated[
-    int | None, typer.Option("--jobs", "-j", min=1, help="Files worked on at a time; one for each core if not given.")
+    int | None,
+    typer.Option("--jobs", "-j", min=1, help="Files worked on at a time; one for each core if not given, up to 16."),
 ]
 Device = Annotated[str, typer.Option(help='"auto", "cpu", "cuda", or several: "cuda:0,cuda:1".')]
 SkipExisting = Annotated[bool, typer.Option("--skip-existing", help="Go on where an earlier run stopped.")]
@@ -42,7 +43,8 @@ SharedPalette = Annotated[
     bool, typer.Option("--shared-palette", help="One palette for all pixels of all files, also written to palette.txt.")
 ]
 GivenPalette = Annotated[
-    Path | None, typer.Option("--palette", help="Apply the palette in this file, one #rrggbb per line.")
+    Path | None,
+    typer.Option("--palette", help="Apply the palette in this file, one #rrggbb per line, in place of -k colors."),
 ]
 Log = Annotated[Path | None, typer.Option("--log", help="Add one line of JSON for each file to this file.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but failures.")]
@@ -78,7 +80,7 @@ def batch(
 
     if skip_existing and force:
         raise ArgumentError("--skip-existing and --force exclude each other; give one of them")
-    shown = _Shown(quiet)
+    shown, trouble = _Shown(quiet), None
     job = quantize_files(
         paths,
         output,
@@ -99,9 +101,14 @@ def batch(
         counted=shown.count,
     )
     with shown.begin(len(job), shared_palette), _stopped_by_interrupts(job) as interrupted:
-        for outcome in job:
-            shown.add(outcome)
+        try:
+            for outcome in job:
+                shown.add(outcome)
+        except ImageFileError as error:  # of the log, after the last file
+            trouble = error
     shown.summarize()
+    if trouble and not interrupted:
+        raise trouble
     if interrupted:
         raise typer.Exit(INTERRUPTED)
     if shown.n["failed"]:
@@ -115,6 +122,8 @@ def _stopped_by_interrupts(job: "Batch") -> Iterator[list[int]]:
 
     def interrupt(number: int, _: object) -> None:
         if seen:
+            if sys.stderr.isatty():
+                sys.stderr.write("\x1b[?25h")  # the cursor, which the progress bar hides
             sys.stderr.flush()
             os._exit(INTERRUPTED)  # results are whole or not there
         seen.append(number)
@@ -161,7 +170,7 @@ class _Shown:
         if self._bar:
             failed = f", {self.n['failed']} failed" if self.n["failed"] else ""
             self._bar.update(self._done, advance=1, rate=self._rate() + failed)
-        for note in outcome.warnings:
+        for note in () if self._quiet else outcome.warnings:
             self._print(f"gpuquant: {outcome.source}: {note}", sys.stderr)
         if outcome.status == "failed":
             self._print(f"gpuquant: {outcome.source}: {outcome.error}", sys.stderr)
@@ -181,7 +190,7 @@ class _Shown:
         return f"{self._n_pixels / 1e6 / (time.perf_counter() - self._start):.1f} MP/s"
 
     def _print(self, line: str, stream: TextIO) -> None:
-        text = " ".join(line.split())
+        text = line.replace("\n", "\\n")
         if self._bar:
             self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:

@@ -170,7 +170,7 @@ def _best_runs(
     prepared = ops.point_set(points, weights, chunk_size=chunk_size)
     random_states = [np.random.RandomState(random_state) for _ in points]
     best: KMeansResult | None = None
-    at_once = runs_together(weights.numel(), n_clusters, weights.device)
+    at_once = runs_together(weights.shape[1], n_clusters, weights.device, len(weights))
     for first in range(0, n_init, at_once):
         n_runs = min(at_once, n_init - first)
         if isinstance(init, Tensor):

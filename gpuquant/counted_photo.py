@@ -1,5 +1,6 @@
 """CountedPhoto: a photo's pixels on a device, and its distinct colours as they look."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -8,10 +9,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from gpuquant.alpha_colors import count_alpha_colors, laid_onto, map_alpha_pixels, with_alpha
+from gpuquant.alpha_colors import OPAQUE, count_alpha_colors, laid_onto, map_alpha_pixels, with_alpha
 from gpuquant.histogram import ColorHistogram
 from gpuquant.mapping import map_pixels
-from gpuquant.ops.color_codes import z_order
+from gpuquant.ops.color_codes import N_CODES, codes_from_colors, colors_from_codes, z_order
 
 ToSrgb = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]
 
@@ -35,13 +36,14 @@ class CountedPhoto:
         self,
         color_labels: Tensor,  # [M] int32, 0..65535
         *,
+        wide: bool,
         chunk_size: int | None = None,
-    ) -> Tensor:  # [H, W] uint8, uint16 where a label is above 255
+    ) -> Tensor:  # [H, W] uint8, or uint16 where wide
         """Give every pixel the label of its colour."""
         if self._place is not None:
             color_labels = color_labels[self._place]
         look_up = map_alpha_pixels if self._stored.shape[1] == 4 else map_pixels
-        return look_up(self._rows, self._stored, color_labels, chunk_size=chunk_size).view(self.shape)
+        return look_up(self._rows, self._stored, color_labels, wide=wide, chunk_size=chunk_size).view(self.shape)
 
 
 def count_photo(
@@ -86,16 +88,37 @@ def _looks(
     return _distinct(seen, counts)
 
 
-def add_photo_colors(
-    one: tuple[Tensor, Tensor],  # colours [M, 3 or 4] uint8, and their counts [M] int64
-    other: tuple[Tensor, Tensor],
-) -> tuple[Tensor, Tensor]:
-    """The distinct colours of several photos, with alpha if one has it."""
-    parts = [one, other]
-    if 4 in (one[0].shape[1], other[0].shape[1]):
-        parts = [(with_alpha(colors), counts) for colors, counts in parts]
-    colors, counts, _ = _distinct(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
-    return colors, counts
+class ColorSum:
+    """The distinct colours of many photos together. Threads may add to it.
+
+    Opaque ones are kept in a table, 128 MiB however many there are.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._lock = threading.Lock()
+        self._table = torch.zeros(N_CODES, dtype=torch.int64, device=device)
+        self._others = self._table.new_zeros(0, 4).to(torch.uint8), self._table[:0]  # not opaque: colours and counts
+        self.n_photos = 0
+
+    def add(self, photo: CountedPhoto) -> None:
+        """Add the counts of a photo."""
+        colors, counts = photo.colors.to(self._table.device), photo.counts.to(self._table.device)
+        opaque = colors[:, 3] == OPAQUE if photo.has_alpha else torch.ones_like(counts, dtype=torch.bool)
+        codes = codes_from_colors(colors[opaque]).long()
+        with self._lock:
+            self._table[codes] += counts[opaque]  # distinct codes
+            if photo.has_alpha:
+                others = torch.cat([self._others[0], colors[~opaque]]), torch.cat([self._others[1], counts[~opaque]])
+                self._others = _distinct(*others)[:2]
+            self.n_photos += 1
+
+    def total(self) -> tuple[Tensor, Tensor]:  # [M, 3] uint8 in Z-order, or [M, 4]; [M] int64
+        """All colours, with alpha if one is not opaque."""
+        codes = self._table.nonzero().view(-1)
+        colors, counts = colors_from_codes(codes.to(torch.int32)), self._table[codes]
+        if len(self._others[0]):
+            colors, counts = torch.cat([with_alpha(colors), self._others[0]]), torch.cat([counts, self._others[1]])
+        return _distinct(colors, counts)[:2]
 
 
 def _distinct(

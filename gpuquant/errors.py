@@ -15,3 +15,10 @@ class DeviceError(GpuquantError, RuntimeError):
 
 class ImageFileError(GpuquantError, OSError):
     """A file cannot be read as an image, or cannot be written."""
+
+
+def is_lack_of_memory(error: BaseException) -> bool:
+    """Whether that is what an error of Python, or one of torch's RuntimeErrors, is about."""
+    words = "not enough memory", "can't allocate memory", "out of memory"
+    of_torch = isinstance(error, RuntimeError) and any(some in str(error) for some in words)
+    return of_torch or isinstance(error, MemoryError)

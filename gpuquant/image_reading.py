@@ -39,15 +39,16 @@ class Photo:
         return np.concatenate([converted, self.pixels[:, :, 3:]], axis=2)
 
 
-def read_size(path: str | Path) -> tuple[int, int]:
+def read_size(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """Width and height as stored, without decoding.
 
     Raises
     ------
     ImageFileError
-        There is no such file, or it is not an image.
+        There is no such file, it has more than `max_pixels`, or it is not an image.
     """
     with _opened(path) as image:
+        _check_size(path, image, max_pixels)
         return image.width, image.height
 
 
@@ -63,12 +64,16 @@ def read_photo(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Photo:
         There is no such file, it has more than `max_pixels`, or it is not a whole image of a kind that is supported.
     """
     with _opened(path) as image:
-        n_pixels = image.width * image.height
-        if n_pixels > max_pixels:
-            found = f"{image.width} x {image.height} = {n_pixels / 1e6:.4g} megapixels"
-            limit = f"more than the limit of {max_pixels / 1e6:.4g}"
-            raise ImageFileError(f"{path} has {found}, {limit}; raise it with max_pixels (--max-pixels)")
+        _check_size(path, image, max_pixels)
         return photo_of(image)
+
+
+def _check_size(path: str | Path, image: Image.Image, max_pixels: int) -> None:
+    n_pixels = image.width * image.height
+    if n_pixels > max_pixels:
+        found = f"{image.width} x {image.height} = {n_pixels / 1e6:.4g} megapixels"
+        limit = f"more than the limit of {max_pixels / 1e6:.4g}"
+        raise ImageFileError(f"{path} has {found}, {limit}; raise it with max_pixels (--max-pixels)")
 
 
 @contextmanager

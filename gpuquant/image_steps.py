@@ -102,7 +102,7 @@ def map_image(
         if in_order:
             order = torch.arange(len(fit.counts), device=device)
         color_labels = order.argsort().to(torch.int32)[fit.labels.long()]
-        labels = counted.labels(color_labels, chunk_size=chunk_size)
+        labels = counted.labels(color_labels, wide=len(order) > 256, chunk_size=chunk_size)
         found: list[Any] = [fit.palette[order], labels, fit.counts[order]]
         if device.type == "cuda" and not (isinstance(image, Tensor) and image.is_cuda):
             found = [ops.download(output) for output in found]

@@ -34,12 +34,13 @@ class Runs:
     state: ops.Lloyd
 
 
-def runs_together(n_points: int, n_clusters: int, device: torch.device) -> int:
-    """How many runs on so many points, with so many clusters, go side by side."""
+def runs_together(n_points: int, n_clusters: int, device: torch.device, n_problems: int = 1) -> int:
+    """How many runs on so many points of each problem, with so many clusters, go side by side."""
+    n_all = n_points * n_problems
     if device.type == "cuda":
-        n_sums = n_clusters * (n_points // 1024 + 1)
-        return max(1, min(TOGETHER_ON_CUDA // n_points, CENTERS_ON_CUDA // n_sums, MOST_ON_CUDA))
-    return max(1, TOGETHER // n_points)
+        n_sums = n_problems * n_clusters * (n_points // 1024 + 1)
+        return max(1, min(TOGETHER_ON_CUDA // n_all, CENTERS_ON_CUDA // n_sums, MOST_ON_CUDA // n_problems))
+    return max(1, TOGETHER // n_all)
 
 
 def lloyd(

@@ -12,10 +12,11 @@ def map_pixels(
     colors: Tensor,  # [M, 3] uint8, distinct
     labels: Tensor,  # [M] int32, 0..65535: the label of each colour
     *,
+    wide: bool,
     chunk_size: int | None = None,
-) -> Tensor:  # [N] uint8, uint16 where a label is above 255
+) -> Tensor:  # [N] uint8, or uint16 where wide
     """Give every pixel the label of its colour."""
-    table = lookup_table_of(colors, labels, wide=int(labels.max()) > 255)
+    table = lookup_table_of(colors, labels, wide=wide)
     return ops.apply_lookup(pixels, table, chunk_size=chunk_size)
 
 

@@ -5,7 +5,10 @@ from torch import Tensor
 
 from gpuquant import ops
 from gpuquant.alpha_colors import weighted_by_alpha, with_alpha
+from gpuquant.errors import ArgumentError
 from gpuquant.palette_fit import PaletteFit
+
+MAX_ENTRIES = 65_536
 
 
 def nearest_entries(
@@ -25,6 +28,8 @@ def nearest_entries(
     else:
         colors, palette = with_alpha(colors), with_alpha(palette)
         if bool((colors[:, 3] == 0).any()) and not bool((palette[:, 3] == 0).any()):
+            if len(palette) == MAX_ENTRIES:
+                raise ArgumentError(f"{MAX_ENTRIES} entries leave no room for clear pixels; give a background")
             palette = torch.cat([palette, palette.new_zeros(1, 4)])
         points, centers = weighted_by_alpha(colors), weighted_by_alpha(palette)
     if len(palette) > ops.MAX_CLUSTERS:

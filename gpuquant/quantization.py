@@ -10,17 +10,17 @@ from PIL import Image
 from torch import Tensor
 
 from gpuquant.arguments import check_chunk_size, check_positive, check_settings, is_integer
-from gpuquant.counted_photo import add_photo_colors
+from gpuquant.counted_photo import ColorSum
 from gpuquant.devices import resolve_device
 from gpuquant.errors import ArgumentError
 from gpuquant.image_reading import MAX_PIXELS
 from gpuquant.image_steps import count_image, fit_colors, fit_to_palette, map_image, palette_of
 from gpuquant.palette import Palette
+from gpuquant.palette_application import MAX_ENTRIES
 from gpuquant.photo_loading import ImageLike, parse_color
 from gpuquant.quantized_image import QuantizedImage
 
 MAX_COLORS = 4096
-MAX_ENTRIES = 65_536
 
 
 def quantize(
@@ -165,16 +165,16 @@ def extract_palette(
     behind = None if background is None else parse_color(background)
     single = isinstance(images, str | Path | Image.Image | np.ndarray | Tensor)
     every: Iterable[ImageLike] = [images] if single else images  # type: ignore[list-item, assignment]
-    merged: tuple[Tensor, Tensor] | None = None
+    total: ColorSum | None = None
     for image in every:
         target = resolve_device(device, tensor_device=image.device if isinstance(image, Tensor) else None)
         loaded = count_image(image, target, max_pixels, behind, False, chunk_size)
         _warn(image, loaded.notes)
-        found = loaded.counted.colors, loaded.counted.counts
-        merged = found if merged is None else add_photo_colors(merged, found)
-    if merged is None:
+        total = total or ColorSum(target)
+        total.add(loaded.counted)
+    if total is None:
         raise ArgumentError("images is empty; give at least one")
-    return palette_of(*merged, int(n_colors), random_state=int(random_state))
+    return palette_of(*total.total(), int(n_colors), random_state=int(random_state))
 
 
 def apply_palette(

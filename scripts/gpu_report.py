@@ -1,11 +1,11 @@
 """Check and time gpuquant on a CUDA device. Usage: python scripts/gpu_report.py [--rehearse]
 
 First calls come first, because they compile; with an empty TRITON_CACHE_DIR they show what that takes. Then every
-result is compared with the CPU's (gpu_checks.py); a difference ends the run. Then times: medians, after warming up,
-over several inputs in rotation. Beside each stands its floor: the bytes it must move over the bandwidth of a copy on
-this device, or the arithmetic it must do, whichever takes longer. Peers run in turn with ours. All goes to
-benchmarks/results/gpu-NAME.json and to a table. Where there is no CUDA device this says so and changes nothing.
---rehearse runs all of it on the CPU with small pictures, and writes nothing.
+result is compared with the CPU's (gpu_checks.py); differences are told and kept, and the script fails. Then times:
+medians, after warming up, over several inputs in rotation. Beside each stands its floor: the bytes it must move over
+the bandwidth of a copy on this device, or the arithmetic it must do, whichever takes longer. Peers run in turn with
+ours. All goes to benchmarks/results/gpu-NAME.json and to a table. Where there is no CUDA device this says so and
+changes nothing. --rehearse runs all of it on the CPU with small pictures, and writes nothing.
 """
 
 import argparse
@@ -249,7 +249,10 @@ def clustering(device: torch.device, photos: list[Tensor]) -> Iterator[Case]:
 
 def versions() -> dict[str, str | None]:
     asked = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    driver = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.split("\n")[0]
+    try:
+        driver = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.split("\n")[0]
+    except OSError:
+        driver = "unknown"
     found = {name: version(name) for name in ("torch", "triton", "numpy", "scikit-learn")}
     own = {"python": platform.python_version(), "gpuquant": gpuquant.__version__}
     return own | found | {"cuda": torch.version.cuda, "driver": driver}
@@ -266,22 +269,28 @@ def main() -> None:
     kinds = pictures(64, 48) if rehearsal else pictures(4271, 3204)
     small = pictures(24, 16, 32)["photo"] if rehearsal else pictures(1154, 866, 32)["photo"]
     warnings.simplefilter("ignore", ConvergenceWarning)
+    installed = {} if rehearsal else versions()
     report = Report(device)
     cases = [*quantizing(device, kinds, small), *clustering(device, kinds["photo"])]
     for case in cases:
         report.call_first(case)
-    print(f"{check_everything(kinds, device)} results are those of the CPU.", flush=True)
+    n_compared, differences = check_everything(kinds, device)
+    print(f"{n_compared - len(differences)} of {n_compared} results are those of the CPU.", flush=True)
+    for difference in differences:
+        print(f"DIFFERS: {difference}", flush=True)
     for case in cases:
         report.time(case)
     print(report.table())
     if rehearsal:
-        return
+        raise SystemExit(bool(differences))
     name = torch.cuda.get_device_name().lower().replace(" ", "-")
-    document = {"device": name, "versions": versions(), "pixels": kinds["photo"][0].numel() // 3}
+    document = {"device": name, "versions": installed, "pixels": kinds["photo"][0].numel() // 3}
     document |= {"copied": report.bandwidth, "uploaded": report.uploaded, "downloaded": report.downloaded}
+    document |= {"compared": n_compared, "differences": differences}
     document |= {"flops": report.flops, "cores": os.cpu_count(), "times": report.rows}
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"gpu-{name}.json").write_text(json.dumps(document, indent=1) + "\n")
+    raise SystemExit(bool(differences))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import gpuquant
 from gpuquant import batch_job, image_steps, quantize, quantize_files
 from gpuquant.batch_threads import PixelBudget, Together, in_threads
 from gpuquant.errors import ArgumentError, DeviceError, ImageFileError
+from gpuquant.image_reading import read_size
 from gpuquant.palette_files import read_palette
 
 
@@ -131,13 +132,18 @@ def test_stopping_finishes_what_is_in_flight(folder: Path, tmp_path: Path) -> No
     assert 1 <= len(outcomes) <= 3
     n_files = len(list((tmp_path / "out").iterdir()))
     assert n_files == sum(outcome.status == "written" for outcome in outcomes)
-    abandoned = iter(quantize_files(folder, tmp_path / "other", 3, jobs=1))
-    next(abandoned)
-    abandoned.close()  # type: ignore[attr-defined]
-    n_files = len(list((tmp_path / "other").iterdir()))
+
+
+def test_an_abandoned_job_ends(folder: Path, tmp_path: Path) -> None:
+    job = quantize_files(folder, tmp_path / "out", 3, jobs=1)
+    next(job)
+    threading.Event().wait(0.5)  # nobody asks for more
+    n_files = len(list((tmp_path / "out").iterdir()))
     assert n_files <= 3
+    job.close()
+    assert list(job) == []
     threading.Event().wait(0.2)
-    assert len(list((tmp_path / "other").iterdir())) == n_files
+    assert len(list((tmp_path / "out").iterdir())) <= n_files + 1
 
 
 def test_defects_and_a_lack_of_memory_are_outcomes(
@@ -155,7 +161,9 @@ def test_defects_and_a_lack_of_memory_are_outcomes(
     outcomes = list(quantize_files([folder / f"p{number}.png" for number in range(5)], tmp_path / "out", jobs=1))
     found = [outcome.error for outcome in outcomes]
     expected = "out of memory; use fewer jobs"
-    assert found == [expected, expected, "ZeroDivisionError: odd", None, None]
+    assert found[:2] == [expected] * 2
+    assert str(found[2]).startswith("ZeroDivisionError: odd (test_batch.py, line ")
+    assert found[3:] == [None] * 2
 
 
 def test_nothing_is_written_outside(folder: Path, tmp_path: Path) -> None:
@@ -178,6 +186,78 @@ def test_photos_are_never_overwritten(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="one of the photos"):
         quantize_files([folder / "p0.png"], tmp_path / "link", 3, existing="overwrite")
     assert (folder / "p0.png").read_bytes() == before
+
+
+@pytest.mark.parametrize("log", ["photos/p0.png", "out/p1.png", "out/palette.txt", "link/p2.png"])
+def test_the_log_is_no_photo_and_no_result(log: str, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+    before = (folder / "p0.png").read_bytes()
+    with pytest.raises(ArgumentError, match=r"one of the photos|also the place of a result"):
+        quantize_files(folder, tmp_path / "out", log=tmp_path / log, shared_palette=True)
+    assert (folder / "p0.png").read_bytes() == before
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_shared_palette_is_not_lost_nor_mixed(folder: Path, tmp_path: Path) -> None:
+    photos, out = [folder / f"p{number}.png" for number in range(4)], tmp_path / "out"
+    out.mkdir()
+    (out / "palette.txt").write_text("mine")
+    with pytest.raises(ArgumentError, match=r"1 of 3 results exist already, such as .*palette\.txt"):
+        quantize_files(photos[:2], out, 4, shared_palette=True)
+    list(quantize_files(photos[:2], out, 4, shared_palette=True, existing="overwrite"))
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    for given, n_colors in ((photos, 4), (photos[:3], 5)):
+        with pytest.raises(ArgumentError, match=r"palette\.txt, which results that exist have"):
+            list(quantize_files(given, out, n_colors, shared_palette=True, existing="skip"))
+        assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_a_folder_is_no_result(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "out" / "p0.png").mkdir(parents=True)
+    outcomes = by_name(quantize_files(folder / "p0.png", tmp_path / "out", existing="skip"))
+    assert outcomes["p0.png"].status == "failed"
+
+
+def test_pixels_in_flight_are_bounded(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock, taken, most = threading.Lock(), 0, 0
+    original = batch_job.Batch._counted_image
+
+    def counted_image(self: batch_job.Batch, source: Path, place: int) -> Any:
+        nonlocal taken, most
+        n_pixels = self._n_pixels(source)
+        with lock:
+            taken += n_pixels
+            most = max(most, taken)
+        threading.Event().wait(0.01)
+        found = original(self, source, place)
+        with lock:
+            taken -= n_pixels
+        return found
+
+    photos = [folder / f"p{number}.png" for number in range(5)]
+    largest = max(read_size(photo)[0] * read_size(photo)[1] for photo in photos)
+    monkeypatch.setattr(batch_job, "PIXELS_IN_FLIGHT", largest // 4)
+    monkeypatch.setattr(batch_job.Batch, "_counted_image", counted_image)
+    for shared in (False, True):
+        job = quantize_files(photos, tmp_path / f"out{shared}", 3, jobs=4, shared_palette=shared)
+        assert [outcome.error for outcome in job] == [None] * 5
+    assert most <= largest
+
+
+def test_devices_take_turns(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    places: set[int] = set()
+    original = batch_job.Batch._quantize
+
+    def quantized(self: batch_job.Batch, file: Any, place: int, palette: Any) -> Any:
+        places.add(place)
+        threading.Event().wait(0.05)  # the other thread gets one, too
+        return original(self, file, place, palette)
+
+    monkeypatch.setattr(batch_job.Batch, "_quantize", quantized)
+    outcomes = list(quantize_files(folder, tmp_path / "out", 3, jobs=4, device="cpu, cpu"))
+    assert places == {0, 1}
+    assert len(outcomes) == 7
 
 
 @pytest.mark.parametrize(
@@ -216,6 +296,8 @@ def test_photos_that_wait_for_a_device_go_together(
 
     def fit_all(self: batch_job.Batch, images: list[Any]) -> Any:
         groups.append(len(images))
+        while len(groups) == 1 and len(self._together[0]._waiting) < 3 - len(images):
+            threading.Event().wait(0.001)
         return original(self, images)
 
     def counted_image(self: batch_job.Batch, source: Path, place: int) -> Any:
@@ -230,6 +312,7 @@ def test_photos_that_wait_for_a_device_go_together(
     outcomes = by_name(quantize_files(photos, tmp_path / "out", 6, jobs=3, device="cpu"))
     assert [outcomes[photo.name].error for photo in photos] == [None] * 3
     assert sum(groups) == 3
+    assert len(groups) <= 2
     for photo in photos:
         assert outcomes[photo.name].mse == quantize(photo, 6).mse
 

@@ -270,7 +270,9 @@ def test_running_sums_of_a_device(n_values: int) -> None:
 def test_products_are_those_of_ieee_whatever_is_allowed() -> None:
     torch.set_float32_matmul_precision("high")
     try:
-        with dense_points.ieee_products():
+        with dense_points.ieee_products:
+            with dense_points.ieee_products:
+                assert torch.get_float32_matmul_precision() == "highest"
             assert torch.get_float32_matmul_precision() == "highest"
         assert torch.get_float32_matmul_precision() == "high"
     finally:

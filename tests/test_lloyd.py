@@ -66,4 +66,6 @@ def test_a_grid_holds_all_runs_that_go_side_by_side() -> None:
     assert runs_together(64, 16, torch.device("cuda")) == 65_535
     assert runs_together(1 << 27, 16, torch.device("cuda")) == 1
     assert runs_together(100, 1 << 12, torch.device("cuda")) == 1 << 12
+    assert runs_together(10, 2, torch.device("cuda"), 40_000) == 1
     assert runs_together(1 << 16, 16, torch.device("cpu")) == 4
+    assert runs_together(1 << 14, 16, torch.device("cpu"), 4) == 4

@@ -24,16 +24,16 @@ def by_hand(
 
 
 @pytest.mark.parametrize(("highest", "dtype"), [(0, torch.uint8), (255, torch.uint8), (256, torch.uint16)])
-def test_labels_are_as_wide_as_the_highest(highest: int, dtype: torch.dtype) -> None:
+def test_labels_are_as_wide_as_asked_for(highest: int, dtype: torch.dtype) -> None:
     colors = torch.tensor([[1, 2, 3], [3, 2, 1]], dtype=torch.uint8)
-    labels = map_pixels(colors, colors, torch.tensor([0, highest], dtype=torch.int32))
+    labels = map_pixels(colors, colors, torch.tensor([0, highest], dtype=torch.int32), wide=dtype == torch.uint16)
     assert labels.dtype == dtype
     assert labels.tolist() == [0, highest]
 
 
 def test_highest_label_of_all() -> None:
     colors = torch.tensor([[0, 0, 0], [255, 255, 255]], dtype=torch.uint8)
-    labels = map_pixels(colors, colors, torch.tensor([65535, 32768], dtype=torch.int32))
+    labels = map_pixels(colors, colors, torch.tensor([65535, 32768], dtype=torch.int32), wide=True)
     assert labels.tolist() == [65535, 32768]
 
 
@@ -44,7 +44,13 @@ def test_every_pixel_gets_the_label_of_its_color(n_labels: int, chunk_size: int 
     colors = np.unique(pixels, axis=0)
     labels = np.random.default_rng(1).integers(0, n_labels, len(colors))
     labels[0] = n_labels - 1
-    found = map_pixels(as_tensor(pixels), as_tensor(colors), as_tensor(labels.astype(np.int32)), chunk_size=chunk_size)
+    found = map_pixels(
+        as_tensor(pixels),
+        as_tensor(colors),
+        as_tensor(labels.astype(np.int32)),
+        wide=n_labels > 256,
+        chunk_size=chunk_size,
+    )
     np.testing.assert_array_equal(found.numpy(), by_hand(pixels, colors, labels))
 
 
@@ -54,16 +60,18 @@ def test_grey_pixels_get_the_label_of_three_equal_levels(chunk_size: int | None)
     levels = np.unique(grey)
     colors = np.repeat(levels[:, None], 3, axis=1)
     labels = np.arange(len(levels))[::-1].copy()
-    found = map_pixels(as_tensor(grey), as_tensor(colors), as_tensor(labels.astype(np.int32)), chunk_size=chunk_size)
+    found = map_pixels(
+        as_tensor(grey), as_tensor(colors), as_tensor(labels.astype(np.int32)), wide=False, chunk_size=chunk_size
+    )
     np.testing.assert_array_equal(found.numpy(), by_hand(np.repeat(grey[:, None], 3, axis=1), colors, labels))
 
 
 def test_channels_are_not_swapped() -> None:
     colors = torch.eye(3, dtype=torch.uint8) * 255
-    labels = map_pixels(colors[[2, 0, 1, 2]], colors, torch.tensor([5, 6, 7], dtype=torch.int32))
+    labels = map_pixels(colors[[2, 0, 1, 2]], colors, torch.tensor([5, 6, 7], dtype=torch.int32), wide=False)
     assert labels.tolist() == [7, 5, 6, 7]
 
 
 def test_one_pixel() -> None:
     color = torch.tensor([[9, 8, 7]], dtype=torch.uint8)
-    assert map_pixels(color, color, torch.tensor([3], dtype=torch.int32)).tolist() == [3]
+    assert map_pixels(color, color, torch.tensor([3], dtype=torch.int32), wide=False).tolist() == [3]

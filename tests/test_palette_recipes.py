@@ -13,6 +13,15 @@ from gpuquant import Palette, apply_palette, extract_palette, quantize
 from gpuquant.errors import ArgumentError
 
 
+def test_labels_are_as_wide_as_the_palette() -> None:
+    palette = Palette(np.zeros((300, 3), np.uint8))
+    assert apply_palette(np.zeros((2, 2, 3), np.uint8), palette).labels.dtype == np.uint16
+    assert apply_palette(np.zeros((2, 2, 4), np.uint8), palette).labels.dtype == np.uint16
+    full = Palette(np.zeros((65_536, 3), np.uint8))
+    with pytest.raises(ArgumentError, match="no room for clear pixels"):
+        apply_palette(np.zeros((2, 2, 4), np.uint8), full)
+
+
 def check(found: gpuquant.QuantizedImage, pixels: Pixels, palette: Pixels) -> None:
     """Every label is the first of the nearest entries."""
     wide = pixels if pixels.ndim == 3 else np.repeat(pixels[:, :, None], 3, axis=2)

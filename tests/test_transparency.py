@@ -49,7 +49,7 @@ def test_colours_are_counted_and_looked_up(n_pixels: int, chunk: int, seed: int)
         colors, counts = count_alpha_colors(torch.from_numpy(pixels))
         for wide in (0, 300):
             labels = torch.arange(len(colors), dtype=torch.int32) + wide
-            found = map_alpha_pixels(torch.from_numpy(pixels), colors, labels)
+            found = map_alpha_pixels(torch.from_numpy(pixels), colors, labels, wide=wide > 0)
             assert found.dtype == (torch.uint16 if wide else torch.uint8)
             same = np.where(pixels[:, 3:] == 0, 0, pixels)
             np.testing.assert_array_equal(colors.numpy()[found.numpy().astype(int) - wide], same)

@@ -135,6 +135,16 @@ def test_many_clusters_most_of_them_empty(n_clusters: int, dtype: torch.dtype) -
     check_step(points, np.ones((1, 200)), random.normal(0, 1, (1, n_clusters, 3)), dtype)
 
 
+def test_small_weights_are_not_lost_in_sums_of_many_clusters() -> None:
+    """Beside weights of 1 those of 1e-13 would be a few units of an integer."""
+    random = np.random.RandomState(0)
+    points = random.normal(0, 1, (1, 2000, 2))
+    points[0, 1900:] += 100
+    weights = np.ones((1, 2000))
+    weights[0, 1900:] = 1e-13
+    check_step(points, weights, points[:, ::100], torch.float32)
+
+
 @pytest.mark.parametrize("largest", [1e-20, 1e12])
 def test_sums_of_many_clusters_hold_points_of_any_size(largest: float) -> None:
     """They are integers there, in multiples of what the largest point and all weights leave room for."""

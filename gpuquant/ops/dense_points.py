@@ -5,8 +5,8 @@ matrix products run problem by problem on whole tiles of `TILE` rows (the last o
 rows one after the other.
 """
 
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import cached_property
 from itertools import product
 
@@ -20,7 +20,7 @@ from gpuquant.ops.torch_ops import repeatable_sums
 
 TILE = 256
 SUMMED = 1 << 14  # points whose moments are added up together
-SUMMED_ON_CUDA = 1 << 22
+NUMBERS_SUMMED_ON_CUDA = 1 << 24
 SCORES_AT_ONCE = 1 << 18  # 2 MiB of float64: the scores of a chunk stay in the L2 cache
 SCORES_ON_CUDA = 1 << 26  # 0.5 GiB: launches are few
 FEWEST_SCORES = 1 << 20
@@ -66,7 +66,7 @@ class DensePoints:
 
     def _column_sums(self, function: Callable[[Tensor, int], Tensor]) -> Tensor:  # [B, D] float64
         """Weighted sums of a function of the points of each problem, chunk by chunk of a size of its own."""
-        n_rows = SUMMED_ON_CUDA if self.points.is_cuda else SUMMED
+        n_rows = max(1, NUMBERS_SUMMED_ON_CUDA // self.n_columns) if self.points.is_cuda else SUMMED
         starts = range(0, self.n_points, n_rows)
         parts = torch.zeros(
             self.n_problems, len(starts), self.n_columns, dtype=torch.float64, device=self.points.device
@@ -139,20 +139,32 @@ class DensePoints:
                 for found, one, other in zip(products.numpy(), points.numpy(), centers.numpy(), strict=True):
                     np.matmul(one, other.T, out=found)
         else:
-            with ieee_products():
+            with ieee_products:
                 torch.bmm(points, centers.mT, out=products)
         return products[:, :n_points]
 
 
-@contextmanager
-def ieee_products() -> Iterator[None]:
-    """No TF32, whatever the caller's program has allowed."""
-    allowed = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(allowed)
+class _IeeeProducts:
+    """No TF32, whatever the caller's program has allowed, while any thread is inside."""
+
+    def __init__(self) -> None:
+        self._lock, self._n_inside, self._allowed = threading.Lock(), 0, ""
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._n_inside == 0:
+                self._allowed = torch.get_float32_matmul_precision()
+                torch.set_float32_matmul_precision("highest")
+            self._n_inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._n_inside -= 1
+            if self._n_inside == 0:
+                torch.set_float32_matmul_precision(self._allowed)
+
+
+ieee_products = _IeeeProducts()
 
 
 def span(index: list[int]) -> slice | list[int]:

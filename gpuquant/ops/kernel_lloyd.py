@@ -26,6 +26,7 @@ MAX_COLUMNS = 4
 Result = TypeVar("Result")
 
 ITERATIONS = 8  # between two looks of the host
+LEAST_SHARE = 1e-9  # of all weights
 SCATTERED = 17  # clusters from which points are added one by one: fewer are faster summed up block by block
 
 
@@ -78,8 +79,8 @@ class KernelLloyd:
         self._single, self._snap, self._group, self._count_weightless = single, snap, group, count_weightless
         device, n_all = points.device, len(labels)
         self._n_runs = n_all // len(weights)
-        self._scatters = n_clusters >= SCATTERED and (single or group > 1)
         self._scales = self._find_scales()
+        self._scatters = n_clusters >= SCATTERED and (group > 1 or (single and self._weights_are_alike()))
         self._n_parts = n_programs(weights.shape[1], device)
         shape = n_clusters, self._n_columns + 1
         kind = torch.int64 if self._scatters else torch.float64
@@ -88,6 +89,11 @@ class KernelLloyd:
         self.totals = torch.zeros(n_all, *shape, dtype=torch.float64, device=device)  # of the last step of each run
         self._centers = torch.zeros(n_all, n_clusters, self._n_columns, dtype=torch.float64, device=device)
         self._going = torch.full((n_all,), RunStatus.GOING.value, dtype=torch.int32, device=device)
+
+    def _weights_are_alike(self) -> bool:
+        """Whether integers hold the smallest weight, and what it is multiplied with, to nine digits."""
+        smallest = torch.where(self._weights > 0, self._weights, torch.inf).flatten(1).amin(dim=1)
+        return bool((smallest >= LEAST_SHARE * self._weights.flatten(1).sum(dim=1)).all())
 
     def _find_scales(self) -> Tensor:  # [B, 2] float64
         """Powers of two, as large as they can be with all sums of weighted columns, and of weights, below 2^60."""

@@ -66,9 +66,10 @@ def repeatable_sums(
 def _sums_of_integers(bins: Tensor, values: Tensor, n_bins: int) -> Tensor:
     n_bits = 61 - len(values).bit_length()
     exponent = torch.frexp(values.abs().max()).exponent
-    numbers = (values * power_of_two(n_bits - exponent)).round_().long()
+    scale = power_of_two(n_bits - exponent)
+    numbers = (values * scale).round_().long()
     sums = numbers.new_zeros(n_bins).index_add_(0, bins, numbers)
-    return sums.double() * power_of_two(exponent - n_bits)
+    return sums.double() / scale
 
 
 def power_of_two(exponent: Tensor) -> Tensor:  # integers [...] -> float64 [...]
