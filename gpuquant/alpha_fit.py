@@ -1,6 +1,7 @@
 """From counted colours with alpha to a palette with alpha."""
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,13 +17,7 @@ def fit_alpha_palette(
     colors: Tensor,  # [M, 4] uint8, distinct, the clear ones all (0, 0, 0, 0)
     counts: Tensor,  # [M] int64
     n_colors: int,
-    *,
-    init: str,
-    n_init: int,
-    max_iter: int,
-    tol: float,
-    random_state: int,
-    chunk_size: int | None = None,
+    **settings: Any,  # those of `fit_palette` and `kmeans`
 ) -> PaletteFit:  # with a palette [K, 4]
     """One entry for what is clear, and the others for what is not.
 
@@ -38,32 +33,12 @@ def fit_alpha_palette(
     visible, weights, n_visible = colors[~clear], counts[~clear], n_colors - has_clear
     if bool((visible[:, 3] == OPAQUE).all()):
         order = z_order(visible[:, :3]).argsort()
-        fit = fit_palette(
-            visible[order, :3],
-            weights[order],
-            n_visible,
-            init=init,
-            n_init=n_init,
-            max_iter=max_iter,
-            tol=tol,
-            random_state=random_state,
-            chunk_size=chunk_size,
-        )
+        fit = fit_palette(visible[order, :3], weights[order], n_visible, **settings)
         labels = torch.empty_like(fit.labels)
         labels[order] = fit.labels
         palette = with_alpha(fit.palette)
         return _with_clear(replace(fit, palette=palette, labels=labels), clear, counts)
-    result = kmeans(
-        weighted_by_alpha(visible),
-        n_visible,
-        weights=weights,
-        init=init,
-        n_init=n_init,
-        max_iter=max_iter,
-        tol=tol,
-        random_state=random_state,
-        chunk_size=chunk_size,
-    )
+    result = kmeans(weighted_by_alpha(visible), n_visible, weights=weights, **settings)
     palette = without_weight(result.centers)
     if has_clear:
         palette = torch.cat([palette, palette.new_zeros(1, 4)])

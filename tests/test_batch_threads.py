@@ -1,0 +1,67 @@
+"""Threads, turns and the budget of a batch."""
+
+import threading
+from typing import Any
+
+import pytest
+
+from gpuquant.batch_threads import PixelBudget, Together, in_threads
+
+
+def test_who_has_the_turn_answers_for_all_who_wait() -> None:
+    turn, answered = threading.Lock(), []
+
+    def answer(items: list[int]) -> list[int]:
+        answered.append(sorted(items))
+        if -1 in items:
+            raise ValueError("no")
+        return [item * item for item in items]
+
+    together: Together[int, int] = Together(answer, turn)
+    found: dict[int, Any] = {}
+
+    def ask(item: int) -> None:
+        try:
+            found[item] = together(item)
+        except ValueError as error:
+            found[item] = str(error)
+
+    threads = [threading.Thread(target=ask, args=(item,)) for item in (-1, 2, 3)]
+    with turn:
+        for thread in threads:
+            thread.start()
+        while len(together._waiting) < 3:
+            threading.Event().wait(0.001)
+    for thread in threads:
+        thread.join()
+    assert found == {-1: "no", 2: 4, 3: 9}  # the error is that of one alone
+    assert answered[0] == [-1, 2, 3]
+
+
+def test_a_budget_is_never_exceeded() -> None:
+    budget, taken, most, lock = PixelBudget(10), 0, 0, threading.Lock()
+
+    def work(n_pixels: int, _: int) -> None:
+        nonlocal taken, most
+        with budget.of(n_pixels):
+            with lock:
+                taken += n_pixels
+                most = max(most, taken) if n_pixels <= 10 else most
+                assert taken == n_pixels or taken <= 10
+            threading.Event().wait(0.001)
+            with lock:
+                taken -= n_pixels
+
+    sizes = [1, 4, 9, 25, 3, 3, 3, 3, 10, 2] * 5
+    assert len(list(in_threads(sizes, work, 6, threading.Event()))) == len(sizes)
+    assert 4 < most <= 10
+
+
+def test_an_error_in_a_thread_is_raised() -> None:
+    def work(item: int, _: int) -> int:
+        if item == 3:
+            raise KeyError(item)
+        return item
+
+    with pytest.raises(KeyError):
+        list(in_threads(range(9), work, 2, threading.Event()))
