@@ -63,8 +63,9 @@ def _settle(
 ) -> PaletteFit:
     """Move rounded entries, but not a last one that is kept, by Lloyd steps as long as what is written gets better."""
     state = ops.lloyd_steps(ops.point_set(points[None], weights[None]), len(palette))
-    last = palette[-1].clone()
+    last, opaque_weights = palette[-1].clone(), weights * (points[:, 3] == OPAQUE)
     best: PaletteFit | None = None
+    begun = False
     while True:
         centers = state.enter(weighted_by_alpha(palette)[None])
         sums, totals, _ = state.step(centers, [0])
@@ -73,18 +74,23 @@ def _settle(
             farthest, _, _ = state.farthest(0, len(unused), centers[0])
             palette[unused[: len(farthest)]] = without_weight(state.leave(farthest[None])[0])
             continue
-        error = state.inertia(centers)[0]
-        if best is not None and error >= best.error:
-            return best
-        best = PaletteFit(
-            palette=palette,
-            labels=state.labels_of_points()[0].clone(),
-            counts=totals[0].round().to(torch.int64),
-            error=error,
-            inertia=float(result.inertia),
-            n_iter=int(result.n_iter),
-            converged=bool(result.converged),
-        )
+        labels = state.labels_of_points()[0].clone()
+        if begun:
+            error = state.inertia(centers)[0]
+            if best is not None and error >= best.error:
+                return best
+            best = PaletteFit(
+                palette=palette,
+                labels=labels,
+                counts=totals[0].round().to(torch.int64),
+                error=error,
+                inertia=float(result.inertia),
+                n_iter=int(result.n_iter),
+                converged=bool(result.converged),
+            )
+        begun = True
         palette = without_weight(state.leave((sums[0] / totals[0, :, None])[None])[0])
+        opaque = torch.zeros_like(totals[0]).index_add_(0, labels.long(), opaque_weights)
+        palette[opaque > totals[0] / 2, 3] = OPAQUE  # what is opaque for the most part must not shine through
         if keep_last:
             palette[-1] = last

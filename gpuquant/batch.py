@@ -1,14 +1,14 @@
 """quantize_files(): many files, several at a time, one outcome each."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
 
 from gpuquant.arguments import check_compression, check_positive, check_settings
 from gpuquant.batch_job import SHARED_PALETTE, Batch, Settings, n_cores
-from gpuquant.batch_plan import PlannedFile, plan_files
+from gpuquant.batch_plan import PlannedFile, holds, plan_files
 from gpuquant.devices import resolve_device
 from gpuquant.errors import ArgumentError
 from gpuquant.image_reading import MAX_PIXELS
@@ -119,7 +119,12 @@ def quantize_files(
         raise ArgumentError(f"image_format={image_format!r} must be 'png', 'tif' or 'gif'")
     suffix = f".{image_format}"
     check_format(f"{output}/*{suffix}", n_colors if palette is None else len(palette))
-    given = [paths] if isinstance(paths, str | Path) else list(paths)
+    given = [paths] if isinstance(paths, str | Path) else list(paths) if isinstance(paths, Iterable) else [paths]
+    for name, value in [*(("paths", path) for path in given), ("output", output), ("log", log or "")]:
+        if not isinstance(value, str | Path) or "\0" in str(value):
+            raise ArgumentError(f"{name} must be paths, got {value!r}")
+    if keep_profile and (shared_palette or palette is not None):
+        raise ArgumentError("keep_profile and one palette for several photos exclude each other: profiles may differ")
     output = Path(output)
     if output.exists() and not output.is_dir():
         raise ArgumentError(f"{output} is not a folder; name another one for the results")
@@ -159,7 +164,7 @@ def _check_targets(files: list[PlannedFile], existing: str, palette: Path | None
     if len({*results, *others}) < len(results) + len(others):
         raise ArgumentError(f"the log {log} is also the place of a result; name another file")
     wanted = [file.target for file in files] + ([palette] if palette else [])
-    there = [path for path in wanted if path.exists()] if existing == "refuse" else []
+    there = [path for path in wanted if holds(path.exists)] if existing == "refuse" else []
     if there:
         message = f"{len(there)} of {len(wanted)} results exist already, such as {there[0]}"
         raise ArgumentError(f"{message}; skip or overwrite them (--skip-existing or --force)")

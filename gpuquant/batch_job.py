@@ -1,5 +1,6 @@
 """Batch: the work on many files, in threads around one or more devices."""
 
+import errno
 import os
 import threading
 import time
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 
 from gpuquant.batch_outcome import FileOutcome, OutcomeLog, reason_of
-from gpuquant.batch_plan import PlannedFile, check_inside
+from gpuquant.batch_plan import PlannedFile, check_inside, holds
 from gpuquant.batch_threads import PixelBudget, Together, in_threads
 from gpuquant.counted_photo import ColorSum
 from gpuquant.devices import told_when_memory_ends
@@ -97,14 +98,23 @@ class Batch:
             if self._log_path and self._log_path.resolve().is_relative_to(self._output.resolve()):
                 self._log_path.parent.mkdir(parents=True, exist_ok=True)
             with OutcomeLog(self._log_path) as log:
+                self._make_output()
                 for outcome in self._outcomes():
                     log.add(outcome)
                     yield outcome
         finally:
             torch.set_num_threads(n_threads)  # which torch also keeps for threads to come
 
+    def _make_output(self) -> None:
+        try:
+            self._output.mkdir(parents=True, exist_ok=True)
+            if not os.access(self._output, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        except OSError as error:
+            raise ImageFileError(f"{self._output} cannot be written: {error.strerror or error}") from None
+
     def _outcomes(self) -> Iterator[FileOutcome]:
-        there = {file for file in self.files if self._existing == "skip" and file.target.is_file()}
+        there = {file for file in self.files if self._existing == "skip" and holds(file.target.is_file)}
         waiting = [file for file in self.files if file not in there]
         palette = self._palette
         if self._shared and waiting:
@@ -126,8 +136,8 @@ class Batch:
             if file in there:
                 yield FileOutcome(file.source, file.target, "skipped")
         for _, outcome in self._in_threads(waiting, lambda file, place: self._quantize(file, place, palette)):
-            assert isinstance(outcome, FileOutcome)
-            yield outcome
+            if outcome is not None:
+                yield outcome
 
     def _keep(self, palette: Palette, *, anew: bool) -> None:
         """Write the shared palette, unless earlier results have another one."""
@@ -136,7 +146,6 @@ class Batch:
             message = f"the palette of all photos is not, or no longer, that of {path}, which results that exist have"
             raise ArgumentError(f"{message}; write them anew (--force), or apply it to the new ones (--palette)")
         check_inside(path, self._output)
-        self._output.mkdir(parents=True, exist_ok=True)
         write_palette(palette, path)
 
     def _in_threads(
@@ -172,12 +181,15 @@ class Batch:
         counted.seconds["read"] = seconds
         return counted
 
-    def _quantize(self, file: PlannedFile, place: int, palette: Palette | None) -> FileOutcome:
+    def _quantize(self, file: PlannedFile, place: int, palette: Palette | None) -> FileOutcome | None:
+        """None where the job was stopped before there was room."""
         source, target = file.source, file.target
-        if self._existing == "refuse" and target.exists():
+        if self._existing == "refuse" and holds(target.exists):
             raise ImageFileError(f"{target} exists")
         check_inside(target, self._output)
         with self._budget.of(self._n_pixels(source)):
+            if self._stopped.is_set():
+                return None
             result, notes = self._result(source, place, palette)
             start = time.perf_counter()
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -81,11 +81,12 @@ class OutcomeLog:
         if self._path is None:
             return self
         try:
-            self._file = self._path.open("ab+")
-            if self._file.tell():  # a process that was killed may have left half a line
-                self._file.seek(-1, os.SEEK_END)
-                if self._file.read(1) != b"\n":
-                    self._write(b"\n")
+            self._file = self._path.open("ab")
+            if self._path.is_file() and self._file.tell():  # a process that was killed may have left half a line
+                with self._path.open("rb") as before:
+                    before.seek(-1, os.SEEK_END)
+                    if before.read(1) != b"\n":
+                        self._write(b"\n")
         except OSError as error:
             raise ImageFileError(f"{self._path} cannot be written: {error.strerror or error}") from None
         return self

@@ -1,7 +1,6 @@
 """Which files a batch job reads, and where each result goes."""
 
 import os
-import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -34,8 +33,8 @@ def plan_files(
     Parameters
     ----------
     paths : sequence of str or Path
-        A file is taken whatever its ending, and so is what does not exist: reading it says so. A folder gives its
-        files with an ending that Pillow reads, without hidden ones, in the order of their names.
+        A file is taken whatever its ending, and so is what does not exist or cannot be listed: reading it says so. A
+        folder gives its files with an ending that Pillow reads, without hidden ones, in the order of their names.
     output : str or Path
         The folder for the results, in the tree of their sources; with several folders, under the name of each. What
         lies in it is not read, unless it is named as a file.
@@ -49,17 +48,12 @@ def plan_files(
     ------
     ArgumentError
         There is nothing to read, or the suffix is not one.
-
-    Warns
-    -----
-    UserWarning
-        A folder cannot be read, and is skipped.
     """
     if suffix in ("", ".") or Path(f"a{suffix}").suffix != suffix:
         raise ArgumentError(f"suffix={suffix!r} is not the ending of a file; use one such as '.png'")
     given = [Path(path) for path in paths]
     output_folder = os.path.realpath(output)
-    folders = {path: os.path.realpath(path) for path in given if _holds(path.is_dir)}
+    folders = {path: os.path.realpath(path) for path in given if holds(path.is_dir)}
     several = len(set(folders.values())) > 1
     found: dict[str, tuple[Path, str]] = {}  # path in its resolved folder -> source, place in the tree of targets
     more_below = False
@@ -105,8 +99,8 @@ def _files_in(top: str, output_folder: str, recursive: bool) -> tuple[list[str],
         try:
             with os.scandir(folder) as listing:
                 entries = sorted((entry for entry in listing if entry.name[0] != "."), key=lambda entry: entry.name)
-        except OSError as error:
-            warnings.warn(f"{folder} is skipped: {error.strerror or error}", stacklevel=3)
+        except OSError:
+            files.append(place.rstrip("/") or ".")  # reading it fails, which is told as of any other
             continue
         below = []
         for entry in entries:
@@ -114,7 +108,7 @@ def _files_in(top: str, output_folder: str, recursive: bool) -> tuple[list[str],
             if _is_folder(entry):
                 if entry.path != output_folder:
                     below.append((entry.path, f"{place}{entry.name}/"))
-            elif dot + ending.lower() in endings and _holds(entry.is_file) and not _leads_into(entry, output_folder):
+            elif dot + ending.lower() in endings and holds(entry.is_file) and not _leads_into(entry, output_folder):
                 files.append(place + entry.name)
         has_folders |= bool(below)
         if recursive:
@@ -192,11 +186,12 @@ def _is_inside(path: str, folder: str) -> bool:
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    return _holds(lambda: entry.is_dir(follow_symlinks=False))
+    return holds(lambda: entry.is_dir(follow_symlinks=False))
 
 
-def _holds(check: Callable[[], bool]) -> bool:
+def holds(check: Callable[[], bool]) -> bool:
+    """A check of a path; False where the system refuses to answer."""
     try:
         return check()
-    except OSError:  # too long a name, a folder that cannot be entered, a symlink to itself
+    except (OSError, ValueError):  # too long a name, a folder that cannot be entered, a symlink to itself
         return False

@@ -104,8 +104,10 @@ def batch(
         try:
             for outcome in job:
                 shown.add(outcome)
-        except ImageFileError as error:  # of the log, after the last file
+        except ImageFileError as error:  # of the log, after the last file, or of the folder, before the first
             trouble = error
+        finally:
+            job.close()  # waits for what is in flight, when standard output is closed, for example
     shown.summarize()
     if trouble and not interrupted:
         raise trouble

@@ -79,6 +79,8 @@ def _check_size(path: str | Path, image: Image.Image, max_pixels: int) -> None:
 @contextmanager
 def _opened(path: str | Path) -> Iterator[Image.Image]:
     """An image whose pixels are not decoded yet; all that goes wrong with it becomes an error of ours."""
+    if Path(path).is_dir():
+        raise ImageFileError(f"{path} is a folder, or one that cannot be listed, and not a regular file")
     if Path(path).exists() and not Path(path).is_file():  # a pipe would be waited for
         raise ImageFileError(f"{path} is not a regular file")
     try:

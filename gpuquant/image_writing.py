@@ -62,7 +62,8 @@ def write_image(image: Image.Image, path: str | Path, compression: int | None = 
     profile = image.info.get("icc_profile")
     with whole_file(path) as file:
         if image_format == "GIF":
-            alpha = image.info.get("transparency", b"")
+            image = image.copy()
+            alpha = image.info.pop("transparency", b"")
             clear = {"transparency": alpha.index(0)} if 0 in alpha else {}
             image.save(file, "GIF", optimize=False, **clear)
         elif image_format == "PNG":

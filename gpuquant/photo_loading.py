@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image, ImageColor
 from torch import Tensor
 
+from gpuquant.arguments import is_integer
 from gpuquant.errors import ArgumentError
 from gpuquant.image_reading import MAX_PIXELS, Photo, photo_of, read_photo
 
@@ -54,9 +55,9 @@ def parse_color(color: str | tuple[int, int, int]) -> tuple[int, int, int]:
         There is no such colour.
     """
     try:
-        levels = ImageColor.getrgb(color) if isinstance(color, str) else tuple(int(level) for level in color)
+        levels = ImageColor.getrgb(color) if isinstance(color, str) else tuple(color)
     except (ValueError, TypeError):
         levels = ()
-    if len(levels) != 3 or not all(0 <= level <= 255 for level in levels):
+    if len(levels) != 3 or not all(is_integer(level) and 0 <= level <= 255 for level in levels):
         raise ArgumentError(f'background={color!r} is not a color; use a name such as "white", or "#rrggbb"')
-    return levels
+    return int(levels[0]), int(levels[1]), int(levels[2])

@@ -164,6 +164,8 @@ def extract_palette(
     check_positive("max_pixels", max_pixels)
     behind = None if background is None else parse_color(background)
     single = isinstance(images, str | Path | Image.Image | np.ndarray | Tensor)
+    if not single and not isinstance(images, Iterable):
+        raise ArgumentError(f"images must be one image or several, got {type(images).__name__}")
     every: Iterable[ImageLike] = [images] if single else images  # type: ignore[list-item, assignment]
     total: ColorSum | None = None
     for image in every:

@@ -29,7 +29,7 @@ class QuantizedImage:
     labels : array or tensor, uint8 [H, W], uint16 above 256 colours
         Index of each pixel's palette entry, the nearest one; all pixels of a colour have the same.
     counts : array or tensor, int64 [K]
-        How many pixels have each entry; never 0.
+        How many pixels have each entry; never 0, unless the palette was given.
     mse : float
         Mean over pixels of the sum over R, G, B of squared 8-bit differences between the photo and `to_array()`. With
         transparency the sum is over four columns: R, G and B times alpha / 255, and alpha.

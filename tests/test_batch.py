@@ -275,12 +275,36 @@ def test_devices_take_turns(folder: Path, tmp_path: Path, monkeypatch: pytest.Mo
         ({"log": "/nowhere/log"}, ImageFileError, "/nowhere/log cannot be written"),
         ({"palette": gpuquant.Palette(np.zeros((2, 3), np.uint8)), "shared_palette": True}, ArgumentError, "exclude"),
         ({"palette": 3}, ArgumentError, "Palette"),
+        ({"keep_profile": True, "shared_palette": True}, ArgumentError, "keep_profile"),
+        ({"log": 3}, ArgumentError, "log must be paths, got 3"),
     ],
 )
 def test_what_cannot_be_used(settings: dict[str, Any], kind: type[Exception], words: str, folder: Path) -> None:
     with pytest.raises(kind, match=words):
         list(quantize_files(folder, folder.parent / "out", **settings))
     assert not (folder.parent / "out").exists()
+
+
+@pytest.mark.parametrize("paths", [None, [1, 2], b"x", ["a", None], "a\0b.png"])
+def test_paths_that_are_none(paths: Any, tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match="paths must be paths"):
+        quantize_files(paths, tmp_path)
+
+
+def test_names_that_are_too_long(folder: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (3, 3)).save(folder / f"{'x' * 250}.png")
+    Image.new("RGB", (3, 3)).save(folder / f"{'x' * 250}.tif")
+    (tmp_path / "out").mkdir()
+    for existing in ("refuse", "skip"):
+        outcomes = list(quantize_files(folder, tmp_path / "out", 3, existing=existing))
+        failed = [outcome for outcome in outcomes if outcome.status == "failed"]
+        assert len(failed) == 3
+        assert sum("File name too long" in str(outcome.error) for outcome in failed) == 2
+
+
+def test_a_folder_that_cannot_be_written_is_told_at_once(folder: Path) -> None:
+    with pytest.raises(ImageFileError, match="/proc/nowhere cannot be written"):
+        next(quantize_files(folder, "/proc/nowhere"))
 
 
 def test_the_output_must_be_a_folder(folder: Path) -> None:

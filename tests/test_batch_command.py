@@ -166,3 +166,13 @@ def test_a_terminal_shows_progress(photos: Path, tmp_path: Path) -> None:
     assert printed.startswith("12 written; ")
     assert len(printed.splitlines()) == 1
     assert (tmp_path / "out" / "palette.txt").exists()
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "| head -1"])
+def test_closed_streams_lose_no_results(closed: str, photos: Path, tmp_path: Path) -> None:
+    command = f"{' '.join(COMMAND)} {photos} -o {tmp_path / 'out'} -k 3 --jobs 4 {closed}"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
+    assert "terminate" not in done.stderr
+    names = whole(tmp_path / "out")
+    assert len(names) == 12 or (closed == "| head -1" and names)

@@ -95,7 +95,7 @@ def test_symlinks() -> None:
 
 
 @pytest.mark.usefixtures("folder")
-def test_an_unreadable_folder_is_skipped_aloud(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_folder_is_a_source_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     touch("in/a.jpg", "in/closed/b.jpg", "in/open/c.jpg")
     scandir = os.scandir
 
@@ -105,9 +105,8 @@ def test_an_unreadable_folder_is_skipped_aloud(monkeypatch: pytest.MonkeyPatch) 
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", guarded)
-    with pytest.warns(UserWarning, match=r"in/closed is skipped: Permission denied"):
-        plan = plan_files(["in"], "out", recursive=True)
-    assert sources(plan) == ["in/a.jpg", "in/open/c.jpg"]
+    plan = plan_files(["in"], "out", recursive=True)
+    assert sources(plan) == ["in/a.jpg", "in/closed", "in/open/c.jpg"]
 
 
 @pytest.mark.usefixtures("folder")

@@ -179,6 +179,31 @@ def test_files_hold_it(kind: str, n_colors: int, suffix: str, tmp_path: Path) ->
     np.testing.assert_array_equal(found[expected[..., 3] > 0], expected[expected[..., 3] > 0])
 
 
+@pytest.mark.parametrize("alpha", [0, 99, 255])
+def test_a_gif_of_one_entry(alpha: int, tmp_path: Path) -> None:
+    palette = gpuquant.Palette(np.array([[9, 8, 7]], np.uint8), np.array([alpha], np.uint8))
+    pixels = np.full((3, 3, 4), 255, np.uint8)
+    result = gpuquant.apply_palette(pixels, palette)
+    if alpha == 99:
+        with pytest.raises(ArgumentError, match="partly transparent"):
+            result.save(tmp_path / "one.gif")
+        return
+    result.save(tmp_path / "one.gif")
+    with Image.open(tmp_path / "one.gif") as image:
+        found = np.asarray(image.convert("RGBA"))
+    assert (found[..., 3] == alpha).all()
+
+
+def test_what_is_opaque_for_the_most_part_stays_opaque() -> None:
+    """A few soft edges beside opaque areas of the same colours."""
+    pixels = drawing("clear and opaque")
+    pixels[:, 14:16, 3] = 200
+    for n_colors in (4, 8, 16):
+        result = gpuquant.quantize(pixels, n_colors)
+        found = result.to_array()[pixels[..., 3] == 255]
+        assert (found[:, 3] == 255).all()
+
+
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "PA", "RGBa", "La", "P index", "P bytes", "L", "1", "RGB"])
 def test_every_kind_of_transparency_is_read(mode: str, tmp_path: Path) -> None:
     image = Image.fromarray(drawing("all kinds"))
