@@ -10,7 +10,11 @@ from gpuquant import ops
 from gpuquant.alpha_colors import OPAQUE, weighted_by_alpha, with_alpha, without_weight
 from gpuquant.clustering import KMeansResult, kmeans
 from gpuquant.ops.color_codes import z_order
+from gpuquant.ops.torch_ops import repeatable_sums
 from gpuquant.palette_fit import PaletteFit, fit_palette, lossless
+
+MANY = 1 << 17  # colours that are clustered as they are; more are folded first, and only settled as they are
+CELL_SIDES = (2, 4, 8, 16)
 
 
 def fit_alpha_palette(
@@ -38,11 +42,28 @@ def fit_alpha_palette(
         labels[order] = fit.labels
         palette = with_alpha(fit.palette)
         return _with_clear(replace(fit, palette=palette, labels=labels), clear, counts)
-    result = kmeans(weighted_by_alpha(visible), n_visible, weights=weights, **settings)
+    cells, cell_weights = _folded(weighted_by_alpha(visible), weights)
+    if len(cells) <= n_visible:
+        cells, cell_weights = weighted_by_alpha(visible), weights
+    result = kmeans(cells, n_visible, weights=cell_weights, **settings)
     palette = without_weight(result.centers)
     if has_clear:
         palette = torch.cat([palette, palette.new_zeros(1, 4)])
     return _settle(weighted_by_alpha(colors), counts.double(), palette, result, keep_last=has_clear)
+
+
+def _folded(points: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:  # [M, 4] float64, [M] -> [C, 4], [C]
+    """Many colours as the means of cells of the cube of four columns, which k-means takes in far less time."""
+    for side in CELL_SIDES:
+        if len(points) <= MANY:
+            break
+        digits = (points / side).long()
+        keys = ((digits[:, 0] * 256 + digits[:, 1]) * 256 + digits[:, 2]) * 256 + digits[:, 3]
+        cells, place = torch.unique(keys, return_inverse=True)
+        columns = [*(points * weights[:, None]).unbind(dim=1), weights.double()]
+        *sums, weights = (repeatable_sums(place, column, len(cells)) for column in columns)
+        points = torch.stack(sums, dim=1) / weights[:, None]
+    return points, weights
 
 
 def _with_clear(fit: PaletteFit, clear: Tensor, counts: Tensor) -> PaletteFit:

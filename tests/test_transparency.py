@@ -14,7 +14,7 @@ from sklearn.cluster import KMeans as Reference
 from test_image_reading import swapped_profile
 
 import gpuquant
-from gpuquant import alpha_colors
+from gpuquant import alpha_colors, alpha_fit
 from gpuquant.alpha_colors import count_alpha_colors, laid_onto, map_alpha_pixels, weighted_by_alpha, without_weight
 from gpuquant.errors import ArgumentError
 from gpuquant.image_reading import photo_of, read_photo
@@ -177,6 +177,22 @@ def test_files_hold_it(kind: str, n_colors: int, suffix: str, tmp_path: Path) ->
     expected = result.to_array()
     np.testing.assert_array_equal(found[..., 3], expected[..., 3])
     np.testing.assert_array_equal(found[expected[..., 3] > 0], expected[expected[..., 3] > 0])
+
+
+@pytest.mark.parametrize("n_colors", [3, 20])
+def test_many_colours_are_folded_first(n_colors: int, china: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
+    """k-means on the means of cells, settled on all colours, is about as good."""
+    alpha = np.broadcast_to(np.linspace(0, 255, china.shape[1]), china.shape[:2]).astype(np.uint8)
+    pixels = np.dstack([china, alpha])
+    expected = gpuquant.quantize(pixels, n_colors)
+    points = torch.from_numpy(seen(pixels).reshape(-1, 4))
+    weights = torch.from_numpy(np.random.RandomState(0).randint(1, 5, len(points)))
+    monkeypatch.setattr(alpha_fit, "MANY", 1000)
+    folded, totals = alpha_fit._folded(points, weights)
+    assert len(folded) < len(points) / 4
+    assert totals.sum() == weights.sum()
+    np.testing.assert_allclose(totals @ folded, weights.double() @ points, rtol=1e-9)
+    assert gpuquant.quantize(pixels, n_colors).mse <= 1.05 * expected.mse
 
 
 @pytest.mark.parametrize("alpha", [0, 99, 255])
