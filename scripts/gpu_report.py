@@ -38,6 +38,8 @@ from gpuquant import ops
 from gpuquant.ops.color_codes import colors_from_codes
 from gpuquant.ops.dense import DenseLloyd
 from gpuquant.ops.dense_points import DensePoints
+from gpuquant.palette_batch import fit_palettes
+from gpuquant.palette_fit import fit_palette
 
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 ROUNDS, INPUTS = 20, 3
@@ -213,6 +215,22 @@ def quantizing(device: torch.device, kinds: dict[str, list[Tensor]], small: list
         },
         rounds=5,
     )
+    settings: dict[str, Any] = {"max_iter": 300, "tol": 1e-4, "random_state": 0}
+    alone: dict[str, Any] = settings | {"init": "k-means++", "n_init": 1}
+    yield Case(
+        f"palettes of {len(small)} photos as one batch, K = 16",
+        lambda given: fit_palettes(given, 16, **settings),
+        [[counted(photo, device) for photo in small]],
+        n_bytes=colors.numel() + 8 * counts.numel(),
+        peers={"one after another": lambda given: [fit_palette(*one, 16, **alone) for one in given]},
+        rounds=5,
+    )
+
+
+def counted(photo: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+    histogram = gpuquant.ColorHistogram(device)
+    histogram.add(photo)
+    return histogram.colors, histogram.counts
 
 
 def clustering(device: torch.device, photos: list[Tensor]) -> Iterator[Case]:

@@ -29,7 +29,7 @@ def test_a_rehearsal_checks_and_times_everything() -> None:
     before = sorted(RESULTS.glob("*"))
     lines = run("--rehearse").splitlines()
     assert re.fullmatch(r"([1-9]\d{2,}) of \1 results are those of the CPU\.", lines[0])
-    assert len(lines) == 3 + 2 * 4 + 2 + 2 + 3 + 2
+    assert len(lines) == 3 + 2 * 4 + 2 + 3 + 3 + 2
     assert sum("torch " in line for line in lines) == 3
     assert sum("scikit-learn" in line for line in lines) == 2
     assert sorted(RESULTS.glob("*")) == before
