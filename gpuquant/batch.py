@@ -126,7 +126,7 @@ def quantize_files(
     if keep_profile and (shared_palette or palette is not None):
         raise ArgumentError("keep_profile and one palette for several photos exclude each other: profiles may differ")
     output = Path(output)
-    if output.exists() and not output.is_dir():
+    if holds(output.exists) and not holds(output.is_dir):
         raise ArgumentError(f"{output} is not a folder; name another one for the results")
     files = plan_files(given, output, recursive=recursive, suffix=suffix)
     log_path = None if log is None else Path(log)

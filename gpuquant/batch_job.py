@@ -19,7 +19,7 @@ from gpuquant.counted_photo import ColorSum
 from gpuquant.devices import told_when_memory_ends
 from gpuquant.errors import ArgumentError, ImageFileError
 from gpuquant.image_reading import read_photo, read_size
-from gpuquant.image_steps import CountedImage, count_image, fit_colors, fit_to_palette, map_image, palette_of
+from gpuquant.image_steps import PACE, CountedImage, count_image, fit_colors, fit_to_palette, map_image, palette_of
 from gpuquant.palette import Palette
 from gpuquant.palette_batch import fit_palettes
 from gpuquant.palette_files import read_palette, write_palette
@@ -96,22 +96,14 @@ class Batch:
         n_threads = torch.get_num_threads()
         try:
             if self._log_path and self._log_path.resolve().is_relative_to(self._output.resolve()):
-                self._log_path.parent.mkdir(parents=True, exist_ok=True)
+                _make_folder(self._log_path.parent)
             with OutcomeLog(self._log_path) as log:
-                self._make_output()
+                _make_folder(self._output)
                 for outcome in self._outcomes():
                     log.add(outcome)
                     yield outcome
         finally:
             torch.set_num_threads(n_threads)  # which torch also keeps for threads to come
-
-    def _make_output(self) -> None:
-        try:
-            self._output.mkdir(parents=True, exist_ok=True)
-            if not os.access(self._output, os.W_OK | os.X_OK):
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        except OSError as error:
-            raise ImageFileError(f"{self._output} cannot be written: {error.strerror or error}") from None
 
     def _outcomes(self) -> Iterator[FileOutcome]:
         there = {file for file in self.files if self._existing == "skip" and holds(file.target.is_file)}
@@ -192,7 +184,7 @@ class Batch:
                 return None
             result, notes = self._result(source, place, palette)
             start = time.perf_counter()
-            target.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(target.parent)
             result.save(target, compression=self._settings.compression)
         height, width = result.labels.shape
         return FileOutcome(
@@ -219,7 +211,8 @@ class Batch:
                 fit = fit_to_palette(image, palette, chunk_size=None)
         elif image.counted.has_alpha or not self._shares_launches(place):
             with self._turns[place]:
-                fit = fit_colors(image, self._settings.n_colors, init="k-means++", n_init=1, **self._pace)
+                settings = PACE | {"random_state": self._settings.random_state}
+                fit = fit_colors(image, self._settings.n_colors, init="k-means++", n_init=1, **settings)
         else:  # together with others that wait for the device
             start = time.perf_counter()
             fit = self._together[place](image)
@@ -230,14 +223,19 @@ class Batch:
     def _shares_launches(self, place: int) -> bool:
         return self._devices[place].type == "cuda"
 
-    @property
-    def _pace(self) -> dict[str, Any]:
-        return {"max_iter": 300, "tol": 1e-4, "random_state": self._settings.random_state}
-
     def _fit_all(self, images: list[CountedImage]) -> list[PaletteFit]:
         photos = [(image.counted.colors, image.counted.counts) for image in images]
         with told_when_memory_ends():
-            return fit_palettes(photos, self._settings.n_colors, **self._pace)
+            return fit_palettes(photos, self._settings.n_colors, random_state=self._settings.random_state, **PACE)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise ImageFileError(f"{folder} cannot be written: {error.strerror or error}") from None
 
 
 def n_cores() -> int:

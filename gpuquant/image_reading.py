@@ -131,7 +131,7 @@ def _converted(image: Image.Image) -> Photo:
     if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
         alpha = _alpha_of(image)
         if alpha.min() < 255:
-            photo = _opaque(_without_alpha(image))
+            photo = _opaque(_grey_as_grey(_without_alpha(image)))
             colors = photo.pixels if photo.pixels.ndim == 3 else photo.pixels[:, :, None].repeat(3, axis=2)
             return replace(photo, pixels=np.concatenate([colors, alpha[:, :, None]], axis=2))
         image = _without_alpha(image)
@@ -164,10 +164,17 @@ def _without_alpha(image: Image.Image) -> Image.Image:
     return image
 
 
+def _grey_as_grey(image: Image.Image) -> Image.Image:
+    """One channel of three that are equal: grey of 16 bits with alpha comes as RGBA, with a profile for grey."""
+    if image.mode != "RGB" or any(image.getchannel(0) != image.getchannel(place) for place in (1, 2)):
+        return image
+    grey = image.getchannel(0)
+    grey.info = dict(image.info)
+    return grey
+
+
 def _opaque(image: Image.Image) -> Photo:
     profile, notes = _profile_of(image)
-    if profile is not None and profile.profile.xcolor_space.strip() == "GRAY" and image.mode == "RGB":
-        image = image.getchannel("R")  # grey with alpha of 16 bits comes as RGBA
     if image.mode.startswith("I;16"):
         levels = np.asarray(image).astype(np.uint32)
         return Photo(((levels + 128) // 257).astype(np.uint8), notes=notes)
@@ -211,8 +218,7 @@ def _profile_of(image: Image.Image) -> tuple[ImageCms.ImageCmsProfile | None, tu
         profile = ImageCms.ImageCmsProfile(io.BytesIO(data))
         if ImageCms.getProfileDescription(profile).startswith("sRGB"):
             return None, ()
-        is_grey = profile.profile.xcolor_space.strip() == "GRAY" and image.mode in ("1", "L", "RGB")
-        _to_srgb(profile, "L" if is_grey or image.mode == "1" else "RGB" if image.mode == "P" else image.mode)
+        _to_srgb(profile, "L" if image.mode == "1" else "RGB" if image.mode == "P" else image.mode)
     except (ImageCms.PyCMSError, OSError):
         return None, ("the embedded colour profile cannot be used; colours are taken for sRGB",)
     return profile, ()

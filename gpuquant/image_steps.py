@@ -23,6 +23,8 @@ from gpuquant.palette_fit import PaletteFit, fit_palette
 from gpuquant.photo_loading import ImageLike, load_photo
 from gpuquant.quantized_image import QuantizedImage
 
+PACE: dict[str, Any] = {"max_iter": 300, "tol": 1e-4}  # where a recipe does not ask for another
+
 
 @dataclass(frozen=True, eq=False)
 class CountedImage:
@@ -79,15 +81,8 @@ def palette_of(
     random_state: int,
 ) -> Palette:
     """The palette of counted colours, the most common entry first."""
-    settings: dict[str, Any] = {
-        "init": "k-means++",
-        "n_init": 1,
-        "max_iter": 300,
-        "tol": 1e-4,
-        "random_state": random_state,
-    }
     with told_when_memory_ends():
-        fit = _fit(colors, counts, n_colors, **settings)
+        fit = _fit(colors, counts, n_colors, init="k-means++", n_init=1, random_state=random_state, **PACE)
     rows = fit.palette[fit.counts.argsort(descending=True, stable=True)].cpu().numpy()
     return Palette(rows[:, :3], rows[:, 3] if rows.shape[1] == 4 else None)
 

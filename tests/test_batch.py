@@ -1,7 +1,6 @@
 """quantize_files(): the results of quantize, whatever happens to other files."""
 
 import json
-import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,12 @@ import pytest
 import torch
 from conftest import Pixels
 from PIL import Image
-from test_image_reading import AWKWARD, ERRORS, PICTURES, TRANSPARENT, needs_awkward
 from test_transparency import drawing
 
 import gpuquant
 from gpuquant import batch_job, image_steps, quantize, quantize_files
 from gpuquant.errors import ArgumentError, DeviceError, ImageFileError
-from gpuquant.image_reading import read_photo, read_size
+from gpuquant.image_reading import read_size
 from gpuquant.palette_files import read_palette
 
 
@@ -340,23 +338,3 @@ def test_photos_that_wait_for_a_device_go_together(
     assert len(groups) <= 2
     for photo in photos:
         assert outcomes[photo.name].mse == quantize(photo, 6).mse
-
-
-@needs_awkward
-def test_awkward_files_are_right_results_or_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From file to file: size after turning, transparency, and about the right colours."""
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
-    outcomes = by_name(quantize_files(AWKWARD, tmp_path, 16))
-    assert {name for name, outcome in outcomes.items() if outcome.status == "failed"} == set(ERRORS)
-    for name, words in ERRORS.items():
-        assert re.search(words, str(outcomes[name].error))
-    for name, (height, width, note) in PICTURES.items():
-        outcome = outcomes[name]
-        with Image.open(outcome.target) as image:
-            assert (image.width, image.height, image.mode) == (width, height, "P")
-            assert ("transparency" in image.info) == (name in TRANSPARENT)
-            pixels = None if image.width == 20_000 else np.asarray(image.convert("RGBA"))[..., :3].reshape(-1, 3)
-        assert (note in " ".join(outcome.warnings)) == (len(outcome.warnings) == (note != ""))
-        if name not in TRANSPARENT and pixels is not None:
-            colors = read_photo(AWKWARD / name).in_srgb().reshape(height * width, -1)
-            np.testing.assert_allclose(pixels.mean(axis=0) - colors.mean(axis=0), 0, atol=1)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 from sklearn.cluster import KMeans as Reference
-from test_image_reading import swapped_profile
+from test_image_reading import AWKWARD, needs_awkward, swapped_profile
 
 import gpuquant
 from gpuquant import alpha_colors, alpha_fit
@@ -275,6 +275,21 @@ def test_a_profile_is_kept(n_colors: int, suffix: str, china: Pixels, tmp_path: 
     assert result.side_by_side(tmp_path / "photo.png").info["icc_profile"] == profile
     with pytest.raises(ArgumentError, match="a GIF holds"):
         result.save(tmp_path / "out.gif")
+
+
+@needs_awkward
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_a_grey_profile_makes_no_colours_grey(mode: str, china: Pixels, tmp_path: Path) -> None:
+    """One that was embedded by mistake is told, and the colours stay."""
+    with Image.open(AWKWARD / "sharp_16-bit-grey-alpha.png") as grey:
+        profile = grey.info["icc_profile"]
+    image = Image.fromarray(china).convert(mode)
+    if mode == "RGBA":
+        image.putpixel((0, 0), (1, 2, 3, 0))
+    image.save(tmp_path / "photo.png", icc_profile=profile)
+    photo = read_photo(tmp_path / "photo.png")
+    np.testing.assert_array_equal(photo.pixels, np.asarray(image))
+    assert photo.notes == ("the embedded colour profile cannot be used; colours are taken for sRGB",)
 
 
 def test_profiles_that_cannot_be_kept_are_told(china: Pixels, tmp_path: Path) -> None:
