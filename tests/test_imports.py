@@ -15,6 +15,7 @@ ROWS = [
     ["cli_options", "errors", "ops.color_codes", "ops.run_status", "ops.transfers"],
     [
         "arguments",
+        "color_spaces",
         "devices",
         "batch_threads",
         "files",
