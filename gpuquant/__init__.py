@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from gpuquant.estimator import KMeans as KMeans
     from gpuquant.histogram import ColorHistogram as ColorHistogram
     from gpuquant.palette import Palette as Palette
+    from gpuquant.palette_files import read_palette as read_palette
+    from gpuquant.palette_files import write_palette as write_palette
     from gpuquant.quantization import apply_palette as apply_palette
     from gpuquant.quantization import extract_palette as extract_palette
     from gpuquant.quantization import quantize as quantize
@@ -40,6 +42,8 @@ _HOMES = {
     "kmeans": "clustering",
     "quantize": "quantization",
     "quantize_files": "batch",
+    "read_palette": "palette_files",
+    "write_palette": "palette_files",
 }
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605

@@ -69,7 +69,7 @@ def quantize_files(
     palette : Palette, optional
         Apply it, in place of finding one for each file.
     shared_palette : bool
-        Find one palette for all pixels of all files, exactly, and apply it; it is written to palette.txt, too.
+        Find one palette for all pixels of all files, exactly, and apply it; it is written to palette.hex, too.
     log : path, optional
         A file to which one line of JSON is added for each outcome, as it comes.
     compression : int, optional

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from gpuquant.batch_outcome import FileOutcome, OutcomeLog, reason_of
@@ -27,7 +28,7 @@ from gpuquant.palette_fit import PaletteFit
 from gpuquant.quantized_image import QuantizedImage
 
 PIXELS_IN_FLIGHT = 32_000_000  # for each job; a larger file goes alone
-SHARED_PALETTE = "palette.txt"
+SHARED_PALETTE = "palette.hex"
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +135,7 @@ class Batch:
     def _keep(self, palette: Palette, *, anew: bool) -> None:
         """Write the shared palette, unless earlier results have another one."""
         path = self._output / SHARED_PALETTE
-        if not anew and (not path.is_file() or read_palette(path).hex != palette.hex):
+        if not anew and (not path.is_file() or not np.array_equal(read_palette(path).rgba, palette.rgba)):
             message = f"the palette of all photos is not, or no longer, that of {path}, which results that exist have"
             raise ArgumentError(f"{message}; write them anew (--force), or apply it to the new ones (--palette)")
         check_inside(path, self._output)

@@ -40,7 +40,7 @@ Jobs = Annotated[
 Device = Annotated[str, typer.Option(help='"auto", "cpu", "cuda", or several: "cuda:0,cuda:1".')]
 SkipExisting = Annotated[bool, typer.Option("--skip-existing", help="Go on where an earlier run stopped.")]
 SharedPalette = Annotated[
-    bool, typer.Option("--shared-palette", help="One palette for all pixels of all files, also written to palette.txt.")
+    bool, typer.Option("--shared-palette", help="One palette for all pixels of all files, also written to palette.hex.")
 ]
 GivenPalette = Annotated[
     Path | None,

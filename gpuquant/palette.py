@@ -52,9 +52,30 @@ class Palette:
         return colors if self.alpha is None else np.column_stack([colors, as_numpy(self.alpha)])
 
     @property
+    def rgba(self) -> npt.NDArray[np.uint8]:  # [K, 4]
+        """The entries as an array on the host, with their opacity."""
+        rows = self.rows
+        return rows if rows.shape[1] == 4 else np.column_stack([rows, np.full(len(rows), 255, np.uint8)])
+
+    @property
     def hex(self) -> tuple[str, ...]:
         """The entries as CSS colours, "#rrggbb" or, with alpha, "#rrggbbaa"."""
         return tuple("#" + row.tobytes().hex() for row in self.rows)
+
+    def names(self) -> tuple[str, ...]:
+        """The nearest CSS color name of each entry, by the distance in Oklab; clear entries are "transparent".
+
+        Of names of one colour the first in the alphabet is taken: "gray", not "grey"; "aqua", not "cyan".
+
+        Examples
+        --------
+        >>> import gpuquant, numpy as np
+        >>> gpuquant.Palette(np.array([[250, 3, 0], [120, 130, 128]], dtype=np.uint8)).names()
+        ('red', 'gray')
+        """
+        from gpuquant.color_names import names_of
+
+        return names_of(self.rows)
 
 
 def as_numpy(values: npt.NDArray[Any] | Tensor) -> npt.NDArray[Any]:

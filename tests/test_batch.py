@@ -82,7 +82,7 @@ def test_one_palette_for_all(folder: Path, tmp_path: Path) -> None:
     outcomes = by_name(quantize_files(given, tmp_path / "out", 7, shared_palette=True, counted=counted.append))
     pixels = np.concatenate([np.asarray(Image.open(photo).convert("RGB")).reshape(-1, 3) for photo in photos])
     expected = quantize(pixels[None], 7).palette
-    assert read_palette(tmp_path / "out" / "palette.txt").hex == expected.hex
+    assert read_palette(tmp_path / "out" / "palette.hex").hex == expected.hex
     assert sorted(counted) == sorted(given)
     assert outcomes["broken.jpg"].status == "failed"
     for photo in photos:
@@ -102,7 +102,7 @@ def test_a_resumed_palette_is_that_of_all(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "part" / "p1.png").unlink()
     outcomes = by_name(quantize_files(photos, tmp_path / "part", 4, shared_palette=True, existing="skip"))
     assert [outcomes[photo.name].status for photo in photos] == ["skipped", "written", "skipped"]
-    for name in ("palette.txt", "p1.png"):
+    for name in ("palette.hex", "p1.png"):
         assert (tmp_path / "part" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
@@ -187,7 +187,7 @@ def test_photos_are_never_overwritten(folder: Path, tmp_path: Path) -> None:
     assert (folder / "p0.png").read_bytes() == before
 
 
-@pytest.mark.parametrize("log", ["photos/p0.png", "out/p1.png", "out/palette.txt", "link/p2.png"])
+@pytest.mark.parametrize("log", ["photos/p0.png", "out/p1.png", "out/palette.hex", "link/p2.png"])
 def test_the_log_is_no_photo_and_no_result(log: str, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "out")
@@ -201,13 +201,13 @@ def test_the_log_is_no_photo_and_no_result(log: str, folder: Path, tmp_path: Pat
 def test_a_shared_palette_is_not_lost_nor_mixed(folder: Path, tmp_path: Path) -> None:
     photos, out = [folder / f"p{number}.png" for number in range(4)], tmp_path / "out"
     out.mkdir()
-    (out / "palette.txt").write_text("mine")
-    with pytest.raises(ArgumentError, match=r"1 of 3 results exist already, such as .*palette\.txt"):
+    (out / "palette.hex").write_text("mine")
+    with pytest.raises(ArgumentError, match=r"1 of 3 results exist already, such as .*palette\.hex"):
         quantize_files(photos[:2], out, 4, shared_palette=True)
     list(quantize_files(photos[:2], out, 4, shared_palette=True, existing="overwrite"))
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     for given, n_colors in ((photos, 4), (photos[:3], 5)):
-        with pytest.raises(ArgumentError, match=r"palette\.txt, which results that exist have"):
+        with pytest.raises(ArgumentError, match=r"palette\.hex, which results that exist have"):
             list(quantize_files(given, out, n_colors, shared_palette=True, existing="skip"))
         assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 

@@ -165,7 +165,7 @@ def test_a_terminal_shows_progress(photos: Path, tmp_path: Path) -> None:
     assert b"MP/s" in shown
     assert printed.startswith("12 written; ")
     assert len(printed.splitlines()) == 1
-    assert (tmp_path / "out" / "palette.txt").exists()
+    assert (tmp_path / "out" / "palette.hex").exists()
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "| head -1"])

@@ -16,8 +16,8 @@ from gpuquant.palette_files import read_palette, write_palette
 def test_there_and_back(n_colors: int, n_columns: int, tmp_path: Path) -> None:
     rows = np.random.RandomState(n_colors).randint(0, 256, (n_colors, n_columns)).astype(np.uint8)
     palette = Palette(rows[:, :3], rows[:, 3] if n_columns == 4 else None)
-    write_palette(palette, tmp_path / "p.txt")
-    found = read_palette(tmp_path / "p.txt")
+    write_palette(palette, tmp_path / "p.hex")
+    found = read_palette(tmp_path / "p.hex")
     np.testing.assert_array_equal(found.rows, rows)
 
 
@@ -37,14 +37,19 @@ def test_a_file_from_elsewhere(tmp_path: Path) -> None:
     ],
 )
 def test_malformed_files(content: bytes, words: str, tmp_path: Path) -> None:
-    (tmp_path / "p.txt").write_bytes(content)
+    (tmp_path / "p.hex").write_bytes(content)
     with pytest.raises(ImageFileError, match=words) as caught:
-        read_palette(tmp_path / "p.txt")
+        read_palette(tmp_path / "p.hex")
     assert "\n" not in str(caught.value)
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    for name, words in (("none", "no such file"), ("pipe", "not a regular file"), (".", "not a regular file")):
+    (tmp_path / "folder.hex").mkdir()
+    os.mkfifo(tmp_path / "pipe.hex")
+    for name, words in (
+        ("none.hex", "no such file"),
+        ("pipe.hex", "not a regular file"),
+        ("folder.hex", "not a regular file"),
+    ):
         with pytest.raises(ImageFileError, match=words):
             read_palette(tmp_path / name)
