@@ -121,7 +121,7 @@ class Batch:
                     self._counted(file.source)
             if self._stopped.is_set() or not total.n_photos:
                 return
-            palette = palette_of(*total.total(), self._settings.n_colors, random_state=self._settings.random_state)
+            palette, _ = palette_of(*total.total(), self._settings.n_colors, random_state=self._settings.random_state)
             self._keep(palette, anew=len(waiting) == len(self.files))
             there = {file for file in there if file.source not in failed}
             waiting = [file for file in waiting if file.source not in failed]

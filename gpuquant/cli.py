@@ -7,8 +7,6 @@ import os
 import sys
 import time
 import warnings
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
@@ -29,12 +27,9 @@ from gpuquant.cli_options import (
     Seed,
     SideBySide,
 )
+from gpuquant.cli_output import check_outputs, print_result, summary
+from gpuquant.cli_palette import apply, palette
 from gpuquant.errors import ArgumentError, GpuquantError, is_lack_of_memory
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from gpuquant.quantized_image import QuantizedImage
 
 app = typer.Typer(
     help="Exact k-means colour quantisation of whole photos, on CUDA or the CPU.",
@@ -43,6 +38,8 @@ app = typer.Typer(
 )
 
 app.command(epilog="Example: gpuquant batch holiday/ --output small/ -k 16 --recursive")(batch)
+app.command(epilog="Example: gpuquant palette holiday.jpg -k 6 --sort hue --out holiday.gpl")(palette)
+app.command(epilog="Example: gpuquant apply holiday.gpl other.jpg other-in-these-colors.png")(apply)
 
 
 @app.command(epilog="Example: gpuquant quantize holiday.jpg holiday-16.png -k 16")
@@ -52,7 +49,7 @@ def quantize(
     colors: Colors = 8,
     device: Device = "auto",
     side_by_side: SideBySide = None,
-    palette: PaletteFile = None,
+    palette_file: PaletteFile = None,
     random_state: Seed = 0,
     as_json: AsJson = False,
     force: Force = False,
@@ -65,7 +62,7 @@ def quantize(
     from rich.console import Console
 
     from gpuquant.image_writing import check_format, check_picture_format, write_picture
-    from gpuquant.palette_files import write_palette
+    from gpuquant.palette_files import check_palette_format, write_palette
     from gpuquant.quantization import quantize as quantize_image
 
     if not photo.name:
@@ -74,8 +71,10 @@ def quantize(
     check_format(out, colors)
     if side_by_side:
         check_picture_format(side_by_side)
-    outputs = [path for path in (out, side_by_side, palette) if path]
-    _check_outputs(photo, outputs, force)
+    if palette_file:
+        check_palette_format(palette_file, colors)
+    outputs = [path for path in (out, side_by_side, palette_file) if path]
+    check_outputs([photo], outputs, force)
     with Console(stderr=True).status(f"Quantizing {photo.name} to {colors} colors"):
         result = quantize_image(
             photo,
@@ -87,17 +86,17 @@ def quantize(
             keep_profile=keep_profile,
         )
         start = time.perf_counter()
+        if palette_file:  # first: it may have entries that its format cannot hold
+            write_palette(result.palette, palette_file)
         result.save(out, compression=compression)
         if side_by_side:
             write_picture(result.side_by_side(photo, max_pixels=max_pixels), side_by_side)
-        if palette:
-            write_palette(result.palette, palette)
         seconds = result.seconds | {"write": time.perf_counter() - start}
     result = dataclasses.replace(result, seconds=seconds)
     if as_json:
-        sys.stdout.write(json.dumps(_summary(result, outputs)) + "\n")
+        sys.stdout.write(json.dumps(summary(result, outputs)) + "\n")
     else:
-        _print_result(Console(highlight=False), result, outputs)
+        print_result(Console(highlight=False), result, outputs)
 
 
 @app.command(epilog="Example: gpuquant info")
@@ -172,54 +171,6 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
 def _stop(message: object, code: int) -> None:
     sys.stderr.write(f"gpuquant: {' '.join(str(message).split())}\n")
     sys.exit(code)
-
-
-def _check_outputs(photo: Path, outputs: list[Path], force: bool) -> None:
-    """Find out what cannot be written before any work is done."""
-    resolved = [path.resolve() for path in [photo, *outputs]]
-    for path in outputs:
-        if resolved.count(path.resolve()) > 1:
-            raise ArgumentError(f"{path} is named twice; give the photo and every output a name of its own")
-        if path.is_dir():
-            raise ArgumentError(f"{path} is a folder; name a file in it")
-        if not path.parent.is_dir():
-            raise ArgumentError(f"{path} cannot be written: there is no folder {path.parent}")
-        if path.exists() and not force:
-            raise ArgumentError(f"{path} exists; use --force to overwrite it")
-
-
-def _summary(result: "QuantizedImage", outputs: list[Path]) -> dict[str, object]:
-    height, width = result.labels.shape
-    return {
-        "written": [str(path) for path in outputs],
-        "width": width,
-        "height": height,
-        "palette": list(result.palette.hex),
-        "counts": result.counts.tolist(),
-        "mse": result.mse,
-        "psnr": None if result.mse == 0 else result.psnr,
-        "n_iter": result.n_iter,
-        "converged": result.converged,
-        "seconds": result.seconds,
-    }
-
-
-def _print_result(console: "Console", result: "QuantizedImage", outputs: list[Path]) -> None:
-    shown = list(zip(result.palette.hex, result.shares.tolist(), strict=True))
-    for color, share in shown[:32]:
-        block = f"[on {color[:7]}]      [/] " if console.is_terminal else ""
-        console.print(f"{block}{color}  {share:6.2%}")
-    if len(shown) > 32:
-        console.print(f"and {len(shown) - 32} more")
-    error = "lossless" if result.mse == 0 else f"MSE {result.mse:.2f}, PSNR {result.psnr:.2f} dB"
-    height, width = result.labels.shape
-    stages = ", ".join(f"{stage} {seconds * 1000:.0f} ms" for stage, seconds in result.seconds.items())
-    console.print(f"{width} x {height} pixels, {len(result.palette)} colors, {error}", soft_wrap=True)
-    ending = "converged after" if result.converged else "stopped after"
-    console.print(f"k-means {ending} iteration {result.n_iter} on all colors", soft_wrap=True)
-    console.print(f"time: {stages}", soft_wrap=True)
-    for path in outputs:
-        console.print(f"wrote {path}", soft_wrap=True, markup=False)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,10 @@ SharedPalette = Annotated[
 ]
 GivenPalette = Annotated[
     Path | None,
-    typer.Option("--palette", help="Apply the palette in this file, one #rrggbb per line, in place of -k colors."),
+    typer.Option(
+        "--palette",
+        help="Apply the palette in this file (.hex, .gpl, .ase, .act, .txt, .css, .json, .png) in place of -k colors.",
+    ),
 ]
 Log = Annotated[Path | None, typer.Option("--log", help="Add one line of JSON for each file to this file.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but failures.")]

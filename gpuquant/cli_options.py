@@ -17,7 +17,10 @@ Device = Annotated[str, typer.Option(help='"auto", "cpu", "cuda" or "cuda:1".')]
 SideBySide = Annotated[
     Path | None, typer.Option(help="Also write the original and the result next to each other (.png, .jpg).")
 ]
-PaletteFile = Annotated[Path | None, typer.Option("--palette", help="Also write the palette, one #rrggbb per line.")]
+PaletteFile = Annotated[
+    Path | None,
+    typer.Option("--palette", help="Also write the palette: .hex, .gpl, .ase, .act, .txt, .css, .json or .png."),
+]
 Seed = Annotated[int, typer.Option("--random-state", help="Seed of the random draws.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object instead of a table.")]
 MaxPixels = Annotated[int, typer.Option(min=1, help="Refuse photos with more pixels than this.")]

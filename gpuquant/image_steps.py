@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -79,12 +80,13 @@ def palette_of(
     n_colors: int,
     *,
     random_state: int,
-) -> Palette:
+) -> tuple[Palette, npt.NDArray[np.int64]]:  # and [K], how many pixels have each entry
     """The palette of counted colours, the most common entry first."""
     with told_when_memory_ends():
         fit = _fit(colors, counts, n_colors, init="k-means++", n_init=1, random_state=random_state, **PACE)
-    rows = fit.palette[fit.counts.argsort(descending=True, stable=True)].cpu().numpy()
-    return Palette(rows[:, :3], rows[:, 3] if rows.shape[1] == 4 else None)
+    order = fit.counts.argsort(descending=True, stable=True)
+    rows = fit.palette[order].cpu().numpy()
+    return Palette(rows[:, :3], rows[:, 3] if rows.shape[1] == 4 else None), as_numpy(fit.counts[order])
 
 
 def map_image(

@@ -95,7 +95,7 @@ def write_act(palette: Palette, _: str) -> bytes:
     alpha = palette.rgba[:, 3]
     clear: npt.NDArray[np.int64] = (alpha == 0).nonzero()[0]
     if len(clear) > 1 or bool(((alpha > 0) & (alpha < 255)).any()):
-        raise ArgumentError(f"an .act palette holds opaque colors and one clear one only; use {WITH_ALPHA}")
+        raise ArgumentError(f".act palettes hold opaque colors and one clear one only; use {WITH_ALPHA}")
     table = palette.rgba[:, :3].tobytes().ljust(3 * ACT_ENTRIES, b"\0")
     return table + struct.pack(">HH", len(palette), int(clear[0]) if len(clear) else NO_INDEX)
 

@@ -148,7 +148,7 @@ def refuse_alpha(palette: Palette, ending: str) -> None:
     alpha = palette.rgba[:, 3]
     for number in (alpha < 255).nonzero()[0][:1].tolist():
         found = f"entry {number + 1} has alpha {alpha[number]}"
-        raise ArgumentError(f"a {ending} palette holds opaque colors only, and {found}; use {WITH_ALPHA}")
+        raise ArgumentError(f"{ending} palettes hold opaque colors only, and {found}; use {WITH_ALPHA}")
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
@@ -159,6 +160,28 @@ def extract_palette(
     >>> gpuquant.extract_palette([dark, light], 2).hex
     ('#fafafa', '#000000')
     """
+    return extract_with_counts(
+        images,
+        n_colors,
+        device=device,
+        random_state=random_state,
+        chunk_size=chunk_size,
+        max_pixels=max_pixels,
+        background=background,
+    )[0]
+
+
+def extract_with_counts(
+    images: ImageLike | Iterable[ImageLike],
+    n_colors: int,
+    *,
+    device: str | torch.device = "auto",
+    random_state: int = 0,
+    chunk_size: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+    background: str | tuple[int, int, int] | None = None,
+) -> tuple[Palette, npt.NDArray[np.int64]]:  # [K]
+    """What `extract_palette` gives, and how many pixels have each entry."""
     check_n_colors(n_colors)
     check_settings(1, 1, 0, random_state, chunk_size)
     check_positive("max_pixels", max_pixels)
@@ -171,7 +194,7 @@ def extract_palette(
     for image in every:
         target = resolve_device(device, tensor_device=image.device if isinstance(image, Tensor) else None)
         loaded = count_image(image, target, max_pixels, behind, False, chunk_size)
-        _warn(image, loaded.notes)
+        _warn(image, loaded.notes, stacklevel=4)
         total = total or ColorSum(target)
         total.add(loaded.counted)
     if total is None:
@@ -241,10 +264,10 @@ def check_n_colors(n_colors: int) -> None:
         raise ArgumentError(f"n_colors={n_colors!r} must be an integer from 1 to {MAX_COLORS}")
 
 
-def _warn(image: ImageLike, notes: Sequence[str]) -> None:
+def _warn(image: ImageLike, notes: Sequence[str], stacklevel: int = 3) -> None:
     name = str(image) if isinstance(image, str | Path) else "the image"
     for note in notes:
-        warnings.warn(f"{name}: {note}", stacklevel=3)
+        warnings.warn(f"{name}: {note}", stacklevel=stacklevel)
 
 
 def _check_init(init: str | np.ndarray | Tensor, n_colors: int) -> str | Tensor:
