@@ -1,55 +1,121 @@
-"""Palettes in files: there and back, and one line about what is wrong."""
+"""Palettes in files: there and back in every format, and one line about what is wrong."""
 
 import os
+import random
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from gpuquant.errors import ImageFileError
+import gpuquant
+from gpuquant.errors import ArgumentError, GpuquantError, ImageFileError
 from gpuquant.palette import Palette
-from gpuquant.palette_files import read_palette, write_palette
+from gpuquant.palette_files import check_palette_format, read_palette, write_palette
+
+ENDINGS = [".hex", ".gpl", ".ase", ".act", ".txt", ".css", ".json", ".png"]
+WITH_ALPHA = [".hex", ".txt", ".css", ".json", ".png"]
 
 
-@pytest.mark.parametrize("n_columns", [3, 4])
-@pytest.mark.parametrize("n_colors", [1, 16, 300])
-def test_there_and_back(n_colors: int, n_columns: int, tmp_path: Path) -> None:
-    rows = np.random.RandomState(n_colors).randint(0, 256, (n_colors, n_columns)).astype(np.uint8)
-    palette = Palette(rows[:, :3], rows[:, 3] if n_columns == 4 else None)
-    write_palette(palette, tmp_path / "p.hex")
-    found = read_palette(tmp_path / "p.hex")
-    np.testing.assert_array_equal(found.rows, rows)
+def palette_of(n_entries: int, n_columns: int) -> Palette:
+    rows = np.random.RandomState(n_entries).randint(0, 256, (n_entries, n_columns)).astype(np.uint8)
+    rows[-1] = rows[0]  # twice there
+    if n_columns == 4:
+        rows[0, 3] = 7
+    return Palette(rows[:, :3], rows[:, 3] if n_columns == 4 else None)
 
 
-def test_a_file_from_elsewhere(tmp_path: Path) -> None:
-    (tmp_path / "p.hex").write_bytes(b"\xef\xbb\xbf; a comment\r\n\r\n// another\r\n FF8000 \r\n#00ff0080\r\n")
-    assert read_palette(tmp_path / "p.hex").hex == ("#ff8000ff", "#00ff0080")
-
-
+@pytest.mark.parametrize("n_entries", [1, 2, 16, 255, 256, 257, 65_536])
 @pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (b"", "holds 0 colors"),
-        (b"#ff8000\n#ff80\n", "line 2: '#ff80' is not a color"),
-        (b"\x00\xff" * 50, "line 1: "),
-        (b"#ff8000\n" * 65_537, "holds 65537 colors"),
-        (b"\n" * (1 << 23), "more than 4194304 bytes"),
-    ],
+    ("ending", "n_columns"), [*((ending, 3) for ending in ENDINGS), *((ending, 4) for ending in WITH_ALPHA)]
 )
-def test_malformed_files(content: bytes, words: str, tmp_path: Path) -> None:
-    (tmp_path / "p.hex").write_bytes(content)
-    with pytest.raises(ImageFileError, match=words) as caught:
+def test_there_and_back(ending: str, n_entries: int, n_columns: int, tmp_path: Path) -> None:
+    palette, path = palette_of(n_entries, n_columns), tmp_path / f"p{ending}"
+    if ending == ".act" and n_entries > 256:
+        with pytest.raises(ArgumentError, match="at most 256"):
+            write_palette(palette, path)
+        return
+    write_palette(palette, path)
+    assert read_palette(path).hex == palette.hex
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.lists(st.tuples(*[st.integers(0, 255)] * 3, st.sampled_from([0, 1, 128, 254, 255])), min_size=1))
+@pytest.mark.parametrize("ending", WITH_ALPHA)
+def test_any_entries_come_back(ending: str, rows: list[tuple[int, ...]], tmp_path: Path) -> None:
+    entries = np.array(rows, np.uint8)
+    write_palette(Palette(entries[:, :3], entries[:, 3]), tmp_path / f"p{ending}")
+    found = read_palette(tmp_path / f"p{ending}")
+    np.testing.assert_array_equal(found.rgba, entries)
+    assert (found.alpha is None) == bool((entries[:, 3] == 255).all())
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_damaged_files_are_errors_of_ours_or_palettes(ending: str, tmp_path: Path) -> None:
+    chance, path = random.Random(ending), tmp_path / f"p{ending}"
+    wholes = []
+    for n_entries in (1, 40, 300):
+        if ending != ".act" or n_entries <= 256:
+            write_palette(palette_of(n_entries, 3), path)
+            wholes.append(path.read_bytes())
+    for _ in range(300):
+        data = bytearray(chance.choice(wholes))
+        for _ in range(chance.choice([0, 1, 1, 3, 20])):
+            data[min(int(chance.expovariate(0.02)), len(data) - 1)] = chance.randrange(256)
+        if chance.random() < 0.5:
+            del data[chance.randrange(len(data)) :]
+        if chance.random() < 0.3:
+            place = chance.randrange(len(data) + 1)
+            data[place:place] = chance.randbytes(chance.randrange(1, 30))
+        path.write_bytes(data)
+        message = str(path)
+        try:
+            assert 1 <= len(read_palette(path)) <= 65_536
+        except GpuquantError as error:
+            message = str(error)
+        assert message.count(str(path)) == 1
+        assert "\n" not in message
+
+
+@pytest.mark.parametrize("ending", [ending for ending in ENDINGS if ending != ".png"])
+def test_files_that_are_too_large(ending: str, tmp_path: Path) -> None:
+    with (tmp_path / f"p{ending}").open("wb") as file:
+        file.truncate(1 << 40)  # without using the disk
+    with pytest.raises(ImageFileError, match="more than 4194304 bytes"):
+        read_palette(tmp_path / f"p{ending}")
+
+
+def test_too_many_colors(tmp_path: Path) -> None:
+    (tmp_path / "p.hex").write_bytes(b"#ff8000\n" * 65_537)
+    with pytest.raises(ImageFileError, match="holds 65537 colors"):
         read_palette(tmp_path / "p.hex")
-    assert "\n" not in str(caught.value)
 
 
-def test_what_is_no_file(tmp_path: Path) -> None:
-    (tmp_path / "folder.hex").mkdir()
-    os.mkfifo(tmp_path / "pipe.hex")
-    for name, words in (
-        ("none.hex", "no such file"),
-        ("pipe.hex", "not a regular file"),
-        ("folder.hex", "not a regular file"),
-    ):
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_what_is_no_file(ending: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / f"pipe{ending}")
+    (tmp_path / f"folder{ending}").mkdir()
+    for name, words in (("none", "no such file"), ("pipe", "not a regular file"), ("folder", "not a regular file")):
         with pytest.raises(ImageFileError, match=words):
-            read_palette(tmp_path / name)
+            read_palette(tmp_path / f"{name}{ending}")
+    with pytest.raises(ImageFileError, match="cannot be written"):
+        write_palette(palette_of(2, 3), tmp_path / f"folder{ending}")
+
+
+@pytest.mark.parametrize("name", ["p.pal", "palette", ".hex", "p.png.gz"])
+def test_unknown_endings(name: str, tmp_path: Path) -> None:
+    for call in (check_palette_format, read_palette, lambda path: write_palette(palette_of(2, 3), path)):
+        with pytest.raises(ArgumentError, match=r"use \.hex, \.gpl, \.ase, \.act, \.txt, \.css, \.json or \.png"):
+            call(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_palette(tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match="got list"):
+        write_palette([(0, 0, 0)], tmp_path / "p.hex")  # type: ignore[arg-type]
+    for n_entries in (0, 65_537):
+        with pytest.raises(ArgumentError, match=f"from 1 to 65536 entries, not {n_entries}"):
+            write_palette(Palette(np.zeros((n_entries, 3), np.uint8)), tmp_path / "p.hex")
+    assert gpuquant.read_palette is read_palette
