@@ -106,6 +106,18 @@ def test_a_resumed_palette_is_that_of_all(folder: Path, tmp_path: Path) -> None:
         assert (tmp_path / "part" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
+def test_an_opaque_palette_of_transparent_photos_is_resumed(folder: Path, tmp_path: Path) -> None:
+    pixels = np.zeros((9, 9, 4), np.uint8)
+    pixels[..., 3], pixels[0, 0, 3] = 255, 200  # opaque for the most part, so that its entry is
+    photos = [folder / "x.png", folder / "y.png"]
+    for photo in photos:
+        Image.fromarray(pixels).save(photo)
+    list(quantize_files(photos, tmp_path / "out", 1, shared_palette=True))
+    (tmp_path / "out" / "y.png").unlink()
+    outcomes = by_name(quantize_files(photos, tmp_path / "out", 1, shared_palette=True, existing="skip"))
+    assert (outcomes["x.png"].status, outcomes["y.png"].status) == ("skipped", "written")
+
+
 def test_the_log_has_a_line_for_each_file(folder: Path, tmp_path: Path) -> None:
     log = tmp_path / "out" / "log.jsonl"
     list(quantize_files(folder / "p0.png", tmp_path / "out", log=log))  # in a folder that comes to be

@@ -53,9 +53,10 @@ def test_lab_is_that_of_a_color_management_system(tmp_path: Path) -> None:
     stored = np.array([[round(L * 2.55), a % 256, b % 256] for L, a, b in levels], np.uint8)
     image = Image.frombytes("LAB", (len(levels), 1), stored.tobytes())
     profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-    transform = ImageCms.buildTransform(*profiles, "LAB", "RGB", ImageCms.Intent.RELATIVE_COLORIMETRIC)
+    intent, exact = ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.NOOPTIMIZE
+    transform = ImageCms.buildTransform(*profiles, "LAB", "RGB", intent, exact)
     expected = np.asarray(ImageCms.applyTransform(image, transform))[0].astype(int)
-    inside = ((expected > 20) & (expected < 250)).all(axis=1)  # at the ends clipping differs
+    inside = ((expected > 0) & (expected < 255)).all(axis=1)
     assert inside.sum() > 15
     assert np.abs(read_palette(tmp_path / "p.ase").rows.astype(int) - expected)[inside].max() <= 1
 
