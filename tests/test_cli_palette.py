@@ -138,13 +138,13 @@ def test_what_apply_prints(
         (["palette"], 2, "photos"),
         (["palette", "{a}", "--format", "ase"], 2, "--format ase is no format of text; use hex, gpl"),
         (["palette", "{a}", "--sort", "age"], 2, "--sort age is unknown; use share, luminance, hue"),
-        (["palette", "{a}", "--out", "{folder}/p.pal"], 2, "use .hex"),
-        (["palette", "{a}", "--out", "{folder}/p.act", "-k", "300"], 2, "at most 256"),
+        (["palette", "{none}", "--out", "{folder}/p.pal"], 2, "use .hex"),
+        (["palette", "{none}", "--out", "{folder}/p.act", "-k", "300"], 2, "at most 256"),
         (["palette", "{a}", "{b}", "--out", "{b}", "--force"], 2, "named twice"),
-        (["palette", "{a}", "{folder}/none.png"], 1, "no such file"),
+        (["palette", "{a}", "{none}"], 1, "no such file"),
         (["palette", "{a}", "--max-pixels", "9"], 1, "--max-pixels"),
         (["palette", "{a}", "--device", "mps"], 1, "mps"),
-        (["apply", "{good}", "{a}", "{folder}/out.jpg"], 2, "use .png, .tif or .gif"),
+        (["apply", "{none}", "{none}", "{folder}/out.jpg"], 2, "use .png, .tif or .gif"),
         (["apply", "{good}", "{a}", "{a}", "--force"], 2, "named twice"),
         (["apply", "{good}", "{a}", "{folder}/nowhere/out.png"], 2, "there is no folder"),
         (["apply", "{b}", "{a}", "{b}", "--force"], 2, "named twice"),
@@ -152,7 +152,7 @@ def test_what_apply_prints(
         (["apply", "{bad}", "{a}", "{folder}/out.png"], 1, "line 1: "),
         (["apply", "{good}", "{good}", "{folder}/out.png"], 1, "good.hex is not an image"),
         (["apply", "{good}", "{a}", "{good}"], 2, "named twice"),
-        (["quantize", "{a}", "{folder}/out.png", "--palette", "{folder}/p.pal"], 2, "use .hex"),
+        (["quantize", "{none}", "{folder}/out.png", "--palette", "{folder}/p.pal"], 2, "use .hex"),
         (["quantize", "{clear}", "{folder}/out.png", "--palette", "{folder}/p.gpl"], 2, ".gpl palettes hold opaque"),
         (["batch", "{a}", "-o", "{folder}/out", "--palette", "{bad}"], 1, "bad.css: line 1"),
     ],
@@ -171,7 +171,7 @@ def test_bad_usage_is_one_line_and_writes_nothing(
     Image.fromarray(drawing("all kinds")).save(folder / "clear.png")
     names = {"a": photos[0], "b": photos[1], "folder": folder, "good": folder / "good.hex", "bad": folder / "bad.css"}
     before = {path: path.read_bytes() for path in folder.iterdir()}
-    given = [argument.format(**names, clear=folder / "clear.png") for argument in arguments]
+    given = [argument.format(**names, clear=folder / "clear.png", none=folder / "none.png") for argument in arguments]
     found, out, error = run(given, monkeypatch, capsys)
     assert (found, out) == (code, "")
     assert words in error

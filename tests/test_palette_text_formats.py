@@ -72,7 +72,7 @@ def test_other_programs_read_what_is_written(tmp_path: Path) -> None:
         ("a.gpl", "GIMP Palette\nChannels: RGBA\n#\n1 2 3 128 x\n4 5 6 255\n", "#01020380 #040506ff"),
         (
             "a.css",
-            "a:hover { color: #123456 }\n/* --no: #fff; */\n:root {--a:#f80; --gap: 4px;\n--b : #FF800080 !important;"
+            "a:hover { color: #123 }\n/* no; --no: #fff; */\n:root {--a:#f80; --gap: 4px;\n--b : #FF800080 !important;"
             "--c: rgb(255, 128, 0);--d:rgb(100% 50% 0% / 50%); --e: rgba(1,2,3,.5); --f: White; --g: transparent}",
             "#ff8800ff #ff800080 #ff8000ff #ff800080 #01020380 #ffffffff #00000000",
         ),
