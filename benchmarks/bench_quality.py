@@ -1,42 +1,102 @@
-"""The error of quantize() over the Kodak photographs beside scikit-learn's KMeans and Pillow.
+"""The error of quantize() over the Kodak photographs beside scikit-learn's KMeans, Pillow and libimagequant.
 
 scikit-learn's KMeans(n_init=1) runs on the distinct colours with counts; its centers are rounded and the colours
-assigned anew, for random_state 0..4. Run: pytest benchmarks/bench_quality.py
+assigned anew, for random_state 0..4. The k-means stage of each effort is timed in turn with that of the others. Run:
+pytest benchmarks/bench_quality.py
 """
 
 import warnings
 
 import numpy as np
+import numpy.typing as npt
 import pytest
-from conftest import PHOTOS, Report, rounded_mse
+from conftest import PHOTOS, Pixels, Report, rounded_mse
 from PIL import Image
 from sklearn.cluster import KMeans
 
 import gpuquant
 
+REACH = {
+    "default": {4: (1.0, 1.0), 16: (1.0, 1.0), 64: (1.0, 1.0), 256: (1.0, 1.0)},
+    "best": {4: (0.985, 0.975), 16: (0.97, 0.955), 64: (0.985, 0.97), 256: (0.992, 0.975)},
+}
+IOKM = {  # unrounded centers, by a port of Abernathy and Celebi 2022
+    "kodim05": {8: 689.97, 16: 389.18, 32: 202.64, 64: 110.80, 128: 63.79, 256: 38.18},
+    "kodim23": {8: 1017.66, 16: 485.24, 32: 241.26, 64: 131.98, 128: 75.15, 256: 44.49},
+}
+N_RUNS = 3
 
-@pytest.mark.parametrize("n_colors", [4, 16, 64, 256])
-def test_error_over_kodak(report: Report, n_colors: int) -> None:
+
+def kodak() -> dict[str, Pixels]:
     paths = sorted((PHOTOS / "kodak").glob("*.png"))
     if not paths:
         pytest.skip("the Kodak photographs are not there")
-    ours, median_cut = [], []
-    for path in paths:
-        image = Image.open(path).convert("RGB")
-        pixels = np.array(image)
-        colors, counts = np.unique(pixels.reshape(-1, 3), axis=0, return_counts=True)
-        theirs = []
-        for seed in range(5):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                fit = KMeans(n_colors, n_init=1, random_state=seed).fit(colors.astype(np.float64), sample_weight=counts)
-            theirs.append(rounded_mse(colors, counts, fit.cluster_centers_))
-        result = gpuquant.quantize(pixels, n_colors)
-        apart = pixels.astype(np.int64) - result.to_array()
-        assert result.mse == pytest.approx(float(np.square(apart).sum(axis=2).mean()), rel=1e-12)
-        ours.append(result.mse / np.mean(theirs))
-        cut = np.asarray(image.quantize(n_colors, method=Image.Quantize.MEDIANCUT).convert("RGB"), np.int64)
-        median_cut.append(float(np.square(pixels - cut).sum(axis=2).mean()) / np.mean(theirs))
-    what = f"Kodak, {len(paths)} photos, K = {n_colors}: MSE / scikit-learn's"
-    beside = f"worst {max(ours):.3f}, best {min(ours):.3f}; MEDIANCUT {np.mean(median_cut):.2f}"
-    report(what, float(np.mean(ours)), 1.005, 1.0, beside)
+    return {path.stem: np.array(Image.open(path).convert("RGB")) for path in paths}
+
+
+def mse_of(pixels: Pixels, result: npt.ArrayLike) -> float:
+    return float(np.square(pixels.astype(np.int64) - np.asarray(result, np.int64)).sum(axis=2).mean())
+
+
+def by_scikit_learn(pixels: Pixels, n_colors: int) -> float:
+    colors, counts = np.unique(pixels.reshape(-1, 3), axis=0, return_counts=True)
+    errors = []
+    for seed in range(5):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            fit = KMeans(n_colors, n_init=1, random_state=seed).fit(colors.astype(np.float64), sample_weight=counts)
+        errors.append(rounded_mse(colors, counts, fit.cluster_centers_))
+    return float(np.mean(errors))
+
+
+def by_imagequant(pixels: Pixels, n_colors: int) -> float:
+    imagequant = pytest.importorskip("imagequant", reason="pip install imagequant, to see it beside")
+    height, width, _ = pixels.shape
+    image = Image.fromarray(pixels).convert("RGBA").tobytes()
+    labels, entries = imagequant.quantize_raw_rgba_bytes(image, width, height, dithering_level=0.0, max_colors=n_colors)
+    palette = np.array(entries, np.uint8).reshape(-1, 4)[:, :3]
+    return mse_of(pixels, palette[np.frombuffer(labels, np.uint8)].reshape(pixels.shape))
+
+
+@pytest.mark.parametrize("n_colors", [4, 16, 64, 256])
+def test_error_over_kodak(report: Report, n_colors: int) -> None:
+    photos = kodak()
+    errors: dict[str, list[float]] = {name: [] for name in ("fast", "default", "best", "MEDIANCUT", "libimagequant")}
+    seconds: dict[str, list[float]] = {name: [] for name in ("fast", "default", "best")}
+    for pixels in photos.values():
+        theirs = by_scikit_learn(pixels, n_colors)
+        runs: dict[str, list[float]] = {name: [] for name in seconds}
+        for _ in range(N_RUNS):
+            for effort in seconds:
+                result = gpuquant.quantize(pixels, n_colors, effort=effort)
+                runs[effort].append(result.seconds["cluster"])
+                if len(runs[effort]) == 1:
+                    assert result.mse == pytest.approx(mse_of(pixels, result.to_array()), rel=1e-12)
+                    errors[effort].append(result.mse / theirs)
+        for effort in seconds:
+            seconds[effort].append(float(np.median(runs[effort])))
+        cut = Image.fromarray(pixels).quantize(n_colors, method=Image.Quantize.MEDIANCUT)
+        errors["MEDIANCUT"].append(mse_of(pixels, cut.convert("RGB")) / theirs)
+        errors["libimagequant"].append(by_imagequant(pixels, n_colors) / theirs)
+    means = {name: float(np.mean(values)) for name, values in errors.items()}
+    what = f"Kodak, {len(photos)} photos, K = {n_colors}"
+    beside = f"MEDIANCUT {means['MEDIANCUT']:.2f}, libimagequant {means['libimagequant']:.3f}"
+    for effort, reaches in REACH.items():
+        spread = f"worst {max(errors[effort]):.3f}, best {min(errors[effort]):.3f}; {beside}"
+        report(f"{what}, {effort}: MSE / scikit-learn's", means[effort], *reaches[n_colors], spread)
+    default = sum(seconds["default"])
+    beside = f"default {1000 * default / len(photos):.0f} ms a photo"
+    report(f"{what}, best: time of k-means / default's", sum(seconds["best"]) / default, 4, 2, beside)
+    beside = f"its MSE {means['fast']:.3f} of scikit-learn's"
+    report(f"{what}, fast: time of k-means / default's", sum(seconds["fast"]) / default, 0.6, 0.6, beside)
+
+
+@pytest.mark.parametrize("name", IOKM)
+def test_error_beside_published_figures(report: Report, name: str) -> None:
+    pixels = kodak()[name]
+    ratios = {
+        n_colors: gpuquant.quantize(pixels, n_colors).inertia / (pixels.size // 3) / published
+        for n_colors, published in IOKM[name].items()
+    }
+    beside = ", ".join(f"K = {n_colors}: {ratio:.3f}" for n_colors, ratio in ratios.items())
+    report(f"{name}: largest MSE / IOKM's, unrounded", max(ratios.values()), 1.0, 1.0, beside)

@@ -11,16 +11,18 @@ from gpuquant.alpha_colors import OPAQUE, weighted_by_alpha, with_alpha, without
 from gpuquant.clustering import KMeansResult, kmeans
 from gpuquant.ops.color_codes import z_order
 from gpuquant.ops.torch_ops import repeatable_sums
-from gpuquant.palette_fit import PaletteFit, fit_palette, lossless
+from gpuquant.palette_fit import EFFORTS, PaletteFit, fit_palette, lossless
 
 MANY = 1 << 17  # colours that are clustered as they are; more are folded first, and only settled as they are
 CELL_SIDES = (2, 4, 8, 16)
+ALPHA_STARTS = 4  # with the best effort: breathing k-means is for opaque colours
 
 
 def fit_alpha_palette(
     colors: Tensor,  # [M, 4] uint8, distinct, the clear ones all (0, 0, 0, 0)
     counts: Tensor,  # [M] int64
     n_colors: int,
+    effort: str = "default",
     **settings: Any,  # those of `fit_palette` and `kmeans`
 ) -> PaletteFit:  # with a palette [K, 4]
     """One entry for what is clear, and the others for what is not.
@@ -37,7 +39,7 @@ def fit_alpha_palette(
     visible, weights, n_visible = colors[~clear], counts[~clear], n_colors - has_clear
     if bool((visible[:, 3] == OPAQUE).all()):
         order = z_order(visible[:, :3]).argsort()
-        fit = fit_palette(visible[order, :3], weights[order], n_visible, **settings)
+        fit = fit_palette(visible[order, :3], weights[order], n_visible, effort=effort, **settings)
         labels = torch.empty_like(fit.labels)
         labels[order] = fit.labels
         palette = with_alpha(fit.palette)
@@ -45,6 +47,9 @@ def fit_alpha_palette(
     cells, cell_weights = _folded(weighted_by_alpha(visible), weights)
     if len(cells) <= n_visible:
         cells, cell_weights = weighted_by_alpha(visible), weights
+    settings["max_iter"] = min(settings["max_iter"], EFFORTS[effort].max_iter)
+    if effort == "best":
+        settings["n_init"] = max(settings["n_init"], ALPHA_STARTS)
     result = kmeans(cells, n_visible, weights=cell_weights, **settings)
     palette = without_weight(result.centers)
     if has_clear:

@@ -29,6 +29,12 @@ def check_compression(compression: int | None) -> None:
         raise ArgumentError(f"compression={compression!r} must be an integer from 0 to 9")
 
 
+def check_effort(effort: str) -> None:
+    """Raise unless there is such an effort."""
+    if effort not in ("fast", "default", "best"):
+        raise ArgumentError(f'effort={effort!r} is unknown; use "fast", "default" or "best"')
+
+
 def check_positive(name: str, value: int) -> None:
     """Raise unless the argument is an integer of at least 1."""
     if not is_integer(value) or value < 1:

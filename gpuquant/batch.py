@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from gpuquant.arguments import check_compression, check_positive, check_settings
+from gpuquant.arguments import check_compression, check_effort, check_positive, check_settings
 from gpuquant.batch_job import SHARED_PALETTE, Batch, Settings, n_cores
 from gpuquant.batch_plan import PlannedFile, holds, plan_files
 from gpuquant.devices import resolve_device
@@ -34,6 +34,7 @@ def quantize_files(
     palette: Palette | None = None,
     shared_palette: bool = False,
     log: str | Path | None = None,
+    effort: str = "default",
     random_state: int = 0,
     max_pixels: int = MAX_PIXELS,
     background: str | tuple[int, int, int] | None = None,
@@ -53,7 +54,7 @@ def quantize_files(
     output : path
         The folder for the results. The tree below a given folder is kept there; files that would write one result
         (a.jpg and a.png) keep their full names (a.jpg.png and a.png.png). Nothing is written elsewhere.
-    n_colors, random_state, max_pixels, background, keep_profile
+    n_colors, effort, random_state, max_pixels, background, keep_profile
         As for `quantize`.
     recursive : bool
         Also take the photos of sub-folders.
@@ -104,6 +105,7 @@ def quantize_files(
     [('a.png', 'written'), ('b.png', 'written')]
     """
     check_n_colors(n_colors)
+    check_effort(effort)
     check_settings(1, 1, 0, random_state, None)
     check_positive("max_pixels", max_pixels)
     check_compression(compression)
@@ -137,6 +139,7 @@ def quantize_files(
         output,
         Settings(
             int(n_colors),
+            effort,
             int(random_state),
             max_pixels,
             None if background is None else parse_color(background),

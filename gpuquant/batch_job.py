@@ -36,11 +36,17 @@ class Settings:
     """What holds for every file."""
 
     n_colors: int
+    effort: str
     random_state: int
     max_pixels: int
     background: tuple[int, int, int] | None
     keep_profile: bool
     compression: int | None
+
+    @property
+    def of_search(self) -> dict[str, Any]:
+        """Those that the search for a palette takes."""
+        return {"effort": self.effort, "random_state": self.random_state}
 
 
 class Batch:
@@ -121,7 +127,7 @@ class Batch:
                     self._counted(file.source)
             if self._stopped.is_set() or not total.n_photos:
                 return
-            palette, _ = palette_of(*total.total(), self._settings.n_colors, random_state=self._settings.random_state)
+            palette, _ = palette_of(*total.total(), self._settings.n_colors, **self._settings.of_search)
             self._keep(palette, anew=len(waiting) == len(self.files))
             there = {file for file in there if file.source not in failed}
             waiting = [file for file in waiting if file.source not in failed]
@@ -212,7 +218,7 @@ class Batch:
                 fit = fit_to_palette(image, palette, chunk_size=None)
         elif image.counted.has_alpha or not self._shares_launches(place):
             with self._turns[place]:
-                settings = PACE | {"random_state": self._settings.random_state}
+                settings = PACE | self._settings.of_search
                 fit = fit_colors(image, self._settings.n_colors, init="k-means++", n_init=1, **settings)
         else:  # together with others that wait for the device
             start = time.perf_counter()
@@ -227,7 +233,7 @@ class Batch:
     def _fit_all(self, images: list[CountedImage]) -> list[PaletteFit]:
         photos = [(image.counted.colors, image.counted.counts) for image in images]
         with told_when_memory_ends():
-            return fit_palettes(photos, self._settings.n_colors, random_state=self._settings.random_state, **PACE)
+            return fit_palettes(photos, self._settings.n_colors, **PACE, **self._settings.of_search)
 
 
 def _make_folder(folder: Path) -> None:

@@ -21,6 +21,7 @@ PaletteFile = Annotated[
     Path | None,
     typer.Option("--palette", help="Also write the palette: .hex, .gpl, .ase, .act, .txt, .css, .json or .png."),
 ]
+Effort = Annotated[str, typer.Option(help="fast, default or best: how long to look for a low error.")]
 Seed = Annotated[int, typer.Option("--random-state", help="Seed of the random draws.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object instead of a table.")]
 MaxPixels = Annotated[int, typer.Option(min=1, help="Refuse photos with more pixels than this.")]

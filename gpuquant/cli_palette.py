@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gpuquant.cli_options import AsJson, Background, Colors, Compression, Device, Force, MaxPixels, Photo, Seed
+from gpuquant.cli_options import AsJson, Background, Colors, Compression, Device, Effort, Force, MaxPixels, Photo, Seed
 from gpuquant.cli_output import check_outputs, color_block, print_result, summary
 from gpuquant.errors import ArgumentError
 
@@ -45,6 +45,7 @@ def palette(
     out: Out = None,
     sort: Sort = "share",
     device: Device = "auto",
+    effort: Effort = "default",
     random_state: Seed = 0,
     max_pixels: MaxPixels = 500_000_000,
     background: Background = None,
@@ -75,6 +76,7 @@ def palette(
             photos,
             colors,
             device=device,
+            effort=effort,
             random_state=random_state,
             max_pixels=max_pixels,
             background=background,

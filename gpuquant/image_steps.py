@@ -80,10 +80,12 @@ def palette_of(
     n_colors: int,
     *,
     random_state: int,
+    effort: str = "default",
 ) -> tuple[Palette, npt.NDArray[np.int64]]:  # and [K], how many pixels have each entry
     """The palette of counted colours, the most common entry first."""
     with told_when_memory_ends():
-        fit = _fit(colors, counts, n_colors, init="k-means++", n_init=1, random_state=random_state, **PACE)
+        settings = PACE | {"random_state": random_state, "effort": effort}
+        fit = _fit(colors, counts, n_colors, init="k-means++", n_init=1, **settings)
     order = fit.counts.argsort(descending=True, stable=True)
     rows = fit.palette[order].cpu().numpy()
     return Palette(rows[:, :3], rows[:, 3] if rows.shape[1] == 4 else None), as_numpy(fit.counts[order])

@@ -14,7 +14,7 @@ from gpuquant.initialization import kmeans_plus_plus
 from gpuquant.lloyd import lloyd, runs_together
 from gpuquant.palette_fit import (
     COARSE_PACE,
-    COARSE_TOL,
+    EFFORTS,
     MOMENTUM,
     RELAXATION,
     Asked,
@@ -39,8 +39,10 @@ def fit_palettes(
     max_iter: int,
     tol: float,
     random_state: int,
+    effort: str = "default",
 ) -> list[PaletteFit]:
     """What `fit_palette` finds by k-means++ for each photo alone: no operation on counted colours rounds."""
+    max_iter = min(max_iter, EFFORTS[effort].max_iter)
     fits: dict[int, PaletteFit] = {}
     cells: dict[int, Cells] = {}
     steps: dict[int, Steps] = {}
@@ -50,8 +52,8 @@ def fit_palettes(
         else:
             cells[place] = Cells(colors, counts)
             levels = levels_of(cells[place], n_colors)
-            steps[place] = coarse_steps(cells[place], levels, n_colors, (random_state, 0))
-    centers = _answered(steps, n_colors, tol)
+            steps[place] = coarse_steps(cells[place], levels, n_colors, (random_state, 0), EFFORTS[effort])
+    centers = _answered(steps, n_colors, EFFORTS[effort].coarse_tol * tol)
     for group in _of_a_size(cells, n_colors):
         together = _together([cells[place] for place in group])
         starts = torch.stack([centers[place] for place in group])
@@ -91,7 +93,7 @@ def _answer(asked: list[Asked], n_starts: int, n_colors: int, tol: float) -> lis
     starts = [one.starts for one in asked if isinstance(one, Iterating)]
     rows = [slice(first, first + n_starts) for first in range(0, n_starts * len(asked), n_starts)]
     if starts:
-        runs = lloyd(points, torch.cat(starts), tol=COARSE_TOL * tol, **COARSE_PACE)
+        runs = lloyd(points, torch.cat(starts), tol=tol, **COARSE_PACE)
         lowest = [min(range(some.start, some.stop), key=runs.inertia.__getitem__) for some in rows]
         return list(runs.centers[lowest])
     draws = [np.random.RandomState(list(one.seed)) for one in asked if isinstance(one, Seeding)]

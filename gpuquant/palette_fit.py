@@ -1,5 +1,6 @@
-"""From counted colours to a palette: k-means from coarse to fine, then rounding."""
+"""From counted colours to a palette: k-means from coarse to fine, with as much effort as asked for, then rounding."""
 
+import sys
 from collections.abc import Generator
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from gpuquant import ops
+from gpuquant.breathing import breathe
 from gpuquant.histogram import coarsen
 from gpuquant.initialization import kmeans_plus_plus, random_points
 from gpuquant.lloyd import Runs, lloyd, runs_together
@@ -20,11 +22,23 @@ MOMENTUM = 0.6
 SEEDING_COLORS = 1 << 16  # k-means++ chooses among at most about this many colours or cell means
 CELLS_PER_COLOR = 32  # fewer cells than that are not worth a try: they lose too much (measured)
 START_PAIRS = 1 << 18  # pairs of cell and color that may be spent on starts: only the best is continued
-MAX_STARTS = 8
 COARSE_PACE: dict[str, Any] = {"max_iter": 300, "relaxation": RELAXATION, "momentum": MOMENTUM}
 COARSE_BITS = (6, 5)
-COARSE_TOL = 8.0  # coarse levels may stop that much sooner: the iterations that follow make up for it (measured)
 COARSE_ERROR = 0.25  # a coarse level is used while its own error is at most this share of the seeding's
+BREATHING_PAIRS = 3 << 23  # of cell and center, over all cycles: larger problems are searched less
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What a palette may cost."""
+
+    max_starts: int  # of which only the best is continued
+    coarse_tol: float  # times as large as on all colours: the iterations that follow make up for it (measured)
+    max_iter: int  # on all colours
+    n_cycles: int  # of breathing k-means
+
+
+EFFORTS = {"fast": Effort(1, 64, 2, 0), "default": Effort(8, 8, sys.maxsize, 0), "best": Effort(8, 8, sys.maxsize, 32)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +107,7 @@ def fit_palette(
     max_iter: int,
     tol: float,
     random_state: int,
+    effort: str = "default",
     chunk_size: int | None = None,
 ) -> PaletteFit:
     """The palette of the best of `n_init` runs (one from given centers), or all colours where there are no more."""
@@ -100,6 +115,7 @@ def fit_palette(
         return lossless(colors, counts)
     cells = Cells(colors, counts, chunk_size=chunk_size)
     levels: list[Cells] = []
+    max_iter = min(max_iter, EFFORTS[effort].max_iter)
     if isinstance(init, Tensor):
         n_init = 1
     elif init == "k-means++":
@@ -117,7 +133,14 @@ def fit_palette(
         else:
             seeds = ((random_state, run) for run in range(first, first + n_runs))
             centers = torch.stack(
-                [_alone(coarse_steps(cells, levels, n_colors, seed), n_colors, tol) for seed in seeds]
+                [
+                    _alone(
+                        coarse_steps(cells, levels, n_colors, seed, EFFORTS[effort]),
+                        n_colors,
+                        EFFORTS[effort].coarse_tol * tol,
+                    )
+                    for seed in seeds
+                ]
             )
         runs = lloyd(cells.points, centers, max_iter=max_iter, tol=tol, relaxation=RELAXATION, momentum=MOMENTUM)
         lowest = runs.inertia.index(min(runs.inertia))
@@ -138,8 +161,11 @@ def coarse_steps(
     levels: list[Cells],  # the coarsest first
     n_colors: int,
     seed: tuple[int, int],
+    effort: Effort,
 ) -> Steps:  # returns [K, 3] float64
     """k-means++ on the coarsest cells that do, then Lloyd steps on finer and finer cells as far as they help.
+
+    Breathing k-means goes on from there, on the coarsest cells that tell the colours apart.
 
     What takes time is asked for, so that it can be done for many photos together.
     """
@@ -152,7 +178,7 @@ def coarse_steps(
     total = float(cells.counts.sum())
     for choice in choices:  # the first that loses little beside the palette
         least = choice.error * total / COARSE_ERROR if choice is not choices[-1] else 0.0
-        n_starts = min(MAX_STARTS, max(1, START_PAIRS // (len(choice) * n_colors)))
+        n_starts = min(effort.max_starts, max(1, START_PAIRS // (len(choice) * n_colors)))
         starts, potentials = yield Seeding(choice, n_starts, seed, least)
         if min(potentials) >= least:
             break
@@ -162,6 +188,9 @@ def coarse_steps(
         if level.error <= COARSE_ERROR * potentials[order[0]] / total and len(level) < len(cells) // 2:
             starts = (yield Iterating(level, starts))[None]
     found: Tensor = starts[0]
+    n_cycles = min(effort.n_cycles, BREATHING_PAIRS // (len(choices[0]) * n_colors))
+    if n_cycles:
+        found = breathe(choices[0].colors, choices[0].counts, found, n_cycles=n_cycles, random_state=seed[0])
     return found
 
 
@@ -176,7 +205,7 @@ def _alone(steps: Steps, n_colors: int, tol: float) -> Tensor:  # [K, 3] float64
                 draws = [np.random.RandomState(list(asked.seed))]
                 answer = kmeans_plus_plus(points, n_colors, draws, asked.n_starts, least=asked.least)
             else:
-                runs = lloyd(points, asked.starts, tol=COARSE_TOL * tol, **COARSE_PACE)
+                runs = lloyd(points, asked.starts, tol=tol, **COARSE_PACE)
                 answer = runs.centers[runs.inertia.index(min(runs.inertia))]
     except StopIteration as ended:
         centers: Tensor = ended.value

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gpuquant.arguments import check_chunk_size, check_positive, check_settings, is_integer
+from gpuquant.arguments import check_chunk_size, check_effort, check_positive, check_settings, is_integer
 from gpuquant.counted_photo import ColorSum
 from gpuquant.devices import resolve_device
 from gpuquant.errors import ArgumentError
@@ -28,6 +28,7 @@ def quantize(
     image: ImageLike,
     n_colors: int = 8,
     *,
+    effort: str = "default",
     device: str | torch.device = "auto",
     init: str | np.ndarray | Tensor = "k-means++",
     n_init: int = 1,
@@ -52,6 +53,10 @@ def quantize(
     n_colors : int
         K, from 1 to 4096. The result has exactly K entries, each used by a pixel, or, when the image has fewer
         colours, all of them without loss.
+    effort : "fast", "default" or "best"
+        How long to look for a low error. "best" goes on from the local minimum that "default" ends in, by breathing
+        k-means on cells of the colour cube, which gains least for large palettes and nothing above about 1000 colours;
+        "fast" tries one start, and stops after two iterations on all colours. It holds for k-means++.
     device : "auto", "cpu", "cuda", "cuda:1" or torch.device
         "auto" is a tensor's own device; otherwise CUDA where there is one, or else the CPU. The results for a tensor
         are tensors on its device.
@@ -90,7 +95,8 @@ def quantize(
     Notes
     -----
     k-means goes from coarse to fine: it starts on the means of the cells of a coarser colour cube and ends on all
-    distinct colours, with over-relaxed Lloyd steps. The rounded palette is settled by Lloyd steps on integers.
+    distinct colours, with over-relaxed Lloyd steps (B. Fritzke 2020, "The breathing k-means algorithm", between the
+    two for the best effort). The rounded palette is settled by Lloyd steps on integers.
 
     Examples
     --------
@@ -102,6 +108,7 @@ def quantize(
     (('#000000', '#c8c8c8'), 0.0)
     """
     check_n_colors(n_colors)
+    check_effort(effort)
     check_settings(n_init, max_iter, tol, random_state, chunk_size)
     check_positive("max_pixels", max_pixels)
     target = resolve_device(device, tensor_device=image.device if isinstance(image, Tensor) else None)
@@ -117,6 +124,7 @@ def quantize(
         max_iter=max_iter,
         tol=tol,
         random_state=int(random_state),
+        effort=effort,
         chunk_size=chunk_size,
     )
     return map_image(image, loaded, fit, chunk_size=chunk_size)
@@ -126,6 +134,7 @@ def extract_palette(
     images: ImageLike | Iterable[ImageLike],
     n_colors: int = 8,
     *,
+    effort: str = "default",
     device: str | torch.device = "auto",
     random_state: int = 0,
     chunk_size: int | None = None,
@@ -140,7 +149,7 @@ def extract_palette(
     ----------
     images : image or iterable of images
         Each a path, a Pillow image or pixels, as `quantize` takes them. A generator is read one by one.
-    n_colors, device, random_state, chunk_size, max_pixels, background
+    n_colors, effort, device, random_state, chunk_size, max_pixels, background
         As for `quantize`.
 
     Returns
@@ -163,6 +172,7 @@ def extract_palette(
     return extract_with_counts(
         images,
         n_colors,
+        effort=effort,
         device=device,
         random_state=random_state,
         chunk_size=chunk_size,
@@ -175,6 +185,7 @@ def extract_with_counts(
     images: ImageLike | Iterable[ImageLike],
     n_colors: int,
     *,
+    effort: str = "default",
     device: str | torch.device = "auto",
     random_state: int = 0,
     chunk_size: int | None = None,
@@ -183,6 +194,7 @@ def extract_with_counts(
 ) -> tuple[Palette, npt.NDArray[np.int64]]:  # [K]
     """What `extract_palette` gives, and how many pixels have each entry."""
     check_n_colors(n_colors)
+    check_effort(effort)
     check_settings(1, 1, 0, random_state, chunk_size)
     check_positive("max_pixels", max_pixels)
     behind = None if background is None else parse_color(background)
@@ -199,7 +211,7 @@ def extract_with_counts(
         total.add(loaded.counted)
     if total is None:
         raise ArgumentError("images is empty; give at least one")
-    return palette_of(*total.total(), int(n_colors), random_state=int(random_state))
+    return palette_of(*total.total(), int(n_colors), random_state=int(random_state), effort=effort)
 
 
 def apply_palette(

@@ -41,7 +41,7 @@ ROWS = [
     ["ops.dense_points", "ops.dense_seeding"],
     ["ops.dense"],
     ["ops"],
-    ["initialization", "histogram", "palette", "lloyd"],
+    ["breathing", "initialization", "histogram", "palette", "lloyd"],
     ["clustering", "mapping", "level_pixels"],
     [
         "alpha_colors",

@@ -14,7 +14,7 @@ from PIL import Image, ImageFile
 from sklearn.cluster import KMeans
 
 from gpuquant.errors import ArgumentError, DeviceError, GpuquantError, ImageFileError
-from gpuquant.quantization import quantize
+from gpuquant.quantization import extract_palette, quantize
 from gpuquant.quantized_image import QuantizedImage
 
 KODAK = Path(__file__).parents[2] / "shared" / "photos" / "kodak"
@@ -154,6 +154,25 @@ def test_starts(china: Pixels) -> None:
     assert not same(quantize(china, 9, random_state=3), quantize(china, 9, random_state=4))
 
 
+@pytest.mark.parametrize("n_colors", [16, 64])
+def test_more_effort_gives_a_lower_error(china: Pixels, n_colors: int) -> None:
+    errors = [quantize(china, n_colors, effort=effort).mse for effort in ("fast", "default", "best")]
+    assert errors[2] < errors[1] < errors[0] < 1.1 * errors[2]
+
+
+def test_effort_with_transparency(china: Pixels) -> None:
+    alpha = np.random.RandomState(0).randint(1, 255, (*china[::8, ::8].shape[:2], 1)).astype(np.uint8)
+    image = np.concatenate([china[::8, ::8], alpha], axis=2)
+    errors = [quantize(image, 32, effort=effort).mse for effort in ("fast", "default", "best")]
+    assert errors[2] < errors[1] < errors[0]
+
+
+def test_effort_for_a_palette_of_many(china: Pixels) -> None:
+    parts = [china[:60], china[60:]]
+    assert extract_palette(parts, 16, effort="best").hex == quantize(china, 16, effort="best").palette.hex
+    assert extract_palette(parts, 16).hex != quantize(china, 16, effort="best").palette.hex
+
+
 def test_stops_at_max_iter(china: Pixels) -> None:
     result = quantize(china, 40, init="random", max_iter=2)
     assert (result.n_iter, result.converged) == (2, False)
@@ -243,6 +262,7 @@ def test_unusable_images_are_refused(image: object, words: str) -> None:
         ({"n_colors": 4097}, ArgumentError),
         ({"n_colors": 2.5}, ArgumentError),
         ({"n_colors": True}, ArgumentError),
+        ({"effort": "most"}, ArgumentError),
         ({"init": "wu"}, ArgumentError),
         ({"init": np.zeros((3, 3))}, ArgumentError),
         ({"init": np.full((8, 3), 256.0)}, ArgumentError),

@@ -1,0 +1,171 @@
+"""Breathing k-means: out of the local minimum that Lloyd's algorithm ends in, by adding and removing centers.
+
+Source: B. Fritzke 2020, "The breathing k-means algorithm". Centers are added where the error is large, all are
+settled, as many of the least useful are removed, and all are settled again; what lowers the error is kept, and
+otherwise one center less is added. Different from there, the clusters to split are drawn by their error, which gets
+stuck less (measured), they are split across their longest side, and the superfluous centers go in several steps.
+Centers lie on a grid of a quarter level, so that no operation rounds and results do not depend on threads or devices.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+GRID = 4.0  # steps of a level
+MOST_ADDED = 16
+ITERATIONS = 6  # of Lloyd's algorithm after each change
+RELAXATION = 1.5
+CLOSE = 1.1  # of the mean distance between neighbours
+PAIRS = 1 << 17  # of color and center, whose scores fit the cache
+
+
+def breathe(
+    colors: Tensor,  # [C, 3] uint8
+    counts: Tensor,  # [C] int64
+    centers: Tensor,  # [K, 3] float64
+    *,
+    n_cycles: int,  # at most
+    random_state: int,
+) -> Tensor:  # [K, 3] float64
+    """Centers with a lower error on counted colours, from given ones."""
+    n_threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)  # threads would wait for each other longer than these small matrices take
+        return _breathe(_Cells(colors, counts), centers, n_cycles, np.random.RandomState(random_state))
+    finally:
+        torch.set_num_threads(n_threads)
+
+
+def _breathe(cells: "_Cells", centers: Tensor, n_cycles: int, draws: np.random.RandomState) -> Tensor:
+    best = cells.settled(_on_grid(centers), ITERATIONS)
+    n_added = min(MOST_ADDED, len(centers))
+    for _ in range(n_cycles):
+        errors = best.errors.cpu().numpy()
+        n_added = min(n_added, int(np.count_nonzero(errors)))
+        if n_added == 0:
+            break
+        chosen = draws.choice(len(errors), n_added, replace=False, p=errors / errors.sum())
+        added = cells.halves(best)[torch.from_numpy(chosen).to(centers.device)]
+        found = cells.settled(torch.cat([best.centers, added]), ITERATIONS // 2)
+        while len(found.centers) > len(centers):  # three quarters of those too many at a time
+            n_removed = -(-3 * (len(found.centers) - len(centers)) // 4)
+            last = len(found.centers) - n_removed == len(centers)
+            found = cells.settled(found.centers[_useful(found, n_removed)], ITERATIONS if last else 1)
+        if found.error < best.error:
+            best = found
+        else:
+            n_added -= 1
+    return best.centers
+
+
+@dataclass(frozen=True, eq=False)
+class _Settled:
+    centers: Tensor  # [K, 3] float64
+    labels: Tensor  # [C] int64
+    errors: Tensor  # [K] float64: summed over the pixels of each cluster
+    uses: Tensor  # [K] float64: by how much the error rises without each center
+    error: float
+
+
+class _Cells:
+    """Counted colours, and Lloyd's algorithm on them by whole matrices."""
+
+    def __init__(self, colors: Tensor, counts: Tensor) -> None:
+        self.weights = counts.double()
+        self.levels = colors.double()
+        self.squares = self.levels.square().sum(dim=1)
+        self.weighted = torch.column_stack([self.levels * self.weights[:, None], self.weights])
+        self._columns = torch.column_stack([self.levels, torch.ones_like(self.weights)]).T.contiguous()
+
+    def settled(self, centers: Tensor, iterations: int) -> _Settled:
+        """Repeat Lloyd steps, and find out how much each center is worth."""
+        labels: Tensor | None = None
+        for _ in range(iterations):
+            previous, labels = labels, self._nearest(centers)
+            if previous is not None and torch.equal(labels, previous):
+                break
+            sums = centers.new_zeros(len(centers), 4).index_add_(0, labels, self.weighted)
+            moves = torch.where(sums[:, 3:] > 0, sums[:, :3] / sums[:, 3:].clamp(min=1) - centers, 0)
+            centers = _on_grid((centers + RELAXATION * moves).clamp(0, 255))
+        labels, first, second = self._nearest_two(centers)
+        values = torch.column_stack([first + self.squares, second - first]) * self.weights[:, None]
+        errors, uses = centers.new_zeros(len(centers), 2).index_add_(0, labels, values).unbind(dim=1)
+        return _Settled(centers, labels, errors, uses, float(errors.sum()))
+
+    def _nearest(self, centers: Tensor) -> Tensor:  # [K, 3] float64, on the grid -> [C] int64
+        nearest = self.levels.new_empty(len(self.levels))
+        for part, scores in self._scores(centers):
+            torch.amin(scores, dim=0, out=nearest[part])
+        return nearest.long() & (_places(len(centers)) - 1)
+
+    def _nearest_two(
+        self, centers: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:  # [C] int64; [C], [C]: squared distances less the squares of the colours
+        places = _places(len(centers))
+        found = self.levels.new_empty(2, len(self.levels))
+        for part, scores in self._scores(centers):
+            torch.amin(scores, dim=0, out=found[0, part])
+            scores.scatter_(0, found[0, None, part].long() & (places - 1), torch.inf)
+            torch.amin(scores, dim=0, out=found[1, part])
+        labels = found.long() & (places - 1)
+        first, second = (found - labels) / (GRID**2 * places)
+        return labels[0], first, second
+
+    def _scores(self, centers: Tensor) -> Iterator[tuple[slice, Tensor]]:  # places of c colours, and [K, c] float64
+        """Scores of colours, chunk by chunk; the index of the center is in the lowest digits of each.
+
+        A minimum over numbers is several times faster than one that also tells where it is.
+        """
+        n_centers, n_colors = len(centers), len(self.levels)
+        unit = GRID**2 * _places(n_centers)
+        index = torch.arange(n_centers, dtype=torch.float64, device=centers.device)
+        rows = torch.column_stack([-2 * unit * centers, unit * centers.square().sum(dim=1) + index])
+        step = max(64, PAIRS // n_centers)
+        scores = centers.new_empty(n_centers * min(step, n_colors))
+        for start in range(0, n_colors, step):
+            columns = self._columns[:, start : start + step]
+            block = scores[: n_centers * columns.shape[1]].view(n_centers, -1)
+            yield slice(start, start + step), torch.mm(rows, columns, out=block)
+
+    def halves(self, state: _Settled) -> Tensor:  # [K, 3] float64
+        """The mean of the upper part of each cluster, cut at its center across its longest side."""
+        apart = self.levels - state.centers[state.labels]
+        spread = torch.zeros_like(state.centers)
+        spread.index_add_(0, state.labels, apart.square() * self.weights[:, None])
+        longest = spread.argmax(dim=1)[state.labels]
+        upper = apart.gather(1, longest[:, None])[:, 0] > 0
+        sums = apart.new_zeros(len(state.centers), 4).index_add_(0, state.labels[upper], self.weighted[upper])
+        return _on_grid(torch.where(sums[:, 3:] > 0, sums[:, :3] / sums[:, 3:].clamp(min=1), state.centers))
+
+
+def _useful(state: _Settled, n_removed: int) -> Tensor:  # [K - n_removed] int64
+    """Which centers stay: the least useful go, but not the close neighbours of one that does."""
+    apart = torch.cdist(state.centers, state.centers, compute_mode="donot_use_mm_for_euclid_dist")
+    apart.fill_diagonal_(torch.inf)
+    close = apart < CLOSE * apart.min(dim=1).values.mean()
+    order = state.uses.sort(stable=True).indices.tolist()
+    frozen: set[int] = set()
+    removed: list[int] = []
+    for center in order:
+        if len(removed) == n_removed:
+            break
+        if center not in frozen:
+            removed.append(center)
+            neighbors = set(close[center].nonzero().view(-1).tolist())
+            if len(frozen | neighbors) + n_removed <= len(order):
+                frozen |= neighbors
+    stays = torch.ones(len(order), dtype=torch.bool, device=state.centers.device)
+    stays[removed] = False
+    return stays.nonzero().view(-1)
+
+
+def _on_grid(centers: Tensor) -> Tensor:
+    return (centers * GRID).round_() / GRID
+
+
+def _places(n_centers: int) -> int:
+    """The power of two from which on a number has room for the index of a center below."""
+    return 1 << (n_centers - 1).bit_length()

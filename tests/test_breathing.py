@@ -1,0 +1,93 @@
+"""Breathing k-means beside NumPy, and where Lloyd's algorithm alone is stuck."""
+
+import numpy as np
+import pytest
+import torch
+
+from gpuquant import breathing
+from gpuquant.breathing import breathe
+
+
+def problem(n_colors: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    draws = np.random.RandomState(seed)
+    colors = np.unique(draws.randint(0, 256, (n_colors, 3)), axis=0).astype(np.uint8)
+    return torch.from_numpy(colors), torch.from_numpy(draws.randint(1, 1000, len(colors)))
+
+
+def error_of(colors: torch.Tensor, counts: torch.Tensor, centers: torch.Tensor) -> float:
+    apart = np.square(colors.numpy().astype(float)[:, None] - centers.numpy()).sum(axis=2)
+    return float(apart.min(axis=1) @ counts.numpy())
+
+
+def settled_by_numpy(colors: torch.Tensor, centers: torch.Tensor) -> torch.Tensor:
+    """Lloyd's algorithm on colours that all count the same."""
+    points, means = colors.numpy().astype(float), centers.numpy()
+    for _ in range(20):
+        labels = np.square(points[:, None] - means).sum(axis=2).argmin(axis=1)
+        means = np.array([points[labels == center].mean(axis=0) for center in range(len(means))])
+    return torch.from_numpy(means)
+
+
+def test_out_of_a_local_minimum() -> None:
+    """Two far clusters share a center and one near the others has two: Lloyd's algorithm changes nothing."""
+    corners = torch.tensor([[0, 0, 0], [0, 0, 40], [200, 0, 0], [200, 0, 100]])
+    colors = torch.cat([corners + shift for shift in range(3)]).to(torch.uint8)
+    counts = torch.full((len(colors),), 10)
+    stuck = torch.tensor([[1.0, 1, 1], [0.5, 0.5, 40.5], [2.0, 2, 42], [201.0, 1, 51]], dtype=torch.float64)
+    found = breathe(colors, counts, stuck, n_cycles=20, random_state=0)
+    settled = settled_by_numpy(colors, found)
+    # each of the four clusters has its mean as center, and two points at (1, 1, 1) from it
+    assert error_of(colors, counts, settled) == 4 * 2 * 3 * 10
+    assert error_of(colors, counts, settled_by_numpy(colors, stuck)) > 20_000
+
+
+@pytest.mark.parametrize(
+    ("n_centers", "pairs"), [(1, 1 << 17), (3, 1 << 17), (64, 1 << 17), (64, 1 << 8), (100, 1 << 13)]
+)
+def test_nearest_two_are_those_of_numpy(n_centers: int, pairs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(breathing, "PAIRS", pairs)
+    colors, counts = problem(3000, n_centers)
+    centers = torch.from_numpy(np.random.RandomState(1).randint(0, 1021, (n_centers, 3)) / 4)
+    centers[n_centers // 2 :] = centers[: n_centers - n_centers // 2].clone()  # ties: the first one wins
+    labels, first, second = breathing._Cells(colors, counts)._nearest_two(centers)
+    levels = colors.numpy().astype(float)
+    apart = np.square(levels[:, None] - centers.numpy()).sum(axis=2) - np.square(levels).sum(axis=1)[:, None]
+    np.testing.assert_array_equal(labels.numpy(), apart.argmin(axis=1))
+    ordered = np.sort(apart, axis=1)
+    np.testing.assert_array_equal(first.numpy(), ordered[:, 0])
+    if n_centers > 1:
+        np.testing.assert_array_equal(second.numpy(), ordered[:, 1])
+
+
+def test_what_a_state_says_is_what_numpy_says() -> None:
+    colors, counts = problem(500, 7)
+    centers = colors[::50].double()
+    state = breathing._Cells(colors, counts).settled(centers, 2)
+    assert state.error == error_of(colors, counts, state.centers)
+    assert float(state.errors.sum()) == state.error
+    for center in range(len(centers)):
+        others = state.centers[torch.arange(len(centers)) != center]
+        assert float(state.uses[center]) == error_of(colors, counts, others) - state.error
+
+
+@pytest.mark.parametrize("n_centers", [1, 2, 5, 40])
+def test_never_worse_and_the_same_for_any_number_of_threads(n_centers: int) -> None:
+    colors, counts = problem(2000, n_centers)
+    start = colors[:: len(colors) // n_centers][:n_centers].double()
+    n_threads = torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found.append(breathe(colors, counts, start, n_cycles=6, random_state=3))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(n_threads)
+    assert torch.equal(*found)
+    assert found[0].shape == (n_centers, 3)
+    assert error_of(colors, counts, found[0]) < error_of(colors, counts, start)
+
+
+def test_as_many_centers_as_colors() -> None:
+    colors, counts = problem(6, 0)
+    assert torch.equal(breathe(colors, counts, colors.double(), n_cycles=5, random_state=0), colors.double())
