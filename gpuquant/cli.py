@@ -19,6 +19,7 @@ from gpuquant.cli_options import (
     Compression,
     Device,
     Effort,
+    ErrorMap,
     Force,
     KeepProfile,
     MaxPixels,
@@ -50,6 +51,7 @@ def quantize(
     colors: Colors = 8,
     device: Device = "auto",
     side_by_side: SideBySide = None,
+    error_map: ErrorMap = None,
     palette_file: PaletteFile = None,
     effort: Effort = "default",
     random_state: Seed = 0,
@@ -71,11 +73,12 @@ def quantize(
         raise ArgumentError(f"{str(photo)!r} is not a file; name a photo")
     out = out or photo.with_name(f"{photo.stem}-{colors}-colors.png")
     check_format(out, colors)
-    if side_by_side:
-        check_picture_format(side_by_side)
+    for picture in (side_by_side, error_map):
+        if picture:
+            check_picture_format(picture)
     if palette_file:
         check_palette_format(palette_file, colors)
-    outputs = [path for path in (out, side_by_side, palette_file) if path]
+    outputs = [path for path in (out, side_by_side, error_map, palette_file) if path]
     check_outputs([photo], outputs, force)
     with Console(stderr=True).status(f"Quantizing {photo.name} to {colors} colors"):
         result = quantize_image(
@@ -94,6 +97,8 @@ def quantize(
         result.save(out, compression=compression)
         if side_by_side:
             write_picture(result.side_by_side(photo, max_pixels=max_pixels), side_by_side)
+        if error_map:
+            write_picture(result.error_map(photo, max_pixels=max_pixels), error_map)
         seconds = result.seconds | {"write": time.perf_counter() - start}
     result = dataclasses.replace(result, seconds=seconds)
     if as_json:

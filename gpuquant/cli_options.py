@@ -17,6 +17,9 @@ Device = Annotated[str, typer.Option(help='"auto", "cpu", "cuda" or "cuda:1".')]
 SideBySide = Annotated[
     Path | None, typer.Option(help="Also write the original and the result next to each other (.png, .jpg).")
 ]
+ErrorMap = Annotated[
+    Path | None, typer.Option(help="Also write where the error is: the lighter, the larger (.png, .jpg).")
+]
 PaletteFile = Annotated[
     Path | None,
     typer.Option("--palette", help="Also write the palette: .hex, .gpl, .ase, .act, .txt, .css, .json or .png."),

@@ -110,7 +110,7 @@ class QuantizedImage:
         write_image(self.to_image(), path, compression)
 
     def side_by_side(self, original: ImageLike, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
-        """The original and the result next to each other, scaled to fit a screen.
+        """The original and the result next to each other, with the palette and its shares below, to fit a screen.
 
         Raises
         ------
@@ -119,15 +119,34 @@ class QuantizedImage:
         """
         from gpuquant.comparison import side_by_side
 
+        pixels = self._seen(original, max_pixels)
+        picture = side_by_side(pixels, self.to_array(), self.palette.rows, as_numpy(self.shares))
+        if self.icc_profile:
+            picture.info["icc_profile"] = self.icc_profile
+        return picture
+
+    def error_map(self, original: ImageLike, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+        """Where the error is: a grey picture, the lighter the farther a pixel is from what it was.
+
+        White is the longest distance but for one pixel in a thousand; large photos are scaled to fit a screen.
+
+        Raises
+        ------
+        ArgumentError
+            The original has another size.
+        """
+        from gpuquant.comparison import error_map
+
+        return error_map(self._seen(original, max_pixels), self.to_array())
+
+    def _seen(self, original: ImageLike, max_pixels: int) -> npt.NDArray[np.uint8]:  # [H, W, 3], [H, W, 4] or [H, W]
+        """The pixels of the original in the colours of the result."""
         photo = load_photo(original, max_pixels)
         stored = photo.pixels if isinstance(photo, Photo) else as_numpy(photo)
         pixels = photo.in_srgb() if isinstance(photo, Photo) and not self.icc_profile else stored
         if pixels.shape[:2] != tuple(self.labels.shape):
             raise ArgumentError(f"original is {pixels.shape[:2]}, the result is {tuple(self.labels.shape)}")
-        picture = side_by_side(pixels, self.to_array())
-        if self.icc_profile:
-            picture.info["icc_profile"] = self.icc_profile
-        return picture
+        return pixels
 
     def _repr_png_(self) -> bytes:
         picture = self.to_image().convert("RGB" if self.palette.alpha is None else "RGBA")

@@ -69,15 +69,15 @@ def test_json_holds_the_result(
 
 
 def test_other_outputs(photo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    both, palette = photo.with_name("both.png"), photo.with_name("palette.hex")
-    code, out, _ = run(
-        ["quantize", photo, photo.with_name("out.gif"), "-k", 4, "--side-by-side", both, "--palette", palette],
-        monkeypatch,
-        capsys,
-    )
+    both, errors, palette = photo.with_name("both.png"), photo.with_name("errors.png"), photo.with_name("palette.hex")
+    outputs = ["--side-by-side", both, "--palette", palette, "--error-map", errors]
+    arguments = ["quantize", photo, photo.with_name("out.gif"), "-k", 4, "--effort", "best", *outputs]
+    code, out, _ = run(arguments, monkeypatch, capsys)
     assert code == 0
     with Image.open(both) as image:
-        assert image.size == (2 * 80 + 2, 60)
+        assert image.size == (2 * 80 + 2, 60 + 2 + 6)
+    with Image.open(errors) as image:
+        assert image.size == (80, 60)
     lines = palette.read_text().split()
     assert len(lines) == 4
     assert all(line in out for line in lines)

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from gpuquant import ArgumentError, quantize
-from gpuquant.comparison import side_by_side
+from gpuquant.comparison import error_map, palette_bar, side_by_side
 from gpuquant.photo_loading import ImageLike
 
 
@@ -17,10 +17,10 @@ def noise(*shape: int, seed: int = 0) -> npt.NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
-def parts(picture: Image.Image, width: int) -> tuple[npt.NDArray[np.uint8], ...]:
+def parts(picture: Image.Image, width: int, height: int | None = None) -> tuple[npt.NDArray[np.uint8], ...]:
     """Left picture, gap, right picture."""
     assert picture.mode == "RGB"
-    pixels = np.asarray(picture)
+    pixels = np.asarray(picture)[:height]
     return pixels[:, :width], pixels[:, width:-width], pixels[:, -width:]
 
 
@@ -72,7 +72,7 @@ def test_method_takes_any_kind_of_image(kind: str, tmp_path: Path) -> None:
         "pillow": Image.fromarray(image),
         "path": tmp_path / "photo.png",
     }
-    left, _, right = parts(result.side_by_side(originals[kind]), 15)
+    left, _, right = parts(result.side_by_side(originals[kind]), 15, 12)
     np.testing.assert_array_equal(left, image)
     np.testing.assert_array_equal(right, result.to_array())
 
@@ -80,7 +80,7 @@ def test_method_takes_any_kind_of_image(kind: str, tmp_path: Path) -> None:
 def test_method_of_a_tensor_result_and_of_many_colors() -> None:
     image = noise(30, 31, 3)
     result = quantize(torch.from_numpy(image), 300)
-    left, _, right = parts(result.side_by_side(torch.from_numpy(image)), 31)
+    left, _, right = parts(result.side_by_side(torch.from_numpy(image)), 31, 30)
     np.testing.assert_array_equal(left, image)
     np.testing.assert_array_equal(right, result.to_array())
 
@@ -88,7 +88,7 @@ def test_method_of_a_tensor_result_and_of_many_colors() -> None:
 def test_method_shows_grey_beside_its_result() -> None:
     grey = noise(12, 15)
     result = quantize(grey, 4)
-    left, _, right = parts(result.side_by_side(grey), 15)
+    left, _, right = parts(result.side_by_side(grey), 15, 12)
     np.testing.assert_array_equal(left, np.repeat(grey[..., None], 3, axis=2))
     np.testing.assert_array_equal(right, result.to_array())
 
@@ -105,3 +105,62 @@ def test_original_of_another_size_is_refused(shape: tuple[int, ...]) -> None:
 def test_unusable_original_is_refused() -> None:
     with pytest.raises(ArgumentError, match="uint8"):
         quantize(noise(12, 15, 3), 4).side_by_side(np.zeros((12, 15, 3)))
+
+
+def test_a_bar_is_as_wide_as_the_shares() -> None:
+    entries = np.array([[255, 0, 0], [0, 0, 255], [9, 9, 9]], np.uint8)
+    bar = np.asarray(palette_bar(entries, np.array([0.75, 0.25, 0.0]), 8, 4))
+    assert bar.shape == (4, 8, 3)
+    assert (bar[:, :6] == (255, 0, 0)).all()
+    assert (bar[:, 6:] == (0, 0, 255)).all()
+
+
+def test_shares_are_written_where_they_have_room() -> None:
+    entries = np.array([[255, 255, 255], [0, 0, 0], [90, 90, 90]], np.uint8)
+    bar = np.asarray(palette_bar(entries, np.array([0.6, 0.38, 0.02]), 400, 40))
+    assert bar[:, :240].min() < 100  # dark ink on white
+    assert bar[:, 240:392].max() > 150  # light ink on black
+    assert (bar[:, 392:] == 90).all()
+
+
+@pytest.mark.parametrize("n_entries", [1, 700])
+def test_side_by_side_ends_with_the_bar(n_entries: int) -> None:
+    image, entries = noise(20, 30, 3), noise(n_entries, 3)
+    picture = np.asarray(side_by_side(image, image, entries, np.full(n_entries, 1 / n_entries)))
+    assert picture.shape == (20 + 2 + 4, 62, 3)
+    np.testing.assert_array_equal(picture[:20, :30], image)
+    assert (picture[20:22] == 255).all()
+    seen = [tuple(color) for color in picture[22].tolist()]
+    assert set(seen) <= {tuple(color) for color in entries.tolist()}
+    assert len(set(seen)) == min(n_entries, 62)
+
+
+def test_an_error_map_is_the_distance() -> None:
+    original = np.zeros((2, 3, 3), np.uint8)
+    result = original.copy()
+    result[0, 0], result[1, 2] = (3, 4, 0), (0, 0, 10)  # 5 and 10 levels away
+    result[1, :2] = (0, 10, 0)
+    np.testing.assert_array_equal(np.asarray(error_map(original, result)), [[128, 0, 0], [255, 255, 255]])
+
+
+def test_an_error_map_of_what_is_equal_is_black() -> None:
+    image = noise(5, 6, 4)
+    assert np.asarray(error_map(image, image)).max() == 0
+
+
+def test_an_error_map_is_scaled_and_made_strip_by_strip(monkeypatch: pytest.MonkeyPatch) -> None:
+    original, result = noise(3, 3200, 3), noise(3, 3200, 3, seed=1)
+    whole = np.asarray(error_map(original, result))
+    assert whole.shape == (2, 1600)
+    monkeypatch.setattr("gpuquant.comparison.STRIP_PIXELS", 100)
+    np.testing.assert_array_equal(np.asarray(error_map(original, result)), whole)
+
+
+def test_the_error_map_of_a_result(tmp_path: Path) -> None:
+    image = noise(12, 15, 3)
+    result = quantize(image, 4)
+    apart = np.sqrt(np.square(image.astype(float) - result.to_array()).sum(axis=2))
+    shown = np.asarray(result.error_map(image)).astype(float)
+    np.testing.assert_allclose(shown, (apart / np.quantile(apart, 0.999) * 255).clip(0, 255), atol=0.51)
+    with pytest.raises(ArgumentError, match="original"):
+        result.error_map(image[1:])

@@ -203,9 +203,9 @@ def test_images_for_people(china: Pixels) -> None:
     assert quantize(china, 300).to_image().mode == "RGB"
     assert result._repr_png_().startswith(b"\x89PNG")
     both = np.asarray(result.side_by_side(china))
-    width = result.labels.shape[1]
-    np.testing.assert_array_equal(both[:, :width], china)
-    np.testing.assert_array_equal(both[:, -width:], result.to_array())
+    height, width = result.labels.shape
+    np.testing.assert_array_equal(both[:height, :width], china)
+    np.testing.assert_array_equal(both[:height, -width:], result.to_array())
     with pytest.raises(ArgumentError, match="original"):
         result.side_by_side(china[:-1])
 
