@@ -33,12 +33,17 @@ class Effort:
     """What a palette may cost."""
 
     max_starts: int  # of which only the best is continued
+    max_levels: int  # of coarse cells on which Lloyd's algorithm runs
     coarse_tol: float  # times as large as on all colours: the iterations that follow make up for it (measured)
     max_iter: int  # on all colours
     n_cycles: int  # of breathing k-means
 
 
-EFFORTS = {"fast": Effort(1, 64, 2, 0), "default": Effort(8, 8, sys.maxsize, 0), "best": Effort(8, 8, sys.maxsize, 32)}
+EFFORTS = {
+    "fast": Effort(1, 1, 64, 1, 0),
+    "default": Effort(8, 2, 8, sys.maxsize, 0),
+    "best": Effort(8, 2, 8, sys.maxsize, 32),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,9 +189,13 @@ def coarse_steps(
             break
     order = sorted(range(n_starts), key=potentials.__getitem__)
     starts = starts[order]  # the best first
-    for level in levels:
-        if level.error <= COARSE_ERROR * potentials[order[0]] / total and len(level) < len(cells) // 2:
-            starts = (yield Iterating(level, starts))[None]
+    helpful = [
+        level
+        for level in levels
+        if level.error <= COARSE_ERROR * potentials[order[0]] / total and len(level) < len(cells) // 2
+    ]
+    for level in helpful[: effort.max_levels]:
+        starts = (yield Iterating(level, starts))[None]
     found: Tensor = starts[0]
     n_cycles = min(effort.n_cycles, BREATHING_PAIRS // (len(choices[0]) * n_colors))
     if n_cycles:

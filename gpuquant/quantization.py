@@ -56,7 +56,7 @@ def quantize(
     effort : "fast", "default" or "best"
         How long to look for a low error. "best" goes on from the local minimum that "default" ends in, by breathing
         k-means on cells of the colour cube, which gains least for large palettes and nothing above about 1000 colours;
-        "fast" tries one start, and stops after two iterations on all colours. It holds for k-means++.
+        "fast" tries one start, and stops after one iteration on all colours. It holds for k-means++.
     device : "auto", "cpu", "cuda", "cuda:1" or torch.device
         "auto" is a tensor's own device; otherwise CUDA where there is one, or else the CPU. The results for a tensor
         are tensors on its device.
