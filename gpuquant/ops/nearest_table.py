@@ -1,0 +1,153 @@
+"""NearestTable: the nearest palette entry of every 8-bit colour, worked out where it is asked for.
+
+The colour cube is cut into cells of 8 x 8 x 8 colours. In a cell only the entries count that no other is nearer than
+everywhere in it (Pelleg and Moore 1999, "Accelerating exact k-means algorithms with geometric reasoning"); each of
+its colours is compared with these few. All numbers are integers: nothing rounds.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from gpuquant.ops.color_codes import N_CODES
+
+SIDE = 8  # colours on each side of a cell
+N_SIDE = 256 // SIDE  # cells on each side of the cube
+BLOCK_CELLS = 4  # on each side of a block, for which entries are sorted out first
+FEW_ENTRIES = 512  # are not
+AT_ONCE = {
+    "cpu": 1 << 15,
+    "cuda": 1 << 22,
+}  # numbers: on the CPU they stay in cache, and torch in the thread that calls
+UNKNOWN = -1
+
+
+class NearestTable:
+    """A table from colour codes to the nearest entries, the first of equal ones.
+
+    Attributes
+    ----------
+    table : Tensor, [2^24] int16, or int32 above 32767 entries
+        The index of the nearest entry, or `UNKNOWN` where `fill_around` has not been.
+    """
+
+    def __init__(
+        self,
+        palette: Tensor,  # [K, 3] uint8
+    ) -> None:
+        device = palette.device
+        words = torch.int16 if len(palette) <= torch.iinfo(torch.int16).max else torch.int32
+        self.palette = palette
+        self.table = torch.full((N_CODES,), UNKNOWN, dtype=words, device=device)
+        distinct, place = torch.unique(palette.to(torch.int32), dim=0, return_inverse=True)
+        indices = torch.arange(len(palette), device=device)
+        first = torch.full((len(distinct),), len(palette), device=device).scatter_reduce(0, place, indices, "amin")
+        self._first = first.sort().values  # an entry that is there twice is the first one
+        self._doubled = 2 * palette[self._first].float()  # so that the middles of cells are integers
+        self._filled = torch.zeros(N_SIDE, N_SIDE, N_SIDE, dtype=torch.bool, device=device)  # blue, green, red
+
+    def fill(self) -> None:
+        """Fill the whole table."""
+        self._fill_cells(torch.ones_like(self._filled))
+
+    def fill_around(
+        self,
+        codes: Tensor,  # [N] int32
+    ) -> None:
+        """Fill the cells of colours, and the cells beside these."""
+        wanted = torch.zeros_like(self._filled)
+        wanted[codes >> 19, (codes >> 11) & 31, (codes >> 3) & 31] = True
+        near = torch.nn.functional.max_pool3d(wanted[None, None].float(), 3, stride=1, padding=1)[0, 0]
+        self._fill_cells(near > 0)
+
+    def _fill_cells(self, wanted: Tensor) -> None:
+        cells = (wanted & ~self._filled).nonzero()  # [C, 3]: blue, green, red
+        if not len(cells):
+            return
+        ordered, sizes, columns = [], [], []
+        for some, entries in self._parts(cells):
+            possible = self._possible(some, SIDE, entries)
+            ordered.append(some)
+            sizes.append(possible.sum(dim=1))
+            columns.append(entries[possible.nonzero()[:, 1]])
+        self._settle_all(torch.cat(ordered), torch.cat(sizes), torch.cat(columns))
+        self._filled |= wanted
+
+    def _parts(self, cells: Tensor) -> Iterator[tuple[Tensor, Tensor]]:  # [C, 3], [E]: the entries that matter there
+        at_once = AT_ONCE[cells.device.type]
+        entries = torch.arange(len(self._first), device=cells.device)
+        if len(entries) <= FEW_ENTRIES:
+            for some in cells.split(max(1, at_once // len(entries))):
+                yield some, entries
+            return
+        blocks, place = torch.unique(cells // BLOCK_CELLS, dim=0, return_inverse=True)
+        for number, block in enumerate(blocks):
+            near = self._possible(block[None], SIDE * BLOCK_CELLS, entries)[0].nonzero().view(-1)
+            for some in cells[place == number].split(max(1, at_once // len(near))):
+                yield some, near
+
+    def _possible(
+        self,
+        boxes: Tensor,  # [C, 3] int64: blue, green, red
+        side: int,  # of a box
+        entries: Tensor,  # [E] int64
+    ) -> Tensor:  # [C, E] bool
+        """Which entries can be nearest somewhere in each box."""
+        middles = (2 * side * boxes.flip(1) + side - 1).float()  # [C, 3]: red, green, blue, doubled
+        centers = self._doubled[entries]
+        apart = torch.zeros(len(boxes), len(centers), device=boxes.device)  # squared distances, exact below 2^24
+        for axis in range(3):
+            apart += (middles[:, axis, None] - centers[:, axis]).square_()
+        lowest, nearest = apart.min(dim=1)
+        reach = torch.zeros_like(apart)  # the part of a difference in squared distances that a box can make up for
+        for axis in range(3):
+            reach += (centers[nearest, axis, None] - centers[:, axis]).abs_()
+        return apart.sub_(lowest[:, None]) <= reach.mul_(2 * (side - 1))
+
+    def _settle_all(
+        self,
+        cells: Tensor,  # [C, 3] int64
+        sizes: Tensor,  # [C] int64: candidates of each
+        columns: Tensor,  # [sum of sizes] int64: cell after cell, ascending
+    ) -> None:
+        starts = sizes.cumsum(0) - sizes
+        shorter = 0
+        for length in _lengths(int(sizes.max())):
+            members = ((sizes > shorter) & (sizes <= length)).nonzero().view(-1)
+            shorter = length
+            if not len(members):
+                continue
+            for few in members.split(AT_ONCE[cells.device.type] // SIDE**3):
+                steps = torch.arange(length, device=cells.device).minimum(sizes[few, None] - 1)
+                self._settle(cells[few], columns[starts[few, None] + steps])
+
+    def _settle(
+        self,
+        cells: Tensor,  # [G, 3] int64
+        candidates: Tensor,  # [G, L] int64: ascending, the last of each repeated to fill up
+    ) -> None:
+        n_cells, n_candidates = candidates.shape
+        bits = max(1, (n_candidates - 1).bit_length())  # the place among the candidates, below the distance
+        words = torch.int32 if bits <= 13 else torch.int64
+        inside = torch.arange(SIDE, device=cells.device)
+        levels = (SIDE * cells[:, :, None] + inside).to(words)  # [G, 3, SIDE]
+        entries = self.palette[self._first].flip(1).to(words)[candidates]  # [G, L, 3]
+        best: Tensor | None = None
+        for place in range(n_candidates):
+            blue, green, red = ((levels - entries[:, place, :, None]).square_() << bits).unbind(1)  # [G, SIDE] each
+            scores = ((blue[:, :, None] + green[:, None]) | place)[:, :, :, None] + red[:, None, None]
+            best = scores if best is None else torch.minimum(best, scores, out=best)
+        assert best is not None
+        found = candidates.gather(1, (best & ((1 << bits) - 1)).view(n_cells, -1).long())
+        cube = self.table.view(N_SIDE, SIDE, N_SIDE, SIDE, N_SIDE, SIDE)
+        labels = self._first[found].view(n_cells, SIDE, SIDE, SIDE).to(self.table.dtype)
+        cube[cells[:, 0], :, cells[:, 1], :, cells[:, 2], :] = labels
+
+
+def _lengths(longest: int) -> list[int]:
+    """Lengths to which lists are filled up, in steps of about a half."""
+    lengths = [1]
+    while lengths[-1] < longest:
+        lengths.append(min(longest, max(lengths[-1] + 1, lengths[-1] * 3 // 2)))
+    return lengths
