@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gpuquant import ops
 from gpuquant.mapping import lookup_table_of
+from gpuquant.ops.color_codes import codes_from_colors
 
 CHUNK_PIXELS = 1 << 23
 OPAQUE = 255
@@ -67,6 +68,28 @@ def map_alpha_pixels(
         if len(codes):
             part[partly] = partly_labels[torch.searchsorted(codes, _codes(chunk[partly]))]
     return found.view(torch.uint16) if wide else found
+
+
+def rank_alpha_pixels(
+    pixels: Tensor,  # [N, 4] uint8, every colour of it among `colors`
+    colors: Tensor,  # [M, 4] uint8, distinct
+) -> Tensor:  # [N] int32
+    """At which place among the colours that of each pixel stands."""
+    opaque, clear = (colors[:, 3] == level for level in (OPAQUE, 0))
+    solid = opaque.nonzero().view(-1).to(torch.int32)
+    solid_codes = codes_from_colors(colors[opaque])
+    others = (~opaque & ~clear).nonzero().view(-1).to(torch.int32)
+    codes, order = _codes(colors[others]).sort()
+    found = torch.zeros(len(pixels), dtype=torch.int32, device=pixels.device)
+    if bool(clear.any()):
+        found.fill_(clear.nonzero()[0, 0])
+    for chunk, part in zip(pixels.split(CHUNK_PIXELS), found.split(CHUNK_PIXELS), strict=True):
+        inside, partly = chunk[:, 3] == OPAQUE, (chunk[:, 3] > 0) & (chunk[:, 3] < OPAQUE)
+        if len(solid):
+            part[inside] = solid[ops.rank_pixels(chunk[inside][:, :3].contiguous(), solid_codes)]
+        if len(others):
+            part[partly] = others[order[torch.searchsorted(codes, _codes(chunk[partly]))]]
+    return found
 
 
 def weighted_by_alpha(

@@ -9,7 +9,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from gpuquant.alpha_colors import OPAQUE, count_alpha_colors, laid_onto, map_alpha_pixels, with_alpha
+from gpuquant import ops
+from gpuquant.alpha_colors import (
+    OPAQUE,
+    count_alpha_colors,
+    laid_onto,
+    map_alpha_pixels,
+    rank_alpha_pixels,
+    with_alpha,
+)
 from gpuquant.histogram import ColorHistogram
 from gpuquant.mapping import map_pixels
 from gpuquant.ops.color_codes import N_CODES, codes_from_colors, colors_from_codes, z_order
@@ -44,6 +52,22 @@ class CountedPhoto:
             color_labels = color_labels[self._place]
         look_up = map_alpha_pixels if self._stored.shape[1] == 4 else map_pixels
         return look_up(self._rows, self._stored, color_labels, wide=wide, chunk_size=chunk_size).view(self.shape)
+
+    def ranks(
+        self,
+        top: int,
+        bottom: int,
+    ) -> Tensor:  # [bottom - top, W] int32
+        """Which of the colors each pixel of some rows is."""
+        width = self.shape[1]
+        rows = self._rows[top * width : bottom * width]
+        if self._stored.shape[1] == 4:
+            found = rank_alpha_pixels(rows, self._stored)
+        else:
+            found = ops.rank_pixels(rows, codes_from_colors(self._stored))
+        if self._place is not None:
+            found = self._place.to(torch.int32)[found]
+        return found.view(bottom - top, width)
 
 
 def count_photo(

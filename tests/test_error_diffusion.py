@@ -7,11 +7,11 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from gpuquant.ops import error_diffusion, torch_diffusion
+from gpuquant.ops import error_diffusion, torch_dither
 from gpuquant.ops.nearest_table import NearestTable
 
 Pixels = npt.NDArray[np.uint8]
-ENGINES = [error_diffusion, torch_diffusion]
+ENGINES = [error_diffusion, torch_dither]
 
 
 def by_hand(

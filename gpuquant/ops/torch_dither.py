@@ -1,4 +1,4 @@
-"""Error diffusion in plain torch, on any device: the reference for `error_diffusion`."""
+"""Dithering in plain torch, on any device: the reference for `error_diffusion` and `cpu_dither`."""
 
 import torch
 from torch import Tensor
@@ -63,3 +63,48 @@ def diffuse_errors(
             if end == height:
                 last[diagonal - 2 * (height - 1)] = now[end]
     return labels[:, :width], last
+
+
+def choose_entries(
+    ranks: Tensor,  # [H, W] int32: the color of each pixel
+    low: Tensor,  # [M] int32, 0..65535: the entry of a color where the mask is not below its threshold
+    high: Tensor,  # [M] int32, 0..65535: and where it is
+    thresholds: Tensor,  # [M] int16
+    mask: Tensor,  # [S, S] int16, laid side by side from the image's top left
+    first_row: int,  # of the image, where the ranks are a part of it
+    *,
+    wide: bool,
+) -> tuple[Tensor, Tensor]:  # [H, W] uint8, or int16 (the bits of uint16) where wide; [M] int64: pixels with `high`
+    """Choose the second entry where the mask is below the threshold of the pixel's color, and count these pixels."""
+    height, width = ranks.shape
+    rows = torch.arange(first_row, first_row + height, device=ranks.device) % len(mask)
+    columns = torch.arange(width, device=ranks.device) % len(mask)
+    above = mask[rows[:, None], columns] < thresholds[ranks]
+    labels = torch.where(above, high[ranks], low[ranks]).to(torch.int16 if wide else torch.uint8)
+    counts = torch.bincount(ranks[above], minlength=len(low))
+    return labels, counts
+
+
+def tally_labels(
+    ranks: Tensor,  # [N] int32: the color of each pixel
+    labels: Tensor,  # [N] uint8, or int16 (the bits of uint16)
+    colors: Tensor,  # [M, 3] uint8
+    palette: Tensor,  # [K, 3] uint8
+) -> tuple[Tensor, int]:  # [K] int64; the sum of squared differences
+    """Count the pixels of each entry, and sum up their squared differences."""
+    indices = labels.to(torch.int32)
+    if labels.dtype == torch.int16:
+        indices &= 0xFFFF
+    apart = colors[ranks].to(torch.int32) - palette[indices].to(torch.int32)
+    return torch.bincount(indices, minlength=len(palette)), int(apart.square_().sum())
+
+
+def renumber(
+    labels: Tensor,  # [H, W] uint8 or uint16: changed in place
+    numbers: Tensor,  # [K] int64: what becomes of each
+) -> None:
+    """Give every label its number."""
+    words = labels.view(torch.int16) if labels.dtype == torch.uint16 else labels  # uint16 has few operations in torch
+    becomes = numbers.to(words.dtype)
+    for row in words:
+        row.copy_(becomes[row.to(torch.int32) & 0xFFFF])

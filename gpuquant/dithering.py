@@ -1,0 +1,192 @@
+"""Dithering: mixing entries in such a way that neighbouring pixels average to the colours of the photo."""
+
+import math
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from numbers import Real
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from gpuquant import ops
+from gpuquant.alpha_colors import OPAQUE, weighted_by_alpha, with_alpha
+from gpuquant.color_pairs import pair_colors
+from gpuquant.counted_photo import CountedPhoto
+from gpuquant.errors import ArgumentError
+
+METHODS = ("none", "floyd-steinberg", "blue-noise", "bayer")
+BAYER_SIDE = 16
+BAND_PIXELS = 1 << 24  # whose colours are held together: 4 bytes a pixel
+ORDERED_PIXELS = 1 << 20  # the same, where bands need not be high
+
+
+@dataclass(frozen=True)
+class Dither:
+    """A method other than "none", and how much of it."""
+
+    method: str
+    strength: float  # above 0 to 1
+
+
+@dataclass(frozen=True, eq=False)
+class DitheredPhoto:
+    """The label of every pixel, and what is to be said of them."""
+
+    labels: Tensor  # [H, W] uint8, or uint16 where wide
+    counts: Tensor  # [K] int64
+    error: float  # the sum over pixels of the squared distance to the palette entry
+
+
+def check_dither(dither: str, dither_strength: float) -> Dither | None:
+    """Raise unless the arguments can be used; None where nothing is dithered."""
+    if dither not in METHODS:
+        raise ArgumentError(f"dither={dither!r} is unknown; use {', '.join(map(repr, METHODS[:-1]))} or 'bayer'")
+    real = isinstance(dither_strength, Real) and not isinstance(dither_strength, bool)
+    if not real or not (math.isfinite(dither_strength) and 0 <= dither_strength <= 1):
+        raise ArgumentError(f"dither_strength={dither_strength!r} must be a number from 0 to 1")
+    return None if dither == "none" or dither_strength == 0 else Dither(dither, float(dither_strength))
+
+
+def dither_photo(
+    photo: CountedPhoto,
+    palette: Tensor,  # [K, 3] or [K, 4] uint8
+    labels: Tensor,  # [M] int32: the nearest entry of each colour
+    dither: Dither,
+) -> DitheredPhoto:
+    """Dither the opaque pixels of a photo, among the opaque entries, as the colours look.
+
+    Pixels that are not opaque, or whose nearest entry is not, keep their entry: a clear or partly transparent one says
+    nothing of what is behind it.
+    """
+    colors, still = photo.colors, None
+    if photo.has_alpha or palette.shape[1] == 4:
+        colors, palette = with_alpha(colors), with_alpha(palette)
+        still = (colors[:, 3] < OPAQUE) | (palette[labels.long(), 3] < OPAQUE)
+    diffused = dither.method == "floyd-steinberg"
+    return (_diffused if diffused else _ordered)(photo, colors, palette, labels, still, dither)
+
+
+def _ordered(
+    photo: CountedPhoto, colors: Tensor, palette: Tensor, labels: Tensor, still: Tensor | None, dither: Dither
+) -> DitheredPhoto:
+    mask = torch.from_numpy(blue_noise() if dither.method == "blue-noise" else bayer(BAYER_SIDE)).to(palette.device)
+    low, high, limits = _pairs(colors, palette, labels, still, dither, mask.numel())
+    height, width = photo.shape
+    found = palette.new_empty(height, width, dtype=_words(palette))
+    n_high = torch.zeros_like(photo.counts)
+    # a table of ranks is made for each band, in a time that grows with the number of colours
+    n_rows = _rows_of(max(ORDERED_PIXELS, min(BAND_PIXELS, 4 * len(photo.colors))), width)
+    for top in range(0, height, n_rows):
+        bottom = min(top + n_rows, height)
+        ranks = photo.ranks(top, bottom)
+        part, n_part = ops.choose_entries(ranks, low, high, limits, mask, top, wide=found.dtype != torch.uint8)
+        found[top:bottom] = part
+        n_high += n_part
+    n_low = photo.counts - n_high
+    counts = torch.zeros(len(palette), dtype=torch.int64, device=palette.device)
+    counts.index_add_(0, low.long(), n_low).index_add_(0, high.long(), n_high)
+    error = (n_low * _apart(colors, palette, low)).sum() + (n_high * _apart(colors, palette, high)).sum()
+    return DitheredPhoto(_unsigned(found), counts, float(error))
+
+
+def _pairs(
+    colors: Tensor, palette: Tensor, labels: Tensor, still: Tensor | None, dither: Dither, n_levels: int
+) -> tuple[Tensor, Tensor, Tensor]:  # [M] int32, [M] int32, [M] int16
+    colors = colors[:, :3]
+    if still is None:
+        return pair_colors(colors, palette[:, :3], labels, dither.strength, n_levels)
+    low, high, limits = labels.clone(), labels.clone(), torch.zeros_like(labels, dtype=torch.int16)
+    entries, place = _opaque_entries(palette)
+    if len(entries):
+        parts = pair_colors(
+            colors[~still], palette[entries, :3], place[labels[~still].long()], dither.strength, n_levels
+        )
+        low[~still], high[~still] = (entries[part.long()].to(torch.int32) for part in parts[:2])
+        limits[~still] = parts[2]
+    return low, high, limits
+
+
+def _diffused(
+    photo: CountedPhoto, colors: Tensor, palette: Tensor, labels: Tensor, still: Tensor | None, dither: Dither
+) -> DitheredPhoto:
+    entries, _ = _opaque_entries(palette)
+    if not len(entries):
+        entries = torch.arange(len(palette), device=palette.device)  # which no pixel takes
+    nearest = ops.NearestTable(palette[entries, :3].contiguous())
+    seen, levels = colors[:, :3].contiguous(), palette[:, :3].contiguous()
+    height, width = photo.shape
+    found = palette.new_empty(height, width, dtype=_words(palette))
+    counts = torch.zeros(len(palette), dtype=torch.int64, device=palette.device)
+    error = 0.0
+    above = torch.zeros(width, 4, dtype=torch.int16, device=palette.device)
+    strength = round(dither.strength * ops.FULL_STRENGTH)
+    n_rows = _rows_of(BAND_PIXELS, width)
+    for top in range(0, height, n_rows):
+        bottom = min(top + n_rows, height)
+        ranks = photo.ranks(top, bottom)
+        part, above = ops.diffuse_errors(ranks, seen, still, nearest, above, strength)
+        if still is not None:
+            part = torch.where(still[ranks], labels[ranks], entries[part.to(torch.int32)].to(torch.int32))
+        found[top:bottom] = part.to(found.dtype)
+        n_part, apart = ops.tally_labels(ranks.reshape(-1), found[top:bottom].reshape(-1), seen, levels)
+        counts += n_part
+        error += apart
+    if still is not None:  # whose distances have a fourth column
+        kept, n_pixels = labels[still], photo.counts[still]
+        error -= float((n_pixels * _apart(seen[still], levels, kept)).sum())
+        error += float((n_pixels * _apart(colors[still], palette, kept)).sum())
+    return DitheredPhoto(_unsigned(found), counts, error)
+
+
+def _opaque_entries(
+    palette: Tensor,  # [K, 3] or [K, 4] uint8
+) -> tuple[Tensor, Tensor]:  # [E] int64: which entries are opaque; [K] int32: the place of each entry among these
+    opaque = torch.ones(len(palette), dtype=torch.bool, device=palette.device)
+    if palette.shape[1] == 4:
+        opaque = palette[:, 3] == OPAQUE
+    return opaque.nonzero().view(-1), opaque.to(torch.int32).cumsum(0, dtype=torch.int32) - 1
+
+
+def _apart(
+    colors: Tensor,  # [M, 3] or [M, 4] uint8
+    palette: Tensor,  # [K, 3] or [K, 4] uint8
+    labels: Tensor,  # [M] int32
+) -> Tensor:  # [M] int64, or float64 with alpha
+    """Squared distances to entries, as seen."""
+    if colors.shape[1] == 4:
+        return (weighted_by_alpha(colors) - weighted_by_alpha(palette)[labels.long()]).square_().sum(dim=1)
+    return (colors.long() - palette.long()[labels.long()]).square_().sum(dim=1)
+
+
+def _rows_of(n_pixels: int, width: int) -> int:
+    return max(1, n_pixels // width)
+
+
+def _words(palette: Tensor) -> torch.dtype:
+    return torch.int16 if len(palette) > 256 else torch.uint8  # uint16 has few operations in torch
+
+
+def _unsigned(labels: Tensor) -> Tensor:
+    return labels.view(torch.uint16) if labels.dtype == torch.int16 else labels
+
+
+@cache
+def blue_noise() -> npt.NDArray[np.int16]:  # [128, 128], each rank once
+    """The ranks that `scripts/make_blue_noise.py` made by the void-and-cluster method."""
+    with files("gpuquant").joinpath("blue_noise.npy").open("rb") as file:
+        ranks: npt.NDArray[np.int16] = np.load(file).astype(np.int16)
+    return ranks
+
+
+def bayer(side: int) -> npt.NDArray[np.int16]:  # [side, side], each rank once
+    """Bayer's matrix of a side that is a power of two.
+
+    Source: B. E. Bayer 1973, "An optimum method for two-level rendition of continuous-tone pictures".
+    """
+    ranks = np.zeros((1, 1), np.int16)
+    while len(ranks) < side:
+        ranks = np.block([[4 * ranks, 4 * ranks + 2], [4 * ranks + 3, 4 * ranks + 1]])
+    return ranks
