@@ -16,10 +16,7 @@ SIDE = 8  # colours on each side of a cell
 N_SIDE = 256 // SIDE  # cells on each side of the cube
 BLOCK_CELLS = 4  # on each side of a block, for which entries are sorted out first
 FEW_ENTRIES = 512  # are not
-AT_ONCE = {
-    "cpu": 1 << 15,
-    "cuda": 1 << 22,
-}  # numbers: on the CPU they stay in cache, and torch in the thread that calls
+AT_ONCE = {"cpu": 1 << 14, "cuda": 1 << 22}  # numbers: on the CPU torch then stays in the thread that calls it
 UNKNOWN = -1
 
 
@@ -44,7 +41,11 @@ class NearestTable:
         indices = torch.arange(len(palette), device=device)
         first = torch.full((len(distinct),), len(palette), device=device).scatter_reduce(0, place, indices, "amin")
         self._first = first.sort().values  # an entry that is there twice is the first one
-        self._doubled = 2 * palette[self._first].float()  # so that the middles of cells are integers
+        entries = palette.index_select(0, self._first)
+        self._entries = entries.flip(1).to(torch.int32)  # [E, 3]: blue, green, red
+        self._doubled = 2 * entries.float()  # [E, 3]: red, green, blue; so that the middles of cells are integers
+        inside = torch.arange(SIDE, device=device)
+        self._inside = (inside[:, None, None] << 16 | inside[:, None] << 8 | inside).view(-1)  # codes in a cell
         self._filled = torch.zeros(N_SIDE, N_SIDE, N_SIDE, dtype=torch.bool, device=device)  # blue, green, red
 
     def fill(self) -> None:
@@ -58,8 +59,11 @@ class NearestTable:
         """Fill the cells of colours, and the cells beside these."""
         wanted = torch.zeros_like(self._filled)
         wanted[codes >> 19, (codes >> 11) & 31, (codes >> 3) & 31] = True
-        near = torch.nn.functional.max_pool3d(wanted[None, None].float(), 3, stride=1, padding=1)[0, 0]
-        self._fill_cells(near > 0)
+        for axis in range(3):
+            before = wanted.clone()
+            wanted.narrow(axis, 1, N_SIDE - 1).logical_or_(before.narrow(axis, 0, N_SIDE - 1))
+            wanted.narrow(axis, 0, N_SIDE - 1).logical_or_(before.narrow(axis, 1, N_SIDE - 1))
+        self._fill_cells(wanted)
 
     def _fill_cells(self, wanted: Tensor) -> None:
         cells = (wanted & ~self._filled).nonzero()  # [C, 3]: blue, green, red
@@ -70,7 +74,7 @@ class NearestTable:
             possible = self._possible(some, SIDE, entries)
             ordered.append(some)
             sizes.append(possible.sum(dim=1))
-            columns.append(entries[possible.nonzero()[:, 1]])
+            columns.append(entries.index_select(0, possible.nonzero()[:, 1]))
         self._settle_all(torch.cat(ordered), torch.cat(sizes), torch.cat(columns))
         self._filled |= wanted
 
@@ -84,7 +88,8 @@ class NearestTable:
         blocks, place = torch.unique(cells // BLOCK_CELLS, dim=0, return_inverse=True)
         for number, block in enumerate(blocks):
             near = self._possible(block[None], SIDE * BLOCK_CELLS, entries)[0].nonzero().view(-1)
-            for some in cells[place == number].split(max(1, at_once // len(near))):
+            here = cells.index_select(0, (place == number).nonzero().view(-1))
+            for some in here.split(max(1, at_once // len(near))):
                 yield some, near
 
     def _possible(
@@ -95,15 +100,16 @@ class NearestTable:
     ) -> Tensor:  # [C, E] bool
         """Which entries can be nearest somewhere in each box."""
         middles = (2 * side * boxes.flip(1) + side - 1).float()  # [C, 3]: red, green, blue, doubled
-        centers = self._doubled[entries]
+        centers = self._doubled.index_select(0, entries)
         apart = torch.zeros(len(boxes), len(centers), device=boxes.device)  # squared distances, exact below 2^24
         for axis in range(3):
             apart += (middles[:, axis, None] - centers[:, axis]).square_()
-        lowest, nearest = apart.min(dim=1)
+        nearest = apart.argmin(dim=1)
+        lowest, nearest_centers = apart.gather(1, nearest[:, None]), centers.index_select(0, nearest)
         reach = torch.zeros_like(apart)  # the part of a difference in squared distances that a box can make up for
         for axis in range(3):
-            reach += (centers[nearest, axis, None] - centers[:, axis]).abs_()
-        return apart.sub_(lowest[:, None]) <= reach.mul_(2 * (side - 1))
+            reach += (nearest_centers[:, axis, None] - centers[:, axis]).abs_()
+        return apart.sub_(lowest) <= reach.mul_(2 * (side - 1))
 
     def _settle_all(
         self,
@@ -119,8 +125,9 @@ class NearestTable:
             if not len(members):
                 continue
             for few in members.split(AT_ONCE[cells.device.type] // SIDE**3):
-                steps = torch.arange(length, device=cells.device).minimum(sizes[few, None] - 1)
-                self._settle(cells[few], columns[starts[few, None] + steps])
+                steps = torch.arange(length, device=cells.device).minimum(sizes.index_select(0, few)[:, None] - 1)
+                places = (starts.index_select(0, few)[:, None] + steps).view(-1)
+                self._settle(cells.index_select(0, few), columns.index_select(0, places).view(-1, length))
 
     def _settle(
         self,
@@ -132,7 +139,7 @@ class NearestTable:
         words = torch.int32 if bits <= 13 else torch.int64
         inside = torch.arange(SIDE, device=cells.device)
         levels = (SIDE * cells[:, :, None] + inside).to(words)  # [G, 3, SIDE]
-        entries = self.palette[self._first].flip(1).to(words)[candidates]  # [G, L, 3]
+        entries = self._entries.index_select(0, candidates.view(-1)).view(n_cells, -1, 3).to(words)
         best: Tensor | None = None
         for place in range(n_candidates):
             blue, green, red = ((levels - entries[:, place, :, None]).square_() << bits).unbind(1)  # [G, SIDE] each
@@ -140,9 +147,9 @@ class NearestTable:
             best = scores if best is None else torch.minimum(best, scores, out=best)
         assert best is not None
         found = candidates.gather(1, (best & ((1 << bits) - 1)).view(n_cells, -1).long())
-        cube = self.table.view(N_SIDE, SIDE, N_SIDE, SIDE, N_SIDE, SIDE)
-        labels = self._first[found].view(n_cells, SIDE, SIDE, SIDE).to(self.table.dtype)
-        cube[cells[:, 0], :, cells[:, 1], :, cells[:, 2], :] = labels
+        labels = self._first.index_select(0, found.view(-1)).to(self.table.dtype)
+        codes = ((cells[:, 0] << 16 | cells[:, 1] << 8 | cells[:, 2]) * SIDE)[:, None] + self._inside
+        self.table.scatter_(0, codes.view(-1), labels)  # torch shares indexing out among threads, whatever its size
 
 
 def _lengths(longest: int) -> list[int]:
