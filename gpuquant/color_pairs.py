@@ -4,6 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gpuquant import ops
+
 N_NEIGHBORS = 24  # of the nearest entry, among which the other one is looked for
 GRAIN = 0.1  # what is paid for entries that are far apart; measured, see `pair_colors`
 AT_ONCE = {"cpu": 1 << 10, "cuda": 1 << 18}  # colours: on the CPU torch then stays in the thread that calls it
@@ -39,11 +41,15 @@ def pair_colors(
         lengths = ways.square().sum(dim=2)
         table = torch.cat([ways, lengths[:, :, None]], dim=2).permute(2, 0, 1).contiguous()  # [4, K, L]
         step = AT_ONCE[colors.device.type]
-        for part in (slice(start, start + step) for start in range(0, len(colors), step)):
+
+        def choose(start: int) -> None:
+            part = slice(start, start + step)
             nearest = labels[part].long()
             offsets = (colors[part].int() - palette.index_select(0, nearest)).float()
             place, at = _best(offsets, *(column.index_select(0, nearest) for column in table))
-            partner[part], share[part] = near.index_select(0, nearest).gather(1, place)[:, 0].to(torch.int32), at[:, 0]
+            partner[part], share[part] = near.index_select(0, nearest).gather(1, place)[:, 0], at[:, 0]
+
+        ops.share_out(range(0, len(colors), step), choose, torch.get_num_threads() if colors.is_cpu else 1)
     share = torch.where(share > 0, 0.5 + (share - 0.5) / strength, share).clamp_(0, 1)
     lightness = (palette.long() * torch.tensor(LUMA, device=palette.device)).sum(dim=1)
     swapped = _after(lightness, labels.long(), partner.long())

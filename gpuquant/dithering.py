@@ -77,13 +77,9 @@ def _ordered(
     height, width = photo.shape
     found = palette.new_empty(height, width, dtype=_words(palette))
     n_high = torch.zeros_like(photo.counts)
-    # a table of ranks is made for each band, in a time that grows with the number of colours
-    n_rows = _rows_of(max(ORDERED_PIXELS, min(BAND_PIXELS, 4 * len(photo.colors))), width)
-    for top in range(0, height, n_rows):
-        bottom = min(top + n_rows, height)
-        ranks = photo.ranks(top, bottom)
+    for top, ranks in photo.bands(ORDERED_PIXELS):
         part, n_part = ops.choose_entries(ranks, low, high, limits, mask, top, wide=found.dtype != torch.uint8)
-        found[top:bottom] = part
+        found[top : top + len(part)] = part
         n_high += n_part
     n_low = photo.counts - n_high
     counts = torch.zeros(len(palette), dtype=torch.int64, device=palette.device)
@@ -123,15 +119,13 @@ def _diffused(
     error = 0.0
     above = torch.zeros(width, 4, dtype=torch.int16, device=palette.device)
     strength = round(dither.strength * ops.FULL_STRENGTH)
-    n_rows = _rows_of(BAND_PIXELS, width)
-    for top in range(0, height, n_rows):
-        bottom = min(top + n_rows, height)
-        ranks = photo.ranks(top, bottom)
+    for top, ranks in photo.bands(BAND_PIXELS):
         part, above = ops.diffuse_errors(ranks, seen, still, nearest, above, strength)
         if still is not None:
             part = torch.where(still[ranks], labels[ranks], entries[part.to(torch.int32)].to(torch.int32))
-        found[top:bottom] = part.to(found.dtype)
-        n_part, apart = ops.tally_labels(ranks.reshape(-1), found[top:bottom].reshape(-1), seen, levels)
+        band = part.to(found.dtype)
+        found[top : top + len(band)] = band
+        n_part, apart = ops.tally_labels(ranks.reshape(-1), band.reshape(-1), seen, levels)
         counts += n_part
         error += apart
     if still is not None:  # whose distances have a fourth column
@@ -159,10 +153,6 @@ def _apart(
     if colors.shape[1] == 4:
         return (weighted_by_alpha(colors) - weighted_by_alpha(palette)[labels.long()]).square_().sum(dim=1)
     return (colors.long() - palette.long()[labels.long()]).square_().sum(dim=1)
-
-
-def _rows_of(n_pixels: int, width: int) -> int:
-    return max(1, n_pixels // width)
 
 
 def _words(palette: Tensor) -> torch.dtype:

@@ -12,6 +12,7 @@
 Where there is no Triton, and for points with more than four columns, plain torch does the work on CUDA devices too.
 """
 
+from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Any
 
@@ -44,8 +45,10 @@ __all__ += [
     "diffuse_errors",
     "download",
     "lloyd_steps",
+    "number_table",
     "renumber",
     "seeding",
+    "share_out",
     "tally_labels",
     "upload_and_count",
     "used_codes",
@@ -56,6 +59,7 @@ Lloyd = ColorLloyd | DenseLloyd
 Seeding = ColorSeeding | DenseSeeding
 
 add_counts = torch_ops.add_counts
+share_out = cpu_ops.share_out
 
 
 def _module_for(pixels: Tensor) -> ModuleType:
@@ -165,6 +169,14 @@ def renumber(
     """Give every label its number."""
     module: Any = cpu_dither if labels.is_cpu else torch_dither
     module.renumber(labels, numbers)
+
+
+def number_table(
+    codes: Tensor,  # [M] int32, distinct
+    numbers: Tensor,  # [M] int32
+) -> AbstractContextManager[Tensor]:  # [2^24] int32, to be looked up while the context is open
+    """A lookup table from codes to their numbers."""
+    return (cpu_ops if codes.is_cpu else torch_ops).number_table(codes, numbers)
 
 
 def point_set(

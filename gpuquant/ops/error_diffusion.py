@@ -32,9 +32,9 @@ def diffuse_errors(
 ) -> tuple[Tensor, Tensor]:  # [H, W] int16 or int32: the entry of each pixel; [W, 4] int16: the last row's errors
     """Give every pixel the entry nearest to its level and the errors that reach it, and pass on what remains.
 
-    The level is that of the colour plus the errors / 16, rounded to an integer (half up) and clamped to 0..255; its
-    difference to the entry is the error, of which 7 / 16 go to the right, 3 / 16 below to the left, 5 / 16 below and 1 / 16
-    below to the right. Every row is walked from left to right.
+    The level is that of the colour plus the errors / 16, rounded to an integer (half up) and clamped to 0..255. Its
+    difference to the entry is the error: 7 / 16 of it go to the right, 3 / 16 below to the left, 5 / 16 below and
+    1 / 16 below to the right. Every row is walked from left to right.
 
     Source: Floyd and Steinberg 1976, "An adaptive algorithm for spatial greyscale"; integers as in the Independent
     JPEG Group's jquant2.c, which also looks rounded levels up.

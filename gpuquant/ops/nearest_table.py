@@ -14,8 +14,9 @@ from gpuquant.ops.color_codes import N_CODES
 
 SIDE = 8  # colours on each side of a cell
 N_SIDE = 256 // SIDE  # cells on each side of the cube
-BLOCK_CELLS = 4  # on each side of a block, for which entries are sorted out first
-FEW_ENTRIES = 512  # are not
+FEW_ENTRIES = 512  # more are sorted out for blocks of cells first
+LARGEST_BLOCK, LEAST_BLOCK = 16, 4  # cells on each side
+MOST_REQUESTS = 16  # then all is filled: a small part takes nearly as long
 AT_ONCE = {"cpu": 1 << 14, "cuda": 1 << 22}  # numbers: on the CPU torch then stays in the thread that calls it
 UNKNOWN = -1
 
@@ -44,6 +45,7 @@ class NearestTable:
         entries = palette.index_select(0, self._first)
         self._entries = entries.flip(1).to(torch.int32)  # [E, 3]: blue, green, red
         self._doubled = 2 * entries.float()  # [E, 3]: red, green, blue; so that the middles of cells are integers
+        self._n_requests = 0
         inside = torch.arange(SIDE, device=device)
         self._inside = (inside[:, None, None] << 16 | inside[:, None] << 8 | inside).view(-1)  # codes in a cell
         self._filled = torch.zeros(N_SIDE, N_SIDE, N_SIDE, dtype=torch.bool, device=device)  # blue, green, red
@@ -57,6 +59,10 @@ class NearestTable:
         codes: Tensor,  # [N] int32
     ) -> None:
         """Fill the cells of colours, and the cells beside these."""
+        self._n_requests += 1
+        if self._n_requests > MOST_REQUESTS:
+            self.fill()
+            return
         wanted = torch.zeros_like(self._filled)
         wanted[codes >> 19, (codes >> 11) & 31, (codes >> 3) & 31] = True
         for axis in range(3):
@@ -70,7 +76,7 @@ class NearestTable:
         if not len(cells):
             return
         ordered, sizes, columns = [], [], []
-        for some, entries in self._parts(cells):
+        for some, entries in self._parts(cells, torch.arange(len(self._first), device=cells.device), LARGEST_BLOCK):
             possible = self._possible(some, SIDE, entries)
             ordered.append(some)
             sizes.append(possible.sum(dim=1))
@@ -78,19 +84,18 @@ class NearestTable:
         self._settle_all(torch.cat(ordered), torch.cat(sizes), torch.cat(columns))
         self._filled |= wanted
 
-    def _parts(self, cells: Tensor) -> Iterator[tuple[Tensor, Tensor]]:  # [C, 3], [E]: the entries that matter there
-        at_once = AT_ONCE[cells.device.type]
-        entries = torch.arange(len(self._first), device=cells.device)
-        if len(entries) <= FEW_ENTRIES:
-            for some in cells.split(max(1, at_once // len(entries))):
+    def _parts(
+        self, cells: Tensor, entries: Tensor, block_cells: int
+    ) -> Iterator[tuple[Tensor, Tensor]]:  # [C, 3], [E]: the entries that matter there
+        if len(entries) <= FEW_ENTRIES or block_cells < LEAST_BLOCK:
+            for some in cells.split(max(1, AT_ONCE[cells.device.type] // len(entries))):
                 yield some, entries
             return
-        blocks, place = torch.unique(cells // BLOCK_CELLS, dim=0, return_inverse=True)
+        blocks, place = torch.unique(cells // block_cells, dim=0, return_inverse=True)
         for number, block in enumerate(blocks):
-            near = self._possible(block[None], SIDE * BLOCK_CELLS, entries)[0].nonzero().view(-1)
             here = cells.index_select(0, (place == number).nonzero().view(-1))
-            for some in here.split(max(1, at_once // len(near))):
-                yield some, near
+            near = self._possible(block[None], SIDE * block_cells, entries)[0].nonzero().view(-1)
+            yield from self._parts(here, entries.index_select(0, near), block_cells // 2)
 
     def _possible(
         self,
@@ -118,10 +123,9 @@ class NearestTable:
         columns: Tensor,  # [sum of sizes] int64: cell after cell, ascending
     ) -> None:
         starts = sizes.cumsum(0) - sizes
-        shorter = 0
-        for length in _lengths(int(sizes.max())):
+        lengths = _lengths(int(sizes.max()))
+        for shorter, length in zip([0, *lengths], lengths, strict=False):
             members = ((sizes > shorter) & (sizes <= length)).nonzero().view(-1)
-            shorter = length
             if not len(members):
                 continue
             for few in members.split(AT_ONCE[cells.device.type] // SIDE**3):
