@@ -35,26 +35,27 @@ def pair_colors(
     slightly better and single dark dots show in light areas.
     """
     near = _neighbors(palette)
-    partner, share = labels.clone(), torch.zeros(len(colors), device=colors.device)
-    if near.shape[1]:
-        ways = palette[near].float() - palette[:, None].float()  # [K, L, 3]
-        lengths = ways.square().sum(dim=2)
-        table = torch.cat([ways, lengths[:, :, None]], dim=2).permute(2, 0, 1).contiguous()  # [4, K, L]
-        step = AT_ONCE[colors.device.type]
+    ways = palette[near].float() - palette[:, None].float()  # [K, L, 3]
+    columns = [*ways.unbind(2), ways.square().sum(dim=2)]
+    lightness = (palette.int() * torch.tensor(LUMA, dtype=torch.int32, device=palette.device)).sum(dim=1)
+    order = (lightness * len(palette) + torch.arange(len(palette), device=palette.device)).argsort().argsort()
+    low, high = torch.empty_like(labels), torch.empty_like(labels)
+    limits = torch.empty_like(labels, dtype=torch.int16)
+    step = AT_ONCE[colors.device.type]
 
-        def choose(start: int) -> None:
-            part = slice(start, start + step)
-            nearest = labels[part].long()
-            offsets = (colors[part].int() - palette.index_select(0, nearest)).float()
-            place, at = _best(offsets, *(column.index_select(0, nearest) for column in table))
-            partner[part], share[part] = near.index_select(0, nearest).gather(1, place)[:, 0], at[:, 0]
+    def choose(start: int) -> None:
+        part = slice(start, start + step)
+        nearest = labels[part].long()
+        offsets = (colors[part].int() - palette.index_select(0, nearest)).float()
+        place, share = _best(offsets, *(column.index_select(0, nearest) for column in columns))
+        partner = near.index_select(0, nearest).gather(1, place)[:, 0]
+        share = torch.where(share[:, 0] > 0, 0.5 + (share[:, 0] - 0.5) / strength, 0).clamp_(0, 1)
+        swapped = order.index_select(0, nearest) > order.index_select(0, partner)
+        low[part], high[part] = torch.where(swapped, partner, nearest), torch.where(swapped, nearest, partner)
+        limits[part] = (torch.where(swapped, 1 - share, share) * n_levels).round_()
 
-        ops.share_out(range(0, len(colors), step), choose, torch.get_num_threads() if colors.is_cpu else 1)
-    share = torch.where(share > 0, 0.5 + (share - 0.5) / strength, share).clamp_(0, 1)
-    lightness = (palette.long() * torch.tensor(LUMA, device=palette.device)).sum(dim=1)
-    swapped = _after(lightness, labels.long(), partner.long())
-    limits = (torch.where(swapped, 1 - share, share) * n_levels).round_().to(torch.int16)
-    return torch.where(swapped, partner, labels), torch.where(swapped, labels, partner), limits
+    ops.share_out(range(0, len(colors), step), choose, torch.get_num_threads() if colors.is_cpu else 1)
+    return low, high, limits
 
 
 def _best(
@@ -71,18 +72,14 @@ def _best(
     return place, shares.gather(1, place)
 
 
-def _after(lightness: Tensor, first: Tensor, second: Tensor) -> Tensor:  # [M] bool
-    return (lightness[first] > lightness[second]) | ((lightness[first] == lightness[second]) & (first > second))
-
-
 def _neighbors(
     palette: Tensor,  # [K, 3] uint8
-) -> Tensor:  # [K, L] int64: the nearest other entries; entries that are there twice are one
+) -> Tensor:  # [K, L] int64: the nearest other entries, without those that are there twice; itself if there is none
     from scipy.spatial import KDTree  # nothing else needs it, and it takes a tenth of a second to import
 
     rows, first = np.unique(palette.cpu().numpy(), axis=0, return_index=True)
     n_near = min(N_NEIGHBORS, len(rows) - 1)
     if n_near == 0:
-        return torch.empty(len(palette), 0, dtype=torch.int64, device=palette.device)
+        return torch.arange(len(palette), device=palette.device)[:, None]
     _, near = KDTree(rows.astype(np.float64)).query(palette.cpu().numpy(), k=range(2, n_near + 2))  # 1 is itself
     return torch.from_numpy(first[near].astype(np.int64)).to(palette.device)

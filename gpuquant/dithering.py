@@ -74,18 +74,13 @@ def _ordered(
 ) -> DitheredPhoto:
     mask = torch.from_numpy(blue_noise() if dither.method == "blue-noise" else bayer(BAYER_SIDE)).to(palette.device)
     low, high, limits = _pairs(colors, palette, labels, still, dither, mask.numel())
-    height, width = photo.shape
-    found = palette.new_empty(height, width, dtype=_words(palette))
-    n_high = torch.zeros_like(photo.counts)
-    for top, ranks in photo.bands(ORDERED_PIXELS):
-        part, n_part = ops.choose_entries(ranks, low, high, limits, mask, top, wide=found.dtype != torch.uint8)
-        found[top : top + len(part)] = part
-        n_high += n_part
+    found = torch.empty(photo.shape, dtype=_words(palette), device=palette.device)
+    n_high = ops.choose_entries(photo.bands(ORDERED_PIXELS), low, high, limits, mask, found)
     n_low = photo.counts - n_high
     counts = torch.zeros(len(palette), dtype=torch.int64, device=palette.device)
     counts.index_add_(0, low.long(), n_low).index_add_(0, high.long(), n_high)
     error = (n_low * _apart(colors, palette, low)).sum() + (n_high * _apart(colors, palette, high)).sum()
-    return DitheredPhoto(_unsigned(found), counts, float(error))
+    return DitheredPhoto(found, counts, float(error))
 
 
 def _pairs(
@@ -113,18 +108,17 @@ def _diffused(
         entries = torch.arange(len(palette), device=palette.device)  # which no pixel takes
     nearest = ops.NearestTable(palette[entries, :3].contiguous())
     seen, levels = colors[:, :3].contiguous(), palette[:, :3].contiguous()
-    height, width = photo.shape
-    found = palette.new_empty(height, width, dtype=_words(palette))
+    found = torch.empty(photo.shape, dtype=_words(palette), device=palette.device)
     counts = torch.zeros(len(palette), dtype=torch.int64, device=palette.device)
     error = 0.0
-    above = torch.zeros(width, 4, dtype=torch.int16, device=palette.device)
+    above = torch.zeros(photo.shape[1], 4, dtype=torch.int16, device=palette.device)
     strength = round(dither.strength * ops.FULL_STRENGTH)
     for top, ranks in photo.bands(BAND_PIXELS):
         part, above = ops.diffuse_errors(ranks, seen, still, nearest, above, strength)
         if still is not None:
             part = torch.where(still[ranks], labels[ranks], entries[part.to(torch.int32)].to(torch.int32))
-        band = part.to(found.dtype)
-        found[top : top + len(band)] = band
+        band = found[top : top + len(ranks)]
+        band.view(_signed(band.dtype)).copy_(part)
         n_part, apart = ops.tally_labels(ranks.reshape(-1), band.reshape(-1), seen, levels)
         counts += n_part
         error += apart
@@ -132,7 +126,7 @@ def _diffused(
         kept, n_pixels = labels[still], photo.counts[still]
         error -= float((n_pixels * _apart(seen[still], levels, kept)).sum())
         error += float((n_pixels * _apart(colors[still], palette, kept)).sum())
-    return DitheredPhoto(_unsigned(found), counts, error)
+    return DitheredPhoto(found, counts, error)
 
 
 def _opaque_entries(
@@ -156,11 +150,11 @@ def _apart(
 
 
 def _words(palette: Tensor) -> torch.dtype:
-    return torch.int16 if len(palette) > 256 else torch.uint8  # uint16 has few operations in torch
+    return torch.uint16 if len(palette) > 256 else torch.uint8
 
 
-def _unsigned(labels: Tensor) -> Tensor:
-    return labels.view(torch.uint16) if labels.dtype == torch.int16 else labels
+def _signed(words: torch.dtype) -> torch.dtype:
+    return torch.int16 if words == torch.uint16 else words  # uint16 has few operations in torch
 
 
 @cache

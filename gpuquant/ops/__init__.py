@@ -12,6 +12,7 @@
 Where there is no Triton, and for points with more than four columns, plain torch does the work on CUDA devices too.
 """
 
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Any
@@ -135,24 +136,22 @@ def diffuse_errors(
 
 
 def choose_entries(
-    ranks: Tensor,  # [H, W] int32: the color of each pixel
+    bands: Iterable[tuple[int, Tensor]],  # the first row of a band; [rows, W] int32: the color of each pixel
     low: Tensor,  # [M] int32, 0..65535
     high: Tensor,  # [M] int32, 0..65535
     thresholds: Tensor,  # [M] int16
     mask: Tensor,  # [S, S] int16, laid side by side from the image's top left
-    first_row: int,  # of the image, where the ranks are a part of it
-    *,
-    wide: bool,
-) -> tuple[Tensor, Tensor]:  # [H, W] uint8, or int16 (the bits of uint16) where wide; [M] int64: pixels with `high`
+    labels: Tensor,  # [H, W] uint8 or uint16: written
+) -> Tensor:  # [M] int64: how many pixels have `high`
     """Give each pixel one of the two entries of its color: `high` where the mask is below the threshold."""
-    module: Any = cpu_dither if ranks.is_cpu else torch_dither
-    found: tuple[Tensor, Tensor] = module.choose_entries(ranks, low, high, thresholds, mask, first_row, wide=wide)
+    module: Any = cpu_dither if labels.is_cpu else torch_dither
+    found: Tensor = module.choose_entries(bands, low, high, thresholds, mask, labels)
     return found
 
 
 def tally_labels(
     ranks: Tensor,  # [N] int32: the color of each pixel
-    labels: Tensor,  # [N] uint8, or int16 (the bits of uint16)
+    labels: Tensor,  # [N] uint8 or uint16
     colors: Tensor,  # [M, 3] uint8
     palette: Tensor,  # [K, 3] uint8
 ) -> tuple[Tensor, int]:  # [K] int64; the sum of squared differences
@@ -176,7 +175,8 @@ def number_table(
     numbers: Tensor,  # [M] int32
 ) -> AbstractContextManager[Tensor]:  # [2^24] int32, to be looked up while the context is open
     """A lookup table from codes to their numbers."""
-    return (cpu_ops if codes.is_cpu else torch_ops).number_table(codes, numbers)
+    found: AbstractContextManager[Tensor] = (cpu_ops if codes.is_cpu else torch_ops).number_table(codes, numbers)
+    return found
 
 
 def point_set(

@@ -1,5 +1,8 @@
 """The passes over dithered pixels on the CPU, in NumPy with worker threads; `torch_dither` has their twins."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -13,61 +16,55 @@ SUMMED_PIXELS = 1 << 13  # whose squared differences an int32 holds
 
 
 def choose_entries(
-    ranks: Tensor,  # [H, W] int32: the color of each pixel
+    bands: Iterable[tuple[int, Tensor]],  # the first row of a band; [rows, W] int32: the color of each pixel
     low: Tensor,  # [M] int32, 0..65535: the entry of a color where the mask is not below its threshold
     high: Tensor,  # [M] int32, 0..65535: and where it is
     thresholds: Tensor,  # [M] int16
-    mask: Tensor,  # [S, S] int16, S a power of two: laid side by side, from the image's top left
-    first_row: int,  # of the image, where the ranks are a part of it
-    *,
-    wide: bool,
-) -> tuple[Tensor, Tensor]:  # [H, W] uint8, or int16 (the bits of uint16) where wide; [M] int64: pixels with `high`
+    mask: Tensor,  # [S, S] int16, laid side by side from the image's top left
+    labels: Tensor,  # [H, W] uint8 or uint16: written
+) -> Tensor:  # [M] int64: how many pixels have `high`
     """Choose the second entry where the mask is below the threshold of the pixel's color, and count these pixels."""
-    height, width = ranks.shape
-    side = len(mask)
-    words = np.dtype(np.uint16 if wide else np.uint8)
-    both = _packed(low, high, thresholds, words)
+    found = labels.numpy()
+    width, side = found.shape[1], len(mask)
+    both = _packed(low, high, thresholds, found.dtype)
     tiled = np.tile(mask.numpy(), (1, -(-width // side)))[:, :width]
-    labels = np.empty((height, width), words)
-    n_rows = min(side, 1 << max(0, (CHUNK_PIXELS // width).bit_length() - 1))
-    n_workers = min(torch.get_num_threads(), -(-height // n_rows))
-    bins = [torch.zeros(len(low), dtype=torch.int32) for _ in range(n_workers)]
-    free = list(bins)
+    n_rows = max(1, CHUNK_PIXELS // width)
+    n_workers = torch.get_num_threads()
+    bins = [torch.zeros(len(low), dtype=torch.int32) for _ in range(n_workers)]  # a worker's own
+    patterns = np.empty((n_workers, n_rows, width), np.int16)
+    for top, ranks in bands:
+        starts = range(0, len(ranks), n_rows)
+        free = list(range(n_workers))
 
-    def choose(starts: range) -> None:
-        counts = free.pop()
-        pattern = np.empty((n_rows, width), np.int16)
-        for start in starts:
-            rows = slice(start, min(start + n_rows, height))
-            part = ranks[rows].reshape(-1)
-            n = rows.stop - start
-            np.take(
-                tiled, np.arange(first_row + start, first_row + rows.stop) % side, axis=0, out=pattern[:n], mode="clip"
-            )
-            picked = torch.index_select(both, 0, part).numpy()
-            entries = picked.view(words).reshape(len(part), -1)
-            limits = picked.view(np.int16).reshape(len(part), -1)
-            above = np.less(pattern[:n].reshape(-1), limits[:, 1 + wide])
-            labels[rows] = np.where(above, entries[:, 1], entries[:, 0]).reshape(n, width)
-            counts.index_add_(0, part, torch.from_numpy(above.astype(np.int32)))
+        def choose(mine: range, top: int = top, ranks: Tensor = ranks, free: list[int] = free) -> None:
+            worker = free.pop()
+            for start in mine:
+                part = ranks[start : start + n_rows]
+                rows = np.arange(top + start, top + start + len(part))
+                pattern = tiled.take(rows % side, axis=0, out=patterns[worker, : len(part)], mode="clip")
+                places = part.reshape(-1)
+                picked = torch.index_select(both, 0, places).numpy()
+                entries, limits = picked.view(found.dtype), picked.view(np.int16)
+                step = entries.size // len(picked)
+                above = np.less(pattern.reshape(-1), limits[_PLACE[found.itemsize] :: limits.size // len(picked)])
+                chosen = found[rows[0] : rows[-1] + 1].reshape(-1)  # a view: rows are contiguous
+                np.copyto(chosen, entries[::step])
+                np.copyto(chosen, entries[1::step], where=above)
+                bins[worker].index_add_(0, places, torch.from_numpy(above.astype(np.int32)))
 
-    starts = range(0, height, n_rows)
-    share_out([starts[worker::n_workers] for worker in range(n_workers)], choose, n_workers)
-    found = torch.from_numpy(labels.view(np.int16) if wide else labels)
-    return found, torch.stack(bins).sum(dim=0)
+        share_out([starts[worker::n_workers] for worker in range(n_workers)], choose, n_workers)
+    return torch.from_numpy(np.sum([part.numpy() for part in bins], axis=0, dtype=np.int64))
 
 
 def tally_labels(
     ranks: Tensor,  # [N] int32: the color of each pixel
-    labels: Tensor,  # [N] uint8, or int16 (the bits of uint16)
+    labels: Tensor,  # [N] uint8 or uint16
     colors: Tensor,  # [M, 3] uint8
     palette: Tensor,  # [K, 3] uint8
 ) -> tuple[Tensor, int]:  # [K] int64; the sum of squared differences
     """Count the pixels of each entry, and sum up their squared differences."""
     sources, entries = (lanes_of(levels).numpy().view(np.int64).ravel() for levels in (colors, palette))
     places, indices = ranks.numpy(), labels.numpy()
-    if indices.dtype == np.int16:
-        indices = indices.view(np.uint16)
     found: list[tuple[npt.NDArray[np.int64], int]] = []
 
     def tally(starts: range) -> None:
@@ -101,15 +98,17 @@ def renumber(
     share_out(range(0, len(flat), CHUNK_PIXELS), change, torch.get_num_threads())
 
 
+_PLACE = {1: 1, 2: 2}  # of the threshold, counted in 16 bits, after two entries of so many bytes
+
+
 def _packed(
     low: Tensor,  # [M] int32
     high: Tensor,  # [M] int32
     thresholds: Tensor,  # [M] int16
-    words: npt.DTypeLike,
-) -> Tensor:  # [M] int32 (two bytes, then the threshold), or int64 (two words, then the threshold)
-    wide = np.dtype(words) == np.uint16
-    packed = np.zeros(len(low), np.int64 if wide else np.int32)
+    words: np.dtype[Any],
+) -> Tensor:  # [M] int32 or int64: two entries and the threshold, to be picked together
+    packed = np.zeros(len(low), np.int32 if words.itemsize == 1 else np.int64)
     entries = packed.view(words).reshape(len(low), -1)
     entries[:, 0], entries[:, 1] = low.numpy(), high.numpy()
-    packed.view(np.int16).reshape(len(low), -1)[:, 1 + wide] = thresholds.numpy()
+    packed.view(np.int16).reshape(len(low), -1)[:, _PLACE[words.itemsize]] = thresholds.numpy()
     return torch.from_numpy(packed)

@@ -1,5 +1,7 @@
 """Dithering in plain torch, on any device: the reference for `error_diffusion` and `cpu_dither`."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -66,35 +68,33 @@ def diffuse_errors(
 
 
 def choose_entries(
-    ranks: Tensor,  # [H, W] int32: the color of each pixel
+    bands: Iterable[tuple[int, Tensor]],  # the first row of a band; [rows, W] int32: the color of each pixel
     low: Tensor,  # [M] int32, 0..65535: the entry of a color where the mask is not below its threshold
     high: Tensor,  # [M] int32, 0..65535: and where it is
     thresholds: Tensor,  # [M] int16
     mask: Tensor,  # [S, S] int16, laid side by side from the image's top left
-    first_row: int,  # of the image, where the ranks are a part of it
-    *,
-    wide: bool,
-) -> tuple[Tensor, Tensor]:  # [H, W] uint8, or int16 (the bits of uint16) where wide; [M] int64: pixels with `high`
+    labels: Tensor,  # [H, W] uint8 or uint16: written
+) -> Tensor:  # [M] int64: how many pixels have `high`
     """Choose the second entry where the mask is below the threshold of the pixel's color, and count these pixels."""
-    height, width = ranks.shape
-    rows = torch.arange(first_row, first_row + height, device=ranks.device) % len(mask)
-    columns = torch.arange(width, device=ranks.device) % len(mask)
-    above = mask[rows[:, None], columns] < thresholds[ranks]
-    labels = torch.where(above, high[ranks], low[ranks]).to(torch.int16 if wide else torch.uint8)
-    counts = torch.bincount(ranks[above], minlength=len(low))
-    return labels, counts
+    words = labels.view(torch.int16) if labels.dtype == torch.uint16 else labels  # uint16 has few operations in torch
+    counts = torch.zeros(len(low), dtype=torch.int64, device=low.device)
+    columns = torch.arange(labels.shape[1], device=low.device) % len(mask)
+    for top, ranks in bands:
+        rows = torch.arange(top, top + len(ranks), device=low.device) % len(mask)
+        above = mask[rows[:, None], columns] < thresholds[ranks]
+        words[top : top + len(ranks)] = torch.where(above, high[ranks], low[ranks]).to(words.dtype)
+        counts.index_add_(0, ranks.reshape(-1), above.reshape(-1).to(torch.int64))
+    return counts
 
 
 def tally_labels(
     ranks: Tensor,  # [N] int32: the color of each pixel
-    labels: Tensor,  # [N] uint8, or int16 (the bits of uint16)
+    labels: Tensor,  # [N] uint8 or uint16
     colors: Tensor,  # [M, 3] uint8
     palette: Tensor,  # [K, 3] uint8
 ) -> tuple[Tensor, int]:  # [K] int64; the sum of squared differences
     """Count the pixels of each entry, and sum up their squared differences."""
     indices = labels.to(torch.int32)
-    if labels.dtype == torch.int16:
-        indices &= 0xFFFF
     apart = colors[ranks].to(torch.int32) - palette[indices].to(torch.int32)
     return torch.bincount(indices, minlength=len(palette)), int(apart.square_().sum())
 
