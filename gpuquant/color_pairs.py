@@ -6,9 +6,9 @@ from torch import Tensor
 
 from gpuquant import ops
 
-N_NEIGHBORS = 24  # of the nearest entry, among which the other one is looked for
+N_NEIGHBORS = 16  # of the nearest entry, among which the other one is looked for
 GRAIN = 0.1  # what is paid for entries that are far apart; measured, see `pair_colors`
-AT_ONCE = {"cpu": 1 << 10, "cuda": 1 << 18}  # colours: on the CPU torch then stays in the thread that calls it
+AT_ONCE = {"cpu": 1 << 13, "cuda": 1 << 20}  # colours: on the CPU torch then stays in the thread that calls it
 LUMA = (299, 587, 114)  # thousandths, ITU-R BT.601
 
 
@@ -36,7 +36,7 @@ def pair_colors(
     """
     near = _neighbors(palette)
     ways = palette[near].float() - palette[:, None].float()  # [K, L, 3]
-    columns = [*ways.unbind(2), ways.square().sum(dim=2)]
+    columns = torch.cat([ways, ways.square().sum(dim=2, keepdim=True)], dim=2).permute(1, 2, 0).contiguous()
     lightness = (palette.int() * torch.tensor(LUMA, dtype=torch.int32, device=palette.device)).sum(dim=1)
     order = (lightness * len(palette) + torch.arange(len(palette), device=palette.device)).argsort().argsort()
     low, high = torch.empty_like(labels), torch.empty_like(labels)
@@ -47,9 +47,9 @@ def pair_colors(
         part = slice(start, start + step)
         nearest = labels[part].long()
         offsets = (colors[part].int() - palette.index_select(0, nearest)).float()
-        place, share = _best(offsets, *(column.index_select(0, nearest) for column in columns))
-        partner = near.index_select(0, nearest).gather(1, place)[:, 0]
-        share = torch.where(share[:, 0] > 0, 0.5 + (share[:, 0] - 0.5) / strength, 0).clamp_(0, 1)
+        place, share = _best(offsets, columns, nearest)
+        partner = near.index_select(0, nearest).gather(1, place[:, None])[:, 0]
+        share = torch.where(share > 0, 0.5 + (share - 0.5) / strength, 0).clamp_(0, 1)
         swapped = order.index_select(0, nearest) > order.index_select(0, partner)
         low[part], high[part] = torch.where(swapped, partner, nearest), torch.where(swapped, nearest, partner)
         limits[part] = (torch.where(swapped, 1 - share, share) * n_levels).round_()
@@ -60,16 +60,22 @@ def pair_colors(
 
 def _best(
     offsets: Tensor,  # [C, 3] float32: of the colours from their nearest entries
-    red: Tensor,  # [C, L] float32: the ways from there to the neighbours
-    green: Tensor,
-    blue: Tensor,
-    lengths: Tensor,  # [C, L] float32: squared; 0 where there is no neighbour
-) -> tuple[Tensor, Tensor]:  # [C, 1] int64: which neighbour; [C, 1] float32: its share
-    along = red * offsets[:, :1] + green * offsets[:, 1:2] + blue * offsets[:, 2:]  # integers below 2^24: exact
-    shares = (along / lengths.clamp(min=1)).clamp_(0, 1)
-    costs = shares * (shares * lengths * (1 - GRAIN) + GRAIN * lengths - 2 * along)  # less what all have in common
-    place = costs.argmin(dim=1, keepdim=True)
-    return place, shares.gather(1, place)
+    columns: Tensor,  # [L, 4, K] float32: the ways from each entry to its neighbours, and their squared lengths
+    nearest: Tensor,  # [C] int64
+) -> tuple[Tensor, Tensor]:  # [C] int64: which neighbour; [C] float32: its share
+    red, green, blue = offsets.t().contiguous()
+    place, share = torch.zeros_like(nearest), torch.zeros_like(red)
+    lowest = torch.zeros_like(red)  # less what all have in common: that of no share
+    for neighbor, column in enumerate(columns):
+        to_red, to_green, to_blue, length = (part.index_select(0, nearest) for part in column)
+        along = to_red.mul_(red).addcmul_(to_green, green).addcmul_(to_blue, blue)  # integers below 2^24: exact
+        part = (along / length.clamp(min=1)).clamp_(0, 1)
+        cost = part * (part * length * (1 - GRAIN) + GRAIN * length - 2 * along)
+        better = cost < lowest
+        lowest = torch.minimum(lowest, cost)
+        place.masked_fill_(better, neighbor)
+        share = torch.where(better, part, share)
+    return place, share
 
 
 def _neighbors(

@@ -21,6 +21,7 @@ METHODS = ("none", "floyd-steinberg", "blue-noise", "bayer")
 BAYER_SIDE = 16
 BAND_PIXELS = 1 << 24  # whose colours are held together: 4 bytes a pixel
 ORDERED_PIXELS = 1 << 20  # the same, where bands need not be high
+COLORS_AT_ONCE = {"cpu": 1 << 13, "cuda": 1 << 22}
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,8 @@ def _ordered(
     n_low = photo.counts - n_high
     counts = torch.zeros(len(palette), dtype=torch.int64, device=palette.device)
     counts.index_add_(0, low.long(), n_low).index_add_(0, high.long(), n_high)
-    error = (n_low * _apart(colors, palette, low)).sum() + (n_high * _apart(colors, palette, high)).sum()
-    return DitheredPhoto(found, counts, float(error))
+    error = _error(colors, palette, low, n_low) + _error(colors, palette, high, n_high)
+    return DitheredPhoto(found, counts, error)
 
 
 def _pairs(
@@ -124,8 +125,7 @@ def _diffused(
         error += apart
     if still is not None:  # whose distances have a fourth column
         kept, n_pixels = labels[still], photo.counts[still]
-        error -= float((n_pixels * _apart(seen[still], levels, kept)).sum())
-        error += float((n_pixels * _apart(colors[still], palette, kept)).sum())
+        error += _error(colors[still], palette, kept, n_pixels) - _error(seen[still], levels, kept, n_pixels)
     return DitheredPhoto(found, counts, error)
 
 
@@ -138,15 +138,22 @@ def _opaque_entries(
     return opaque.nonzero().view(-1), opaque.to(torch.int32).cumsum(0, dtype=torch.int32) - 1
 
 
-def _apart(
+def _error(
     colors: Tensor,  # [M, 3] or [M, 4] uint8
     palette: Tensor,  # [K, 3] or [K, 4] uint8
     labels: Tensor,  # [M] int32
-) -> Tensor:  # [M] int64, or float64 with alpha
-    """Squared distances to entries, as seen."""
-    if colors.shape[1] == 4:
-        return (weighted_by_alpha(colors) - weighted_by_alpha(palette)[labels.long()]).square_().sum(dim=1)
-    return (colors.long() - palette.long()[labels.long()]).square_().sum(dim=1)
+    counts: Tensor,  # [M] int64
+) -> float:
+    """The sum over pixels of squared distances to entries, as seen."""
+    points = (weighted_by_alpha if colors.shape[1] == 4 else Tensor.int)(colors)
+    entries = (weighted_by_alpha if colors.shape[1] == 4 else Tensor.int)(palette)
+    step = COLORS_AT_ONCE[colors.device.type]
+    sums = []
+    for start in range(0, len(colors), step):
+        part = slice(start, start + step)
+        apart = (points[part] - entries.index_select(0, labels[part])).square_().sum(dim=1)
+        sums.append((apart * counts[part]).sum())
+    return float(torch.stack(sums).sum()) if sums else 0.0
 
 
 def _words(palette: Tensor) -> torch.dtype:
