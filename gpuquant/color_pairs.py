@@ -8,7 +8,7 @@ from gpuquant import ops
 
 N_NEIGHBORS = 16  # of the nearest entry, among which the other one is looked for
 GRAIN = 0.1  # what is paid for entries that are far apart; measured, see `pair_colors`
-AT_ONCE = {"cpu": 1 << 13, "cuda": 1 << 20}  # colours: on the CPU torch then stays in the thread that calls it
+AT_ONCE = {"cpu": (1 << 15) - 1, "cuda": 1 << 20}  # colours: on the CPU torch then stays in the thread that calls it
 LUMA = (299, 587, 114)  # thousandths, ITU-R BT.601
 
 
@@ -36,19 +36,22 @@ def pair_colors(
     """
     near = _neighbors(palette)
     ways = palette[near].float() - palette[:, None].float()  # [K, L, 3]
-    columns = torch.cat([ways, ways.square().sum(dim=2, keepdim=True)], dim=2).permute(1, 2, 0).contiguous()
+    columns = (
+        torch.cat([ways, ways.square().sum(dim=2, keepdim=True).clamp_(min=1)], dim=2).permute(1, 2, 0).contiguous()
+    )
     lightness = (palette.int() * torch.tensor(LUMA, dtype=torch.int32, device=palette.device)).sum(dim=1)
     order = (lightness * len(palette) + torch.arange(len(palette), device=palette.device)).argsort().argsort()
     low, high = torch.empty_like(labels), torch.empty_like(labels)
     limits = torch.empty_like(labels, dtype=torch.int16)
+    levels = palette.t().float().contiguous()  # [3, K]
     step = AT_ONCE[colors.device.type]
 
     def choose(start: int) -> None:
         part = slice(start, start + step)
         nearest = labels[part].long()
-        offsets = (colors[part].int() - palette.index_select(0, nearest)).float()
+        offsets = [colors[part, axis] - levels[axis].index_select(0, nearest) for axis in range(3)]
         place, share = _best(offsets, columns, nearest)
-        partner = near.index_select(0, nearest).gather(1, place[:, None])[:, 0]
+        partner = near.view(-1).index_select(0, nearest * near.shape[1] + place)
         share = torch.where(share > 0, 0.5 + (share - 0.5) / strength, 0).clamp_(0, 1)
         swapped = order.index_select(0, nearest) > order.index_select(0, partner)
         low[part], high[part] = torch.where(swapped, partner, nearest), torch.where(swapped, nearest, partner)
@@ -59,22 +62,22 @@ def pair_colors(
 
 
 def _best(
-    offsets: Tensor,  # [C, 3] float32: of the colours from their nearest entries
-    columns: Tensor,  # [L, 4, K] float32: the ways from each entry to its neighbours, and their squared lengths
+    offsets: list[Tensor],  # red, green, blue: [C] float32, of the colours from their nearest entries
+    columns: Tensor,  # [L, 4, K] float32: the ways from each entry to its neighbours, and their squared lengths, at least 1
     nearest: Tensor,  # [C] int64
 ) -> tuple[Tensor, Tensor]:  # [C] int64: which neighbour; [C] float32: its share
-    red, green, blue = offsets.t().contiguous()
+    red, green, blue = offsets
     place, share = torch.zeros_like(nearest), torch.zeros_like(red)
     lowest = torch.zeros_like(red)  # less what all have in common: that of no share
     for neighbor, column in enumerate(columns):
         to_red, to_green, to_blue, length = (part.index_select(0, nearest) for part in column)
         along = to_red.mul_(red).addcmul_(to_green, green).addcmul_(to_blue, blue)  # integers below 2^24: exact
-        part = (along / length.clamp(min=1)).clamp_(0, 1)
-        cost = part * (part * length * (1 - GRAIN) + GRAIN * length - 2 * along)
+        part = (along / length).clamp_(0, 1)
+        cost = (part * (1 - GRAIN)).add_(GRAIN).mul_(length).sub_(along, alpha=2).mul_(part)
         better = cost < lowest
-        lowest = torch.minimum(lowest, cost)
+        torch.minimum(lowest, cost, out=lowest)
         place.masked_fill_(better, neighbor)
-        share = torch.where(better, part, share)
+        torch.where(better, part, share, out=share)
     return place, share
 
 

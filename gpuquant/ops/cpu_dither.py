@@ -11,7 +11,7 @@ from torch import Tensor
 from gpuquant.ops.cpu_ops import share_out
 from gpuquant.ops.error_diffusion import lanes_of
 
-CHUNK_PIXELS = 1 << 16
+CHUNK_PIXELS = 1 << 17
 SUMMED_PIXELS = 1 << 13  # whose squared differences an int32 holds
 
 
@@ -48,8 +48,8 @@ def choose_entries(
                 step = entries.size // len(picked)
                 above = np.less(pattern.reshape(-1), limits[_PLACE[found.itemsize] :: limits.size // len(picked)])
                 chosen = found[rows[0] : rows[-1] + 1].reshape(-1)  # a view: rows are contiguous
-                np.copyto(chosen, entries[::step])
-                np.copyto(chosen, entries[1::step], where=above)
+                np.multiply(above, entries[1::step], out=chosen)
+                chosen += entries[::step]
                 bins[worker].index_add_(0, places, torch.from_numpy(above.astype(np.int32)))
 
         share_out([starts[worker::n_workers] for worker in range(n_workers)], choose, n_workers)
@@ -106,9 +106,9 @@ def _packed(
     high: Tensor,  # [M] int32
     thresholds: Tensor,  # [M] int16
     words: np.dtype[Any],
-) -> Tensor:  # [M] int32 or int64: two entries and the threshold, to be picked together
+) -> Tensor:  # [M] int32 or int64: an entry, the way to the other one, and the threshold, to be picked together
     packed = np.zeros(len(low), np.int32 if words.itemsize == 1 else np.int64)
     entries = packed.view(words).reshape(len(low), -1)
-    entries[:, 0], entries[:, 1] = low.numpy(), high.numpy()
+    entries[:, 0], entries[:, 1] = low.numpy(), (high - low).numpy()  # to be added, which wraps around
     packed.view(np.int16).reshape(len(low), -1)[:, _PLACE[words.itemsize]] = thresholds.numpy()
     return torch.from_numpy(packed)
