@@ -15,7 +15,11 @@ ENGINES = [error_diffusion, torch_dither]
 
 
 def by_hand(
-    pixels: Pixels, palette: Pixels, strength: int = 128, still: npt.NDArray[np.bool_] | None = None
+    pixels: Pixels,
+    palette: Pixels,
+    strength: int = 128,
+    still: npt.NDArray[np.bool_] | None = None,
+    limit: int = 255,
 ) -> npt.NDArray[np.int64]:
     """Row by row, from left to right: every error is handed out in sixteenths as soon as it is known."""
     height, width, _ = pixels.shape
@@ -29,7 +33,7 @@ def by_hand(
             labels[y, x] = apart.argmin()
             if still is not None and still[y, x]:
                 continue
-            error = level - entries[labels[y, x]]
+            error = (level - entries[labels[y, x]]).clip(-limit, limit)
             error = np.floor(error * strength / 128 + 0.5).astype(np.int64)
             waiting[y, x + 2] += 7 * error
             waiting[y + 1, x] += 3 * error
@@ -45,6 +49,7 @@ def found_by(
     strength: int = 128,
     still: npt.NDArray[np.bool_] | None = None,
     bands: int = 1,
+    limit: int = 255,
 ) -> npt.NDArray[np.int64]:
     height, width, _ = pixels.shape
     colors, ranks = np.unique(pixels.reshape(-1, 3), axis=0, return_inverse=True)
@@ -60,10 +65,12 @@ def found_by(
             None if still is None else torch.from_numpy(still.ravel()),
             nearest,
             above,
+            limit,
             strength,
         )
         found.append(labels.numpy())
-    return np.concatenate(found).astype(np.int64)
+    together: npt.NDArray[np.int64] = np.concatenate(found).astype(np.int64)
+    return together
 
 
 def noise(*shape: int, seed: int = 0) -> Pixels:
@@ -93,6 +100,14 @@ def test_strength(engine: ModuleType, strength: int) -> None:
     pixels, palette = noise(20, 31, 3), noise(6, 3, seed=1)
     expected = by_hand(pixels, palette, strength)
     np.testing.assert_array_equal(found_by(engine, pixels, palette, strength), expected)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(("limit", "strength"), [(0, 128), (17, 128), (30, 100)])
+def test_errors_are_cut(engine: ModuleType, limit: int, strength: int) -> None:
+    pixels, palette = noise(20, 31, 3), noise(6, 3, seed=1)
+    expected = by_hand(pixels, palette, strength, limit=limit)
+    np.testing.assert_array_equal(found_by(engine, pixels, palette, strength, limit=limit), expected)
 
 
 @pytest.mark.parametrize("engine", ENGINES)

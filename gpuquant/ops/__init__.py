@@ -127,11 +127,12 @@ def diffuse_errors(
     still: Tensor | None,  # [M] bool: colours that neither take nor give errors
     nearest: NearestTable,
     above: Tensor,  # [W, 4] int16: the errors of the row above
+    limit: int,  # 0..255: an error beyond it is cut, channel by channel
     strength: int,  # 0..FULL_STRENGTH
 ) -> tuple[Tensor, Tensor]:  # [H, W] int16 or int32: the entry of each pixel; [W, 4] int16: the last row's errors
     """Floyd-Steinberg error diffusion."""
     module: Any = error_diffusion if ranks.is_cpu else torch_dither
-    found: tuple[Tensor, Tensor] = module.diffuse_errors(ranks, colors, still, nearest, above, strength)
+    found: tuple[Tensor, Tensor] = module.diffuse_errors(ranks, colors, still, nearest, above, limit, strength)
     return found
 
 

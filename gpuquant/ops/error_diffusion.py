@@ -28,13 +28,15 @@ def diffuse_errors(
     still: Tensor | None,  # [M] bool: colours that neither take nor give errors
     nearest: NearestTable,
     above: Tensor,  # [W, 4] int16: the errors of the row above
+    limit: int,  # 0..255: an error beyond it is cut, channel by channel
     strength: int,  # 0..128: the part of an error that is passed on, in 128ths
 ) -> tuple[Tensor, Tensor]:  # [H, W] int16 or int32: the entry of each pixel; [W, 4] int16: the last row's errors
     """Give every pixel the entry nearest to its level and the errors that reach it, and pass on what remains.
 
     The level is that of the colour plus the errors / 16, rounded to an integer (half up) and clamped to 0..255. Its
-    difference to the entry is the error: 7 / 16 of it go to the right, 3 / 16 below to the left, 5 / 16 below and
-    1 / 16 below to the right. Every row is walked from left to right.
+    difference to the entry, cut to the limit and times the strength (rounded half up), is the error: 7 / 16 of it go to
+    the right, 3 / 16 below to the left, 5 / 16 below and 1 / 16 below to the right. Every row is walked from left to
+    right.
 
     Source: Floyd and Steinberg 1976, "An adaptive algorithm for spatial greyscale"; integers as in the Independent
     JPEG Group's jquant2.c, which also looks rounded levels up.
@@ -95,6 +97,8 @@ def diffuse_errors(
             np.copyto(places[:n], label)
             entries.take(places[:n], out=chosen[:n], mode="clip")
             error = np.subtract(acc, chosen_lanes[:n], out=now[first + 1 : end + 1])
+            if limit < 255:
+                np.clip(error, -limit, limit, out=error)
             if strength != FULL_STRENGTH:
                 error *= strength
                 error += FULL_STRENGTH // 2

@@ -15,6 +15,7 @@ def diffuse_errors(
     still: Tensor | None,  # [M] bool: colours that neither take nor give errors
     nearest: NearestTable,
     above: Tensor,  # [W, 4] int16: the errors of the row above
+    limit: int,  # 0..255: an error beyond it is cut, channel by channel
     strength: int,  # 0..128: the part of an error that is passed on, in 128ths
 ) -> tuple[Tensor, Tensor]:  # [H, W] int16 or int32: the entry of each pixel; [W, 4] int16: the last row's errors
     """Give every pixel the entry nearest to its level and the errors that reach it, and pass on what remains.
@@ -59,6 +60,7 @@ def diffuse_errors(
             label = nearest.table[level.to(torch.uint8).view(torch.int32).view(-1)]
             labels_of[diagonal, first:end] = label
             error = level.sub_(entries[label.to(torch.int32)].view(torch.int16).view(-1, 4))
+            error.clamp_(-limit, limit)
             if strength != FULL_STRENGTH:
                 error = error.mul_(strength).add_(FULL_STRENGTH // 2).bitwise_right_shift_(STRENGTH_BITS)
             now[first + 1 : end + 1] = error if moves is None else error * moves[diagonal - start, here]
