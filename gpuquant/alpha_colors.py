@@ -4,11 +4,15 @@ Nearly all pixels of most pictures are opaque or clear: these go by way of the t
 partly transparent is sorted, chunk by chunk.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
 
 from gpuquant import ops
 from gpuquant.mapping import lookup_table_of
+from gpuquant.ops.color_codes import codes_from_colors
 
 CHUNK_PIXELS = 1 << 23
 OPAQUE = 255
@@ -67,6 +71,32 @@ def map_alpha_pixels(
         if len(codes):
             part[partly] = partly_labels[torch.searchsorted(codes, _codes(chunk[partly]))]
     return found.view(torch.uint16) if wide else found
+
+
+@contextmanager
+def rank_table(
+    colors: Tensor,  # [M, 3] or [M, 4] uint8, distinct
+    ranks: Tensor,  # [M] int32
+) -> Iterator[Callable[[Tensor], Tensor]]:  # pixels [N, 3], [N, 4] or [N] (grey) uint8 -> [N] int32
+    """What looks up pixels whose colours are among these, as long as the context is open."""
+    if colors.shape[1] == 3:
+        with ops.number_table(codes_from_colors(colors), ranks) as table:
+            yield lambda pixels: ops.apply_lookup(pixels, table)
+        return
+    opaque, clear = (colors[:, 3] == level for level in (OPAQUE, 0))
+    codes, order = _codes(colors[~opaque & ~clear]).sort()
+    partly_ranks = ranks[~opaque & ~clear][order]
+    clear_rank = ranks[clear][0] if bool(clear.any()) else 0
+    with ops.number_table(codes_from_colors(colors[opaque]), ranks[opaque]) as table:
+
+        def look_up(pixels: Tensor) -> Tensor:
+            inside, partly = pixels[:, 3] == OPAQUE, (pixels[:, 3] > 0) & (pixels[:, 3] < OPAQUE)
+            found = torch.full((len(pixels),), int(clear_rank), dtype=torch.int32, device=pixels.device)
+            found[inside] = ops.apply_lookup(pixels[inside][:, :3].contiguous(), table)
+            found[partly] = partly_ranks[torch.searchsorted(codes, _codes(pixels[partly]))]
+            return found
+
+        yield look_up
 
 
 def weighted_by_alpha(

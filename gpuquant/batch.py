@@ -10,6 +10,7 @@ from gpuquant.arguments import check_compression, check_effort, check_positive, 
 from gpuquant.batch_job import SHARED_PALETTE, Batch, Settings, n_cores
 from gpuquant.batch_plan import PlannedFile, holds, plan_files
 from gpuquant.devices import resolve_device
+from gpuquant.dithering import check_dither
 from gpuquant.errors import ArgumentError
 from gpuquant.image_reading import MAX_PIXELS
 from gpuquant.image_writing import check_format
@@ -40,6 +41,8 @@ def quantize_files(
     background: str | tuple[int, int, int] | None = None,
     keep_profile: bool = False,
     compression: int | None = None,
+    dither: str = "none",
+    dither_strength: float = 1.0,
     counted: Callable[[Path], None] | None = None,
 ) -> Batch:
     """Quantise many files, several at a time: reading, clustering and writing overlap.
@@ -54,7 +57,7 @@ def quantize_files(
     output : path
         The folder for the results. The tree below a given folder is kept there; files that would write one result
         (a.jpg and a.png) keep their full names (a.jpg.png and a.png.png). Nothing is written elsewhere.
-    n_colors, effort, random_state, max_pixels, background, keep_profile
+    n_colors, effort, random_state, max_pixels, background, keep_profile, dither, dither_strength
         As for `quantize`.
     recursive : bool
         Also take the photos of sub-folders.
@@ -145,6 +148,7 @@ def quantize_files(
             None if background is None else parse_color(background),
             keep_profile,
             compression,
+            check_dither(dither, dither_strength),
         ),
         jobs=int(jobs) if jobs is not None else min(n_cores(), MOST_JOBS),
         devices=[resolve_device(name) for name in names],

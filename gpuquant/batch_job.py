@@ -18,6 +18,7 @@ from gpuquant.batch_plan import PlannedFile, check_inside, holds
 from gpuquant.batch_threads import PixelBudget, Together, in_threads
 from gpuquant.counted_photo import ColorSum
 from gpuquant.devices import told_when_memory_ends
+from gpuquant.dithering import Dither
 from gpuquant.errors import ArgumentError, ImageFileError
 from gpuquant.image_reading import read_photo, read_size
 from gpuquant.image_steps import PACE, CountedImage, count_image, fit_colors, fit_to_palette, map_image, palette_of
@@ -42,6 +43,7 @@ class Settings:
     background: tuple[int, int, int] | None
     keep_profile: bool
     compression: int | None
+    dither: Dither | None
 
     @property
     def of_search(self) -> dict[str, Any]:
@@ -225,7 +227,8 @@ class Batch:
             fit = self._together[place](image)
             image.seconds["cluster"] = time.perf_counter() - start
         with self._turns[place]:
-            return map_image(source, image, fit, in_order=palette is not None), image.notes
+            in_order, dither = palette is not None, self._settings.dither
+            return map_image(source, image, fit, in_order=in_order, dither=dither), image.notes
 
     def _shares_launches(self, place: int) -> bool:
         return self._devices[place].type == "cuda"

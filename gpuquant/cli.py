@@ -18,6 +18,8 @@ from gpuquant.cli_options import (
     Colors,
     Compression,
     Device,
+    DitherMethod,
+    DitherStrength,
     Effort,
     ErrorMap,
     Force,
@@ -61,6 +63,8 @@ def quantize(
     compression: Compression = None,
     background: Background = None,
     keep_profile: KeepProfile = False,
+    dither: DitherMethod = "none",
+    dither_strength: DitherStrength = 1.0,
 ) -> None:
     """Reduce a photo to its k-means colours and write it as an indexed image."""
     from rich.console import Console
@@ -90,6 +94,8 @@ def quantize(
             max_pixels=max_pixels,
             background=background,
             keep_profile=keep_profile,
+            dither=dither,
+            dither_strength=dither_strength,
         )
         start = time.perf_counter()
         if palette_file:  # first: it may have entries that its format cannot hold

@@ -16,6 +16,8 @@ from gpuquant.cli_options import (
     Background,
     Colors,
     Compression,
+    DitherMethod,
+    DitherStrength,
     Effort,
     Force,
     KeepProfile,
@@ -72,6 +74,8 @@ def batch(
     background: Background = None,
     keep_profile: KeepProfile = False,
     compression: Compression = None,
+    dither: DitherMethod = "none",
+    dither_strength: DitherStrength = 1.0,
     max_pixels: MaxPixels = 500_000_000,
     quiet: Quiet = False,
 ) -> None:
@@ -103,6 +107,8 @@ def batch(
         background=background,
         keep_profile=keep_profile,
         compression=compression,
+        dither=dither,
+        dither_strength=dither_strength,
         max_pixels=max_pixels,
         counted=shown.count,
     )

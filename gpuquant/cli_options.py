@@ -38,4 +38,9 @@ Background = Annotated[
 KeepProfile = Annotated[
     bool, typer.Option("--keep-profile", help="Keep the embedded color profile in place of converting to sRGB.")
 ]
+DitherMethod = Annotated[
+    str,
+    typer.Option("--dither", help='"none", "floyd-steinberg", "blue-noise" or "bayer".', metavar="METHOD"),
+]
+DitherStrength = Annotated[float, typer.Option(min=0, max=1, help="How much of it, from 0 to 1.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")]

@@ -9,7 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gpuquant.cli_options import AsJson, Background, Colors, Compression, Device, Effort, Force, MaxPixels, Photo, Seed
+from gpuquant.cli_options import (
+    AsJson,
+    Background,
+    Colors,
+    Compression,
+    Device,
+    DitherMethod,
+    DitherStrength,
+    Effort,
+    Force,
+    MaxPixels,
+    Photo,
+    Seed,
+)
 from gpuquant.cli_output import check_outputs, color_block, print_result, summary
 from gpuquant.errors import ArgumentError
 
@@ -106,8 +119,10 @@ def apply(
     max_pixels: MaxPixels = 500_000_000,
     compression: Compression = None,
     background: Background = None,
+    dither: DitherMethod = "none",
+    dither_strength: DitherStrength = 1.0,
 ) -> None:
-    """Give every pixel of a photo the nearest color of a palette, whose order is kept."""
+    """Give every pixel of a photo the nearest color of a palette, whose order is kept, or dither."""
     from rich.console import Console
 
     from gpuquant.image_writing import check_format
@@ -119,7 +134,15 @@ def apply(
     given = read_palette(palette)
     check_format(out, len(given))
     with Console(stderr=True).status(f"Applying {palette.name} to {photo.name}"):
-        result = apply_palette(photo, given, device=device, max_pixels=max_pixels, background=background)
+        result = apply_palette(
+            photo,
+            given,
+            device=device,
+            max_pixels=max_pixels,
+            background=background,
+            dither=dither,
+            dither_strength=dither_strength,
+        )
         start = time.perf_counter()
         result.save(out, compression=compression)
         seconds = result.seconds | {"write": time.perf_counter() - start}

@@ -1,7 +1,7 @@
 """CountedPhoto: a photo's pixels on a device, and its distinct colours as they look."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from gpuquant.alpha_colors import OPAQUE, count_alpha_colors, laid_onto, map_alpha_pixels, with_alpha
+from gpuquant.alpha_colors import (
+    OPAQUE,
+    count_alpha_colors,
+    laid_onto,
+    map_alpha_pixels,
+    rank_table,
+    with_alpha,
+)
 from gpuquant.histogram import ColorHistogram
 from gpuquant.mapping import map_pixels
 from gpuquant.ops.color_codes import N_CODES, codes_from_colors, colors_from_codes, z_order
@@ -44,6 +51,19 @@ class CountedPhoto:
             color_labels = color_labels[self._place]
         look_up = map_alpha_pixels if self._stored.shape[1] == 4 else map_pixels
         return look_up(self._rows, self._stored, color_labels, wide=wide, chunk_size=chunk_size).view(self.shape)
+
+    def bands(
+        self,
+        n_pixels: int,  # of a band, at most, unless a row has more
+    ) -> Iterator[tuple[int, Tensor]]:  # the first row of a band; [rows, W] int32: which of the colors each pixel is
+        """Go through the rows from top to bottom, some at a time."""
+        height, width = self.shape
+        n_rows = max(1, n_pixels // width)
+        place = torch.arange(len(self._stored), device=self._stored.device) if self._place is None else self._place
+        with rank_table(self._stored, place.to(torch.int32)) as look_up:
+            for top in range(0, height, n_rows):
+                rows = self._rows[top * width : (top + n_rows) * width]
+                yield top, look_up(rows).view(-1, width)
 
 
 def count_photo(

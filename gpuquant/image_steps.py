@@ -15,6 +15,7 @@ from gpuquant import ops
 from gpuquant.alpha_fit import fit_alpha_palette
 from gpuquant.counted_photo import CountedPhoto, count_photo
 from gpuquant.devices import told_when_memory_ends
+from gpuquant.dithering import Dither, dither_photo
 from gpuquant.errors import ArgumentError
 from gpuquant.histogram import shared_tensor
 from gpuquant.image_reading import Photo
@@ -92,17 +93,31 @@ def palette_of(
 
 
 def map_image(
-    image: ImageLike, loaded: CountedImage, fit: PaletteFit, *, in_order: bool = False, chunk_size: int | None = None
+    image: ImageLike,
+    loaded: CountedImage,
+    fit: PaletteFit,
+    *,
+    in_order: bool = False,
+    chunk_size: int | None = None,
+    dither: Dither | None = None,
 ) -> QuantizedImage:
-    """Look up every pixel; entries come the most common first, or in their order."""
+    """Look up every pixel, or dither; entries come the most common first, or in their order."""
     device, counted = loaded.device, loaded.counted
     with _timed(loaded.seconds, "map", device):
-        order = fit.counts.argsort(descending=True, stable=True)
+        dithered = dither_photo(counted, fit.palette, fit.labels, dither) if dither else None
+        counts, error = (dithered.counts, dithered.error) if dithered else (fit.counts, fit.error)
+        order = counts.argsort(descending=True, stable=True)
         if in_order:
-            order = torch.arange(len(fit.counts), device=device)
-        color_labels = order.argsort().to(torch.int32)[fit.labels.long()]
-        labels = counted.labels(color_labels, wide=len(order) > 256, chunk_size=chunk_size)
-        found: list[Any] = [fit.palette[order], labels, fit.counts[order]]
+            order = torch.arange(len(counts), device=device)
+        places = order.argsort()
+        if dithered:
+            labels = dithered.labels
+            if not in_order:
+                ops.renumber(labels, places)
+        else:
+            color_labels = places.to(torch.int32)[fit.labels.long()]
+            labels = counted.labels(color_labels, wide=len(order) > 256, chunk_size=chunk_size)
+        found: list[Any] = [fit.palette[order], labels, counts[order]]
         if device.type == "cuda" and not (isinstance(image, Tensor) and image.is_cuda):
             found = [ops.download(output) for output in found]
     found = [output.to(image.device) if isinstance(image, Tensor) else as_numpy(output) for output in found]
@@ -111,7 +126,7 @@ def map_image(
         palette=Palette(palette[:, :3], palette[:, 3] if palette.shape[1] == 4 else None),
         labels=found[1],
         counts=found[2],
-        mse=fit.error / labels.numel(),
+        mse=error / labels.numel(),
         inertia=fit.inertia,
         n_iter=fit.n_iter,
         converged=fit.converged,

@@ -13,6 +13,7 @@ from torch import Tensor
 from gpuquant.arguments import check_chunk_size, check_effort, check_positive, check_settings, is_integer
 from gpuquant.counted_photo import ColorSum
 from gpuquant.devices import resolve_device
+from gpuquant.dithering import check_dither
 from gpuquant.errors import ArgumentError
 from gpuquant.image_reading import MAX_PIXELS
 from gpuquant.image_steps import count_image, fit_colors, fit_to_palette, map_image, palette_of
@@ -39,6 +40,8 @@ def quantize(
     max_pixels: int = MAX_PIXELS,
     background: str | tuple[int, int, int] | None = None,
     keep_profile: bool = False,
+    dither: str = "none",
+    dither_strength: float = 1.0,
 ) -> QuantizedImage:
     """Reduce an image to its `n_colors` k-means colours.
 
@@ -78,6 +81,14 @@ def quantize(
     keep_profile : bool
         Cluster the levels as they are stored, and keep the embedded RGB profile with the result, in place of
         converting to sRGB. Grey, CMYK and Lab are converted nevertheless, with a warning.
+    dither : "none", "floyd-steinberg", "blue-noise" or "bayer"
+        Mix entries so that neighbouring pixels average to what they show. "floyd-steinberg" diffuses each pixel's error
+        to the next ones, exactly as row by row; "blue-noise" and "bayer" choose between two entries by a mask. Only
+        opaque pixels are dithered, and colours that are entries stay what they are. The palette is not fitted to it:
+        an entry may then be unused, and the error of single pixels is higher.
+    dither_strength : float
+        From 0, as "none", to 1: the part of each error that is diffused, in 128ths, or of the way between two entries
+        in which both are used.
 
     Returns
     -------
@@ -114,6 +125,7 @@ def quantize(
     target = resolve_device(device, tensor_device=image.device if isinstance(image, Tensor) else None)
     start = _check_init(init, int(n_colors))
     behind = None if background is None else parse_color(background)
+    dithering = check_dither(dither, dither_strength)
     loaded = count_image(image, target, max_pixels, behind, keep_profile, chunk_size)
     _warn(image, loaded.notes)
     fit = fit_colors(
@@ -127,7 +139,7 @@ def quantize(
         effort=effort,
         chunk_size=chunk_size,
     )
-    return map_image(image, loaded, fit, chunk_size=chunk_size)
+    return map_image(image, loaded, fit, chunk_size=chunk_size, dither=dithering)
 
 
 def extract_palette(
@@ -222,12 +234,14 @@ def apply_palette(
     chunk_size: int | None = None,
     max_pixels: int = MAX_PIXELS,
     background: str | tuple[int, int, int] | None = None,
+    dither: str = "none",
+    dither_strength: float = 1.0,
 ) -> QuantizedImage:
-    """Give every pixel of an image the nearest entry of a given palette, the first of equal ones.
+    """Give every pixel of an image the nearest entry of a given palette, the first of equal ones, or dither.
 
     Parameters
     ----------
-    image, device, chunk_size, max_pixels, background
+    image, device, chunk_size, max_pixels, background, dither, dither_strength
         As for `quantize`.
     palette : Palette
         From 1 to 65536 entries, whose order is kept. If one of them is partly transparent or the image is, distances
@@ -256,10 +270,11 @@ def apply_palette(
     check_positive("max_pixels", max_pixels)
     target = resolve_device(device, tensor_device=image.device if isinstance(image, Tensor) else None)
     behind = None if background is None else parse_color(background)
+    dithering = check_dither(dither, dither_strength)
     loaded = count_image(image, target, max_pixels, behind, False, chunk_size)
     _warn(image, loaded.notes)
     fit = fit_to_palette(loaded, palette, chunk_size=chunk_size)
-    return map_image(image, loaded, fit, in_order=True, chunk_size=chunk_size)
+    return map_image(image, loaded, fit, in_order=True, chunk_size=chunk_size, dither=dithering)
 
 
 def check_palette(palette: Palette) -> None:

@@ -27,9 +27,9 @@ class QuantizedImage:
     palette : Palette
         K colours, the most common first, with alpha where the photo has transparency.
     labels : array or tensor, uint8 [H, W], uint16 above 256 colours
-        Index of each pixel's palette entry, the nearest one; all pixels of a colour have the same.
+        Index of each pixel's palette entry: the nearest one, the same for all pixels of a colour, unless dithered.
     counts : array or tensor, int64 [K]
-        How many pixels have each entry; never 0, unless the palette was given.
+        How many pixels have each entry; never 0, unless the palette was given or the image dithered.
     mse : float
         Mean over pixels of the sum over R, G, B of squared 8-bit differences between the photo and `to_array()`. With
         transparency the sum is over four columns: R, G and B times alpha / 255, and alpha.

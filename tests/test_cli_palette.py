@@ -119,6 +119,19 @@ def test_a_palette_of_any_format_is_applied_in_its_order(
         np.testing.assert_array_equal(np.asarray(image), expected.labels)
 
 
+def test_apply_dithers(photos: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    palette, out = photos[0].with_name("p.hex"), photos[0].with_name("out.png")
+    palette.write_text("#ffffff\n#000000\n")
+    given = Palette(np.array([[255, 255, 255], [0, 0, 0]], np.uint8))
+    options = ["--dither", "floyd-steinberg", "--dither-strength", 0.5]
+    code, _, _ = run(["apply", palette, photos[0], out, *options], monkeypatch, capsys)
+    assert code == 0
+    expected = gpuquant.apply_palette(photos[0], given, dither="floyd-steinberg", dither_strength=0.5)
+    assert not np.array_equal(expected.labels, gpuquant.apply_palette(photos[0], given).labels)
+    with Image.open(out) as image:
+        np.testing.assert_array_equal(np.asarray(image), expected.labels)
+
+
 def test_what_apply_prints(
     photos: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,18 +7,22 @@
 | seeding on 8-bit colours with counts | `color_seeding` | `triton_seeding` |
 | Lloyd steps on floating-point points | `dense`, `cpu_dense` | `dense` on `triton_lloyd` |
 | seeding on floating-point points | `dense_seeding`, tiles and threads | `triton_seeding` |
+| dithering | `error_diffusion`, `cpu_dither`: NumPy and threads | `torch_dither` |
 
 Where there is no Triton, and for points with more than four columns, plain torch does the work on CUDA devices too.
 """
 
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from gpuquant.ops import cpu_ops, kernel_choice, torch_ops
+from gpuquant.ops import cpu_dither, cpu_ops, error_diffusion, kernel_choice, torch_dither, torch_ops
 from gpuquant.ops.candidate_lists import MAX_CLUSTERS
 from gpuquant.ops.color_blocks import ColorBlocks
 from gpuquant.ops.color_codes import N_CODES
@@ -26,17 +30,27 @@ from gpuquant.ops.color_lloyd import ColorLloyd
 from gpuquant.ops.color_seeding import ColorSeeding
 from gpuquant.ops.dense import DenseLloyd, DenseSeeding
 from gpuquant.ops.dense_points import DensePoints
+from gpuquant.ops.error_diffusion import FULL_STRENGTH
+from gpuquant.ops.nearest_table import NearestTable
 from gpuquant.ops.transfers import download, upload
 
 __all__ = ["ColorBlocks", "ColorLloyd", "ColorSeeding", "DenseLloyd", "DensePoints", "DenseSeeding"]
 __all__ += ["Lloyd", "PointSet", "Seeding", "add_counts", "apply_lookup", "count_colors", "point_set", "rank_pixels"]
 __all__ += [
+    "FULL_STRENGTH",
     "MAX_CLUSTERS",
+    "NearestTable",
     "choose_among_pixels",
+    "choose_entries",
     "choose_on_device",
+    "diffuse_errors",
     "download",
     "lloyd_steps",
+    "number_table",
+    "renumber",
     "seeding",
+    "share_out",
+    "tally_labels",
     "upload_and_count",
     "used_codes",
 ]
@@ -46,6 +60,7 @@ Lloyd = ColorLloyd | DenseLloyd
 Seeding = ColorSeeding | DenseSeeding
 
 add_counts = torch_ops.add_counts
+share_out = cpu_ops.share_out
 
 
 def _module_for(pixels: Tensor) -> ModuleType:
@@ -104,6 +119,65 @@ def rank_pixels(
     if pixels.is_cpu:
         return cpu_ops.rank_pixels(pixels.contiguous(), codes)
     return apply_lookup(pixels, torch_ops.rank_table(codes))
+
+
+def diffuse_errors(
+    ranks: Tensor,  # [H, W] int32: the colour of each pixel
+    colors: Tensor,  # [M, 3] uint8
+    still: Tensor | None,  # [M] bool: colours that neither take nor give errors
+    nearest: NearestTable,
+    above: Tensor,  # [W, 4] int16: the errors of the row above
+    limit: int,  # 0..255: an error beyond it is cut, channel by channel
+    strength: int,  # 0..FULL_STRENGTH
+) -> tuple[Tensor, Tensor]:  # [H, W] int16 or int32: the entry of each pixel; [W, 4] int16: the last row's errors
+    """Floyd-Steinberg error diffusion."""
+    module: Any = error_diffusion if ranks.is_cpu else torch_dither
+    found: tuple[Tensor, Tensor] = module.diffuse_errors(ranks, colors, still, nearest, above, limit, strength)
+    return found
+
+
+def choose_entries(
+    bands: Iterable[tuple[int, Tensor]],  # the first row of a band; [rows, W] int32: the color of each pixel
+    low: Tensor,  # [M] int32, 0..65535
+    high: Tensor,  # [M] int32, 0..65535
+    thresholds: Tensor,  # [M] int16
+    mask: Tensor,  # [S, S] int16, laid side by side from the image's top left
+    labels: Tensor,  # [H, W] uint8 or uint16: written
+) -> Tensor:  # [M] int64: how many pixels have `high`
+    """Give each pixel one of the two entries of its color: `high` where the mask is below the threshold."""
+    module: Any = cpu_dither if labels.is_cpu else torch_dither
+    found: Tensor = module.choose_entries(bands, low, high, thresholds, mask, labels)
+    return found
+
+
+def tally_labels(
+    ranks: Tensor,  # [N] int32: the color of each pixel
+    labels: Tensor,  # [N] uint8 or uint16
+    colors: Tensor,  # [M, 3] uint8
+    palette: Tensor,  # [K, 3] uint8
+) -> tuple[Tensor, int]:  # [K] int64; the sum of squared differences
+    """Count the pixels of each entry, and sum up their squared differences."""
+    module: Any = cpu_dither if ranks.is_cpu else torch_dither
+    found: tuple[Tensor, int] = module.tally_labels(ranks, labels, colors, palette)
+    return found
+
+
+def renumber(
+    labels: Tensor,  # [H, W] uint8 or uint16: changed in place
+    numbers: Tensor,  # [K] int64: what becomes of each
+) -> None:
+    """Give every label its number."""
+    module: Any = cpu_dither if labels.is_cpu else torch_dither
+    module.renumber(labels, numbers)
+
+
+def number_table(
+    codes: Tensor,  # [M] int32, distinct
+    numbers: Tensor,  # [M] int32
+) -> AbstractContextManager[Tensor]:  # [2^24] int32, to be looked up while the context is open
+    """A lookup table from codes to their numbers."""
+    found: AbstractContextManager[Tensor] = (cpu_ops if codes.is_cpu else torch_ops).number_table(codes, numbers)
+    return found
 
 
 def point_set(

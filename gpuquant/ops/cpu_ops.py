@@ -105,16 +105,25 @@ def apply_lookup(
     return labels.view(lookup_table.dtype)
 
 
+@contextmanager
+def number_table(
+    codes: Tensor,  # [M] int32, distinct
+    numbers: Tensor,  # [M] int32
+) -> Iterator[Tensor]:  # [2^24] int32
+    """A lookup table from codes to their numbers, in memory that is kept."""
+    with _tables.borrow(1) as (table,):
+        table[codes.numpy()] = numbers.numpy()
+        yield torch.from_numpy(table)
+        table[codes.numpy()] = 0
+
+
 def rank_pixels(
     pixels: Tensor,  # [N, 3] or [N] (grey) uint8, contiguous
     codes: Tensor,  # [M] int32, distinct
 ) -> Tensor:  # [N] int32
     """At which place among the codes that of each pixel stands."""
-    with _tables.borrow(1) as (table,):
-        table[codes.numpy()] = np.arange(len(codes), dtype=np.int32)
-        ranks = apply_lookup(pixels, torch.from_numpy(table))
-        table[codes.numpy()] = 0
-    return ranks
+    with number_table(codes, torch.arange(len(codes), dtype=torch.int32)) as table:
+        return apply_lookup(pixels, table)
 
 
 def take(

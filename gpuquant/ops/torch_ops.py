@@ -1,6 +1,7 @@
 """Counting and lookup in plain torch, on any device: the reference for the faster implementations."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -81,9 +82,19 @@ def rank_table(
     codes: Tensor,  # [M] int32, distinct
 ) -> Tensor:  # [2^24] int32: the place of each of them; other entries are undefined
     """A lookup table from codes to their places."""
+    with number_table(codes, torch.arange(len(codes), dtype=torch.int32, device=codes.device)) as table:
+        return table
+
+
+@contextmanager
+def number_table(
+    codes: Tensor,  # [M] int32, distinct
+    numbers: Tensor,  # [M] int32
+) -> Iterator[Tensor]:  # [2^24] int32; other entries are undefined
+    """A lookup table from codes to their numbers."""
     table = torch.empty(N_CODES, dtype=torch.int32, device=codes.device)
-    table[codes.long()] = torch.arange(len(codes), dtype=torch.int32, device=codes.device)
-    return table
+    table[codes.long()] = numbers
+    yield table
 
 
 def pack_pixels(

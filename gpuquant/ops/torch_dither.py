@@ -1,0 +1,112 @@
+"""Dithering in plain torch, on any device: the reference for `error_diffusion` and `cpu_dither`."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from gpuquant.ops.error_diffusion import DIAGONALS, FULL_STRENGTH, STRENGTH_BITS, lanes_of
+from gpuquant.ops.nearest_table import NearestTable
+
+
+def diffuse_errors(
+    ranks: Tensor,  # [H, W] int32: the colour of each pixel
+    colors: Tensor,  # [M, 3] uint8
+    still: Tensor | None,  # [M] bool: colours that neither take nor give errors
+    nearest: NearestTable,
+    above: Tensor,  # [W, 4] int16: the errors of the row above
+    limit: int,  # 0..255: an error beyond it is cut, channel by channel
+    strength: int,  # 0..128: the part of an error that is passed on, in 128ths
+) -> tuple[Tensor, Tensor]:  # [H, W] int16 or int32: the entry of each pixel; [W, 4] int16: the last row's errors
+    """Give every pixel the entry nearest to its level and the errors that reach it, and pass on what remains.
+
+    The whole table is filled first: to ask for what is missing would make the host wait on every diagonal.
+    """
+    nearest.fill()
+    height, width = ranks.shape
+    pitch = max(width, 2)  # strides are not negative then
+    n_diagonals = width + 2 * (height - 1)
+    strides = (1, pitch - 2)
+    ranks_of = torch.nn.functional.pad(ranks, (0, pitch - width)).as_strided((n_diagonals, height), strides)
+    labels = nearest.table.new_empty(height, pitch)
+    labels_of = labels.as_strided((n_diagonals, height), strides)
+    sources = lanes_of(colors, 16, 8).view(torch.int64).view(-1)  # rounding is a shift, then
+    entries = lanes_of(nearest.palette).view(torch.int64).view(-1)
+    moving = None if still is None else (~still).to(torch.int16)
+
+    errors = torch.zeros(4, height + 1, 4, dtype=torch.int16, device=ranks.device)  # row y is at y + 1
+    falling = errors.new_zeros(n_diagonals + 4, 4)  # from the row above
+    falling[2 : width + 2] = above
+    errors[-1, 0], errors[-2, 0] = falling[3], falling[2]
+    last = torch.empty_like(above)
+    for start in range(0, n_diagonals, DIAGONALS):
+        stop = min(start + DIAGONALS, n_diagonals)
+        top, bottom = max(0, (start - width + 2) // 2), min(height, (stop + 1) // 2)
+        picked = ranks_of[start:stop, top:bottom].reshape(-1)
+        block = sources[picked].view(torch.int16).view(stop - start, bottom - top, 4)
+        moves = None if moving is None else moving[picked].view(stop - start, bottom - top, 1)
+        for diagonal in range(start, stop):
+            first, end = max(0, (diagonal - width + 2) // 2), min(height, diagonal // 2 + 1)
+            now, before = errors[diagonal & 3], errors[(diagonal - 1) & 3]
+            now[first] = falling[diagonal + 4] if first == 0 else 0  # of the row above, or beside a row's end
+            if first == end:
+                continue
+            here = slice(first - top, end - top)
+            level = torch.add(block[diagonal - start, here], before[first + 1 : end + 1], alpha=7)
+            level.add_(before[first:end], alpha=3)
+            level.add_(errors[(diagonal - 2) & 3, first:end], alpha=5)
+            level.add_(errors[(diagonal - 3) & 3, first:end])
+            level.bitwise_right_shift_(4).clamp_(0, 255)
+            label = nearest.table[level.to(torch.uint8).view(torch.int32).view(-1)]
+            labels_of[diagonal, first:end] = label
+            error = level.sub_(entries[label.to(torch.int32)].view(torch.int16).view(-1, 4))
+            error.clamp_(-limit, limit)
+            if strength != FULL_STRENGTH:
+                error = error.mul_(strength).add_(FULL_STRENGTH // 2).bitwise_right_shift_(STRENGTH_BITS)
+            now[first + 1 : end + 1] = error if moves is None else error * moves[diagonal - start, here]
+            if end == height:
+                last[diagonal - 2 * (height - 1)] = now[end]
+    return labels[:, :width], last
+
+
+def choose_entries(
+    bands: Iterable[tuple[int, Tensor]],  # the first row of a band; [rows, W] int32: the color of each pixel
+    low: Tensor,  # [M] int32, 0..65535: the entry of a color where the mask is not below its threshold
+    high: Tensor,  # [M] int32, 0..65535: and where it is
+    thresholds: Tensor,  # [M] int16
+    mask: Tensor,  # [S, S] int16, laid side by side from the image's top left
+    labels: Tensor,  # [H, W] uint8 or uint16: written
+) -> Tensor:  # [M] int64: how many pixels have `high`
+    """Choose the second entry where the mask is below the threshold of the pixel's color, and count these pixels."""
+    words = labels.view(torch.int16) if labels.dtype == torch.uint16 else labels  # uint16 has few operations in torch
+    counts = torch.zeros(len(low), dtype=torch.int64, device=low.device)
+    columns = torch.arange(labels.shape[1], device=low.device) % len(mask)
+    for top, ranks in bands:
+        rows = torch.arange(top, top + len(ranks), device=low.device) % len(mask)
+        above = mask[rows[:, None], columns] < thresholds[ranks]
+        words[top : top + len(ranks)] = torch.where(above, high[ranks], low[ranks]).to(words.dtype)
+        counts.index_add_(0, ranks.reshape(-1), above.reshape(-1).to(torch.int64))
+    return counts
+
+
+def tally_labels(
+    ranks: Tensor,  # [N] int32: the color of each pixel
+    labels: Tensor,  # [N] uint8 or uint16
+    colors: Tensor,  # [M, 3] uint8
+    palette: Tensor,  # [K, 3] uint8
+) -> tuple[Tensor, int]:  # [K] int64; the sum of squared differences
+    """Count the pixels of each entry, and sum up their squared differences."""
+    indices = labels.to(torch.int32)
+    apart = colors[ranks].to(torch.int32) - palette[indices].to(torch.int32)
+    return torch.bincount(indices, minlength=len(palette)), int(apart.square_().sum())
+
+
+def renumber(
+    labels: Tensor,  # [H, W] uint8 or uint16: changed in place
+    numbers: Tensor,  # [K] int64: what becomes of each
+) -> None:
+    """Give every label its number."""
+    words = labels.view(torch.int16) if labels.dtype == torch.uint16 else labels  # uint16 has few operations in torch
+    becomes = numbers.to(words.dtype)
+    for row in words:
+        row.copy_(becomes[row.to(torch.int32) & 0xFFFF])

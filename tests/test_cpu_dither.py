@@ -1,0 +1,71 @@
+"""The passes over dithered pixels and their twins in torch, against NumPy."""
+
+from collections.abc import Callable
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+
+from gpuquant.ops import cpu_dither, torch_dither
+
+MODULES = [cpu_dither, torch_dither]
+WORDS = [torch.uint8, torch.uint16]
+
+
+@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("words", WORDS)
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_a_mask_chooses(
+    module: ModuleType,
+    words: torch.dtype,
+    n_threads: int,
+    set_threads: Callable[[int], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    set_threads(n_threads)
+    monkeypatch.setattr(cpu_dither, "CHUNK_PIXELS", 100)
+    random = np.random.RandomState(0)
+    height, width, n_colors = 41, 37, 20
+    ranks = random.randint(0, n_colors, (height, width)).astype(np.int32)
+    high_end = 256 if words == torch.uint8 else 65_536
+    low, high = random.randint(0, high_end, (2, n_colors)).astype(np.int32)
+    low[0], high[0], low[1], high[1] = high_end - 1, 0, 0, high_end - 1
+    limits = random.randint(0, 17, n_colors).astype(np.int16)
+    limits[:4] = 0, 16, 8, 8
+    mask = random.permutation(16).reshape(4, 4).astype(np.int16)
+    labels = torch.empty(height, width, dtype=words)
+    bands = [(top, torch.from_numpy(ranks[top : top + 9])) for top in range(0, height, 9)]
+    given = [torch.from_numpy(values) for values in (low, high, limits, mask)]
+    counts = module.choose_entries(bands, *given, labels)
+    above = np.tile(mask, (11, 10))[:height, :width] < limits[ranks]
+    np.testing.assert_array_equal(labels.numpy(), np.where(above, high[ranks], low[ranks]))
+    np.testing.assert_array_equal(counts.numpy(), np.bincount(ranks[above], minlength=n_colors))
+
+
+@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("words", WORDS)
+def test_counts_and_errors(module: ModuleType, words: torch.dtype) -> None:
+    random = np.random.RandomState(0)
+    n_colors = 256 if words == torch.uint8 else 60_000
+    colors, palette = (random.randint(0, 256, (n, 3)).astype(np.uint8) for n in (50, n_colors))
+    colors[0], palette[0] = 0, 255
+    ranks, labels = random.randint(0, 50, 20_000).astype(np.int32), random.randint(0, n_colors, 20_000)
+    ranks[:9000], labels[:9000] = 0, 0  # as far apart as can be
+    given = torch.from_numpy(labels.astype(np.uint8 if words == torch.uint8 else np.uint16))
+    counts, error = module.tally_labels(
+        torch.from_numpy(ranks), given, torch.from_numpy(colors), torch.from_numpy(palette)
+    )
+    np.testing.assert_array_equal(counts.numpy(), np.bincount(labels, minlength=n_colors))
+    assert error == np.square(colors[ranks].astype(np.int64) - palette[labels]).sum()
+
+
+@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("words", WORDS)
+def test_labels_get_other_numbers(module: ModuleType, words: torch.dtype) -> None:
+    n_colors = 256 if words == torch.uint8 else 60_000
+    numbers = torch.from_numpy(np.random.RandomState(0).permutation(n_colors))
+    before = torch.from_numpy(np.random.RandomState(1).randint(0, n_colors, (30, 7)))
+    labels = before.to(torch.int32).to(words)
+    module.renumber(labels, numbers)
+    np.testing.assert_array_equal(labels.numpy(), numbers[before].numpy())

@@ -1,0 +1,229 @@
+"""Dithering through quantize() and apply_palette(): what is seen, what is counted, what stays as it is."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from conftest import Pixels
+from PIL import Image, ImageCms
+from scipy.ndimage import gaussian_filter
+from scipy.sparse.csgraph import minimum_spanning_tree
+from sklearn.datasets import load_sample_image
+from test_error_diffusion import by_hand
+from test_image_reading import swapped_profile
+from test_transparency import drawing, seen
+
+from gpuquant import Palette, QuantizedImage, apply_palette, dithering, quantize
+from gpuquant.dithering import bayer, blue_noise, error_limit
+from gpuquant.errors import ArgumentError
+
+METHODS = ["floyd-steinberg", "blue-noise", "bayer"]
+ENDS = Palette(np.array([[0, 0, 0], [255, 255, 255]], np.uint8))
+Floats = npt.NDArray[np.float64]
+
+
+def blurred_error(result: QuantizedImage, pixels: Pixels, sigma: float = 1.5) -> float:
+    apart = gaussian_filter(result.to_array().astype(np.float64) - pixels, (sigma, sigma, 0))
+    return float(np.square(apart).sum(axis=2).mean())
+
+
+def check_figures(result: QuantizedImage, pixels: Pixels) -> None:
+    """Counts and error are those of the written pixels."""
+    labels = np.asarray(result.labels)
+    np.testing.assert_array_equal(np.asarray(result.counts), np.bincount(labels.ravel(), minlength=len(result.palette)))
+    written = result.to_array()
+    apart = seen(written) - seen(pixels) if written.shape[2] == 4 else written.astype(np.float64) - pixels
+    assert result.mse == pytest.approx(np.square(apart).sum(axis=2).mean(), rel=1e-12)
+
+
+def test_a_photo_looks_more_like_itself() -> None:
+    china: Pixels = load_sample_image("china.jpg").copy()
+    plain = blurred_error(quantize(china, 8), china)
+    for method, share in (("floyd-steinberg", 0.8), ("blue-noise", 0.82), ("bayer", 0.82)):
+        assert blurred_error(quantize(china, 8, dither=method), china) < share * plain
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("n_colors", [1, 5, 300])
+def test_figures_are_of_what_is_written(china: Pixels, method: str, n_colors: int) -> None:
+    result = quantize(china, n_colors, dither=method)
+    check_figures(result, china)
+    assert (np.diff(np.asarray(result.counts)) <= 0).all()  # the most common first
+    assert set(result.palette.hex) == set(quantize(china, n_colors).palette.hex)
+    given = apply_palette(china, result.palette, dither=method, dither_strength=0.7)
+    check_figures(given, china)
+    np.testing.assert_array_equal(given.palette.rows, result.palette.rows)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_strength_zero_is_none(china: Pixels, method: str) -> None:
+    plain, weak = quantize(china, 7), quantize(china, 7, dither=method, dither_strength=0)
+    np.testing.assert_array_equal(weak.labels, plain.labels)
+    np.testing.assert_array_equal(weak.palette.rows, plain.palette.rows)
+    half, full = (quantize(china, 7, dither=method, dither_strength=strength) for strength in (0.5, 1))
+    assert plain.mse < half.mse < full.mse
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_colors_that_are_entries_are_untouched(china: Pixels, method: str) -> None:
+    result = quantize(china, 40)
+    again = apply_palette(result.to_array(), result.palette, dither=method)
+    np.testing.assert_array_equal(again.labels, result.labels)
+    assert again.mse == 0
+    assert quantize(result.to_array(), 40, dither=method).mse == 0
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("level", [20, 128, 200])
+def test_the_mean_of_grey_is_kept(method: str, level: int) -> None:
+    result = apply_palette(np.full((128, 256), level, np.uint8), ENDS, dither=method)
+    assert result.to_array().mean() == pytest.approx(level, abs=1)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_ramp_rises(method: str) -> None:
+    ramp = np.tile(np.repeat(np.arange(256, dtype=np.uint8), 8), (128, 1))
+    means: Floats = apply_palette(ramp, ENDS, dither=method).to_array()[..., 0].reshape(128, 16, -1).mean(axis=(0, 2))
+    assert (np.diff(means) > 0).all()
+    np.testing.assert_allclose(means, ramp.reshape(128, 16, -1).mean(axis=(0, 2)), atol=3)
+
+
+def test_floyd_steinberg_equals_a_loop(china: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.ascontiguousarray(china[::2, ::2])
+    palette = quantize(pixels, 6).palette
+    apart = np.sqrt(np.square(palette.rows[:, None].astype(float) - palette.rows).sum(axis=2))
+    limit = int(np.ceil(minimum_spanning_tree(apart).toarray().max() / 2))
+    assert 0 < limit < 128
+    expected = by_hand(pixels, palette.rows, limit=limit)
+    for n_pixels in (1 << 24, 999):
+        monkeypatch.setattr(dithering, "BAND_PIXELS", n_pixels)
+        np.testing.assert_array_equal(apply_palette(pixels, palette, dither="floyd-steinberg").labels, expected)
+    half = apply_palette(pixels, palette, dither="floyd-steinberg", dither_strength=0.5)
+    np.testing.assert_array_equal(half.labels, by_hand(pixels, palette.rows, strength=64, limit=limit))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_bands_chunks_and_threads_change_nothing(
+    china: Pixels, method: str, n_threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = quantize(china, 9, dither=method).to_array()
+    monkeypatch.setattr(dithering, "BAND_PIXELS", 3000)
+    monkeypatch.setattr(dithering, "ORDERED_PIXELS", 3000)
+    monkeypatch.setattr(dithering, "COLORS_AT_ONCE", {"cpu": 100})
+    found = quantize(china, 9, dither=method, chunk_size=1000)
+    np.testing.assert_array_equal(found.to_array(), expected)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (2, 3)])
+def test_tiny_images(method: str, shape: tuple[int, int]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    check_figures(quantize(pixels, 2, dither=method), pixels)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_grey_and_tensors(china: Pixels, method: str) -> None:
+    wide = np.repeat(china[..., :1], 3, axis=2)
+    expected = quantize(wide, 6, dither=method)
+    found = quantize(torch.from_numpy(china[..., 0].copy()), 6, dither=method)
+    assert isinstance(found.labels, torch.Tensor)
+    np.testing.assert_array_equal(found.to_array(), expected.to_array())
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("kind", ["all kinds", "clear and opaque", "opaque and partly"])
+def test_only_opaque_pixels_are_dithered(method: str, kind: str) -> None:
+    pixels = np.concatenate([drawing(kind), drawing(kind, seed=1)], axis=1)
+    pixels[:, 30:, 3] = 255
+    plain, result = (quantize(pixels, 12, dither=name) for name in ("none", method))
+    check_figures(result, pixels)
+    before, after = plain.to_array(), result.to_array()
+    still = (pixels[..., 3] < 255) | (before[..., 3] < 255)
+    np.testing.assert_array_equal(after[still], before[still])
+    assert (after[~still][:, 3] == 255).all()
+    assert (after[~still] != before[~still]).any()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_opaque_entries_are_mixed_and_others_are_not(method: str) -> None:
+    palette = Palette(
+        np.array([[0, 0, 0], [140, 140, 140], [255, 255, 255]], np.uint8), np.array([255, 20, 255], np.uint8)
+    )
+    found = apply_palette(np.full((128, 128), 120, np.uint8), palette, dither=method)
+    assert set(np.unique(found.labels)) == {0, 2}
+    assert found.to_array()[..., 0].mean() == pytest.approx(120, abs=1)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_palette_without_opaque_entries(china: Pixels, method: str) -> None:
+    glass = Palette(np.array([[0, 0, 0], [200, 200, 200]], np.uint8), np.array([200, 100], np.uint8))
+    plain, found = (apply_palette(china, glass, dither=name) for name in ("none", method))
+    np.testing.assert_array_equal(found.labels, plain.labels)
+    assert found.mse == pytest.approx(plain.mse)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_colors_are_dithered_as_they_look(china: Pixels, method: str, tmp_path: Path) -> None:
+    path, profile = tmp_path / "swapped.png", swapped_profile()
+    Image.fromarray(china).save(path, icc_profile=profile.tobytes())
+    srgb = ImageCms.createProfile("sRGB")
+    shown = np.asarray(ImageCms.profileToProfile(Image.fromarray(china), profile, srgb, outputMode="RGB"))
+    assert (shown != china).any()
+    plain, found = quantize(path, 6), quantize(path, 6, dither=method)
+    check_figures(found, shown)
+    assert blurred_error(found, shown) < blurred_error(plain, shown)
+    kept = quantize(path, 6, dither=method, keep_profile=True)
+    np.testing.assert_array_equal(kept.to_array(), quantize(china, 6, dither=method).to_array())
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"dither": "atkinson"}, "'floyd-steinberg', 'blue-noise' or 'bayer'"),
+        ({"dither": "bayer", "dither_strength": 1.5}, "dither_strength=1.5 must be a number from 0 to 1"),
+        ({"dither_strength": float("nan")}, "dither_strength=nan"),
+        ({"dither_strength": True}, "dither_strength=True"),
+    ],
+)
+def test_what_cannot_be_used(settings: dict[str, Any], words: str) -> None:
+    image = np.zeros((2, 2, 3), np.uint8)
+    with pytest.raises(ArgumentError, match=words):
+        quantize(image, 2, **settings)
+    with pytest.raises(ArgumentError, match=words):
+        apply_palette(image, ENDS, **settings)
+
+
+@pytest.mark.parametrize(
+    ("levels", "limit"), [([7], 0), ([7, 7], 0), ([0, 255], 221), ([0, 10, 245, 255], 204), ([0, 1], 1), ([0, 2, 5], 3)]
+)
+def test_errors_are_cut_at_half_the_widest_gap(levels: list[int], limit: int) -> None:
+    assert error_limit(torch.tensor(levels, dtype=torch.uint8)[:, None].expand(-1, 3)) == limit
+
+
+def test_bayers_matrix() -> None:
+    assert bayer(4).tolist() == [[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]]
+    assert sorted(bayer(16).ravel().tolist()) == list(range(256))
+
+
+def test_blue_noise_is_what_the_script_makes_and_has_no_low_frequencies() -> None:
+    path = Path(__file__).parent.parent / "scripts" / "make_blue_noise.py"
+    spec = importlib.util.spec_from_file_location("make_blue_noise", path)
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    mask = blue_noise()
+    np.testing.assert_array_equal(script.make_mask(), mask)
+    assert sorted(mask.ravel().tolist()) == list(range(128 * 128))
+    frequencies = np.hypot(*np.meshgrid(np.fft.fftfreq(128), np.fft.fftfreq(128)))
+    low = (frequencies > 0) & (frequencies < 0.15)
+    white = np.random.default_rng(0).permutation(128 * 128).reshape(128, 128)
+    powers = [np.square(np.abs(np.fft.fft2(ranks)))[low].mean() for ranks in (mask, white)]
+    assert powers[0] < 0.01 * powers[1]
+    for share in (0.1, 0.5):  # the places below a rank are spread evenly, too
+        powers = [np.square(np.abs(np.fft.fft2(ranks < share * 128 * 128)))[low].mean() for ranks in (mask, white)]
+        assert powers[0] < 0.2 * powers[1]
