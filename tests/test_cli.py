@@ -10,7 +10,7 @@ import pytest
 from conftest import Pixels
 from PIL import Image
 
-from gpuquant import cli
+from gpuquant import cli, quantize
 
 Run = tuple[int, str, str]
 
@@ -210,3 +210,16 @@ def test_the_limit_of_pixels_and_the_compression_are_options(
         assert run(["quantize", photo, out, "-k", 40, "--compression", level], monkeypatch, capsys)[0] == 0
         sizes.append(out.stat().st_size)
     assert sizes[0] > 1.5 * sizes[1]
+
+
+def test_photos_are_dithered(photo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--dither", "blue-noise", "--dither-strength", 0.5, "-k", 4]
+    expected = quantize(photo, 4, dither="blue-noise", dither_strength=0.5).labels
+    assert (expected != quantize(photo, 4).labels).any()
+    assert run(["quantize", photo, photo.with_name("one.png"), *options], monkeypatch, capsys)[0] == 0
+    assert run(["batch", photo, "-o", photo.parent / "many", *options], monkeypatch, capsys)[0] == 0
+    for path in (photo.with_name("one.png"), photo.parent / "many" / "photo.png"):
+        with Image.open(path) as image:
+            np.testing.assert_array_equal(np.asarray(image), expected)
+    code, _, err = run(["quantize", photo, photo.with_name("two.png"), "--dither", "noise"], monkeypatch, capsys)
+    assert (code, "'blue-noise' or 'bayer'" in err) == (2, True)

@@ -17,7 +17,7 @@ from test_error_diffusion import by_hand
 from test_image_reading import swapped_profile
 from test_transparency import drawing, seen
 
-from gpuquant import Palette, QuantizedImage, apply_palette, dithering, quantize
+from gpuquant import Palette, QuantizedImage, apply_palette, dithering, quantize, quantize_files
 from gpuquant.dithering import bayer, blue_noise, error_limit
 from gpuquant.errors import ArgumentError
 
@@ -202,6 +202,17 @@ def test_what_cannot_be_used(settings: dict[str, Any], words: str) -> None:
 )
 def test_errors_are_cut_at_half_the_widest_gap(levels: list[int], limit: int) -> None:
     assert error_limit(torch.tensor(levels, dtype=torch.uint8)[:, None].expand(-1, 3)) == limit
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_batches_are_dithered(china: Pixels, shared: bool, tmp_path: Path) -> None:
+    Image.fromarray(china).save(tmp_path / "china.png")
+    job = quantize_files(tmp_path, tmp_path / "out", 6, dither="bayer", dither_strength=0.8, shared_palette=shared)
+    (outcome,) = job
+    alone = quantize(china, 6, dither="bayer", dither_strength=0.8)
+    assert outcome.mse == alone.mse
+    with pytest.raises(ArgumentError, match="dither='noise' is unknown"):
+        quantize_files(tmp_path, tmp_path / "other", 6, dither="noise")
 
 
 def test_bayers_matrix() -> None:
