@@ -8,7 +8,6 @@ pytest benchmarks/bench_quality.py
 import warnings
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from conftest import PHOTOS, Pixels, Report, rounded_mse
 from PIL import Image
@@ -34,8 +33,8 @@ def kodak() -> dict[str, Pixels]:
     return {path.stem: np.array(Image.open(path).convert("RGB")) for path in paths}
 
 
-def mse_of(pixels: Pixels, result: npt.ArrayLike) -> float:
-    return float(np.square(pixels.astype(np.int64) - np.asarray(result, np.int64)).sum(axis=2).mean())
+def mse_of(pixels: Pixels, result: Pixels) -> float:
+    return float(np.square(pixels.astype(np.int64) - result).sum(axis=2).mean())
 
 
 def by_scikit_learn(pixels: Pixels, n_colors: int) -> float:
@@ -76,7 +75,7 @@ def test_error_over_kodak(report: Report, n_colors: int) -> None:
         for effort in seconds:
             seconds[effort].append(float(np.median(runs[effort])))
         cut = Image.fromarray(pixels).quantize(n_colors, method=Image.Quantize.MEDIANCUT)
-        errors["MEDIANCUT"].append(mse_of(pixels, cut.convert("RGB")) / theirs)
+        errors["MEDIANCUT"].append(mse_of(pixels, np.asarray(cut.convert("RGB"))) / theirs)
         errors["libimagequant"].append(by_imagequant(pixels, n_colors) / theirs)
     means = {name: float(np.mean(values)) for name, values in errors.items()}
     what = f"Kodak, {len(photos)} photos, K = {n_colors}"
