@@ -49,7 +49,10 @@ def by_scikit_learn(pixels: Pixels, n_colors: int) -> float:
 
 
 def by_imagequant(pixels: Pixels, n_colors: int) -> float:
-    imagequant = pytest.importorskip("imagequant", reason="pip install imagequant, to see it beside")
+    try:
+        import imagequant
+    except ImportError:  # pip install imagequant, to see it beside
+        return float("nan")
     height, width, _ = pixels.shape
     image = Image.fromarray(pixels).convert("RGBA").tobytes()
     labels, entries = imagequant.quantize_raw_rgba_bytes(image, width, height, dithering_level=0.0, max_colors=n_colors)
