@@ -9,6 +9,8 @@ from torch import Tensor
 
 from gpuquant.errors import ArgumentError
 
+MAX_ENTRIES = 65_536  # of a palette that is applied or kept in a file: labels have 16 bits
+
 
 @dataclass(frozen=True, eq=False)
 class Palette:

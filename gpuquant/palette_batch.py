@@ -42,7 +42,8 @@ def fit_palettes(
     effort: str = "default",
 ) -> list[PaletteFit]:
     """What `fit_palette` finds by k-means++ for each photo alone: no operation on counted colours rounds."""
-    max_iter = min(max_iter, EFFORTS[effort].max_iter)
+    cost = EFFORTS[effort]
+    max_iter = min(max_iter, cost.max_iter)
     fits: dict[int, PaletteFit] = {}
     cells: dict[int, Cells] = {}
     steps: dict[int, Steps] = {}
@@ -52,8 +53,8 @@ def fit_palettes(
         else:
             cells[place] = Cells(colors, counts)
             levels = levels_of(cells[place], n_colors)
-            steps[place] = coarse_steps(cells[place], levels, n_colors, (random_state, 0), EFFORTS[effort])
-    centers = _answered(steps, n_colors, EFFORTS[effort].coarse_tol * tol)
+            steps[place] = coarse_steps(cells[place], levels, n_colors, (random_state, 0), cost)
+    centers = _answered(steps, n_colors, cost.coarse_tol * tol)
     for group in _of_a_size(cells, n_colors):
         together = _together([cells[place] for place in group])
         starts = torch.stack([centers[place] for place in group])

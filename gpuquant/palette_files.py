@@ -8,9 +8,9 @@ import numpy as np
 
 from gpuquant.errors import ArgumentError, ImageFileError
 from gpuquant.files import whole_file
-from gpuquant.palette import Palette
+from gpuquant.palette import MAX_ENTRIES, Palette
 from gpuquant.palette_binary_formats import ACT_ENTRIES, read_act, read_ase, write_act, write_ase
-from gpuquant.palette_pictures import MAX_ENTRIES, read_png, write_png
+from gpuquant.palette_pictures import read_png, write_png
 from gpuquant.palette_text_formats import (
     WITH_ALPHA,
     Entry,

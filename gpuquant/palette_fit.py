@@ -120,7 +120,8 @@ def fit_palette(
         return lossless(colors, counts)
     cells = Cells(colors, counts, chunk_size=chunk_size)
     levels: list[Cells] = []
-    max_iter = min(max_iter, EFFORTS[effort].max_iter)
+    cost = EFFORTS[effort]
+    max_iter = min(max_iter, cost.max_iter)
     if isinstance(init, Tensor):
         n_init = 1
     elif init == "k-means++":
@@ -139,11 +140,7 @@ def fit_palette(
             seeds = ((random_state, run) for run in range(first, first + n_runs))
             centers = torch.stack(
                 [
-                    _alone(
-                        coarse_steps(cells, levels, n_colors, seed, EFFORTS[effort]),
-                        n_colors,
-                        EFFORTS[effort].coarse_tol * tol,
-                    )
+                    _alone(coarse_steps(cells, levels, n_colors, seed, cost), n_colors, cost.coarse_tol * tol)
                     for seed in seeds
                 ]
             )

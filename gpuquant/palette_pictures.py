@@ -15,9 +15,8 @@ from PIL.PngImagePlugin import PngInfo
 from gpuquant.errors import ImageFileError
 from gpuquant.image_reading import photo_of, read_photo
 from gpuquant.image_writing import indexed_image
-from gpuquant.palette import Palette
+from gpuquant.palette import MAX_ENTRIES, Palette
 
-MAX_ENTRIES = 65_536
 MAX_PIXELS = 1 << 24  # of a picture whose colours are a palette
 MAX_HEADER = 1 << 24  # bytes before the pixels
 MAX_CHUNK = 1 << 22

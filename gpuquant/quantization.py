@@ -17,8 +17,7 @@ from gpuquant.dithering import check_dither
 from gpuquant.errors import ArgumentError
 from gpuquant.image_reading import MAX_PIXELS
 from gpuquant.image_steps import count_image, fit_colors, fit_to_palette, map_image, palette_of
-from gpuquant.palette import Palette
-from gpuquant.palette_application import MAX_ENTRIES
+from gpuquant.palette import MAX_ENTRIES, Palette
 from gpuquant.photo_loading import ImageLike, parse_color
 from gpuquant.quantized_image import QuantizedImage
 

@@ -46,7 +46,7 @@ def choose_entries(
                 picked = torch.index_select(both, 0, places).numpy()
                 entries, limits = picked.view(found.dtype), picked.view(np.int16)
                 step = entries.size // len(picked)
-                above = np.less(pattern.reshape(-1), limits[_PLACE[found.itemsize] :: limits.size // len(picked)])
+                above = np.less(pattern.reshape(-1), limits[found.itemsize :: limits.size // len(picked)])
                 chosen = found[rows[0] : rows[-1] + 1].reshape(-1)  # a view: rows are contiguous
                 np.multiply(above, entries[1::step], out=chosen)
                 chosen += entries[::step]
@@ -98,9 +98,6 @@ def renumber(
     share_out(range(0, len(flat), CHUNK_PIXELS), change, torch.get_num_threads())
 
 
-_PLACE = {1: 1, 2: 2}  # of the threshold, counted in 16 bits, after two entries of so many bytes
-
-
 def _packed(
     low: Tensor,  # [M] int32
     high: Tensor,  # [M] int32
@@ -110,5 +107,6 @@ def _packed(
     packed = np.zeros(len(low), np.int32 if words.itemsize == 1 else np.int64)
     entries = packed.view(words).reshape(len(low), -1)
     entries[:, 0], entries[:, 1] = low.numpy(), (high - low).numpy()  # to be added, which wraps around
-    packed.view(np.int16).reshape(len(low), -1)[:, _PLACE[words.itemsize]] = thresholds.numpy()
+    # after two entries of so many bytes, as many steps of 16 bits
+    packed.view(np.int16).reshape(len(low), -1)[:, words.itemsize] = thresholds.numpy()
     return torch.from_numpy(packed)

@@ -48,7 +48,7 @@ def diffuse_errors(
         for diagonal in range(start, stop):
             first, end = max(0, (diagonal - width + 2) // 2), min(height, diagonal // 2 + 1)
             now, before = errors[diagonal & 3], errors[(diagonal - 1) & 3]
-            now[first] = falling[diagonal + 4] if first == 0 else 0  # of the row above, or beside a row's end
+            now[first] = falling[diagonal + 4]  # of the row above; 0 beside the end of a row
             if first == end:
                 continue
             here = slice(first - top, end - top)
