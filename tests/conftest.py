@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from PIL import Image
 from sklearn.datasets import load_sample_image
 
 if not torch.cuda.is_available():
@@ -24,6 +26,21 @@ Floats = npt.NDArray[np.float64]
 def china() -> Pixels:
     """scikit-learn's photograph at a third of its size, uint8 [143, 214, 3]."""
     return np.ascontiguousarray(load_sample_image("china.jpg")[::3, ::3])
+
+
+@pytest.fixture
+def folder(china: Pixels, tmp_path: Path) -> Path:
+    """Nine photos in two folders, and a file that is none."""
+    from test_transparency import drawing  # which needs this module
+
+    photos = tmp_path / "photos"
+    (photos / "sub").mkdir(parents=True)
+    for number in range(8):
+        place = photos / "sub" if number > 4 else photos
+        Image.fromarray(china[number * 5 :, :: number + 1]).save(place / f"p{number}.png")
+    Image.fromarray(drawing("all kinds")).save(photos / "clear.png")
+    (photos / "broken.jpg").write_bytes(b"not a photo")
+    return photos
 
 
 @pytest.fixture(params=[1, 3])
