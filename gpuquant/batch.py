@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from gpuquant.arguments import check_compression, check_effort, check_positive, check_settings
+from gpuquant.arguments import check_compression, check_positive
 from gpuquant.batch_job import SHARED_PALETTE, Batch, Settings, n_cores
 from gpuquant.batch_plan import PlannedFile, holds, plan_files
 from gpuquant.devices import resolve_device
@@ -15,8 +15,9 @@ from gpuquant.errors import ArgumentError
 from gpuquant.image_reading import MAX_PIXELS
 from gpuquant.image_writing import check_format
 from gpuquant.palette import Palette
+from gpuquant.palette_search import check_search
 from gpuquant.photo_loading import parse_color
-from gpuquant.quantization import check_n_colors, check_palette
+from gpuquant.quantization import check_palette
 
 MOST_JOBS = 16  # if not asked for more
 EXISTING = ("refuse", "skip", "overwrite")
@@ -25,8 +26,9 @@ EXISTING = ("refuse", "skip", "overwrite")
 def quantize_files(
     paths: Sequence[str | Path] | str | Path,
     output: str | Path,
-    n_colors: int = 8,
+    n_colors: int | None = None,
     *,
+    target_psnr: float | None = None,
     recursive: bool = False,
     image_format: str = "png",
     jobs: int | None = None,
@@ -36,6 +38,8 @@ def quantize_files(
     shared_palette: bool = False,
     log: str | Path | None = None,
     effort: str = "default",
+    color_space: str = "srgb",
+    weighting: float = 1.0,
     random_state: int = 0,
     max_pixels: int = MAX_PIXELS,
     background: str | tuple[int, int, int] | None = None,
@@ -57,7 +61,8 @@ def quantize_files(
     output : path
         The folder for the results. The tree below a given folder is kept there; files that would write one result
         (a.jpg and a.png) keep their full names (a.jpg.png and a.png.png). Nothing is written elsewhere.
-    n_colors, effort, random_state, max_pixels, background, keep_profile, dither, dither_strength
+    n_colors, target_psnr, effort, color_space, weighting, random_state, max_pixels, background, keep_profile, dither, \
+    dither_strength
         As for `quantize`.
     recursive : bool
         Also take the photos of sub-folders.
@@ -107,9 +112,7 @@ def quantize_files(
     >>> sorted((outcome.target.name, outcome.status) for outcome in outcomes)
     [('a.png', 'written'), ('b.png', 'written')]
     """
-    check_n_colors(n_colors)
-    check_effort(effort)
-    check_settings(1, 1, 0, random_state, None)
+    search = check_search(n_colors, target_psnr, color_space, weighting, effort, random_state)
     check_positive("max_pixels", max_pixels)
     check_compression(compression)
     if jobs is not None:
@@ -123,7 +126,7 @@ def quantize_files(
     if image_format not in ("png", "tif", "gif"):
         raise ArgumentError(f"image_format={image_format!r} must be 'png', 'tif' or 'gif'")
     suffix = f".{image_format}"
-    check_format(f"{output}/*{suffix}", n_colors if palette is None else len(palette))
+    check_format(f"{output}/*{suffix}", (search.n_colors or 1) if palette is None else len(palette))
     given = [paths] if isinstance(paths, str | Path) else list(paths) if isinstance(paths, Iterable) else [paths]
     for name, value in [*(("paths", path) for path in given), ("output", output), ("log", log or "")]:
         if not isinstance(value, str | Path) or "\0" in str(value):
@@ -141,9 +144,7 @@ def quantize_files(
         files,
         output,
         Settings(
-            int(n_colors),
-            effort,
-            int(random_state),
+            search,
             max_pixels,
             None if background is None else parse_color(background),
             keep_profile,

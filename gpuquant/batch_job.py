@@ -21,11 +21,12 @@ from gpuquant.devices import told_when_memory_ends
 from gpuquant.dithering import Dither
 from gpuquant.errors import ArgumentError, ImageFileError
 from gpuquant.image_reading import read_photo, read_size
-from gpuquant.image_steps import PACE, CountedImage, count_image, fit_colors, fit_to_palette, map_image, palette_of
+from gpuquant.image_steps import CountedImage, count_image, fit_colors, fit_to_palette, map_image, palette_of
 from gpuquant.palette import Palette
 from gpuquant.palette_batch import fit_palettes
 from gpuquant.palette_files import read_palette, write_palette
 from gpuquant.palette_fit import PaletteFit
+from gpuquant.palette_search import COLORS, PACE, PaletteSearch
 from gpuquant.quantized_image import QuantizedImage
 
 PIXELS_IN_FLIGHT = 32_000_000  # for each job; a larger file goes alone
@@ -36,19 +37,12 @@ SHARED_PALETTE = "palette.hex"
 class Settings:
     """What holds for every file."""
 
-    n_colors: int
-    effort: str
-    random_state: int
+    search: PaletteSearch
     max_pixels: int
     background: tuple[int, int, int] | None
     keep_profile: bool
     compression: int | None
     dither: Dither | None
-
-    @property
-    def of_search(self) -> dict[str, Any]:
-        """Those that the search for a palette takes."""
-        return {"effort": self.effort, "random_state": self.random_state}
 
 
 class Batch:
@@ -129,7 +123,7 @@ class Batch:
                     self._counted(file.source)
             if self._stopped.is_set() or not total.n_photos:
                 return
-            palette, _ = palette_of(*total.total(), self._settings.n_colors, **self._settings.of_search)
+            palette, _ = palette_of(*total.total(), self._settings.search)
             self._keep(palette, anew=len(waiting) == len(self.files))
             there = {file for file in there if file.source not in failed}
             waiting = [file for file in waiting if file.source not in failed]
@@ -218,10 +212,9 @@ class Batch:
         if palette is not None:
             with self._turns[place]:
                 fit = fit_to_palette(image, palette, chunk_size=None)
-        elif image.counted.has_alpha or not self._shares_launches(place):
+        elif image.counted.has_alpha or not self._settings.search.is_plain or not self._shares_launches(place):
             with self._turns[place]:
-                settings = PACE | self._settings.of_search
-                fit = fit_colors(image, self._settings.n_colors, init="k-means++", n_init=1, **settings)
+                fit = fit_colors(image, self._settings.search)
         else:  # together with others that wait for the device
             start = time.perf_counter()
             fit = self._together[place](image)
@@ -234,9 +227,16 @@ class Batch:
         return self._devices[place].type == "cuda"
 
     def _fit_all(self, images: list[CountedImage]) -> list[PaletteFit]:
-        photos = [(image.counted.colors, image.counted.counts) for image in images]
+        photos, search = [(image.counted.colors, image.counted.counts) for image in images], self._settings.search
         with told_when_memory_ends():
-            return fit_palettes(photos, self._settings.n_colors, **PACE, **self._settings.of_search)
+            return fit_palettes(
+                photos,
+                search.n_colors or COLORS,
+                max_iter=PACE["max_iter"],
+                tol=PACE["tol"],
+                random_state=search.random_state,
+                effort=search.effort,
+            )
 
 
 def _make_folder(folder: Path) -> None:

@@ -4,7 +4,8 @@ Source: B. Fritzke 2020, "The breathing k-means algorithm". Centers are added wh
 settled, as many of the least useful are removed, and all are settled again; what lowers the error is kept, and
 otherwise one center less is added. Different from there, the clusters to split are drawn by their error, which gets
 stuck less (measured), they are split across their longest side, and the superfluous centers go in several steps.
-Centers lie on a grid of a quarter level, so that no operation rounds and results do not depend on threads or devices.
+Points and centers lie on a grid of a quarter level, so that no operation rounds, and results do not depend on threads
+or devices.
 """
 
 from collections.abc import Iterator
@@ -14,29 +15,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gpuquant.ops.torch_ops import one_torch_thread
+
 GRID = 4.0  # steps of a level
 MOST_ADDED = 16
 ITERATIONS = 6  # of Lloyd's algorithm after each change
 RELAXATION = 1.5
 CLOSE = 1.1  # of the mean distance between neighbours
-PAIRS = 1 << 17  # of color and center, whose scores fit the cache
+PAIRS = 1 << 17  # of point and center, whose scores fit the cache
 
 
 def breathe(
-    colors: Tensor,  # [C, 3] uint8
-    counts: Tensor,  # [C] int64
-    centers: Tensor,  # [K, 3] float64
+    points: Tensor,  # [C, D] uint8, or float64 with numbers of about that size
+    counts: Tensor,  # [C] int64, or float64 without fractions
+    centers: Tensor,  # [K, D] float64
     *,
     n_cycles: int,  # at most
-    random_state: int,
-) -> Tensor:  # [K, 3] float64
-    """Centers with a lower error on counted colours, from given ones."""
-    n_threads = torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)  # threads would wait for each other longer than these small matrices take
-        return _breathe(_Cells(colors, counts), centers, n_cycles, np.random.RandomState(random_state))
-    finally:
-        torch.set_num_threads(n_threads)
+    draws: np.random.RandomState,
+) -> Tensor:  # [K, D] float64
+    """Centers with a lower error on points with counts, from given ones."""
+    with one_torch_thread():
+        return _breathe(_Cells(_on_grid(points.double()), counts), centers, n_cycles, draws)
 
 
 def _breathe(cells: "_Cells", centers: Tensor, n_cycles: int, draws: np.random.RandomState) -> Tensor:
@@ -63,7 +62,7 @@ def _breathe(cells: "_Cells", centers: Tensor, n_cycles: int, draws: np.random.R
 
 @dataclass(frozen=True, eq=False)
 class _Settled:
-    centers: Tensor  # [K, 3] float64
+    centers: Tensor  # [K, D] float64
     labels: Tensor  # [C] int64
     errors: Tensor  # [K] float64: summed over the pixels of each cluster
     uses: Tensor  # [K] float64: by how much the error rises without each center
@@ -71,11 +70,12 @@ class _Settled:
 
 
 class _Cells:
-    """Counted colours, and Lloyd's algorithm on them by whole matrices."""
+    """Points with counts, and Lloyd's algorithm on them by whole matrices."""
 
-    def __init__(self, colors: Tensor, counts: Tensor) -> None:
+    def __init__(self, points: Tensor, counts: Tensor) -> None:
         self.weights = counts.double()
-        self.levels = colors.double()
+        self.levels = points
+        self._range = points.amin(dim=0), points.amax(dim=0)
         self.squares = self.levels.square().sum(dim=1)
         self.weighted = torch.column_stack([self.levels * self.weights[:, None], self.weights])
         self._columns = torch.column_stack([self.levels, torch.ones_like(self.weights)]).T.contiguous()
@@ -87,15 +87,14 @@ class _Cells:
             previous, labels = labels, self._nearest(centers)
             if previous is not None and torch.equal(labels, previous):
                 break
-            sums = centers.new_zeros(len(centers), 4).index_add_(0, labels, self.weighted)
-            moves = torch.where(sums[:, 3:] > 0, sums[:, :3] / sums[:, 3:].clamp(min=1) - centers, 0)
-            centers = _on_grid((centers + RELAXATION * moves).clamp(0, 255))
+            moves = self._means(labels, slice(None), centers) - centers
+            centers = _on_grid((centers + RELAXATION * moves).clamp(*self._range))
         labels, first, second = self._nearest_two(centers)
         values = torch.column_stack([first + self.squares, second - first]) * self.weights[:, None]
         errors, uses = centers.new_zeros(len(centers), 2).index_add_(0, labels, values).unbind(dim=1)
         return _Settled(centers, labels, errors, uses, float(errors.sum()))
 
-    def _nearest(self, centers: Tensor) -> Tensor:  # [K, 3] float64, on the grid -> [C] int64
+    def _nearest(self, centers: Tensor) -> Tensor:  # [K, D] float64, on the grid -> [C] int64
         nearest = self.levels.new_empty(len(self.levels))
         for part, scores in self._scores(centers):
             torch.amin(scores, dim=0, out=nearest[part])
@@ -103,7 +102,7 @@ class _Cells:
 
     def _nearest_two(
         self, centers: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:  # [C] int64; [C], [C]: squared distances less the squares of the colours
+    ) -> tuple[Tensor, Tensor, Tensor]:  # [C] int64; [C], [C]: squared distances less the squares of the points
         places = _places(len(centers))
         found = self.levels.new_empty(2, len(self.levels))
         for part, scores in self._scores(centers):
@@ -114,31 +113,35 @@ class _Cells:
         first, second = (found - labels) / (GRID**2 * places)
         return labels[0], first, second
 
-    def _scores(self, centers: Tensor) -> Iterator[tuple[slice, Tensor]]:  # places of c colours, and [K, c] float64
-        """Scores of colours, chunk by chunk; the index of the center is in the lowest digits of each.
+    def _scores(self, centers: Tensor) -> Iterator[tuple[slice, Tensor]]:  # places of c points, and [K, c] float64
+        """Scores of points, chunk by chunk; the index of the center is in the lowest digits of each.
 
         A minimum over numbers is several times faster than one that also tells where it is.
         """
-        n_centers, n_colors = len(centers), len(self.levels)
+        n_centers, n_points = len(centers), len(self.levels)
         unit = GRID**2 * _places(n_centers)
         index = torch.arange(n_centers, dtype=torch.float64, device=centers.device)
         rows = torch.column_stack([-2 * unit * centers, unit * centers.square().sum(dim=1) + index])
         step = max(64, PAIRS // n_centers)
-        scores = centers.new_empty(n_centers * min(step, n_colors))
-        for start in range(0, n_colors, step):
+        scores = centers.new_empty(n_centers * min(step, n_points))
+        for start in range(0, n_points, step):
             columns = self._columns[:, start : start + step]
             block = scores[: n_centers * columns.shape[1]].view(n_centers, -1)
             yield slice(start, start + step), torch.mm(rows, columns, out=block)
 
-    def halves(self, state: _Settled) -> Tensor:  # [K, 3] float64
+    def halves(self, state: _Settled) -> Tensor:  # [K, D] float64
         """The mean of the upper part of each cluster, cut at its center across its longest side."""
         apart = self.levels - state.centers[state.labels]
         spread = torch.zeros_like(state.centers)
         spread.index_add_(0, state.labels, apart.square() * self.weights[:, None])
         longest = spread.argmax(dim=1)[state.labels]
         upper = apart.gather(1, longest[:, None])[:, 0] > 0
-        sums = apart.new_zeros(len(state.centers), 4).index_add_(0, state.labels[upper], self.weighted[upper])
-        return _on_grid(torch.where(sums[:, 3:] > 0, sums[:, :3] / sums[:, 3:].clamp(min=1), state.centers))
+        return _on_grid(self._means(state.labels[upper], upper, state.centers))
+
+    def _means(self, labels: Tensor, points: slice | Tensor, centers: Tensor) -> Tensor:  # [K, D] float64
+        """The mean of some points of each cluster, or its center where there are none."""
+        sums = centers.new_zeros(len(centers), centers.shape[1] + 1).index_add_(0, labels, self.weighted[points])
+        return torch.where(sums[:, -1:] > 0, sums[:, :-1] / sums[:, -1:].clamp(min=1), centers)
 
 
 def _useful(state: _Settled, n_removed: int) -> Tensor:  # [K - n_removed] int64

@@ -16,6 +16,7 @@ from gpuquant.cli_options import (
     AsJson,
     Background,
     Colors,
+    ColorSpace,
     Compression,
     Device,
     DitherMethod,
@@ -30,6 +31,8 @@ from gpuquant.cli_options import (
     Photo,
     Seed,
     SideBySide,
+    TargetPsnr,
+    Weighting,
 )
 from gpuquant.cli_output import check_outputs, print_result, summary
 from gpuquant.cli_palette import apply, palette
@@ -50,12 +53,15 @@ app.command(epilog="Example: gpuquant apply holiday.gpl other.jpg other-in-these
 def quantize(
     photo: Photo,
     out: Out = None,
-    colors: Colors = 8,
+    colors: Colors = None,
     device: Device = "auto",
     side_by_side: SideBySide = None,
     error_map: ErrorMap = None,
     palette_file: PaletteFile = None,
+    target_psnr: TargetPsnr = None,
     effort: Effort = "default",
+    color_space: ColorSpace = "srgb",
+    weighting: Weighting = 1.0,
     random_state: Seed = 0,
     as_json: AsJson = False,
     force: Force = False,
@@ -71,25 +77,31 @@ def quantize(
 
     from gpuquant.image_writing import check_format, check_picture_format, write_picture
     from gpuquant.palette_files import check_palette_format, write_palette
+    from gpuquant.palette_search import check_search
     from gpuquant.quantization import quantize as quantize_image
 
     if not photo.name:
         raise ArgumentError(f"{str(photo)!r} is not a file; name a photo")
-    out = out or photo.with_name(f"{photo.stem}-{colors}-colors.png")
-    check_format(out, colors)
+    search = check_search(colors, target_psnr, color_space, weighting, effort, random_state)
+    wanted = f"{search.n_colors} colors" if search.n_colors else f"{target_psnr:g} dB"
+    out = out or photo.with_name(f"{photo.stem}-{wanted.replace(' ', '-')}.png")
+    check_format(out, search.n_colors or 1)
     for picture in (side_by_side, error_map):
         if picture:
             check_picture_format(picture)
     if palette_file:
-        check_palette_format(palette_file, colors)
+        check_palette_format(palette_file, search.n_colors or 1)
     outputs = [path for path in (out, side_by_side, error_map, palette_file) if path]
     check_outputs([photo], outputs, force)
-    with Console(stderr=True).status(f"Quantizing {photo.name} to {colors} colors"):
+    with Console(stderr=True).status(f"Quantizing {photo.name} to {wanted}"):
         result = quantize_image(
             photo,
             colors,
             device=device,
             effort=effort,
+            color_space=color_space,
+            weighting=weighting,
+            target_psnr=target_psnr,
             random_state=random_state,
             max_pixels=max_pixels,
             background=background,

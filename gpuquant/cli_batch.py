@@ -15,6 +15,7 @@ from gpuquant.cli_options import (
     INTERRUPTED,
     Background,
     Colors,
+    ColorSpace,
     Compression,
     DitherMethod,
     DitherStrength,
@@ -23,6 +24,8 @@ from gpuquant.cli_options import (
     KeepProfile,
     MaxPixels,
     Seed,
+    TargetPsnr,
+    Weighting,
 )
 from gpuquant.errors import ArgumentError, ImageFileError
 
@@ -59,7 +62,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but fa
 def batch(
     paths: Paths,
     output: Output,
-    colors: Colors = 8,
+    colors: Colors = None,
     recursive: Recursive = False,
     image_format: Format = "png",
     jobs: Jobs = None,
@@ -69,7 +72,10 @@ def batch(
     shared_palette: SharedPalette = False,
     palette: GivenPalette = None,
     log: Log = None,
+    target_psnr: TargetPsnr = None,
     effort: Effort = "default",
+    color_space: ColorSpace = "srgb",
+    weighting: Weighting = 1.0,
     random_state: Seed = 0,
     background: Background = None,
     keep_profile: KeepProfile = False,
@@ -103,6 +109,9 @@ def batch(
         shared_palette=shared_palette,
         log=log,
         effort=effort,
+        color_space=color_space,
+        weighting=weighting,
+        target_psnr=target_psnr,
         random_state=random_state,
         background=background,
         keep_profile=keep_profile,

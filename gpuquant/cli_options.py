@@ -12,7 +12,25 @@ Out = Annotated[
     Path | None,
     typer.Argument(help="What to write (.png, .tif, .gif); without it PHOTO's name with -8-colors.png, beside it."),
 ]
-Colors = Annotated[int, typer.Option("--colors", "-k", min=1, max=4096, help="Size of the palette, 1 to 4096.")]
+Colors = Annotated[
+    int | None,
+    typer.Option("--colors", "-k", min=1, max=4096, help="Size of the palette, 1 to 4096; 8 if not given."),
+]
+TargetPsnr = Annotated[
+    float | None,
+    typer.Option(
+        "--target-psnr",
+        help="In place of -k, the fewest colors that reach this PSNR: 30 looks like a poster, 40 like the photo.",
+        metavar="DB",
+    ),
+]
+ColorSpace = Annotated[
+    str, typer.Option(help="srgb or oklab: where distances are taken. Oklab keeps more hues apart.", metavar="SPACE")
+]
+Weighting = Annotated[
+    float,
+    typer.Option(min=0, max=1, help="Below 1, rare colors get more of the palette; 0.75 keeps small accents."),
+]
 Device = Annotated[str, typer.Option(help='"auto", "cpu", "cuda" or "cuda:1".')]
 SideBySide = Annotated[
     Path | None, typer.Option(help="Also write the original and the result next to each other (.png, .jpg).")

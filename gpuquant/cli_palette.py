@@ -13,6 +13,7 @@ from gpuquant.cli_options import (
     AsJson,
     Background,
     Colors,
+    ColorSpace,
     Compression,
     Device,
     DitherMethod,
@@ -22,6 +23,8 @@ from gpuquant.cli_options import (
     MaxPixels,
     Photo,
     Seed,
+    TargetPsnr,
+    Weighting,
 )
 from gpuquant.cli_output import check_outputs, color_block, print_result, summary
 from gpuquant.errors import ArgumentError
@@ -53,12 +56,15 @@ Result = Annotated[Path, typer.Argument(help="What to write: .png, .tif or .gif.
 
 def palette(
     photos: Photos,
-    colors: Colors = 8,
+    colors: Colors = None,
     text_format: Format = None,
     out: Out = None,
     sort: Sort = "share",
     device: Device = "auto",
+    target_psnr: TargetPsnr = None,
     effort: Effort = "default",
+    color_space: ColorSpace = "srgb",
+    weighting: Weighting = 1.0,
     random_state: Seed = 0,
     max_pixels: MaxPixels = 500_000_000,
     background: Background = None,
@@ -73,6 +79,7 @@ def palette(
 
     from gpuquant.palette_files import TEXT_ENDINGS, check_palette_format, palette_text, write_palette
     from gpuquant.palette_order import hue_order, luminance_order
+    from gpuquant.palette_search import check_search
     from gpuquant.quantization import extract_with_counts
 
     if sort not in ORDERS:
@@ -81,15 +88,19 @@ def palette(
     if text_format is not None and ending not in TEXT_ENDINGS:
         known = ", ".join(known[1:] for known in TEXT_ENDINGS)
         raise ArgumentError(f"--format {text_format} is no format of text; use {known}, or name a file with --out")
+    search = check_search(colors, target_psnr, color_space, weighting, effort, random_state)
     if out:
-        check_palette_format(out, colors)
+        check_palette_format(out, search.n_colors or 1)
         check_outputs(photos, [out], force)
-    with Console(stderr=True).status(f"Finding {colors} colors"):
+    with Console(stderr=True).status(f"Finding the palette of {len(photos)} photo{'s' * (len(photos) > 1)}"):
         found, counts = extract_with_counts(
             photos,
             colors,
             device=device,
             effort=effort,
+            color_space=color_space,
+            weighting=weighting,
+            target_psnr=target_psnr,
             random_state=random_state,
             max_pixels=max_pixels,
             background=background,

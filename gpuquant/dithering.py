@@ -12,17 +12,17 @@ import torch
 from torch import Tensor
 
 from gpuquant import ops
-from gpuquant.alpha_colors import OPAQUE, weighted_by_alpha, with_alpha
+from gpuquant.alpha_colors import OPAQUE, with_alpha
 from gpuquant.color_pairs import pair_colors
 from gpuquant.counted_photo import CountedPhoto
 from gpuquant.errors import ArgumentError
+from gpuquant.metrics import squared_error
 
 METHODS = ("none", "floyd-steinberg", "blue-noise", "bayer")
 BAYER_SIDE = 16
 MOST_LINKED = 4096  # gaps of more entries are small
 BAND_PIXELS = 1 << 24  # whose colours are held together: 4 bytes a pixel
 ORDERED_PIXELS = 1 << 20  # the same, where bands need not be high
-COLORS_AT_ONCE = {"cpu": 1 << 13, "cuda": 1 << 22}
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def _ordered(
     n_low = photo.counts - n_high
     counts = torch.zeros(len(palette), dtype=torch.int64, device=palette.device)
     counts.index_add_(0, low.long(), n_low).index_add_(0, high.long(), n_high)
-    error = _error(colors, palette, low, n_low) + _error(colors, palette, high, n_high)
+    error = squared_error(colors, palette, low, n_low) + squared_error(colors, palette, high, n_high)
     return DitheredPhoto(found, counts, error)
 
 
@@ -126,7 +126,9 @@ def _diffused(
         error += apart
     if still is not None:  # whose distances have a fourth column
         kept, n_pixels = labels[still], photo.counts[still]
-        error += _error(colors[still], palette, kept, n_pixels) - _error(seen[still], levels, kept, n_pixels)
+        error += squared_error(colors[still], palette, kept, n_pixels) - squared_error(
+            seen[still], levels, kept, n_pixels
+        )
     return DitheredPhoto(found, counts, error)
 
 
@@ -161,24 +163,6 @@ def _opaque_entries(
     if palette.shape[1] == 4:
         opaque = palette[:, 3] == OPAQUE
     return opaque.nonzero().view(-1), opaque.to(torch.int32).cumsum(0, dtype=torch.int32) - 1
-
-
-def _error(
-    colors: Tensor,  # [M, 3] or [M, 4] uint8
-    palette: Tensor,  # [K, 3] or [K, 4] uint8
-    labels: Tensor,  # [M] int32
-    counts: Tensor,  # [M] int64
-) -> float:
-    """The sum over pixels of squared distances to entries, as seen."""
-    points = (weighted_by_alpha if colors.shape[1] == 4 else Tensor.int)(colors)
-    entries = (weighted_by_alpha if colors.shape[1] == 4 else Tensor.int)(palette)
-    step = COLORS_AT_ONCE[colors.device.type]
-    sums = []
-    for start in range(0, len(colors), step):
-        part = slice(start, start + step)
-        apart = (points[part] - entries.index_select(0, labels[part])).square_().sum(dim=1)
-        sums.append((apart * counts[part]).sum())
-    return float(torch.stack(sums).sum()) if sums else 0.0
 
 
 def _words(palette: Tensor) -> torch.dtype:

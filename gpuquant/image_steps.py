@@ -12,20 +12,17 @@ import torch
 from torch import Tensor
 
 from gpuquant import ops
-from gpuquant.alpha_fit import fit_alpha_palette
 from gpuquant.counted_photo import CountedPhoto, count_photo
 from gpuquant.devices import told_when_memory_ends
 from gpuquant.dithering import Dither, dither_photo
-from gpuquant.errors import ArgumentError
 from gpuquant.histogram import shared_tensor
 from gpuquant.image_reading import Photo
 from gpuquant.palette import Palette, as_numpy
 from gpuquant.palette_application import nearest_entries
-from gpuquant.palette_fit import PaletteFit, fit_palette
+from gpuquant.palette_fit import PaletteFit
+from gpuquant.palette_search import PaletteSearch, find_palette
 from gpuquant.photo_loading import ImageLike, load_photo
 from gpuquant.quantized_image import QuantizedImage
-
-PACE: dict[str, Any] = {"max_iter": 300, "tol": 1e-4}  # where a recipe does not ask for another
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,10 +59,10 @@ def count_image(
     return CountedImage(counted, device, kept, notes, seconds)
 
 
-def fit_colors(image: CountedImage, n_colors: int, **settings: Any) -> PaletteFit:
-    """Find the palette of an image; the settings are those of `fit_palette`."""
+def fit_colors(image: CountedImage, search: PaletteSearch, **settings: Any) -> PaletteFit:
+    """Find the palette of an image; the settings are those of `find_palette`."""
     with _timed(image.seconds, "cluster", image.device):
-        return _fit(image.counted.colors, image.counted.counts, n_colors, **settings)
+        return find_palette(image.counted.colors, image.counted.counts, search, **settings)
 
 
 def fit_to_palette(image: CountedImage, palette: Palette, *, chunk_size: int | None) -> PaletteFit:
@@ -78,15 +75,11 @@ def fit_to_palette(image: CountedImage, palette: Palette, *, chunk_size: int | N
 def palette_of(
     colors: Tensor,  # [M, 3] uint8 in Z-order, or [M, 4] with alpha: distinct
     counts: Tensor,  # [M] int64
-    n_colors: int,
-    *,
-    random_state: int,
-    effort: str = "default",
+    search: PaletteSearch,
 ) -> tuple[Palette, npt.NDArray[np.int64]]:  # and [K], how many pixels have each entry
     """The palette of counted colours, the most common entry first."""
     with told_when_memory_ends():
-        settings = PACE | {"random_state": random_state, "effort": effort}
-        fit = _fit(colors, counts, n_colors, init="k-means++", n_init=1, **settings)
+        fit = find_palette(colors, counts, search)
     order = fit.counts.argsort(descending=True, stable=True)
     rows = fit.palette[order].cpu().numpy()
     return Palette(rows[:, :3], rows[:, 3] if rows.shape[1] == 4 else None), as_numpy(fit.counts[order])
@@ -133,14 +126,6 @@ def map_image(
         seconds=loaded.seconds,
         icc_profile=loaded.icc_profile,
     )
-
-
-def _fit(colors: Tensor, counts: Tensor, n_colors: int, *, init: str | Tensor, **settings: Any) -> PaletteFit:
-    if colors.shape[1] == 3:
-        return fit_palette(colors, counts, n_colors, init=init, **settings)
-    if isinstance(init, Tensor):
-        raise ArgumentError('init must be "k-means++" or "random" for an image with transparency, or give a background')
-    return fit_alpha_palette(colors, counts, n_colors, init=init, **settings)
 
 
 @contextmanager

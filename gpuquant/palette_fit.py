@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Generator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,6 +16,7 @@ from gpuquant.breathing import breathe
 from gpuquant.histogram import coarsen
 from gpuquant.initialization import kmeans_plus_plus, random_points
 from gpuquant.lloyd import Runs, lloyd, runs_together
+from gpuquant.ops.torch_ops import one_torch_thread
 
 # measured on photos at K = 8, 64 and 256: a quarter fewer iterations than without momentum, and no higher error
 RELAXATION = 1.5
@@ -25,6 +27,7 @@ START_PAIRS = 1 << 18  # pairs of cell and color that may be spent on starts: on
 COARSE_PACE: dict[str, Any] = {"max_iter": 300, "relaxation": RELAXATION, "momentum": MOMENTUM}
 COARSE_BITS = (6, 5)
 COARSE_ERROR = 0.25  # a coarse level is used while its own error is at most this share of the seeding's
+FEW_COLORS = 1 << 17  # on so few two threads gain nothing, and lose much where other processes are busy
 BREATHING_PAIRS = 3 << 23  # of cell and center, over all cycles: larger problems are searched less
 
 
@@ -37,6 +40,10 @@ class Effort:
     coarse_tol: float  # times as large as on all colours: the iterations that follow make up for it (measured)
     max_iter: int  # on all colours
     n_cycles: int  # of breathing k-means
+
+    def cycles(self, n_cells: int, n_colors: int) -> int:
+        """So many of them as a problem of this size leaves time for."""
+        return min(self.n_cycles, BREATHING_PAIRS // (n_cells * n_colors))
 
 
 EFFORTS = {
@@ -118,38 +125,35 @@ def fit_palette(
     """The palette of the best of `n_init` runs (one from given centers), or all colours where there are no more."""
     if len(colors) <= n_colors:
         return lossless(colors, counts)
-    cells = Cells(colors, counts, chunk_size=chunk_size)
-    levels: list[Cells] = []
-    cost = EFFORTS[effort]
-    max_iter = min(max_iter, cost.max_iter)
-    if isinstance(init, Tensor):
-        n_init = 1
-    elif init == "k-means++":
-        levels = levels_of(cells, n_colors)
-    draws = np.random.RandomState(random_state)
-    best: tuple[Runs, int] | None = None
-    at_once = runs_together(len(colors), n_colors, colors.device)
-    for first in range(0, n_init, at_once):
-        n_runs = min(at_once, n_init - first)
+    with one_torch_thread() if len(colors) <= FEW_COLORS else nullcontext():
+        cells = Cells(colors, counts, chunk_size=chunk_size)
+        levels: list[Cells] = []
+        cost = EFFORTS[effort]
+        max_iter = min(max_iter, cost.max_iter)
         if isinstance(init, Tensor):
-            centers = init.to(colors.device)[None]
-        elif init == "random":
-            drawn = [random_points(colors, counts.double(), n_colors, draws) for _ in range(n_runs)]
-            centers = torch.stack(drawn)
-        else:
-            seeds = ((random_state, run) for run in range(first, first + n_runs))
-            centers = torch.stack(
-                [
-                    _alone(coarse_steps(cells, levels, n_colors, seed, cost), n_colors, cost.coarse_tol * tol)
-                    for seed in seeds
-                ]
-            )
-        runs = lloyd(cells.points, centers, max_iter=max_iter, tol=tol, relaxation=RELAXATION, momentum=MOMENTUM)
-        lowest = runs.inertia.index(min(runs.inertia))
-        if best is None or runs.inertia[lowest] < best[0].inertia[best[1]]:
-            best = runs, lowest
-    assert best is not None
-    return settle(*best)
+            n_init = 1
+        elif init == "k-means++":
+            levels = levels_of(cells, n_colors)
+        draws = np.random.RandomState(random_state)
+        best: tuple[Runs, int] | None = None
+        at_once = runs_together(len(colors), n_colors, colors.device)
+        for first in range(0, n_init, at_once):
+            n_runs = min(at_once, n_init - first)
+            if isinstance(init, Tensor):
+                centers = init.to(colors.device)[None]
+            elif init == "random":
+                drawn = [random_points(colors, counts.double(), n_colors, draws) for _ in range(n_runs)]
+                centers = torch.stack(drawn)
+            else:
+                seeds = ((random_state, run) for run in range(first, first + n_runs))
+                every = [coarse_steps(cells, levels, n_colors, seed, cost) for seed in seeds]
+                centers = torch.stack([_alone(steps, n_colors, cost.coarse_tol * tol) for steps in every])
+            runs = lloyd(cells.points, centers, max_iter=max_iter, tol=tol, relaxation=RELAXATION, momentum=MOMENTUM)
+            lowest = runs.inertia.index(min(runs.inertia))
+            if best is None or runs.inertia[lowest] < best[0].inertia[best[1]]:
+                best = runs, lowest
+        assert best is not None
+        return settle(*best)
 
 
 def levels_of(cells: Cells, n_colors: int) -> list[Cells]:
@@ -194,28 +198,30 @@ def coarse_steps(
     for level in helpful[: effort.max_levels]:
         starts = (yield Iterating(level, starts))[None]
     found: Tensor = starts[0]
-    n_cycles = min(effort.n_cycles, BREATHING_PAIRS // (len(choices[0]) * n_colors))
+    n_cycles = effort.cycles(len(choices[0]), n_colors)
     if n_cycles:
-        found = breathe(choices[0].colors, choices[0].counts, found, n_cycles=n_cycles, random_state=seed[0])
+        draws = np.random.RandomState(list(seed))
+        found = breathe(choices[0].colors, choices[0].counts, found, n_cycles=n_cycles, draws=draws)
     return found
 
 
 def _alone(steps: Steps, n_colors: int, tol: float) -> Tensor:  # [K, 3] float64
     """Do what one photo asks for."""
     answer: Any = None
-    try:
-        while True:
-            asked = steps.send(answer)
-            points = asked.cells.points
-            if isinstance(asked, Seeding):
-                draws = [np.random.RandomState(list(asked.seed))]
-                answer = kmeans_plus_plus(points, n_colors, draws, asked.n_starts, least=asked.least)
-            else:
-                runs = lloyd(points, asked.starts, tol=tol, **COARSE_PACE)
-                answer = runs.centers[runs.inertia.index(min(runs.inertia))]
-    except StopIteration as ended:
-        centers: Tensor = ended.value
-        return centers
+    with one_torch_thread():
+        try:
+            while True:
+                asked = steps.send(answer)
+                points = asked.cells.points
+                if isinstance(asked, Seeding):
+                    draws = [np.random.RandomState(list(asked.seed))]
+                    answer = kmeans_plus_plus(points, n_colors, draws, asked.n_starts, least=asked.least)
+                else:
+                    runs = lloyd(points, asked.starts, tol=tol, **COARSE_PACE)
+                    answer = runs.centers[runs.inertia.index(min(runs.inertia))]
+        except StopIteration as ended:
+            centers: Tensor = ended.value
+            return centers
 
 
 def settle(runs: Runs, run: int) -> PaletteFit:

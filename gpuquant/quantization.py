@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gpuquant.arguments import check_chunk_size, check_effort, check_positive, check_settings, is_integer
+from gpuquant.arguments import check_chunk_size, check_positive, check_settings
 from gpuquant.counted_photo import ColorSum
 from gpuquant.devices import resolve_device
 from gpuquant.dithering import check_dither
@@ -18,17 +18,19 @@ from gpuquant.errors import ArgumentError
 from gpuquant.image_reading import MAX_PIXELS
 from gpuquant.image_steps import count_image, fit_colors, fit_to_palette, map_image, palette_of
 from gpuquant.palette import MAX_ENTRIES, Palette
+from gpuquant.palette_search import check_search
 from gpuquant.photo_loading import ImageLike, parse_color
 from gpuquant.quantized_image import QuantizedImage
-
-MAX_COLORS = 4096
 
 
 def quantize(
     image: ImageLike,
-    n_colors: int = 8,
+    n_colors: int | None = None,
     *,
+    target_psnr: float | None = None,
     effort: str = "default",
+    color_space: str = "srgb",
+    weighting: float = 1.0,
     device: str | torch.device = "auto",
     init: str | np.ndarray | Tensor = "k-means++",
     n_init: int = 1,
@@ -52,13 +54,23 @@ def quantize(
     image : path, Pillow image, or uint8 array or tensor [H, W, 3], [H, W, 4] or [H, W]
         RGB, RGB with alpha, or grey. OpenCV's images are BGR: pass `image[..., ::-1]`. Clear pixels (alpha 0) take one
         entry of the palette; colours that are partly transparent are clustered in four columns, weighted by alpha.
-    n_colors : int
-        K, from 1 to 4096. The result has exactly K entries, each used by a pixel, or, when the image has fewer
-        colours, all of them without loss.
+    n_colors : int, optional
+        K, from 1 to 4096; 8 if there is no target either. The result has exactly K entries, each used by a pixel, or,
+        when the image has fewer colours, all of them without loss.
+    target_psnr : float, optional
+        Take as few colours as reach this PSNR in dB, in place of a given number: one colour less does not. It is that
+        of the palette, before dithering. About 30 dB look like a poster, 40 dB like the photo.
     effort : "fast", "default" or "best"
         How long to look for a low error. "best" goes on from the local minimum that "default" ends in, by breathing
         k-means on cells of the colour cube, which gains least for large palettes and nothing above about 1000 colours;
         "fast" tries one start, and stops after one iteration on all colours. It holds for k-means++.
+    color_space : "srgb" or "oklab"
+        Where distances are taken. In Oklab equal ones look about equal: the palette keeps more hues apart, and spends
+        less on shades of dark colours. Entries are sRGB nevertheless, and so is `mse`, which is higher.
+    weighting : float
+        From 1, each pixel counts the same, to 0. A cell of the colour cube, of 8 levels a side, with n pixels counts as
+        n to this power, so that a lower one gives rare colours more of the palette: at 0.75 small accents keep an
+        entry of their own, at 0.5 large areas lose shades for them.
     device : "auto", "cpu", "cuda", "cuda:1" or torch.device
         "auto" is a tensor's own device; otherwise CUDA where there is one, or else the CPU. The results for a tensor
         are tensors on its device.
@@ -117,35 +129,27 @@ def quantize(
     >>> result.palette.hex, result.mse
     (('#000000', '#c8c8c8'), 0.0)
     """
-    check_n_colors(n_colors)
-    check_effort(effort)
+    search = check_search(n_colors, target_psnr, color_space, weighting, effort, random_state)
     check_settings(n_init, max_iter, tol, random_state, chunk_size)
     check_positive("max_pixels", max_pixels)
     target = resolve_device(device, tensor_device=image.device if isinstance(image, Tensor) else None)
-    start = _check_init(init, int(n_colors))
+    start = _check_init(init, search.n_colors)
     behind = None if background is None else parse_color(background)
     dithering = check_dither(dither, dither_strength)
     loaded = count_image(image, target, max_pixels, behind, keep_profile, chunk_size)
     _warn(image, loaded.notes)
-    fit = fit_colors(
-        loaded,
-        int(n_colors),
-        init=start,
-        n_init=n_init,
-        max_iter=max_iter,
-        tol=tol,
-        random_state=int(random_state),
-        effort=effort,
-        chunk_size=chunk_size,
-    )
+    fit = fit_colors(loaded, search, init=start, n_init=n_init, max_iter=max_iter, tol=tol, chunk_size=chunk_size)
     return map_image(image, loaded, fit, chunk_size=chunk_size, dither=dithering)
 
 
 def extract_palette(
     images: ImageLike | Iterable[ImageLike],
-    n_colors: int = 8,
+    n_colors: int | None = None,
     *,
+    target_psnr: float | None = None,
     effort: str = "default",
+    color_space: str = "srgb",
+    weighting: float = 1.0,
     device: str | torch.device = "auto",
     random_state: int = 0,
     chunk_size: int | None = None,
@@ -160,7 +164,7 @@ def extract_palette(
     ----------
     images : image or iterable of images
         Each a path, a Pillow image or pixels, as `quantize` takes them. A generator is read one by one.
-    n_colors, effort, device, random_state, chunk_size, max_pixels, background
+    n_colors, target_psnr, effort, color_space, weighting, device, random_state, chunk_size, max_pixels, background
         As for `quantize`.
 
     Returns
@@ -183,7 +187,10 @@ def extract_palette(
     return extract_with_counts(
         images,
         n_colors,
+        target_psnr=target_psnr,
         effort=effort,
+        color_space=color_space,
+        weighting=weighting,
         device=device,
         random_state=random_state,
         chunk_size=chunk_size,
@@ -194,9 +201,12 @@ def extract_palette(
 
 def extract_with_counts(
     images: ImageLike | Iterable[ImageLike],
-    n_colors: int,
+    n_colors: int | None = None,
     *,
+    target_psnr: float | None = None,
     effort: str = "default",
+    color_space: str = "srgb",
+    weighting: float = 1.0,
     device: str | torch.device = "auto",
     random_state: int = 0,
     chunk_size: int | None = None,
@@ -204,9 +214,8 @@ def extract_with_counts(
     background: str | tuple[int, int, int] | None = None,
 ) -> tuple[Palette, npt.NDArray[np.int64]]:  # [K]
     """What `extract_palette` gives, and how many pixels have each entry."""
-    check_n_colors(n_colors)
-    check_effort(effort)
-    check_settings(1, 1, 0, random_state, chunk_size)
+    search = check_search(n_colors, target_psnr, color_space, weighting, effort, random_state)
+    check_chunk_size(chunk_size)
     check_positive("max_pixels", max_pixels)
     behind = None if background is None else parse_color(background)
     single = isinstance(images, str | Path | Image.Image | np.ndarray | Tensor)
@@ -222,7 +231,7 @@ def extract_with_counts(
         total.add(loaded.counted)
     if total is None:
         raise ArgumentError("images is empty; give at least one")
-    return palette_of(*total.total(), int(n_colors), random_state=int(random_state), effort=effort)
+    return palette_of(*total.total(), search)
 
 
 def apply_palette(
@@ -284,19 +293,13 @@ def check_palette(palette: Palette) -> None:
         raise ArgumentError(f"a palette to apply has from 1 to {MAX_ENTRIES} entries, not {len(palette)}")
 
 
-def check_n_colors(n_colors: int) -> None:
-    """Raise unless a palette can have so many entries."""
-    if not is_integer(n_colors) or not 1 <= n_colors <= MAX_COLORS:
-        raise ArgumentError(f"n_colors={n_colors!r} must be an integer from 1 to {MAX_COLORS}")
-
-
 def _warn(image: ImageLike, notes: Sequence[str], stacklevel: int = 3) -> None:
     name = str(image) if isinstance(image, str | Path) else "the image"
     for note in notes:
         warnings.warn(f"{name}: {note}", stacklevel=stacklevel)
 
 
-def _check_init(init: str | np.ndarray | Tensor, n_colors: int) -> str | Tensor:
+def _check_init(init: str | np.ndarray | Tensor, n_colors: int | None) -> str | Tensor:
     """The name of a method, or given centers [K, 3] float64."""
     if isinstance(init, str):
         if init not in ("k-means++", "random"):
@@ -304,6 +307,8 @@ def _check_init(init: str | np.ndarray | Tensor, n_colors: int) -> str | Tensor:
         return init
     if not isinstance(init, np.ndarray | Tensor):
         raise ArgumentError(f"init must be a name or an array [n_colors, 3], got {type(init).__name__}")
+    if n_colors is None:
+        raise ArgumentError("init as an array has a number of colors; it excludes target_psnr")
     centers = torch.as_tensor(init)
     if centers.is_complex():
         raise ArgumentError("init must be real levels from 0 to 255")

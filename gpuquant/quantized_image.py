@@ -34,7 +34,8 @@ class QuantizedImage:
         Mean over pixels of the sum over R, G, B of squared 8-bit differences between the photo and `to_array()`. With
         transparency the sum is over four columns: R, G and B times alpha / 255, and alpha.
     inertia : float
-        Sum over pixels of the squared distance to the k-means center, before centers are rounded to 8 bits.
+        Sum over pixels of the squared distance to the k-means center, before centers are rounded to 8 bits. With
+        another color space or weighting, or partly transparent colours, it is `mse` times the number of pixels.
     n_iter : int
         Lloyd iterations over all distinct colours (those on coarser cells come before and are not counted).
     converged : bool

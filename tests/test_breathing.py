@@ -34,7 +34,7 @@ def test_out_of_a_local_minimum() -> None:
     colors = torch.cat([corners + shift for shift in range(3)]).to(torch.uint8)
     counts = torch.full((len(colors),), 10)
     stuck = torch.tensor([[1.0, 1, 1], [0.5, 0.5, 40.5], [2.0, 2, 42], [201.0, 1, 51]], dtype=torch.float64)
-    found = breathe(colors, counts, stuck, n_cycles=20, random_state=0)
+    found = breathe(colors, counts, stuck, n_cycles=20, draws=np.random.RandomState(0))
     settled = settled_by_numpy(colors, found)
     # each of the four clusters has its mean as center, and two points at (1, 1, 1) from it
     assert error_of(colors, counts, settled) == 4 * 2 * 3 * 10
@@ -49,7 +49,7 @@ def test_nearest_two_are_those_of_numpy(n_centers: int, pairs: int, monkeypatch:
     colors, counts = problem(3000, n_centers)
     centers = torch.from_numpy(np.random.RandomState(1).randint(0, 1021, (n_centers, 3)) / 4)
     centers[n_centers // 2 :] = centers[: n_centers - n_centers // 2].clone()  # ties: the first one wins
-    labels, first, second = breathing._Cells(colors, counts)._nearest_two(centers)
+    labels, first, second = breathing._Cells(colors.double(), counts)._nearest_two(centers)
     levels = colors.numpy().astype(float)
     apart = np.square(levels[:, None] - centers.numpy()).sum(axis=2) - np.square(levels).sum(axis=1)[:, None]
     np.testing.assert_array_equal(labels.numpy(), apart.argmin(axis=1))
@@ -62,7 +62,7 @@ def test_nearest_two_are_those_of_numpy(n_centers: int, pairs: int, monkeypatch:
 def test_what_a_state_says_is_what_numpy_says() -> None:
     colors, counts = problem(500, 7)
     centers = colors[::50].double()
-    state = breathing._Cells(colors, counts).settled(centers, 2)
+    state = breathing._Cells(colors.double(), counts).settled(centers, 2)
     assert state.error == error_of(colors, counts, state.centers)
     assert float(state.errors.sum()) == state.error
     for center in range(len(centers)):
@@ -79,7 +79,7 @@ def test_never_worse_and_the_same_for_any_number_of_threads(n_centers: int) -> N
     try:
         for threads in (1, 2):
             torch.set_num_threads(threads)
-            found.append(breathe(colors, counts, start, n_cycles=6, random_state=3))
+            found.append(breathe(colors, counts, start, n_cycles=6, draws=np.random.RandomState(3)))
             assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(n_threads)
@@ -90,4 +90,6 @@ def test_never_worse_and_the_same_for_any_number_of_threads(n_centers: int) -> N
 
 def test_as_many_centers_as_colors() -> None:
     colors, counts = problem(6, 0)
-    assert torch.equal(breathe(colors, counts, colors.double(), n_cycles=5, random_state=0), colors.double())
+    assert torch.equal(
+        breathe(colors, counts, colors.double(), n_cycles=5, draws=np.random.RandomState(0)), colors.double()
+    )

@@ -13,6 +13,20 @@ PUBLISHED = [
     ((0, 255, 0), (0.86644, -0.23389, 0.17950)),
     ((0, 0, 255), (0.45201, -0.03246, -0.31153)),
 ]
+# sRGB_to_XYZ and XYZ_to_Oklab of colour-science 0.4.7, whose matrices by way of XYZ are rounded: grey is not quite so
+COMPUTED = [
+    ((12, 200, 77), (0.726473, -0.178523, 0.114714)),
+    ((250, 128, 114), (0.734987, 0.133710, 0.071198)),
+    ((1, 2, 3), (0.082310, -0.003925, -0.007021)),
+    ((90, 90, 90), (0.467602, 0.000001, -0.000053)),
+    ((33, 66, 199), (0.452006, -0.013213, -0.208285)),
+    ((222, 184, 135), (0.804536, 0.022217, 0.074540)),
+]
+
+
+@pytest.mark.parametrize(("levels", "oklab"), COMPUTED)
+def test_values_of_another_library(levels: tuple[int, ...], oklab: tuple[float, ...]) -> None:
+    assert oklab_from_srgb(torch.tensor(levels)).tolist() == pytest.approx(oklab, abs=2e-4)
 
 
 @pytest.mark.parametrize(("levels", "oklab"), PUBLISHED)

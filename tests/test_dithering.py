@@ -17,7 +17,7 @@ from test_error_diffusion import by_hand
 from test_image_reading import swapped_profile
 from test_transparency import drawing, seen
 
-from gpuquant import Palette, QuantizedImage, apply_palette, dithering, quantize, quantize_files
+from gpuquant import Palette, QuantizedImage, apply_palette, dithering, metrics, quantize, quantize_files
 from gpuquant.dithering import bayer, blue_noise, error_limit
 from gpuquant.errors import ArgumentError
 
@@ -113,7 +113,7 @@ def test_bands_chunks_and_threads_change_nothing(
     expected = quantize(china, 9, dither=method).to_array()
     monkeypatch.setattr(dithering, "BAND_PIXELS", 3000)
     monkeypatch.setattr(dithering, "ORDERED_PIXELS", 3000)
-    monkeypatch.setattr(dithering, "COLORS_AT_ONCE", {"cpu": 100})
+    monkeypatch.setattr(metrics, "COLORS_AT_ONCE", {"cpu": 100})
     found = quantize(china, 9, dither=method, chunk_size=1000)
     np.testing.assert_array_equal(found.to_array(), expected)
 

@@ -14,7 +14,7 @@ from sklearn.cluster import KMeans as Reference
 from test_image_reading import AWKWARD, needs_awkward, swapped_profile
 
 import gpuquant
-from gpuquant import alpha_colors, alpha_fit
+from gpuquant import alpha_colors, space_fit
 from gpuquant.alpha_colors import count_alpha_colors, laid_onto, map_alpha_pixels, weighted_by_alpha, without_weight
 from gpuquant.errors import ArgumentError
 from gpuquant.image_reading import photo_of, read_photo
@@ -187,8 +187,8 @@ def test_many_colours_are_folded_first(n_colors: int, china: Pixels, monkeypatch
     expected = gpuquant.quantize(pixels, n_colors)
     points = torch.from_numpy(seen(pixels).reshape(-1, 4))
     weights = torch.from_numpy(np.random.RandomState(0).randint(1, 5, len(points)))
-    monkeypatch.setattr(alpha_fit, "MANY", 1000)
-    folded, totals = alpha_fit._folded(points, weights)
+    monkeypatch.setattr(space_fit, "MANY", 1000)
+    folded, totals = space_fit._folded(points, weights)
     assert len(folded) < len(points) / 4
     assert totals.sum() == weights.sum()
     np.testing.assert_allclose(totals @ folded, weights.double() @ points, rtol=1e-9)
