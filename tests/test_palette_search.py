@@ -16,7 +16,6 @@ from gpuquant import ArgumentError, extract_palette, quantize, quantize_files, s
 from gpuquant.palette_fit import PaletteFit
 from gpuquant.palette_search import MAX_COLORS, fewest_colors, spread_weights
 
-
 XYZ = ((0.4124564, 0.3575761, 0.1804375), (0.2126729, 0.7151522, 0.0721750), (0.0193339, 0.1191920, 0.9503041))
 CONES = (
     (0.8189330101, 0.3618667424, -0.1288597137),
