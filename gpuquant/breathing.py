@@ -1,9 +1,10 @@
 """Breathing k-means: out of the local minimum that Lloyd's algorithm ends in, by adding and removing centers.
 
 Source: B. Fritzke 2020, "The breathing k-means algorithm". Centers are added where the error is large, all are
-settled, as many of the least useful are removed, and all are settled again; what lowers the error is kept, and
-otherwise one center less is added. Different from there, the clusters to split are drawn by their error, which gets
-stuck less (measured), they are split across their longest side, and the superfluous centers go in several steps.
+settled, as many of the least useful are removed, and all are settled again; what lowers the error is kept, and after
+every other failure one center less is added. Different from there, the clusters to split are drawn by their error,
+which gets stuck less (measured), they are split across their longest side, and the superfluous centers go in several
+steps.
 Points and centers lie on a grid of a quarter level, so that no operation rounds, and results do not depend on threads
 or devices.
 """
@@ -18,8 +19,8 @@ from torch import Tensor
 from gpuquant.ops.torch_ops import one_torch_thread
 
 GRID = 4.0  # steps of a level
-MOST_ADDED = 16
-ITERATIONS = 6  # of Lloyd's algorithm after each change
+FEWEST_ADDED = 8  # at first
+ITERATIONS = 4  # of Lloyd's algorithm after each change
 RELAXATION = 1.5
 CLOSE = 1.1  # of the mean distance between neighbours
 PAIRS = 1 << 17  # of point and center, whose scores fit the cache
@@ -40,10 +41,10 @@ def breathe(
 
 def _breathe(cells: "_Cells", centers: Tensor, n_cycles: int, draws: np.random.RandomState) -> Tensor:
     best = cells.settled(_on_grid(centers), ITERATIONS)
-    n_added = min(MOST_ADDED, len(centers))
+    most_added, n_failed = min(max(FEWEST_ADDED, len(centers) // 16), len(centers)), 0
     for _ in range(n_cycles):
         errors = best.errors.cpu().numpy()
-        n_added = min(n_added, int(np.count_nonzero(errors)))
+        n_added = min(most_added - n_failed // 2, int(np.count_nonzero(errors)))
         if n_added == 0:
             break
         chosen = draws.choice(len(errors), n_added, replace=False, p=errors / errors.sum())
@@ -56,7 +57,7 @@ def _breathe(cells: "_Cells", centers: Tensor, n_cycles: int, draws: np.random.R
         if found.error < best.error:
             best = found
         else:
-            n_added -= 1
+            n_failed += 1
     return best.centers
 
 

@@ -60,7 +60,7 @@ def fit_palettes(
         starts = torch.stack([centers[place] for place in group])
         runs = lloyd(together, starts, max_iter=max_iter, tol=tol, relaxation=RELAXATION, momentum=MOMENTUM)
         for run, place in enumerate(group):
-            fit = settle(runs, run)
+            fit = settle(runs, run, cost.settle_tol)
             fits[place] = replace(fit, labels=fit.labels[: len(cells[place])].clone())
     return [fits[place] for place in range(len(photos))]
 

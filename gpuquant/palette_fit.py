@@ -1,5 +1,6 @@
 """From counted colours to a palette: k-means from coarse to fine, with as much effort as asked for, then rounding."""
 
+import math
 import sys
 from collections.abc import Generator
 from contextlib import nullcontext
@@ -39,6 +40,7 @@ class Effort:
     max_levels: int  # of coarse cells on which Lloyd's algorithm runs
     coarse_tol: float  # times as large as on all colours: the iterations that follow make up for it (measured)
     max_iter: int  # on all colours
+    settle_tol: float  # rounded entries are settled while the error falls by more than this share
     n_cycles: int  # of breathing k-means
 
     def cycles(self, n_cells: int, n_colors: int) -> int:
@@ -47,9 +49,9 @@ class Effort:
 
 
 EFFORTS = {
-    "fast": Effort(1, 1, 64, 1, 0),
-    "default": Effort(8, 2, 8, sys.maxsize, 0),
-    "best": Effort(8, 2, 8, sys.maxsize, 32),
+    "fast": Effort(1, 1, 64, 1, 3e-4, 0),
+    "default": Effort(8, 2, 8, sys.maxsize, 0, 0),
+    "best": Effort(8, 2, 8, sys.maxsize, 0, 64),
 }
 
 
@@ -153,7 +155,7 @@ def fit_palette(
             if best is None or runs.inertia[lowest] < best[0].inertia[best[1]]:
                 best = runs, lowest
         assert best is not None
-        return settle(*best)
+        return settle(*best, cost.settle_tol)
 
 
 def levels_of(cells: Cells, n_colors: int) -> list[Cells]:
@@ -224,7 +226,7 @@ def _alone(steps: Steps, n_colors: int, tol: float) -> Tensor:  # [K, 3] float64
             return centers
 
 
-def settle(runs: Runs, run: int) -> PaletteFit:
+def settle(runs: Runs, run: int, tol: float) -> PaletteFit:
     """Round the centers of a run to a palette of different, used entries, and settle it by Lloyd steps on integers.
 
     The mean rounded is the best integer entry for given labels, and an unused entry is replaced by the colour farthest
@@ -241,15 +243,17 @@ def settle(runs: Runs, run: int) -> PaletteFit:
             centers[run, unused[: len(replacements)]] = replacements
             continue
         error = state.inertia(centers)[run]
-        if best is not None and error >= best.error:
+        least = math.inf if best is None else best.error
+        if error < least:
+            best = PaletteFit(
+                palette=state.leave(centers)[run].to(torch.uint8),
+                labels=state.labels_of_points()[run],
+                counts=weights[0].to(torch.int64),
+                error=error,
+                inertia=runs.inertia[run],
+                n_iter=runs.n_iter[run],
+                converged=runs.converged[run],
+            )
+        if best is not None and error >= (1 - tol) * least:
             return best
-        best = PaletteFit(
-            palette=state.leave(centers)[run].to(torch.uint8),
-            labels=state.labels_of_points()[run],
-            counts=weights[0].to(torch.int64),
-            error=error,
-            inertia=runs.inertia[run],
-            n_iter=runs.n_iter[run],
-            converged=runs.converged[run],
-        )
         centers[run] = (sums[0] / weights[0, :, None]).round()
