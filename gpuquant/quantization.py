@@ -65,8 +65,8 @@ def quantize(
         k-means on cells of the colour cube, which gains least for large palettes and nothing above about 1000 colours;
         "fast" tries one start, and stops after one iteration on all colours. It holds for k-means++.
     color_space : "srgb" or "oklab"
-        Where distances are taken. In Oklab equal ones look about equal: the palette keeps more hues apart, and spends
-        less on shades of dark colours. Entries are sRGB nevertheless, and so is `mse`, which is higher.
+        Where distances are taken. In Oklab, with a and b doubled, equal ones look about equal: colours differ less to
+        the eye, and hues are kept apart. Entries are sRGB nevertheless, and so is `mse`, which is higher.
     weighting : float
         From 1, each pixel counts the same, to 0. A cell of the colour cube, of 8 levels a side, with n pixels counts as
         n to this power, so that a lower one gives rare colours more of the palette: at 0.75 small accents keep an

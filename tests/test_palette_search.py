@@ -38,8 +38,9 @@ def oklab(levels: Pixels) -> npt.NDArray[np.float64]:  # [M, 3] -> [M, 3]
 
 
 def in_oklab(pixels: Pixels) -> npt.NDArray[np.float64]:  # [N, 3], or [N, 4] weighted by alpha
+    """Points whose distance is Delta E OK2."""
     flat = pixels.reshape(-1, pixels.shape[-1])
-    points = oklab(flat[:, :3])
+    points = oklab(flat[:, :3]) * (1, 2, 2)
     if flat.shape[1] == 3:
         return points
     alpha = flat[:, 3:] / 255
