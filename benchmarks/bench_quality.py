@@ -1,15 +1,16 @@
 """The error of quantize() over the Kodak photographs beside scikit-learn's KMeans, Pillow and libimagequant.
 
 scikit-learn's KMeans(n_init=1) runs on the distinct colours with counts; its centers are rounded and the colours
-assigned anew, for random_state 0..4. The k-means stage of each effort is timed in turn with that of the others. Run:
-pytest benchmarks/bench_quality.py
+assigned anew, for random_state 0..4. The k-means stage of each effort is timed in turn with that of the others.
+
+Run: scripts/setup.sh bench, then pytest benchmarks/bench_quality.py
 """
 
 import warnings
 
 import numpy as np
 import pytest
-from conftest import PHOTOS, Pixels, Report, rounded_mse
+from conftest import Pixels, Report, kodak, large_photo, rounded_mse
 from PIL import Image
 from sklearn.cluster import KMeans
 
@@ -24,13 +25,6 @@ IOKM = {  # unrounded centers, by a port of Abernathy and Celebi 2022
     "kodim23": {8: 1017.66, 16: 485.24, 32: 241.26, 64: 131.98, 128: 75.15, 256: 44.49},
 }
 N_RUNS = 3
-
-
-def kodak() -> dict[str, Pixels]:
-    paths = sorted((PHOTOS / "kodak").glob("*.png"))
-    if not paths:
-        pytest.skip("the Kodak photographs are not there")
-    return {path.stem: np.array(Image.open(path).convert("RGB")) for path in paths}
 
 
 def mse_of(pixels: Pixels, result: Pixels) -> float:
@@ -51,7 +45,7 @@ def by_scikit_learn(pixels: Pixels, n_colors: int) -> float:
 def by_imagequant(pixels: Pixels, n_colors: int) -> float:
     try:
         import imagequant
-    except ImportError:  # pip install imagequant, to see it beside
+    except ImportError:
         return float("nan")
     height, width, _ = pixels.shape
     image = Image.fromarray(pixels).convert("RGBA").tobytes()
@@ -102,3 +96,12 @@ def test_error_beside_published_figures(report: Report, name: str) -> None:
     }
     beside = ", ".join(f"K = {n_colors}: {ratio:.3f}" for n_colors, ratio in ratios.items())
     report(f"{name}: largest MSE / IOKM's, unrounded", max(ratios.values()), 1.0, 1.0, beside)
+
+
+def test_many_colors(report: Report) -> None:
+    pixels = large_photo("lake_atitlan_10mp")
+    result = gpuquant.quantize(pixels, 4096)
+    assert result.mse == pytest.approx(mse_of(pixels, result.to_array()), rel=1e-12)
+    assert np.bincount(result.labels.reshape(-1)).min() > 0
+    beside = f"PSNR {result.psnr:.2f} dB, {result.n_iter} iterations on all colours"
+    report("lake_atitlan_10mp, K = 4096: seconds", sum(result.seconds.values()), 60, 60, beside)

@@ -27,6 +27,14 @@ def large_photo(name: str) -> Pixels:  # [H, W, 3]
     return np.array(Image.open(path).convert("RGB"))
 
 
+def kodak() -> dict[str, Pixels]:
+    """The Kodak photographs."""
+    paths = sorted((PHOTOS / "kodak").glob("*.png"))
+    if not paths:
+        pytest.skip("the Kodak photographs are not there")
+    return {path.stem: np.array(Image.open(path).convert("RGB")) for path in paths}
+
+
 def rounded_mse(colors: Pixels, counts: npt.NDArray[np.int64], centers: npt.NDArray[np.float64]) -> float:
     """The MSE when centers are rounded and every colour takes the nearest one."""
     palette = centers.round().clip(0, 255)

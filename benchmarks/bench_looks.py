@@ -1,0 +1,95 @@
+"""What dithering and Oklab do for the looks of a result, and what they cost.
+
+MSE tells neither: both raise it. From a distance the eye sees means, so results are compared with the photo after a
+Gaussian blur, by SSIM (Wang et al. 2004); and colours are compared by CIEDE2000, which was fitted to what people see
+and shares nothing with Oklab. Run: scripts/setup.sh bench, then pytest benchmarks/bench_looks.py
+"""
+
+import statistics
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from conftest import Pixels, Report, kodak, large_photo
+from scipy.ndimage import gaussian_filter
+
+import gpuquant
+
+BLUR = 1.5  # standard deviation in pixels
+ROUNDS = 5
+Floats = npt.NDArray[np.float64]
+
+
+def blurred(pixels: Pixels) -> Floats:  # [H, W, 3] in 0..1
+    found: Floats = gaussian_filter(pixels / 255, (BLUR, BLUR, 0))
+    return found
+
+
+def unlike(photo: Pixels, result: Pixels) -> float:
+    """1 - SSIM after a blur."""
+    metrics = pytest.importorskip("skimage.metrics")
+    return 1 - float(metrics.structural_similarity(blurred(photo), blurred(result), channel_axis=2, data_range=1))
+
+
+def color_difference(photo: Pixels, result: Pixels) -> float:
+    """The mean CIEDE2000 of pixels."""
+    color = pytest.importorskip("skimage.color")
+    return float(color.deltaE_ciede2000(color.rgb2lab(photo), color.rgb2lab(result)).mean())
+
+
+def means(measure: Callable[[Pixels, Pixels], float], n_colors: int, **settings: Any) -> float:
+    """The mean over photos of a measure, as a ratio to that of plain k-means."""
+    ratios = []
+    for photo in kodak().values():
+        plain, other = (gpuquant.quantize(photo, n_colors, **some).to_array() for some in ({}, settings))
+        ratios.append(measure(photo, other) / measure(photo, plain))
+    return float(np.mean(ratios))
+
+
+@pytest.mark.parametrize("method", ["floyd-steinberg", "blue-noise", "bayer"])
+def test_dithering_after_a_blur(report: Report, method: str) -> None:
+    ratios = {n_colors: means(unlike, n_colors, dither=method) for n_colors in (8, 16, 64)}
+    beside = ", ".join(f"K = {n_colors}: {ratio:.3f}" for n_colors, ratio in ratios.items())
+    worst = max(ratios.values())
+    assert worst < 1
+    report(f"Kodak, {method}: 1 - SSIM after a blur / that without, largest", worst, 1, 0.9, beside)
+
+
+def test_oklab_by_ciede2000(report: Report) -> None:
+    ratios = {n_colors: means(color_difference, n_colors, color_space="oklab") for n_colors in (8, 16, 64)}
+    beside = ", ".join(f"K = {n_colors}: {ratio:.3f}" for n_colors, ratio in ratios.items())
+    worst = max(ratios.values())
+    assert worst < 1
+    report("Kodak, oklab: mean CIEDE2000 / that of srgb, largest", worst, 1, 0.9, beside)
+
+
+@pytest.mark.parametrize("name", ["mr_lee_13mp", "china_13mp"])
+def test_time_of_dithering(report: Report, name: str) -> None:
+    photo = large_photo(name)
+    seconds: dict[str, list[float]] = {"none": [], "blue-noise": [], "bayer": [], "floyd-steinberg": []}
+    for _ in range(ROUNDS + 1):
+        for method, times in seconds.items():
+            result = gpuquant.quantize(photo, 16, dither=method)
+            times.append(sum(result.seconds.values()))
+            assert int(result.counts.sum()) == photo.shape[0] * photo.shape[1]
+    medians = {method: statistics.median(times[1:]) for method, times in seconds.items()}
+    beside = f"none {1000 * medians['none']:.0f} ms, bayer {medians['bayer'] / medians['none']:.2f}"
+    ratio = medians["blue-noise"] / medians["none"]
+    report(f"{name}, K = 16, blue noise: time of quantize / that of none", ratio, 2, 2, beside)
+    report(f"{name}, K = 16, Floyd-Steinberg: seconds", medians["floyd-steinberg"], 3, 3, "of quantize, decoded photo")
+
+
+@pytest.mark.parametrize("name", ["mr_lee_13mp"])
+def test_a_small_accent(report: Report, name: str) -> None:
+    """The red seal has 1 pixel in 950, and an entry from a weighting of 0.75 on."""
+    photo = large_photo(name)
+    is_red = (photo[..., 0].astype(int) - photo[..., 1:].max(axis=2)) > 80
+    plain, spread = (gpuquant.quantize(photo, 8, weighting=weighting) for weighting in (1, 0.75))
+    errors = [
+        np.square(photo[is_red] - one.to_array()[is_red].astype(float)).sum(axis=1).mean() for one in (plain, spread)
+    ]
+    assert errors[1] < errors[0]
+    beside = f"all pixels {spread.mse / plain.mse:.2f} times, red ones are {is_red.mean():.3%}"
+    report(f"{name}, weighting 0.75, K = 8: MSE of red pixels / that at 1", errors[1] / errors[0], 1, 0.2, beside)
