@@ -83,6 +83,29 @@ def test_other_outputs(photo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert all(line in out for line in lines)
 
 
+def test_what_palette_is_wanted(
+    photo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments, settings, name in (
+        (["--target-psnr", "22.5"], {"target_psnr": 22.5}, "photo-22.5-dB.png"),
+        (
+            ["--color-space", "oklab", "--weighting", "0.5"],
+            {"color_space": "oklab", "weighting": 0.5},
+            "photo-8-colors.png",
+        ),
+    ):
+        assert run(["quantize", photo, *arguments], monkeypatch, capsys)[0] == 0
+        expected = quantize(photo, **settings)
+        with Image.open(photo.with_name(name)) as image:
+            np.testing.assert_array_equal(np.asarray(image.convert("RGB")), expected.to_array())
+        code, out, _ = run(["palette", photo, *arguments], monkeypatch, capsys)
+        assert code == 0
+        assert [line.split("\t")[0] for line in out.splitlines()] == list(expected.palette.hex)
+        assert run(["batch", photo, "-o", photo.with_name("out"), "--force", *arguments], monkeypatch, capsys)[0] == 0
+        with Image.open(photo.with_name("out") / "photo.png") as image:
+            np.testing.assert_array_equal(np.asarray(image.convert("RGB")), expected.to_array())
+
+
 def test_nothing_is_overwritten_unasked(
     photo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -115,6 +138,10 @@ def test_the_photo_itself_is_never_the_output(
         (["-k", "many"], 2, "--colors"),
         (["out.jpg"], 2, ".png"),
         (["--nonsense"], 2, "nonsense"),
+        (["--target-psnr", "30", "-k", "8"], 2, "exclude each other"),
+        (["--target-psnr", "-3"], 2, "target_psnr=-3.0 must be"),
+        (["--color-space", "lab"], 2, "color_space='lab' is unknown"),
+        (["--weighting", "2"], 2, "--weighting"),
         (["--device", "mps"], 1, "mps"),
     ],
 )
