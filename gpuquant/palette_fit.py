@@ -28,7 +28,6 @@ START_PAIRS = 1 << 18  # pairs of cell and color that may be spent on starts: on
 COARSE_PACE: dict[str, Any] = {"max_iter": 300, "relaxation": RELAXATION, "momentum": MOMENTUM}
 COARSE_BITS = (6, 5)
 COARSE_ERROR = 0.25  # a coarse level is used while its own error is at most this share of the seeding's
-FEW_COLORS = 1 << 17  # on so few two threads gain nothing, and lose much where other processes are busy
 BREATHING_PAIRS = 3 << 23  # of cell and center, over all cycles: larger problems are searched less
 
 
@@ -49,7 +48,7 @@ class Effort:
 
 
 EFFORTS = {
-    "fast": Effort(1, 1, 64, 1, 3e-4, 0),
+    "fast": Effort(1, 1, 64, 1, 1e-3, 0),
     "default": Effort(8, 2, 8, sys.maxsize, 0, 0),
     "best": Effort(8, 2, 8, sys.maxsize, 0, 64),
 }
@@ -127,18 +126,18 @@ def fit_palette(
     """The palette of the best of `n_init` runs (one from given centers), or all colours where there are no more."""
     if len(colors) <= n_colors:
         return lossless(colors, counts)
-    with one_torch_thread() if len(colors) <= FEW_COLORS else nullcontext():
-        cells = Cells(colors, counts, chunk_size=chunk_size)
-        levels: list[Cells] = []
-        cost = EFFORTS[effort]
-        max_iter = min(max_iter, cost.max_iter)
-        if isinstance(init, Tensor):
-            n_init = 1
-        elif init == "k-means++":
-            levels = levels_of(cells, n_colors)
-        draws = np.random.RandomState(random_state)
-        best: tuple[Runs, int] | None = None
-        at_once = runs_together(len(colors), n_colors, colors.device)
+    cells = Cells(colors, counts, chunk_size=chunk_size)
+    with one_torch_thread() if len(colors) <= ops.FEW_POINTS else nullcontext():
+        levels = levels_of(cells, n_colors) if isinstance(init, str) and init == "k-means++" else []
+        points = cells.points
+    cost = EFFORTS[effort]
+    max_iter = min(max_iter, cost.max_iter)
+    if isinstance(init, Tensor):
+        n_init = 1
+    draws = np.random.RandomState(random_state)
+    best: tuple[Runs, int] | None = None
+    at_once = runs_together(len(colors), n_colors, colors.device)
+    with one_torch_thread():
         for first in range(0, n_init, at_once):
             n_runs = min(at_once, n_init - first)
             if isinstance(init, Tensor):
@@ -150,7 +149,7 @@ def fit_palette(
                 seeds = ((random_state, run) for run in range(first, first + n_runs))
                 every = [coarse_steps(cells, levels, n_colors, seed, cost) for seed in seeds]
                 centers = torch.stack([_alone(steps, n_colors, cost.coarse_tol * tol) for steps in every])
-            runs = lloyd(cells.points, centers, max_iter=max_iter, tol=tol, relaxation=RELAXATION, momentum=MOMENTUM)
+            runs = lloyd(points, centers, max_iter=max_iter, tol=tol, relaxation=RELAXATION, momentum=MOMENTUM)
             lowest = runs.inertia.index(min(runs.inertia))
             if best is None or runs.inertia[lowest] < best[0].inertia[best[1]]:
                 best = runs, lowest
@@ -210,20 +209,19 @@ def coarse_steps(
 def _alone(steps: Steps, n_colors: int, tol: float) -> Tensor:  # [K, 3] float64
     """Do what one photo asks for."""
     answer: Any = None
-    with one_torch_thread():
-        try:
-            while True:
-                asked = steps.send(answer)
-                points = asked.cells.points
-                if isinstance(asked, Seeding):
-                    draws = [np.random.RandomState(list(asked.seed))]
-                    answer = kmeans_plus_plus(points, n_colors, draws, asked.n_starts, least=asked.least)
-                else:
-                    runs = lloyd(points, asked.starts, tol=tol, **COARSE_PACE)
-                    answer = runs.centers[runs.inertia.index(min(runs.inertia))]
-        except StopIteration as ended:
-            centers: Tensor = ended.value
-            return centers
+    try:
+        while True:
+            asked = steps.send(answer)
+            points = asked.cells.points
+            if isinstance(asked, Seeding):
+                draws = [np.random.RandomState(list(asked.seed))]
+                answer = kmeans_plus_plus(points, n_colors, draws, asked.n_starts, least=asked.least)
+            else:
+                runs = lloyd(points, asked.starts, tol=tol, **COARSE_PACE)
+                answer = runs.centers[runs.inertia.index(min(runs.inertia))]
+    except StopIteration as ended:
+        centers: Tensor = ended.value
+        return centers
 
 
 def settle(runs: Runs, run: int, tol: float) -> PaletteFit:

@@ -1,4 +1,6 @@
 import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +13,7 @@ from gpuquant.ops.color_blocks import ORIGIN, ColorBlocks
 from gpuquant.ops.color_codes import z_order
 from gpuquant.ops.color_lloyd import ColorLloyd
 from gpuquant.ops.color_seeding import ColorSeeding
+from gpuquant.ops.torch_ops import one_torch_thread
 
 Floats = npt.NDArray[np.float64]
 
@@ -84,6 +87,35 @@ def test_every_step_finds_the_nearest_centers(
     for centers in walk(state, n_clusters, random):
         check_step(state, colors, counts, centers)
     assert state._lists.kept == (kept_numbers > 5 * 128 or n_colors < 129)
+
+
+@pytest.mark.parametrize("kept_numbers", [candidate_lists.KEPT_NUMBERS, 5 * 128], ids=["kept", "streamed"])
+@pytest.mark.parametrize("n_clusters", [2, 40])
+def test_steps_shared_out_among_threads(n_clusters: int, kept_numbers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(color_lloyd, "ALL_PAIRS", 0)
+    monkeypatch.setattr(color_lloyd, "SCORES_AT_ONCE", 1 << 12)
+    monkeypatch.setattr(candidate_lists, "KEPT_NUMBERS", kept_numbers)
+    monkeypatch.setattr(candidate_lists, "FEW_POINTS", 1000)
+    random = np.random.RandomState(2)
+    colors, counts = colors_of("blobs", 9000), random.randint(1, 1000, 9000)
+    n_threads, shared = torch.get_num_threads(), []
+    share_out = candidate_lists.share_out
+
+    def watched(items: Sequence[Any], work: Callable[[Any], None], n_workers: int) -> None:
+        shared.append((len(items), n_workers))
+        share_out(items, work, n_workers)
+
+    monkeypatch.setattr(candidate_lists, "share_out", watched)
+    try:
+        torch.set_num_threads(3)
+        with one_torch_thread():
+            state = ColorLloyd(one_problem(colors, counts), n_clusters)
+            for centers in walk(state, n_clusters, random):
+                check_step(state, colors, counts, centers)
+    finally:
+        torch.set_num_threads(n_threads)
+    assert max(shared)[0] > 3
+    assert {n_workers for _, n_workers in shared} == {3}
 
 
 def test_coincident_centers_need_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -296,3 +296,22 @@ def test_sums_of_integers_do_not_depend_on_the_order(scale: float) -> None:
     exact = torch_ops._sums_of_integers(torch.from_numpy(bins), whole, 41)
     np.testing.assert_array_equal(exact, np.bincount(bins, whole.numpy(), 41))
     assert torch_ops._sums_of_integers(torch.zeros(3).int(), torch.zeros(3).double(), 1).tolist() == [0]
+
+
+def test_threads_are_held_back_and_given_back(set_threads: Callable[[int], None]) -> None:
+    def seen() -> tuple[int, int]:
+        return torch.get_num_threads(), torch_ops.spare_threads()
+
+    def fail() -> None:
+        with torch_ops.one_torch_thread():
+            assert seen() == (1, 3)
+            with torch_ops.one_torch_thread():
+                assert seen() == (1, 3)
+            assert seen() == (1, 3)
+            raise ZeroDivisionError
+
+    set_threads(3)
+    assert seen() == (3, 1)
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert seen() == (3, 1)

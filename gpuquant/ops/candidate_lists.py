@@ -8,18 +8,27 @@ A score |c|^2 - 2 x.c carries the index of its center in its low bits, so one mi
 index wins among equal scores. All of it fits the 53 bits of a float64: nothing rounds.
 """
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from gpuquant.ops.color_blocks import BLOCK, ColorBlocks
+from gpuquant.ops.cpu_ops import share_out
+from gpuquant.ops.torch_ops import spare_threads
 
 CENTER_BITS = 10  # centers are multiples of 2^-10 levels
 INDEX_BITS = 12
 MAX_CLUSTERS = 1 << INDEX_BITS
+FEW_POINTS = 1 << 17  # which one thread works on: others gain little, see `one_torch_thread`
+CHUNKS_FOR_EACH = 4  # boxes whose lists are made before they are put together, for each thread
 KEPT_NUMBERS = 1 << 23  # tables that hold more are made anew for every use: memory stays bounded
+
+Item = TypeVar("Item")
 
 _SCALE = float(1 << (2 * CENTER_BITS + INDEX_BITS))
 _INDEX_MASK = MAX_CLUSTERS - 1
@@ -51,9 +60,11 @@ class CandidateLists:
     ) -> None:
         self.blocks = blocks
         device = blocks.points.device
-        self._scratch = torch.empty(3, max(scores_at_once, n_clusters * BLOCK), dtype=torch.float64, device=device)
+        self._n_workers = spare_threads() if blocks.points.is_cpu and blocks.n_points > FEW_POINTS else 1
+        self._at_once = max(scores_at_once, n_clusters * BLOCK)
+        self._scratch = torch.empty(self._n_workers, 3, self._at_once, dtype=torch.float64, device=device)
         at_once = KEPT_NUMBERS // (5 * BLOCK)
-        self._boxes_at_once = min(max(1, self._scratch.shape[1] // n_clusters), at_once)
+        self._boxes_at_once = min(max(1, self._at_once // n_clusters), at_once)
         n_places = min(blocks.n_problems * n_runs * blocks.n_blocks, at_once + self._boxes_at_once)
         self._points = torch.ones(n_places, 4, BLOCK, dtype=torch.float64, device=device)
         self._lowest = torch.empty(n_places, BLOCK, dtype=torch.float64, device=device)
@@ -92,16 +103,26 @@ class CandidateLists:
         for tables in self._parts():
             chosen = terms.index_select(0, tables.candidates)
             lowest = self._lowest[: len(tables.places)]
+            parts: list[tuple[int, int, int, int]] = []
             block = candidate = 0
             for n_blocks, length in tables.sizes:
-                factors = chosen[candidate : candidate + n_blocks * length].view(n_blocks, length, 4)
-                scores = self._scratch[0, : n_blocks * length * BLOCK].view(n_blocks, length, BLOCK)
-                torch.bmm(factors, tables.points[block : block + n_blocks], out=scores)
-                torch.amin(scores, dim=1, out=lowest[block : block + n_blocks])
+                parts.append((block, n_blocks, candidate, length))
                 block += n_blocks
                 candidate += n_blocks * length
+            self._share_out(parts, partial(_lowest_scores, chosen, tables.points, lowest))
             labels.view(-1, BLOCK).index_copy_(0, tables.places, _index_of(lowest).to(torch.int16))
         return labels
+
+    def _share_out(self, items: Sequence[Item], work: Callable[[Item, Tensor], None]) -> None:
+        """Do work on items, with scratch [3, numbers] for each thread."""
+        free = deque(self._scratch)
+
+        def borrowing(item: Item) -> None:
+            scratch = free.pop()
+            work(item, scratch)
+            free.append(scratch)
+
+        share_out(items, borrowing, self._n_workers)
 
     def _parts(self) -> Iterator[_Tables]:
         """The tables, made when first asked for and kept if they are small enough."""
@@ -124,16 +145,32 @@ class CandidateLists:
         candidates: list[Tensor] = []
         begin = end = numbers = 0
         for place, run in enumerate(self._active):
-            for boxes in self.blocks.boxes[run // self._n_runs].split(self._boxes_at_once):
-                kept = _survivors(boxes, self._centers[place], self._slack[place], self._scratch)
-                lengths.append(kept.sum(dim=1))
-                candidates.append(positions(kept) % n_clusters + place * n_clusters)
-                end += len(boxes)
-                numbers += len(candidates[-1]) + 5 * BLOCK * len(boxes)
+            boxes = self.blocks.boxes[run // self._n_runs].split(self._boxes_at_once)
+            for some_lengths, some_candidates in self._lists_of(boxes, place):
+                lengths.append(some_lengths)
+                candidates.append(some_candidates + place * n_clusters)
+                end += len(some_lengths)
+                numbers += len(some_candidates) + 5 * BLOCK * len(some_lengths)
                 if numbers > KEPT_NUMBERS and end < n_all:
                     yield self._sorted_by_length(begin, torch.cat(lengths), torch.cat(candidates))
                     lengths, candidates, begin, numbers = [], [], end, 0
         yield self._sorted_by_length(begin, torch.cat(lengths), torch.cat(candidates))
+
+    def _lists_of(
+        self, boxes: Sequence[Tensor], place: int
+    ) -> Iterator[tuple[Tensor, Tensor]]:  # lengths; list after list
+        """The lists of an active run, for some boxes at a time."""
+        at_once = CHUNKS_FOR_EACH * self._n_workers
+        for first in range(0, len(boxes), at_once):
+            found: dict[int, tuple[Tensor, Tensor]] = {}
+
+            def look(chunk: int, scratch: Tensor, found: dict[int, tuple[Tensor, Tensor]] = found) -> None:
+                kept = _survivors(boxes[chunk], self._centers[place], self._slack[place], scratch)
+                found[chunk] = kept.sum(dim=1), positions(kept) % kept.shape[1]
+
+            chunks = range(first, min(first + at_once, len(boxes)))
+            self._share_out(chunks, look)
+            yield from (found[chunk] for chunk in chunks)
 
     def _sorted_by_length(
         self,
@@ -157,9 +194,23 @@ class CandidateLists:
         points[:, :3] = self.blocks.points.view(-1, 3, BLOCK).index_select(0, sources)
         sizes: list[tuple[int, int]] = []
         for length, count in zip(*(part.tolist() for part in padded.unique(return_counts=True)), strict=True):
-            at_once = self._scratch.shape[1] // (length * BLOCK)
+            at_once = self._at_once // (length * BLOCK)
             sizes += [(min(at_once, count - first), length) for first in range(0, count, at_once)]
         return _Tables(places, points, chosen, sizes)
+
+
+def _lowest_scores(
+    chosen: Tensor,  # [candidates, 4] float64
+    points: Tensor,  # [G, 4, BLOCK] float64
+    lowest: Tensor,  # [G, BLOCK] float64: written
+    part: tuple[int, int, int, int],  # the first block, how many, the first candidate, how many for each block
+    scratch: Tensor,  # [3, numbers] float64
+) -> None:
+    block, n_blocks, candidate, length = part
+    factors = chosen[candidate : candidate + n_blocks * length].view(n_blocks, length, 4)
+    scores = scratch[0, : n_blocks * length * BLOCK].view(n_blocks, length, BLOCK)
+    torch.bmm(factors, points[block : block + n_blocks], out=scores)
+    torch.amin(scores, dim=1, out=lowest[block : block + n_blocks])
 
 
 def _survivors(

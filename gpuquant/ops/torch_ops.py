@@ -1,5 +1,6 @@
 """Counting and lookup in plain torch, on any device: the reference for the faster implementations."""
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -11,19 +12,33 @@ from gpuquant.ops.color_codes import N_CODES, codes_from_colors
 CHUNK_PIXELS = 1 << 22
 
 
+class _HeldBack(threading.local):
+    n_threads = 1
+
+
+_held_back = _HeldBack()
+
+
 @contextmanager
 def one_torch_thread() -> Iterator[None]:
-    """torch works in the calling thread alone.
+    """torch works in the calling thread alone, and the others are left to `spare_threads`.
 
-    Threads gain little on small matrices, and where another process is busy they wait for each other: k-means on a
-    photo of 0.4 megapixels then took 25 times as long (measured).
+    Threads gain little on small matrices, and where another process is busy they wait for each other after every
+    operation: k-means on a photo of 0.4 megapixels then took 25 times as long (measured).
     """
-    n_threads = torch.get_num_threads()
+    n_threads, spare = torch.get_num_threads(), _held_back.n_threads
     try:
         torch.set_num_threads(1)
+        _held_back.n_threads = max(n_threads, spare)
         yield
     finally:
         torch.set_num_threads(n_threads)
+        _held_back.n_threads = spare
+
+
+def spare_threads() -> int:
+    """How many threads may share out parts of the work, within `one_torch_thread`; elsewhere 1, as torch uses them."""
+    return _held_back.n_threads
 
 
 def count_colors(
