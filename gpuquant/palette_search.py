@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import count
+from functools import partial
 from numbers import Real
 from typing import Any
 
@@ -22,8 +22,11 @@ MAX_COLORS = 4096
 COLORS = 8  # if neither a number nor a target is given
 PACE: dict[str, Any] = {"init": "k-means++", "n_init": 1, "max_iter": 300, "tol": 1e-4}  # if no other is asked for
 TOTAL_WEIGHT = 2.0**32  # of all pixels: weights are integers, so that k-means stays exact
-EXPONENT = 0.85  # to which the error beside that of one colour is about proportional to the number of colours
+EXPONENT = 1.5  # the number of colours is about proportional to 1 / error to this power, in three columns
+FIRST_EXPONENT = 0.85  # from one colour to some (measured)
 FIRST_COLORS = 256  # at most, after one
+ROUGHLY = 0.05
+LEAST_ERROR = 0.5  # less than that of one level in one pixel
 CELL_LEVELS = 8  # the side of the cells whose pixels are weighted together
 
 
@@ -90,9 +93,10 @@ def find_palette(
     if colors.shape[1] == 4 and isinstance(pace.get("init"), Tensor):
         raise ArgumentError('init must be "k-means++" or "random" for an image with transparency, or give a background')
     space = OKLAB if search.color_space == "oklab" else None
-    settings = PACE | pace | {"random_state": search.random_state, "effort": search.effort, "chunk_size": chunk_size}
+    settings = PACE | pace | {"random_state": search.random_state, "chunk_size": chunk_size}
 
-    def fit(n_colors: int) -> PaletteFit:
+    def fit(n_colors: int, effort: str = search.effort) -> PaletteFit:
+        settings["effort"] = effort
         if colors.shape[1] == 4:
             found = fit_alpha_palette(colors, weights, n_colors, space, **settings)
         elif space:
@@ -105,8 +109,11 @@ def find_palette(
         return fit(search.n_colors)
     assert search.target_psnr is not None
     n_pixels, n_channels = int(counts.sum()), colors.shape[1]
-    most = n_channels * 255**2 / 10 ** (search.target_psnr / 10) * n_pixels
-    found = fewest_colors(fit, most)
+    most = max(LEAST_ERROR, n_channels * 255**2 * 10 ** (-search.target_psnr / 10) * n_pixels)
+    about = 1
+    if search.effort != "fast":
+        about = len(fewest_colors(partial(fit, effort="fast"), most, slack=ROUGHLY).palette)
+    found = fewest_colors(fit, most, about)
     if found.error > most:
         reached = f"{MAX_COLORS} colors reach {psnr(found.error / n_pixels, n_channels):.2f} dB"
         raise ArgumentError(f"{reached}, less than target_psnr={search.target_psnr:g}; ask for less")
@@ -116,34 +123,36 @@ def find_palette(
 def fewest_colors(
     fit: Callable[[int], PaletteFit],
     most: float,  # the largest error allowed
+    first: int = 1,  # the number of colours to begin with
+    slack: float = 0.0,  # the share of it by which the error may be lower than needed
 ) -> PaletteFit:
-    """The first fit whose error is small enough while that with one colour less is not, or that of MAX_COLORS.
+    """A fit whose error is small enough while that with one colour less is not, or that of MAX_COLORS.
 
     The error falls about as a power of the number of colours, which is where the next number to try is read off.
     """
-    found = fit(1)
-    if found.error <= most:
-        return found
-    low, high = (1, found.error), (MAX_COLORS + 1, 0.0)
-    exponent, best = EXPONENT, None
-    for turn in count(1):
-        guess = math.ceil(low[0] * (low[1] / most) ** exponent)
-        if not best:
-            guess += guess // 32  # rather too many: there is a number above, then
-        elif turn % 3 == 0:
-            guess = (low[0] + high[0]) // 2  # where the error does not fall as expected, halves are faster
-        n_colors = min(max(guess, low[0] + 1), high[0] - 1, FIRST_COLORS if low[0] == 1 else 4 * low[0])
-        found, before = fit(n_colors), low
+    low, high = (0, math.inf), (MAX_COLORS + 1, 0.0)  # what is too few, and what is enough
+    n_colors, best, last = first, None, (0, 0.0)
+    exponent = EXPONENT if first > 1 else FIRST_EXPONENT
+    widths: list[int] = []
+    while True:
+        found, before = fit(n_colors), last
+        last = (n_colors, found.error)
         if found.error <= most:
-            best, high = found, (n_colors, found.error)
+            best, high = found, last
         else:
-            low = (n_colors, found.error)
-        if high[0] - low[0] == 1:
-            break
-        fewer, more = (low, high) if best else (before, low)
-        if 0 < more[1] < fewer[1]:
+            low = last
+        widths.append(high[0] - low[0])
+        if widths[-1] == 1 or (best and slack and best.error >= (1 - slack) * most):
+            return best or found
+        fewer, more = (low, high) if best and low[0] else sorted([before, last])
+        if fewer[0] and 0 < more[1] < fewer[1]:
             exponent = math.log(more[0] / fewer[0]) / math.log(fewer[1] / more[1])
-    return best or found
+        guess = math.ceil(n_colors * (found.error / most) ** exponent)
+        if not best:
+            guess = min(guess + guess // 32, max(FIRST_COLORS, 4 * low[0]))  # rather too many: both ends are wanted
+        elif low[0] and len(widths) > 2 and 4 * widths[-1] > widths[-3]:
+            guess = (low[0] + high[0]) // 2  # where the error does not fall as expected, halves are faster
+        n_colors = min(max(guess, low[0] + 1), high[0] - 1)
 
 
 def spread_weights(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import Pixels
 
-from gpuquant.ops import candidate_lists, color_lloyd
+from gpuquant.ops import candidate_lists, color_lloyd, cpu_ops
 from gpuquant.ops.color_blocks import ORIGIN, ColorBlocks
 from gpuquant.ops.color_codes import z_order
 from gpuquant.ops.color_lloyd import ColorLloyd
@@ -98,12 +98,12 @@ def test_steps_shared_out_among_threads(n_clusters: int, kept_numbers: int, monk
     monkeypatch.setattr(candidate_lists, "FEW_POINTS", 1000)
     random = np.random.RandomState(2)
     colors, counts = colors_of("blobs", 9000), random.randint(1, 1000, 9000)
-    n_threads, shared = torch.get_num_threads(), []
-    share_out = candidate_lists.share_out
+    n_threads = torch.get_num_threads()
+    shared: list[tuple[int, int]] = []
 
     def watched(items: Sequence[Any], work: Callable[[Any], None], n_workers: int) -> None:
         shared.append((len(items), n_workers))
-        share_out(items, work, n_workers)
+        cpu_ops.share_out(items, work, n_workers)
 
     monkeypatch.setattr(candidate_lists, "share_out", watched)
     try:

@@ -106,7 +106,7 @@ def test_given_starts_in_oklab(china: Pixels) -> None:
 
 def test_few_colors_are_kept_in_any_space() -> None:
     pixels = np.array([[[0, 0, 0], [0, 0, 255], [9, 200, 77]]], np.uint8)
-    for settings in ({"color_space": "oklab"}, {"weighting": 0.5}, {"target_psnr": 90.0}):
+    for settings in ({"color_space": "oklab"}, {"weighting": 0.5}, {"target_psnr": 90.0}, {"target_psnr": 1e9}):
         result = quantize(pixels, **settings)
         np.testing.assert_array_equal(result.to_array(), pixels)
         assert result.mse == 0
@@ -202,6 +202,15 @@ def test_the_fewest_colors_are_found_in_few_trials(power: float, fewest: int) ->
     found = fewest_colors(fit_of(lambda n_colors: 1e6 / n_colors**power, tried), 1e6 / fewest**power * 1.0000001)
     assert len(found.palette) == fewest
     assert len(tried) <= 12
+    again: list[int] = []
+    fewest_colors(
+        fit_of(lambda n_colors: 1e6 / n_colors**power, again),
+        found.error * 1.0000001,
+        first=min(4096, fewest + fewest // 9),
+    )
+    assert len(again) <= 8
+    roughly = fewest_colors(fit_of(lambda n_colors: 1e6 / n_colors**power, []), found.error, slack=0.05)
+    assert 0.95 * found.error <= roughly.error <= found.error or len(roughly.palette) == fewest
 
 
 def test_steps_and_cliffs_end_the_search() -> None:
