@@ -11,6 +11,7 @@ import warnings
 import typer
 
 from gpuquant.cli_batch import batch
+from gpuquant.cli_bench import bench
 from gpuquant.cli_options import (
     INTERRUPTED,
     AsJson,
@@ -47,6 +48,7 @@ app = typer.Typer(
 app.command(epilog="Example: gpuquant batch holiday/ --output small/ -k 16 --recursive")(batch)
 app.command(epilog="Example: gpuquant palette holiday.jpg -k 6 --sort hue --out holiday.gpl")(palette)
 app.command(epilog="Example: gpuquant apply holiday.gpl other.jpg other-in-these-colors.png")(apply)
+app.command(epilog="Example: gpuquant bench --quick")(bench)
 
 
 @app.command(epilog="Example: gpuquant quantize holiday.jpg holiday-16.png -k 16")

@@ -68,8 +68,8 @@ ROWS = [
     ["image_steps"],
     ["quantization", "estimator"],
     ["batch_job"],
-    ["batch", "cli_output"],
-    ["cli_batch", "cli_palette"],
+    ["batch", "benchmark", "cli_output"],
+    ["cli_batch", "cli_bench", "cli_palette"],
     ["cli"],
     ["__main__"],
 ]
@@ -114,6 +114,7 @@ def test_every_module_has_a_row() -> None:
             "PIL",
             {
                 "batch_plan",
+                "benchmark",
                 "color_names",
                 "image_reading",
                 "image_writing",
@@ -125,12 +126,12 @@ def test_every_module_has_a_row() -> None:
                 "cli",
             },
         ),
-        ("sklearn", {"estimator"}),
+        ("sklearn", {"benchmark", "estimator"}),
         (
             "triton",
             {"ops.kernel_lloyd", "ops.triton_draws", "ops.triton_lloyd", "ops.triton_ops", "ops.triton_seeding"},
         ),
-        ("typer", {"cli", "cli_batch", "cli_options", "cli_palette"}),
+        ("typer", {"cli", "cli_batch", "cli_bench", "cli_options", "cli_palette"}),
     ],
 )
 def test_libraries_stay_in_their_rooms(library: str, homes: set[str]) -> None:
