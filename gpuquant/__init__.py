@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from gpuquant.errors import DeviceError as DeviceError
     from gpuquant.errors import GpuquantError as GpuquantError
     from gpuquant.errors import ImageFileError as ImageFileError
+    from gpuquant.errors import TargetError as TargetError
     from gpuquant.estimator import KMeans as KMeans
     from gpuquant.histogram import ColorHistogram as ColorHistogram
     from gpuquant.palette import Palette as Palette
@@ -37,6 +38,7 @@ _HOMES = {
     "KMeansResult": "clustering",
     "Palette": "palette",
     "QuantizedImage": "quantized_image",
+    "TargetError": "errors",
     "apply_palette": "quantization",
     "extract_palette": "quantization",
     "kmeans": "clustering",

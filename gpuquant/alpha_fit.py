@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gpuquant.alpha_colors import OPAQUE, with_alpha
 from gpuquant.ops.color_codes import z_order
-from gpuquant.palette_fit import PaletteFit, fit_palette, lossless
+from gpuquant.palette_fit import PaletteFit, effort_for, fit_palette, lossless
 from gpuquant.space_fit import WEIGHTED_SRGB, WorkingSpace, fit_in_space, settle_in_space, start_in_space
 
 
@@ -43,7 +43,8 @@ def fit_alpha_palette(
     palette = space.leave(result.centers)
     if has_clear:
         palette = torch.cat([palette, palette.new_zeros(1, 4)])
-    return settle_in_space(colors, counts, palette, space, result, keep_last=has_clear)
+    tol = effort_for(settings["init"], effort).settle_tol
+    return settle_in_space(colors, counts, palette, space, result, tol, keep_last=has_clear)
 
 
 def _fit_opaque(

@@ -2,6 +2,7 @@
 
 import math
 from numbers import Integral, Real
+from typing import TypeGuard
 
 from gpuquant.errors import ArgumentError
 
@@ -11,7 +12,7 @@ def check_settings(n_init: int, max_iter: int, tol: float, random_state: int, ch
     check_positive("n_init", n_init)
     check_positive("max_iter", max_iter)
     check_chunk_size(chunk_size)
-    if not isinstance(tol, Real) or isinstance(tol, bool) or not (math.isfinite(tol) and tol >= 0):
+    if not is_real(tol) or not (math.isfinite(tol) and tol >= 0):
         raise ArgumentError(f"tol={tol!r} must be a finite number, 0 or more")
     if not is_integer(random_state) or not 0 <= random_state < 2**32:
         raise ArgumentError(f"random_state={random_state!r} must be an integer from 0 to 2^32 - 1")
@@ -39,6 +40,11 @@ def check_positive(name: str, value: int) -> None:
     """Raise unless the argument is an integer of at least 1."""
     if not is_integer(value) or value < 1:
         raise ArgumentError(f"{name}={value!r} must be an integer of at least 1")
+
+
+def is_real(value: object) -> TypeGuard[float]:
+    """Whether a value is a number of Python or NumPy, and not a truth value."""
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def is_integer(value: object) -> bool:

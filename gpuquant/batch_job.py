@@ -26,7 +26,7 @@ from gpuquant.palette import Palette
 from gpuquant.palette_batch import fit_palettes
 from gpuquant.palette_files import read_palette, write_palette
 from gpuquant.palette_fit import PaletteFit
-from gpuquant.palette_search import COLORS, PACE, PaletteSearch
+from gpuquant.palette_search import PACE, PaletteSearch
 from gpuquant.quantized_image import QuantizedImage
 
 PIXELS_IN_FLIGHT = 32_000_000  # for each job; a larger file goes alone
@@ -228,10 +228,11 @@ class Batch:
 
     def _fit_all(self, images: list[CountedImage]) -> list[PaletteFit]:
         photos, search = [(image.counted.colors, image.counted.counts) for image in images], self._settings.search
+        assert search.n_colors is not None  # as it is plain
         with told_when_memory_ends():
             return fit_palettes(
                 photos,
-                search.n_colors or COLORS,
+                search.n_colors,
                 max_iter=PACE["max_iter"],
                 tol=PACE["tol"],
                 random_state=search.random_state,

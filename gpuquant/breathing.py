@@ -5,8 +5,8 @@ settled, as many of the least useful are removed, and all are settled again; wha
 every other failure one center less is added. Different from there, the clusters to split are drawn by their error,
 which gets stuck less (measured), they are split across their longest side, and the superfluous centers go in several
 steps.
-Points and centers lie on a grid of a quarter level, so that no operation rounds, and results do not depend on threads
-or devices.
+Points and centers lie on a grid of a quarter level, so that no product or sum of them rounds, and results do not depend
+on the order of sums.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ FEWEST_ADDED = 8  # at first
 ITERATIONS = 4  # of Lloyd's algorithm after each change
 RELAXATION = 1.5
 CLOSE = 1.1  # of the mean distance between neighbours
-PAIRS = 1 << 17  # of point and center, whose scores fit the cache
+PAIRS = {"cpu": 1 << 17, "cuda": 1 << 24}  # of point and center: scores fit the cache, or launches are few
 
 
 def breathe(
@@ -123,7 +123,7 @@ class _Cells:
         unit = GRID**2 * _places(n_centers)
         index = torch.arange(n_centers, dtype=torch.float64, device=centers.device)
         rows = torch.column_stack([-2 * unit * centers, unit * centers.square().sum(dim=1) + index])
-        step = max(64, PAIRS // n_centers)
+        step = max(64, PAIRS[centers.device.type] // n_centers)
         scores = centers.new_empty(n_centers * min(step, n_points))
         for start in range(0, n_points, step):
             columns = self._columns[:, start : start + step]

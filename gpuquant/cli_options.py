@@ -20,16 +20,19 @@ TargetPsnr = Annotated[
     float | None,
     typer.Option(
         "--target-psnr",
-        help="In place of -k, the fewest colors that reach this PSNR: 30 looks like a poster, 40 like the photo.",
+        help="In place of -k, as few colors as reach this PSNR, such as 36; several palettes are tried.",
         metavar="DB",
     ),
 ]
 ColorSpace = Annotated[
-    str, typer.Option(help="srgb or oklab: where distances are taken. Oklab keeps more hues apart.", metavar="SPACE")
+    str,
+    typer.Option(
+        help="srgb or oklab: where distances are taken. Equal ones look about equal in Oklab.", metavar="SPACE"
+    ),
 ]
 Weighting = Annotated[
     float,
-    typer.Option(min=0, max=1, help="Below 1, rare colors get more of the palette; 0.75 keeps small accents."),
+    typer.Option(min=0, max=1, help="Below 1, rare colors get more of the palette; try 0.75 for small accents."),
 ]
 Device = Annotated[str, typer.Option(help='"auto", "cpu", "cuda" or "cuda:1".')]
 SideBySide = Annotated[

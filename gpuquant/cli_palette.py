@@ -95,13 +95,8 @@ def palette(
     with Console(stderr=True).status(f"Finding the palette of {len(photos)} photo{'s' * (len(photos) > 1)}"):
         found, counts = extract_with_counts(
             photos,
-            colors,
+            search,
             device=device,
-            effort=effort,
-            color_space=color_space,
-            weighting=weighting,
-            target_psnr=target_psnr,
-            random_state=random_state,
             max_pixels=max_pixels,
             background=background,
         )

@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from numbers import Real
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from gpuquant import ops
 from gpuquant.alpha_colors import OPAQUE, with_alpha
+from gpuquant.arguments import is_real
 from gpuquant.color_pairs import pair_colors
 from gpuquant.counted_photo import CountedPhoto
 from gpuquant.errors import ArgumentError
@@ -46,8 +46,7 @@ def check_dither(dither: str, dither_strength: float) -> Dither | None:
     """Raise unless the arguments can be used; None where nothing is dithered."""
     if dither not in METHODS:
         raise ArgumentError(f"dither={dither!r} is unknown; use {', '.join(map(repr, METHODS[:-1]))} or 'bayer'")
-    real = isinstance(dither_strength, Real) and not isinstance(dither_strength, bool)
-    if not real or not (math.isfinite(dither_strength) and 0 <= dither_strength <= 1):
+    if not is_real(dither_strength) or not (math.isfinite(dither_strength) and 0 <= dither_strength <= 1):
         raise ArgumentError(f"dither_strength={dither_strength!r} must be a number from 0 to 1")
     return None if dither == "none" or dither_strength == 0 else Dither(dither, float(dither_strength))
 

@@ -17,6 +17,10 @@ class ImageFileError(GpuquantError, OSError):
     """A file cannot be read as an image, or cannot be written."""
 
 
+class TargetError(GpuquantError):
+    """No palette is as good as was asked for."""
+
+
 def is_lack_of_memory(error: BaseException) -> bool:
     """Whether that is what an error of Python, or one of torch's RuntimeErrors, is about."""
     words = "not enough memory", "can't allocate memory", "out of memory"

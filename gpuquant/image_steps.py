@@ -76,10 +76,12 @@ def palette_of(
     colors: Tensor,  # [M, 3] uint8 in Z-order, or [M, 4] with alpha: distinct
     counts: Tensor,  # [M] int64
     search: PaletteSearch,
+    *,
+    chunk_size: int | None = None,
 ) -> tuple[Palette, npt.NDArray[np.int64]]:  # and [K], how many pixels have each entry
     """The palette of counted colours, the most common entry first."""
     with told_when_memory_ends():
-        fit = find_palette(colors, counts, search)
+        fit = find_palette(colors, counts, search, chunk_size=chunk_size)
     order = fit.counts.argsort(descending=True, stable=True)
     rows = fit.palette[order].cpu().numpy()
     return Palette(rows[:, :3], rows[:, 3] if rows.shape[1] == 4 else None), as_numpy(fit.counts[order])

@@ -28,6 +28,7 @@ START_PAIRS = 1 << 18  # pairs of cell and color that may be spent on starts: on
 COARSE_PACE: dict[str, Any] = {"max_iter": 300, "relaxation": RELAXATION, "momentum": MOMENTUM}
 COARSE_BITS = (6, 5)
 COARSE_ERROR = 0.25  # a coarse level is used while its own error is at most this share of the seeding's
+FEW_COLORS = 1 << 17  # on which torch's own threads gain nothing
 BREATHING_PAIRS = 3 << 23  # of cell and center, over all cycles: larger problems are searched less
 
 
@@ -43,8 +44,10 @@ class Effort:
     n_cycles: int  # of breathing k-means
 
     def cycles(self, n_cells: int, n_colors: int) -> int:
-        """So many of them as a problem of this size leaves time for."""
-        return min(self.n_cycles, BREATHING_PAIRS // (n_cells * n_colors))
+        """So many of them as a problem of this size leaves time for; none where cells hardly tell the colours apart."""
+        return (
+            min(self.n_cycles, BREATHING_PAIRS // (n_cells * n_colors)) if n_cells >= CELLS_PER_COLOR * n_colors else 0
+        )
 
 
 EFFORTS = {
@@ -54,14 +57,19 @@ EFFORTS = {
 }
 
 
+def effort_for(init: str | Tensor, effort: str) -> Effort:
+    """Other starts than those of k-means++ are iterated to the end, and no more."""
+    return EFFORTS[effort if isinstance(init, str) and init == "k-means++" else "default"]
+
+
 @dataclass(frozen=True, eq=False)
 class PaletteFit:
     """A palette settled on all colours."""
 
-    palette: Tensor  # [K, 3] uint8
+    palette: Tensor  # [K, 3] uint8, or [K, 4] with alpha
     labels: Tensor  # [M] int32
-    counts: Tensor  # [K] int64
-    error: float  # sum over pixels of the squared distance to the palette entry
+    counts: Tensor  # [K] int64: of pixels, or their weights
+    error: float  # sum over these of the squared distance to the palette entry, in the space of the search
     inertia: float
     n_iter: int
     converged: bool
@@ -127,10 +135,10 @@ def fit_palette(
     if len(colors) <= n_colors:
         return lossless(colors, counts)
     cells = Cells(colors, counts, chunk_size=chunk_size)
-    with one_torch_thread() if len(colors) <= ops.FEW_POINTS else nullcontext():
+    with one_torch_thread() if len(colors) <= FEW_COLORS else nullcontext():  # these are few operations on many colours
         levels = levels_of(cells, n_colors) if isinstance(init, str) and init == "k-means++" else []
         points = cells.points
-    cost = EFFORTS[effort]
+    cost = effort_for(init, effort)
     max_iter = min(max_iter, cost.max_iter)
     if isinstance(init, Tensor):
         n_init = 1

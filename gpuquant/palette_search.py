@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,8 @@ import torch
 from torch import Tensor
 
 from gpuquant.alpha_fit import fit_alpha_palette
-from gpuquant.arguments import check_effort, check_settings, is_integer
-from gpuquant.errors import ArgumentError
+from gpuquant.arguments import check_effort, check_settings, is_integer, is_real
+from gpuquant.errors import ArgumentError, TargetError
 from gpuquant.metrics import psnr, squared_error
 from gpuquant.palette_fit import PaletteFit, fit_palette
 from gpuquant.space_fit import OKLAB, fit_in_space
@@ -21,12 +20,12 @@ from gpuquant.space_fit import OKLAB, fit_in_space
 MAX_COLORS = 4096
 COLORS = 8  # if neither a number nor a target is given
 PACE: dict[str, Any] = {"init": "k-means++", "n_init": 1, "max_iter": 300, "tol": 1e-4}  # if no other is asked for
-TOTAL_WEIGHT = 2.0**32  # of all pixels: weights are integers, so that k-means stays exact
-EXPONENT = 1.5  # the number of colours is about proportional to 1 / error to this power, in three columns
-FIRST_EXPONENT = 0.85  # from one colour to some (measured)
-FIRST_COLORS = 256  # at most, after one
-ROUGHLY = 0.05
-LEAST_ERROR = 0.5  # less than that of one level in one pixel
+TOTAL_WEIGHT = 2.0**30  # of all pixels: weights are integers, so that k-means stays exact
+EXPONENT = 1.5  # to which the number of colours is guessed to be proportional to 1 / error, as in a flat density
+FIRST_EXPONENT = 0.85  # from one colour to some hundred (measured on three photos)
+FIRST_COLORS = 256  # at most, after one colour: larger fits take long
+ROUGHLY = 0.05  # by which the error of the fast effort may be lower than needed: another effort goes on from there
+LEAST_ERROR = 1e-6  # less than that of one level in one pixel of the faintest alpha
 CELL_LEVELS = 8  # the side of the cells whose pixels are weighted together
 
 
@@ -34,12 +33,12 @@ CELL_LEVELS = 8  # the side of the cells whose pixels are weighted together
 class PaletteSearch:
     """What is wanted of a palette."""
 
-    n_colors: int | None = COLORS
-    target_psnr: float | None = None
-    color_space: str = "srgb"
-    weighting: float = 1.0
-    effort: str = "default"
-    random_state: int = 0
+    n_colors: int | None
+    target_psnr: float | None  # dB, in place of the number
+    color_space: str
+    weighting: float  # 0..1
+    effort: str
+    random_state: int
 
     @property
     def is_plain(self) -> bool:
@@ -58,7 +57,7 @@ def check_search(
     """Raise unless the arguments can be used."""
     if n_colors is not None and target_psnr is not None:
         raise ArgumentError("n_colors and target_psnr exclude each other; give one of them")
-    if target_psnr is not None and not (_is_real(target_psnr) and 0 < target_psnr < math.inf):
+    if target_psnr is not None and not (is_real(target_psnr) and 0 < target_psnr < math.inf):
         raise ArgumentError(f"target_psnr={target_psnr!r} must be a finite number of decibels above 0")
     if n_colors is None and target_psnr is None:
         n_colors = COLORS
@@ -66,7 +65,7 @@ def check_search(
         raise ArgumentError(f"n_colors={n_colors!r} must be an integer from 1 to {MAX_COLORS}")
     if color_space not in ("srgb", "oklab"):
         raise ArgumentError(f'color_space={color_space!r} is unknown; use "srgb" or "oklab"')
-    if not (_is_real(weighting) and 0 <= weighting <= 1):
+    if not (is_real(weighting) and 0 <= weighting <= 1):
         raise ArgumentError(f"weighting={weighting!r} must be a number from 0 to 1")
     check_effort(effort)
     check_settings(1, 1, 0, random_state, None)
@@ -88,7 +87,13 @@ def find_palette(
     chunk_size: int | None = None,
     **pace: Any,  # init, n_init, max_iter, tol
 ) -> PaletteFit:
-    """The palette that is wanted, with its error on the pixels as they are."""
+    """The palette that is wanted, with its error on the pixels as they are.
+
+    Raises
+    ------
+    TargetError
+        MAX_COLORS do not reach the target.
+    """
     weights = counts if search.weighting == 1 else spread_weights(colors, counts, search.weighting)
     if colors.shape[1] == 4 and isinstance(pace.get("init"), Tensor):
         raise ArgumentError('init must be "k-means++" or "random" for an image with transparency, or give a background')
@@ -96,13 +101,12 @@ def find_palette(
     settings = PACE | pace | {"random_state": search.random_state, "chunk_size": chunk_size}
 
     def fit(n_colors: int, effort: str = search.effort) -> PaletteFit:
-        settings["effort"] = effort
         if colors.shape[1] == 4:
-            found = fit_alpha_palette(colors, weights, n_colors, space, **settings)
+            found = fit_alpha_palette(colors, weights, n_colors, space, effort=effort, **settings)
         elif space:
-            found = fit_in_space(colors, weights, n_colors, space, **settings)
+            found = fit_in_space(colors, weights, n_colors, space, effort=effort, **settings)
         else:
-            found = fit_palette(colors, weights, n_colors, **settings)
+            found = fit_palette(colors, weights, n_colors, effort=effort, **settings)
         return _of_pixels(found, colors, counts) if space or weights is not counts else found
 
     if search.n_colors is not None:
@@ -110,49 +114,58 @@ def find_palette(
     assert search.target_psnr is not None
     n_pixels, n_channels = int(counts.sum()), colors.shape[1]
     most = max(LEAST_ERROR, n_channels * 255**2 * 10 ** (-search.target_psnr / 10) * n_pixels)
-    about = 1
+    first = 1
     if search.effort != "fast":
-        about = len(fewest_colors(partial(fit, effort="fast"), most, slack=ROUGHLY).palette)
-    found = fewest_colors(fit, most, about)
+        first = len(fewest_colors(partial(fit, effort="fast"), most, slack=ROUGHLY).palette)
+    found = fewest_colors(fit, most, first)
     if found.error > most:
         reached = f"{MAX_COLORS} colors reach {psnr(found.error / n_pixels, n_channels):.2f} dB"
-        raise ArgumentError(f"{reached}, less than target_psnr={search.target_psnr:g}; ask for less")
+        raise TargetError(f"{reached}, less than target_psnr={search.target_psnr:g}; ask for less")
     return found
 
 
 def fewest_colors(
     fit: Callable[[int], PaletteFit],
-    most: float,  # the largest error allowed
+    most: float,  # the largest error allowed, above 0
     first: int = 1,  # the number of colours to begin with
-    slack: float = 0.0,  # the share of it by which the error may be lower than needed
+    slack: float = 0.0,  # a palette will do whose error is lower by at most this share of it
 ) -> PaletteFit:
     """A fit whose error is small enough while that with one colour less is not, or that of MAX_COLORS.
 
-    The error falls about as a power of the number of colours, which is where the next number to try is read off.
+    False position on logarithms, as the error falls about as a power of the number of colours, and bisection where the
+    interval does not become small as fast as by that.
     """
-    low, high = (0, math.inf), (MAX_COLORS + 1, 0.0)  # what is too few, and what is enough
-    n_colors, best, last = first, None, (0, 0.0)
-    exponent = EXPONENT if first > 1 else FIRST_EXPONENT
+    low, high = (0, math.inf), (MAX_COLORS + 1, 0.0)  # what is too few, what is enough: numbers and their errors
+    tried: list[tuple[int, float]] = []
     widths: list[int] = []
+    n_colors, best = first, None
     while True:
-        found, before = fit(n_colors), last
-        last = (n_colors, found.error)
+        found = fit(n_colors)
+        tried.append((n_colors, found.error))
         if found.error <= most:
-            best, high = found, last
+            best, high = found, tried[-1]
         else:
-            low = last
+            low = tried[-1]
         widths.append(high[0] - low[0])
         if widths[-1] == 1 or (best and slack and best.error >= (1 - slack) * most):
             return best or found
-        fewer, more = (low, high) if best and low[0] else sorted([before, last])
-        if fewer[0] and 0 < more[1] < fewer[1]:
-            exponent = math.log(more[0] / fewer[0]) / math.log(fewer[1] / more[1])
-        guess = math.ceil(n_colors * (found.error / most) ** exponent)
-        if not best:
-            guess = min(guess + guess // 32, max(FIRST_COLORS, 4 * low[0]))  # rather too many: both ends are wanted
+        ends = [low, high] if best and low[0] else sorted(tried[-2:])
+        guess = n_colors * math.exp(
+            min(_exponent(ends) * math.log(max(found.error, LEAST_ERROR) / most), math.log(MAX_COLORS))
+        )
+        if not best:  # rather too many: both ends are wanted
+            guess = min(guess * 1.03, max(FIRST_COLORS, 4 * low[0]))
         elif low[0] and len(widths) > 2 and 4 * widths[-1] > widths[-3]:
-            guess = (low[0] + high[0]) // 2  # where the error does not fall as expected, halves are faster
-        n_colors = min(max(guess, low[0] + 1), high[0] - 1)
+            guess = (low[0] + high[0]) / 2
+        n_colors = min(max(math.ceil(guess), low[0] + 1), high[0] - 1)
+
+
+def _exponent(ends: list[tuple[int, float]]) -> float:
+    """To which power of 1 / error the number of colours grows, from two numbers and their errors, or from one."""
+    (fewer, larger), (more, smaller) = ends[0], ends[-1]
+    if 0 < smaller < larger < math.inf:
+        return math.log(more / fewer) / math.log(larger / smaller)
+    return FIRST_EXPONENT if more == 1 else EXPONENT
 
 
 def spread_weights(
@@ -167,19 +180,22 @@ def spread_weights(
     keys = torch.zeros(len(colors), dtype=torch.int64, device=colors.device)
     for digits in (colors // CELL_LEVELS).unbind(dim=1):
         keys = keys * (256 // CELL_LEVELS) + digits
-    n_pixels = counts.new_zeros((256 // CELL_LEVELS) ** colors.shape[1]).index_add_(0, keys, counts)
-    in_cells = n_pixels.cpu().numpy().clip(min=1).astype(np.float64)  # on the host, the same bits for any device
-    total = (in_cells**power)[n_pixels.cpu().numpy() > 0].sum()
+    n_cells = (256 // CELL_LEVELS) ** colors.shape[1]
+    in_cells = (
+        counts.new_zeros(n_cells).index_add_(0, keys, counts).cpu().numpy()
+    )  # on the host: the same on any device
+    total = (in_cells[in_cells > 0].astype(np.float64) ** power).sum()
+    in_cells = in_cells.clip(min=1).astype(np.float64)
     factors = torch.from_numpy(in_cells ** (power - 1) * (TOTAL_WEIGHT / total)).to(colors.device)
     return (counts * factors[keys]).round().clamp(min=1).to(torch.int64)
 
 
-def _of_pixels(fit: PaletteFit, colors: Tensor, counts: Tensor) -> PaletteFit:
+def _of_pixels(
+    fit: PaletteFit,
+    colors: Tensor,  # [M, 3] or [M, 4] uint8
+    counts: Tensor,  # [M] int64
+) -> PaletteFit:
     """A fit with the counts and the error of its labels on pixels as they are, in sRGB."""
     n_pixels = torch.zeros_like(fit.counts).index_add_(0, fit.labels.long(), counts)
     error = squared_error(colors, fit.palette, fit.labels, counts)
     return replace(fit, counts=n_pixels, error=error, inertia=error)
-
-
-def _is_real(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)

@@ -18,7 +18,7 @@ from gpuquant.errors import ArgumentError
 from gpuquant.image_reading import MAX_PIXELS
 from gpuquant.image_steps import count_image, fit_colors, fit_to_palette, map_image, palette_of
 from gpuquant.palette import MAX_ENTRIES, Palette
-from gpuquant.palette_search import check_search
+from gpuquant.palette_search import PaletteSearch, check_search
 from gpuquant.photo_loading import ImageLike, parse_color
 from gpuquant.quantized_image import QuantizedImage
 
@@ -59,28 +59,29 @@ def quantize(
         when the image has fewer colours, all of them without loss.
     target_psnr : float, optional
         Take as few colours as reach this PSNR in dB, in place of a given number: one colour less does not. It is that
-        of the palette, before dithering. About 30 dB look like a poster, 40 dB like the photo.
+        of the palette, before dithering. Several palettes are tried, which takes as many times as long.
     effort : "fast", "default" or "best"
-        How long to look for a low error. "best" goes on from the local minimum that "default" ends in, by breathing
-        k-means on cells of the colour cube, which gains least for large palettes and nothing above about 1000 colours;
-        "fast" tries one start, and stops after one iteration on all colours. It holds for k-means++.
+        How long to look for a low error after k-means++. "best" goes on from the local minimum that "default" ends in,
+        by breathing k-means on cells of the colour cube, as long as these are 32 for each entry; "fast" tries one
+        start, and does not iterate to the end. Other starts are always iterated as by default.
     color_space : "srgb" or "oklab"
-        Where distances are taken. In Oklab, with a and b doubled, equal ones look about equal: colours differ less to
-        the eye, and hues are kept apart. Entries are sRGB nevertheless, and so is `mse`, which is higher.
+        Where distances are taken. In Oklab, with a and b doubled, equal ones look about equal. Entries are sRGB
+        nevertheless, and so is `mse`, which is higher.
     weighting : float
         From 1, each pixel counts the same, to 0. A cell of the colour cube, of 8 levels a side, with n pixels counts as
-        n to this power, so that a lower one gives rare colours more of the palette: at 0.75 small accents keep an
-        entry of their own, at 0.5 large areas lose shades for them.
+        n to this power, so that a lower one gives rare colours more of the palette, and large areas fewer shades.
     device : "auto", "cpu", "cuda", "cuda:1" or torch.device
         "auto" is a tensor's own device; otherwise CUDA where there is one, or else the CPU. The results for a tensor
         are tensors on its device.
     init : "k-means++", "random" or array [K, 3]
         Where k-means starts.
     n_init : int
-        Runs from different starts; the best is kept.
+        Runs from different starts; the best is kept. In Oklab and with partly transparent colours "default" and "best"
+        take at least 4.
     max_iter, tol : int, float
         As for `kmeans`; they hold for the iterations on all colours, not for those on coarser cells before, nor for
-        settling the rounded palette after.
+        settling the rounded palette after. In Oklab and with partly transparent colours they hold for k-means on the
+        means of cells, where there are more than 32,768 colours.
     random_state : int
         Seed of the draws. The same input gives the same bits, for any chunk_size and number of threads.
     chunk_size : int, optional
@@ -113,6 +114,8 @@ def quantize(
         The file cannot be read.
     DeviceError
         The device is not there.
+    TargetError
+        4096 colours do not reach the target.
 
     Notes
     -----
@@ -174,7 +177,7 @@ def extract_palette(
 
     Raises
     ------
-    ArgumentError, ImageFileError, DeviceError
+    ArgumentError, ImageFileError, DeviceError, TargetError
         As `quantize`; also for no image at all.
 
     Examples
@@ -184,37 +187,22 @@ def extract_palette(
     >>> gpuquant.extract_palette([dark, light], 2).hex
     ('#fafafa', '#000000')
     """
+    search = check_search(n_colors, target_psnr, color_space, weighting, effort, random_state)
     return extract_with_counts(
-        images,
-        n_colors,
-        target_psnr=target_psnr,
-        effort=effort,
-        color_space=color_space,
-        weighting=weighting,
-        device=device,
-        random_state=random_state,
-        chunk_size=chunk_size,
-        max_pixels=max_pixels,
-        background=background,
+        images, search, device=device, chunk_size=chunk_size, max_pixels=max_pixels, background=background
     )[0]
 
 
 def extract_with_counts(
     images: ImageLike | Iterable[ImageLike],
-    n_colors: int | None = None,
+    search: PaletteSearch,
     *,
-    target_psnr: float | None = None,
-    effort: str = "default",
-    color_space: str = "srgb",
-    weighting: float = 1.0,
     device: str | torch.device = "auto",
-    random_state: int = 0,
     chunk_size: int | None = None,
     max_pixels: int = MAX_PIXELS,
     background: str | tuple[int, int, int] | None = None,
 ) -> tuple[Palette, npt.NDArray[np.int64]]:  # [K]
     """What `extract_palette` gives, and how many pixels have each entry."""
-    search = check_search(n_colors, target_psnr, color_space, weighting, effort, random_state)
     check_chunk_size(chunk_size)
     check_positive("max_pixels", max_pixels)
     behind = None if background is None else parse_color(background)
@@ -231,7 +219,7 @@ def extract_with_counts(
         total.add(loaded.counted)
     if total is None:
         raise ArgumentError("images is empty; give at least one")
-    return palette_of(*total.total(), search)
+    return palette_of(*total.total(), search, chunk_size=chunk_size)
 
 
 def apply_palette(

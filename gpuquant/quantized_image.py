@@ -27,7 +27,8 @@ class QuantizedImage:
     palette : Palette
         K colours, the most common first, with alpha where the photo has transparency.
     labels : array or tensor, uint8 [H, W], uint16 above 256 colours
-        Index of each pixel's palette entry: the nearest one, the same for all pixels of a colour, unless dithered.
+        Index of each pixel's palette entry: the nearest one in the color space, the same for all pixels of a colour, unless
+        dithered.
     counts : array or tensor, int64 [K]
         How many pixels have each entry; never 0, unless the palette was given or the image dithered.
     mse : float
@@ -37,7 +38,8 @@ class QuantizedImage:
         Sum over pixels of the squared distance to the k-means center, before centers are rounded to 8 bits. With
         another color space or weighting, or partly transparent colours, it is `mse` times the number of pixels.
     n_iter : int
-        Lloyd iterations over all distinct colours (those on coarser cells come before and are not counted).
+        Lloyd iterations over all distinct colours (those on coarser cells come before and are not counted); in Oklab
+        and with partly transparent colours those of k-means on cells, where it ran on these.
     converged : bool
         Whether k-means stopped by itself within `max_iter` iterations.
     seconds : dict of str to float

@@ -4,6 +4,7 @@ k-means runs on the means of cells where there are many colours. Its centers are
 these are settled on all colours.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,14 +18,12 @@ from gpuquant.alpha_colors import OPAQUE, weighted_by_alpha, without_weight
 from gpuquant.breathing import breathe
 from gpuquant.clustering import KMeansResult, kmeans
 from gpuquant.color_spaces import oklab_from_srgb, srgb_from_oklab
-from gpuquant.ops.torch_ops import repeatable_sums
-from gpuquant.palette_fit import EFFORTS, PaletteFit, lossless
+from gpuquant.ops.torch_ops import one_torch_thread, repeatable_sums
+from gpuquant.palette_fit import PaletteFit, effort_for, lossless
 
 MANY = 1 << 15  # more colours are folded for k-means
 CELL_SIDES = (2, 4, 8, 16)
 MOST_STARTS = 4  # of k-means; the best is kept
-
-
 # a and b count twice, as B. Ottosson found to fit perceived differences (csswg-drafts issue 6642, 2021; the distance is
 # called Delta E OK2): on Kodak photos CIEDE2000 is then lower than in sRGB, otherwise it is not (measured)
 OKLAB_SCALES = (255.0, 510.0, 510.0)
@@ -38,16 +37,21 @@ class WorkingSpace:
     leave: Callable[[Tensor], Tensor]  # [K, D] -> the nearest 8-bit colours [K, 3] or [K, 4]
 
 
-def _in_oklab(colors: Tensor) -> Tensor:
+def _in_oklab(
+    colors: Tensor,  # [M, 3] or [M, 4], levels
+) -> Tensor:  # [M, 3] or [M, 4] float64
     """Oklab with a and b doubled; with alpha the three columns are weighted by it, and it is the fourth."""
-    points = oklab_from_srgb(colors[:, :3]) * colors.new_tensor(OKLAB_SCALES, dtype=torch.float64)
+    with one_torch_thread():  # how rows are split among threads changes the last bits of powers
+        points = oklab_from_srgb(colors[:, :3]) * colors.new_tensor(OKLAB_SCALES, dtype=torch.float64)
     if colors.shape[1] == 3:
         return points
     alpha = colors[:, 3:].double()
     return torch.cat([points * alpha / 255, alpha], dim=1)
 
 
-def _from_oklab(points: Tensor) -> Tensor:
+def _from_oklab(
+    points: Tensor,  # [K, 3] or [K, 4] float64
+) -> Tensor:  # [K, 3] or [K, 4] uint8
     scales = points.new_tensor(OKLAB_SCALES)
     if points.shape[1] == 3:
         return srgb_from_oklab(points / scales).round().to(torch.uint8)
@@ -73,20 +77,29 @@ def fit_in_space(
     if len(colors) <= n_colors:
         return lossless(colors, counts)
     result = start_in_space(colors, counts, n_colors, space, effort=effort, **settings)
-    return settle_in_space(colors, counts, space.leave(result.centers), space, result)
+    tol = effort_for(settings["init"], effort).settle_tol
+    return settle_in_space(colors, counts, space.leave(result.centers), space, result, tol)
 
 
 def start_in_space(
-    colors: Tensor, counts: Tensor, n_colors: int, space: WorkingSpace, *, effort: str, **settings: Any
-) -> KMeansResult:
+    colors: Tensor,  # [M, 3] or [M, 4] uint8, distinct, more than n_colors
+    counts: Tensor,  # [M] int64
+    n_colors: int,
+    space: WorkingSpace,
+    *,
+    effort: str,
+    **settings: Any,  # those of `kmeans`
+) -> KMeansResult:  # with centers in the working space
     """k-means on the colours or on the means of their cells, and breathing k-means for the best effort."""
-    points, cost = space.enter(colors), EFFORTS[effort]
+    points, cost = space.enter(colors), effort_for(settings["init"], effort)
     cells, weights = _folded(points, counts)
     if len(cells) <= n_colors:
         cells, weights = points, counts
+    if len(cells) < len(points) or cost.max_iter == 1:
+        settings["tol"] *= cost.coarse_tol  # settling goes on from there
     if isinstance(settings["init"], Tensor):  # levels
         settings["init"] = space.enter(settings["init"].to(colors.device))
-    else:
+    elif settings["init"] == "k-means++":
         settings["n_init"] = max(settings["n_init"], min(MOST_STARTS, cost.max_starts))
     result = kmeans(cells, n_colors, weights=weights, **settings)
     n_cycles = cost.cycles(len(cells), n_colors)
@@ -117,6 +130,7 @@ def settle_in_space(
     palette: Tensor,  # [K, 3] or [K, 4] uint8
     space: WorkingSpace,
     result: KMeansResult,
+    tol: float,  # it goes on while the error falls by more than this share
     *,
     keep_last: bool = False,
 ) -> PaletteFit:
@@ -138,17 +152,19 @@ def settle_in_space(
         labels = state.labels_of_points()[0].clone()
         if begun:
             error = state.inertia(centers)[0]
-            if best is not None and error >= best.error:
+            least = math.inf if best is None else best.error
+            if error < least:
+                best = PaletteFit(
+                    palette=palette,
+                    labels=labels,
+                    counts=totals[0].round().to(torch.int64),
+                    error=error,
+                    inertia=error,
+                    n_iter=int(result.n_iter),
+                    converged=bool(result.converged),
+                )
+            if best is not None and error >= (1 - tol) * least:
                 return best
-            best = PaletteFit(
-                palette=palette,
-                labels=labels,
-                counts=totals[0].round().to(torch.int64),
-                error=error,
-                inertia=error,
-                n_iter=int(result.n_iter),
-                converged=bool(result.converged),
-            )
         begun = True
         palette = space.leave(state.leave((sums[0] / totals[0, :, None])[None])[0])
         if opaque_weights is not None:  # what is opaque for the most part must not shine through

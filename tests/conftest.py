@@ -28,6 +28,12 @@ def china() -> Pixels:
     return np.ascontiguousarray(load_sample_image("china.jpg")[::3, ::3])
 
 
+@pytest.fixture(scope="session")
+def china_large() -> Pixels:
+    """The same at its size, with more colours than k-means++ chooses among."""
+    return np.ascontiguousarray(load_sample_image("china.jpg"))
+
+
 @pytest.fixture
 def folder(china: Pixels, tmp_path: Path) -> Path:
     """Nine photos in two folders, and a file that is none."""

@@ -45,7 +45,7 @@ def test_out_of_a_local_minimum() -> None:
     ("n_centers", "pairs"), [(1, 1 << 17), (3, 1 << 17), (64, 1 << 17), (64, 1 << 8), (100, 1 << 13)]
 )
 def test_nearest_two_are_those_of_numpy(n_centers: int, pairs: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(breathing, "PAIRS", pairs)
+    monkeypatch.setattr(breathing, "PAIRS", {"cpu": pairs})
     colors, counts = problem(3000, n_centers)
     centers = torch.from_numpy(np.random.RandomState(1).randint(0, 1021, (n_centers, 3)) / 4)
     centers[n_centers // 2 :] = centers[: n_centers - n_centers // 2].clone()  # ties: the first one wins

@@ -4,6 +4,7 @@ import threading
 import warnings
 import weakref
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from conftest import Pixels
 from PIL import Image, ImageFile
 from sklearn.cluster import KMeans
 
+from gpuquant import breathing, palette_fit
 from gpuquant.errors import ArgumentError, DeviceError, GpuquantError, ImageFileError
 from gpuquant.quantization import extract_palette, quantize
 from gpuquant.quantized_image import QuantizedImage
@@ -160,9 +162,35 @@ def test_more_effort_gives_a_lower_error(china: Pixels, n_colors: int) -> None:
     assert errors[2] < errors[1] < errors[0] < 1.1 * errors[2]
 
 
+def test_more_effort_for_many_colors(china_large: Pixels) -> None:
+    """Where cells hardly tell the colours apart, breathing k-means on them would lose."""
+    default, best = (quantize(china_large, 1200, effort=effort).mse for effort in ("default", "best"))
+    assert best <= default
+
+
+def test_effort_holds_for_kmeans_plus_plus_alone(china: Pixels) -> None:
+    for color_space in ("srgb", "oklab"):
+        for init in ("random", np.linspace(0, 255, 24).reshape(8, 3)):
+            found = [quantize(china, 8, init=init, effort=one, color_space=color_space) for one in ("fast", "best")]
+            assert same(*found)
+            assert found[0].n_iter > 2
+
+
+def test_runs_of_the_best_effort_have_draws_of_their_own(china: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
+    first: list[int] = []
+
+    def watched(*arguments: Any, draws: np.random.RandomState, **settings: Any) -> torch.Tensor:
+        first.append(int(draws.get_state()[1][1]))  # type: ignore[index]
+        return breathing.breathe(*arguments, draws=draws, **settings)
+
+    monkeypatch.setattr(palette_fit, "breathe", watched)
+    quantize(china, 8, effort="best", n_init=3)
+    assert len(set(first)) == 3
+
+
 def test_effort_with_transparency(china: Pixels) -> None:
-    alpha = np.random.RandomState(0).randint(1, 255, (*china[::8, ::8].shape[:2], 1)).astype(np.uint8)
-    image = np.concatenate([china[::8, ::8], alpha], axis=2)
+    alpha = np.random.RandomState(0).randint(1, 255, (*china[::3, ::3].shape[:2], 1)).astype(np.uint8)
+    image = np.concatenate([china[::3, ::3], alpha], axis=2)
     errors = [quantize(image, 40, effort=effort).mse for effort in ("fast", "default", "best")]
     assert errors[2] < errors[1] <= errors[0]
 

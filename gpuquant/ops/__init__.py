@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from gpuquant.ops import cpu_dither, cpu_ops, error_diffusion, kernel_choice, torch_dither, torch_ops
-from gpuquant.ops.candidate_lists import FEW_POINTS, MAX_CLUSTERS
+from gpuquant.ops.candidate_lists import MAX_CLUSTERS
 from gpuquant.ops.color_blocks import ColorBlocks
 from gpuquant.ops.color_codes import N_CODES
 from gpuquant.ops.color_lloyd import ColorLloyd
@@ -37,7 +37,6 @@ from gpuquant.ops.transfers import download, upload
 __all__ = ["ColorBlocks", "ColorLloyd", "ColorSeeding", "DenseLloyd", "DensePoints", "DenseSeeding"]
 __all__ += ["Lloyd", "PointSet", "Seeding", "add_counts", "apply_lookup", "count_colors", "point_set", "rank_pixels"]
 __all__ += [
-    "FEW_POINTS",
     "FULL_STRENGTH",
     "MAX_CLUSTERS",
     "NearestTable",

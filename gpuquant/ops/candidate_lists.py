@@ -19,12 +19,13 @@ from torch import Tensor
 
 from gpuquant.ops.color_blocks import BLOCK, ColorBlocks
 from gpuquant.ops.cpu_ops import share_out
-from gpuquant.ops.torch_ops import spare_threads
+from gpuquant.ops.torch_ops import hold_helper, spare_threads
 
 CENTER_BITS = 10  # centers are multiples of 2^-10 levels
 INDEX_BITS = 12
 MAX_CLUSTERS = 1 << INDEX_BITS
 FEW_POINTS = 1 << 17  # which one thread works on: others gain little, see `one_torch_thread`
+MOST_WORKERS = 8  # each has scratch of its own, and what is not shared out becomes most of the time
 CHUNKS_FOR_EACH = 4  # boxes whose lists are made before they are put together, for each thread
 KEPT_NUMBERS = 1 << 23  # tables that hold more are made anew for every use: memory stays bounded
 
@@ -60,8 +61,10 @@ class CandidateLists:
     ) -> None:
         self.blocks = blocks
         device = blocks.points.device
-        self._n_workers = spare_threads() if blocks.points.is_cpu and blocks.n_points > FEW_POINTS else 1
-        self._at_once = max(scores_at_once, n_clusters * BLOCK)
+        self._n_workers = 1
+        if blocks.points.is_cpu and blocks.n_points > FEW_POINTS:
+            self._n_workers = min(MOST_WORKERS, spare_threads())
+        self._at_once = max(scores_at_once // self._n_workers, n_clusters * BLOCK)
         self._scratch = torch.empty(self._n_workers, 3, self._at_once, dtype=torch.float64, device=device)
         at_once = KEPT_NUMBERS // (5 * BLOCK)
         self._boxes_at_once = min(max(1, self._at_once // n_clusters), at_once)
@@ -118,6 +121,8 @@ class CandidateLists:
         free = deque(self._scratch)
 
         def borrowing(item: Item) -> None:
+            if self._n_workers > 1:
+                hold_helper()
             scratch = free.pop()
             work(item, scratch)
             free.append(scratch)

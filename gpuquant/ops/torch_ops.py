@@ -12,11 +12,32 @@ from gpuquant.ops.color_codes import N_CODES, codes_from_colors
 CHUNK_PIXELS = 1 << 22
 
 
-class _HeldBack(threading.local):
+class _Threads:
+    """How many threads torch had before it was held to one, in any thread: the number is also that of new threads."""
+
+    def __init__(self) -> None:
+        self._lock, self._n_inside, self._number = threading.Lock(), 0, 1
+
+    def take(self) -> int:
+        with self._lock:
+            if self._n_inside == 0:
+                self._number = torch.get_num_threads()
+            self._n_inside += 1
+            torch.set_num_threads(1)
+            return self._number
+
+    def give_back(self) -> None:
+        with self._lock:
+            self._n_inside -= 1
+            torch.set_num_threads(self._number)
+
+
+class _Spare(threading.local):
     n_threads = 1
+    depth = 0
 
 
-_held_back = _HeldBack()
+_threads, _spare = _Threads(), _Spare()
 
 
 @contextmanager
@@ -26,19 +47,27 @@ def one_torch_thread() -> Iterator[None]:
     Threads gain little on small matrices, and where another process is busy they wait for each other after every
     operation: k-means on a photo of 0.4 megapixels then took 25 times as long (measured).
     """
-    n_threads, spare = torch.get_num_threads(), _held_back.n_threads
+    if _spare.depth == 0:
+        _spare.n_threads = _threads.take()
+    _spare.depth += 1
     try:
-        torch.set_num_threads(1)
-        _held_back.n_threads = max(n_threads, spare)
         yield
     finally:
-        torch.set_num_threads(n_threads)
-        _held_back.n_threads = spare
+        _spare.depth -= 1
+        if _spare.depth == 0:
+            _spare.n_threads = 1
+            _threads.give_back()
 
 
 def spare_threads() -> int:
     """How many threads may share out parts of the work, within `one_torch_thread`; elsewhere 1, as torch uses them."""
-    return _held_back.n_threads
+    return _spare.n_threads
+
+
+def hold_helper() -> None:
+    """Call it in a thread that helps one within `one_torch_thread`: new ones use as many as there are cores."""
+    if torch.get_num_threads() > 1:
+        torch.set_num_threads(1)
 
 
 def count_colors(
