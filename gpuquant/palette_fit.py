@@ -28,6 +28,7 @@ START_PAIRS = 1 << 18  # pairs of cell and color that may be spent on starts: on
 COARSE_PACE: dict[str, Any] = {"max_iter": 300, "relaxation": RELAXATION, "momentum": MOMENTUM}
 COARSE_BITS = (6, 5)
 COARSE_ERROR = 0.25  # a coarse level is used while its own error is at most this share of the seeding's
+BREATHING_CELLS = 5  # for each color: fewer tell the colours apart too little (measured on china.jpg)
 FEW_COLORS = 1 << 17  # on which torch's own threads gain nothing
 BREATHING_PAIRS = 3 << 23  # of cell and center, over all cycles: larger problems are searched less
 
@@ -45,9 +46,8 @@ class Effort:
 
     def cycles(self, n_cells: int, n_colors: int) -> int:
         """So many of them as a problem of this size leaves time for; none where cells hardly tell the colours apart."""
-        return (
-            min(self.n_cycles, BREATHING_PAIRS // (n_cells * n_colors)) if n_cells >= CELLS_PER_COLOR * n_colors else 0
-        )
+        at_most = BREATHING_PAIRS // (n_cells * n_colors)
+        return min(self.n_cycles, at_most) if n_cells >= BREATHING_CELLS * n_colors else 0
 
 
 EFFORTS = {

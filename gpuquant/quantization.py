@@ -62,7 +62,7 @@ def quantize(
         of the palette, before dithering. Several palettes are tried, which takes as many times as long.
     effort : "fast", "default" or "best"
         How long to look for a low error after k-means++. "best" goes on from the local minimum that "default" ends in,
-        by breathing k-means on cells of the colour cube, as long as these are 32 for each entry; "fast" tries one
+        by breathing k-means on cells of the colour cube, as long as these are 5 for each entry; "fast" tries one
         start, and does not iterate to the end. Other starts are always iterated as by default.
     color_space : "srgb" or "oklab"
         Where distances are taken. In Oklab, with a and b doubled, equal ones look about equal. Entries are sRGB

@@ -3,7 +3,6 @@
 import io
 import os
 import struct
-import time
 import warnings
 from pathlib import Path
 
@@ -63,6 +62,7 @@ ERRORS = {
     "sharp_truncated.jpg": "cannot be decoded: image file is truncated",
     "sharp_truncated.png": "cannot be decoded: image file is truncated",
 }
+BOMBS = ("pillow_decompression_bomb.gif", "sharp_65536-uint32-limit.png")
 needs_awkward = pytest.mark.skipif(not AWKWARD.is_dir(), reason="no folder of awkward photos")
 
 
@@ -89,13 +89,12 @@ def test_the_table_is_complete() -> None:
 
 @needs_awkward
 @pytest.mark.parametrize("name", ERRORS)
-def test_awkward_files_are_one_line_of_error(name: str) -> None:
-    read_photo(AWKWARD / "sharp_2x2_fdcce6.png")  # everything is loaded
-    start = time.perf_counter()
+def test_awkward_files_are_one_line_of_error(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if name in BOMBS:
+        monkeypatch.delattr(ImageFile.ImageFile, "load")  # they are refused before they are decoded
     with pytest.raises(ImageFileError, match=ERRORS[name]) as caught:
         read_photo(AWKWARD / name)
     assert "\n" not in str(caught.value)
-    assert time.perf_counter() - start < 5  # a bomb that went off would take minutes
 
 
 @needs_awkward

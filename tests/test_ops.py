@@ -359,15 +359,21 @@ from gpuquant.ops import candidate_lists, color_lloyd
 from gpuquant.ops.color_blocks import ColorBlocks
 from gpuquant.ops.torch_ops import one_torch_thread
 
-before = len(os.listdir("/proc/self/task"))
+def counting(*arguments):
+    lowest_scores(*arguments)
+    counts.append(len(os.listdir("/proc/self/task")))
+
+lowest_scores, candidate_lists._lowest_scores = candidate_lists._lowest_scores, counting
 candidate_lists.FEW_POINTS = color_lloyd.ALL_PAIRS = 0
 torch.set_num_threads(2)
+colors = torch.randint(0, 256, (1, 300_000, 3), dtype=torch.uint8)
+blocks, counts = ColorBlocks(colors, torch.ones(1, 300_000)), [len(os.listdir("/proc/self/task"))]
 with one_torch_thread():
-    colors = torch.randint(0, 256, (1, 300_000, 3), dtype=torch.uint8)
-    state = color_lloyd.ColorLloyd(ColorBlocks(colors, torch.ones(1, 300_000)), 500)
-    state.step(state.enter(255 * torch.rand(1, 500, 3)), [0])
-print(len(os.listdir("/proc/self/task")) - before)
+    state = color_lloyd.ColorLloyd(blocks, 500)
+    for _ in range(3):
+        state.step(state.enter(255 * torch.rand(1, 500, 3)), [0])
+print(max(counts) - counts[0])
 """
     environment = os.environ | {"OMP_NUM_THREADS": "8"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
-    assert int(done.stdout) < 7
+    assert int(done.stdout) == 1
