@@ -106,6 +106,22 @@ def test_what_palette_is_wanted(
             np.testing.assert_array_equal(np.asarray(image.convert("RGB")), expected.to_array())
 
 
+def test_a_target_out_of_reach_is_a_failed_job(
+    photo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("gpuquant.palette_search.MAX_COLORS", 16)
+    for command in (["quantize", photo], ["palette", photo]):
+        code, out, err = run([*command, "--target-psnr", "60"], monkeypatch, capsys)
+        assert (code, out) == (1, "")
+        assert "16 colors reach" in err
+        assert err.count("\n") == 1
+    output = photo.with_name("out")
+    code, _, err = run(["batch", photo, "-o", output, "--target-psnr", "60"], monkeypatch, capsys)
+    assert code == 1
+    assert f"{photo}: 16 colors reach" in err
+    assert list(output.iterdir()) == []
+
+
 def test_nothing_is_overwritten_unasked(
     photo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,7 +10,7 @@ from conftest import Pixels
 from test_quantization import same
 from test_transparency import drawing
 
-from gpuquant import ArgumentError, TargetError, extract_palette, quantize, quantize_files
+from gpuquant import ArgumentError, Palette, TargetError, extract_palette, quantize, quantize_files
 from gpuquant.palette_fit import PaletteFit
 from gpuquant.palette_search import MAX_COLORS, fewest_colors, spread_weights
 
@@ -175,6 +175,13 @@ def test_steps_and_cliffs_end_the_search() -> None:
 def test_arguments_that_cannot_be_used(china: Pixels, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         quantize(china, **settings)
+
+
+def test_a_given_palette_is_not_searched_for(folder: Any, tmp_path: Any) -> None:
+    palette = Palette(np.array([[0, 0, 0]], np.uint8))
+    for settings in ({"target_psnr": 25.0}, {"color_space": "oklab"}, {"weighting": 0.5}, {"effort": "best"}):
+        with pytest.raises(ArgumentError, match="a given palette is not searched for"):
+            quantize_files(folder, tmp_path / "out", palette=palette, **settings)
 
 
 def test_files_get_what_each_alone_would(folder: Any, tmp_path: Any) -> None:

@@ -1,0 +1,106 @@
+"""gpuquant bench: what is measured is checked, and what cannot run is said."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Pixels
+from PIL import Image
+from test_cli import run
+
+from gpuquant import benchmark, quantize
+from gpuquant.benchmark import Labelled, Quantizer, measure, quantizers, read_pixels, sample_photo
+from gpuquant.cli_bench import table
+
+
+def black_and_white(photo: Pixels, _: int) -> Labelled:
+    return np.array([[-3.0, 0.4, 0.0], [254.6, 300, 255]]), (photo.mean(axis=2) > 127).reshape(-1).astype(np.int32)
+
+
+def test_a_measurement_is_of_what_would_be_written(china: Pixels) -> None:
+    found = measure(Quantizer("two", "numpy", black_and_white), china, 2, rounds=3, most_seconds=60)
+    expected = np.where(china.mean(axis=2, keepdims=True) > 127, 255, 0)
+    assert found.mse == pytest.approx(np.square(china.astype(int) - expected).sum(axis=2).mean())
+    assert (len(found.seconds), found.n_colors, found.n_pixels) == (3, 2, china.shape[0] * china.shape[1])
+    assert found.version == np.__version__
+    assert found.psnr == pytest.approx(10 * np.log10(255**2 / (found.mse / 3)))
+    assert found.peak_megabytes is None or found.peak_megabytes >= 0
+
+
+def test_what_takes_long_runs_once(china: Pixels) -> None:
+    found = measure(Quantizer("two", "numpy", black_and_white), china, 2, rounds=3, most_seconds=1e-9)
+    assert len(found.seconds) == 1
+
+
+def fail(photo: Pixels, n_colors: int) -> Labelled:
+    raise RuntimeError("no\nluck")
+
+
+@pytest.mark.parametrize(
+    ("quantizer", "n_colors", "problem"),
+    [
+        (Quantizer("missing", "no-such-package", black_and_white), 2, "not installed: pip install no-such-package"),
+        (Quantizer("failing", "numpy", fail), 2, "RuntimeError: no luck"),
+        (Quantizer("wrong", "numpy", black_and_white), 1, "2 colors in place of 1"),
+        (Quantizer("short", "numpy", lambda photo, _: (photo[0], np.zeros(5, int))), 9, "ValueError"),
+    ],
+)
+def test_what_cannot_run_is_a_problem(china: Pixels, quantizer: Quantizer, n_colors: int, problem: str) -> None:
+    found = measure(quantizer, china, n_colors, rounds=2, most_seconds=60)
+    assert found.seconds == ()
+    assert problem in found.problem
+    assert f"not measured: {quantizer.name}: " in table([found])
+
+
+def test_every_peer_that_is_here_gives_a_picture(china: Pixels) -> None:
+    found = [measure(one, china, 8, rounds=1, most_seconds=60) for one in quantizers("cpu")]
+    for one in found:
+        assert one.seconds or one.problem.startswith("not installed"), one.problem
+    ours = quantize(china, 8)
+    assert found[0].mse == ours.mse
+    assert all(one.n_colors <= 8 for one in found)
+    done = [one for one in found if one.seconds]
+    assert len(done) >= 9  # ours, scikit-learn's and Pillow's need nothing else
+    assert max(one.mse for one in done) < 10 * ours.mse
+    lines = table(found).splitlines()
+    assert len({line.count("|") for line in lines[: len(done) + 2]}) == 1
+    assert f"{ours.mse:.2f}" in lines[2]
+
+
+def test_the_sample_photo_is_always_the_same() -> None:
+    photo = sample_photo(0.05)
+    assert photo.shape == (183, 274, 3)
+    np.testing.assert_array_equal(photo, sample_photo(0.05))
+
+
+def test_a_photo_is_read_as_it_looks(tmp_path: Path) -> None:
+    clear = np.zeros((40, 60, 4), np.uint8)
+    Image.fromarray(clear).save(tmp_path / "clear.png")
+    pixels = read_pixels(tmp_path / "clear.png", 0.0006, 10_000)
+    assert pixels.shape == (20, 30, 3)
+    assert (pixels == 255).all()
+    Image.fromarray(clear[..., 0]).save(tmp_path / "grey.png")
+    assert read_pixels(tmp_path / "grey.png", None, 10_000).shape == (40, 60, 3)
+
+
+def test_the_command(
+    china: Pixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    every = quantizers("cpu")
+    monkeypatch.setattr(benchmark, "quantizers", lambda _: [every[0], every[-1], Quantizer("none", "no-such", fail)])
+    photo, out = tmp_path / "photo.png", tmp_path / "figures.json"
+    Image.fromarray(china).save(photo)
+    code, printed, err = run(["bench", photo, "-k", 4, "--quick", "--out", out], monkeypatch, capsys)
+    assert code == 0
+    assert "214 x 143 pixels, 4 colors" in printed
+    assert "not measured: none: not installed: pip install no-such" in printed
+    assert str(out) in err
+    figures: dict[str, Any] = json.loads(out.read_text())
+    assert [one["name"] for one in figures["measurements"]] == [every[0].name, every[-1].name, "none"]
+    assert figures["measurements"][0]["mse"] == quantize(china, 4).mse
+    assert figures["python"] == sys.version.split()[0]
+    assert run(["bench", photo, "--out", out], monkeypatch, capsys)[0] == 2  # it exists
+    assert run(["bench", tmp_path / "missing.png"], monkeypatch, capsys)[0] == 1

@@ -1,0 +1,73 @@
+"""Every block of code in README.md runs, in order, in a folder with photos of the names that it uses."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import Pixels
+from PIL import Image
+
+README = Path(__file__).parents[1] / "README.md"
+PHOTOS = ("photo.jpg", "other.jpg", "a.jpg", "b.jpg", "c.jpg", "holiday/a.jpg", "holiday/b.jpg", "more/photo.jpg")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README.read_text(), re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def folder(china: Pixels, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("readme")
+    for name in PHOTOS:
+        (folder / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(china).save(folder / name)
+    return folder
+
+
+def commands() -> list[str]:
+    lines = [line.split("#")[0].strip() for block in blocks("bash") for line in block.splitlines()]
+    return [line for line in lines if line.startswith("gpuquant ")]
+
+
+def test_commands(folder: Path) -> None:
+    """Those that make files come before those that read them."""
+    assert len(commands()) >= 8
+    for command in commands():
+        words, _, target = command.partition(" > ")
+        call = [sys.executable, "-m", "gpuquant", *shlex.split(words)[1:]]
+        done = subprocess.run(call, cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+        if target:
+            (folder / target).write_text(done.stdout)
+            assert done.stdout, command
+
+
+def test_python(folder: Path) -> None:
+    assert len(blocks("python")) >= 4
+    code = "\n".join(blocks("python"))
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for name in ("china-8.png", "both.png", "error.png", "clusters.png", "c.png", "photo.ase"):
+        assert (folder / name).stat().st_size > 0, name
+
+
+def test_scripts_are_there() -> None:
+    lines = [line.split()[0] for block in blocks("bash") for line in block.splitlines() if line.startswith("scripts/")]
+    assert {"scripts/quickstart.sh", "scripts/test.sh"} <= set(lines)
+    for script in lines:
+        assert (README.parent / script).is_file()
+
+
+def test_pictures_and_files_of_the_map_are_there() -> None:
+    text = README.read_text()
+    for name in re.findall(r"!\[[^]]*\]\((.+?)\)", text) + re.findall(r"^\| `(gpuquant/\S+)` \|", text, re.MULTILINE):
+        assert (README.parent / name).is_file(), name
+    modules = {
+        f"gpuquant/{path.relative_to(README.parent / 'gpuquant')}"
+        for path in (README.parent / "gpuquant").rglob("*.py")
+    }
+    missing = {name for name in modules if f"`{name}`" not in text}
+    assert missing <= {"gpuquant/__init__.py", "gpuquant/__main__.py"}, missing
