@@ -27,8 +27,8 @@ class QuantizedImage:
     palette : Palette
         K colours, the most common first, with alpha where the photo has transparency.
     labels : array or tensor, uint8 [H, W], uint16 above 256 colours
-        Index of each pixel's palette entry: the nearest one in the color space, the same for all pixels of a colour, unless
-        dithered.
+        Index of each pixel's palette entry: the nearest one in the color space, the same for all pixels of a colour,
+        unless dithered.
     counts : array or tensor, int64 [K]
         How many pixels have each entry; never 0, unless the palette was given or the image dithered.
     mse : float
