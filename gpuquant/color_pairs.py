@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from gpuquant import ops
+from gpuquant.ops.torch_ops import worker_threads
 
 N_NEIGHBORS = 24  # of the nearest entry, among which the other one is looked for
 GRAIN = 0.1  # what is paid for entries that are far apart; measured, see `pair_colors`
@@ -57,7 +58,7 @@ def pair_colors(
         low[part], high[part] = torch.where(swapped, partner, nearest), torch.where(swapped, nearest, partner)
         limits[part] = (torch.where(swapped, 1 - share, share) * n_levels).round_()
 
-    ops.share_out(range(0, len(colors), step), choose, torch.get_num_threads() if colors.is_cpu else 1)
+    ops.share_out(range(0, len(colors), step), choose, worker_threads() if colors.is_cpu else 1)
     return low, high, limits
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from gpuquant.devices import told_when_memory_ends
 from gpuquant.dithering import Dither, dither_photo
 from gpuquant.histogram import shared_tensor
 from gpuquant.image_reading import Photo
+from gpuquant.ops.torch_ops import one_torch_thread
 from gpuquant.palette import Palette, as_numpy
 from gpuquant.palette_application import nearest_entries
 from gpuquant.palette_fit import PaletteFit
@@ -61,7 +62,7 @@ def count_image(
 
 def fit_colors(image: CountedImage, search: PaletteSearch, **settings: Any) -> PaletteFit:
     """Find the palette of an image; the settings are those of `find_palette`."""
-    with _timed(image.seconds, "cluster", image.device):
+    with _timed(image.seconds, "cluster", image.device, held=False):  # it knows what is large
         return find_palette(image.counted.colors, image.counted.counts, search, **settings)
 
 
@@ -131,9 +132,9 @@ def map_image(
 
 
 @contextmanager
-def _timed(seconds: dict[str, float], stage: str, device: torch.device) -> Iterator[None]:
+def _timed(seconds: dict[str, float], stage: str, device: torch.device, *, held: bool = True) -> Iterator[None]:
     start = time.perf_counter()
-    with told_when_memory_ends():
+    with told_when_memory_ends(), one_torch_thread() if held and device.type == "cpu" else nullcontext():
         yield
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -13,6 +13,7 @@ from gpuquant import ops
 from gpuquant.ops.color_codes import colors_from_codes, z_order
 from gpuquant.ops.cpu_ops import share_out
 from gpuquant.ops.pixel_chunks import PixelChunks
+from gpuquant.ops.torch_ops import worker_threads
 
 TILE_ROWS = 1 << 15  # 0.8 MB of three float64 columns: a tile stays in the L2 cache
 DEVICE_ROWS = 1 << 22
@@ -167,7 +168,7 @@ def _read(samples: Floats, scale: Callable[[Floats], Floats], levels: npt.NDArra
         if differ or not _read_tile(samples[rows], scale, levels[rows]):
             differ.append(start)
 
-    share_out(range(0, len(samples), TILE_ROWS), read, torch.get_num_threads())
+    share_out(range(0, len(samples), TILE_ROWS), read, worker_threads())
     return not differ
 
 

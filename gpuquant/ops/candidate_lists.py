@@ -19,7 +19,7 @@ from torch import Tensor
 
 from gpuquant.ops.color_blocks import BLOCK, ColorBlocks
 from gpuquant.ops.cpu_ops import share_out
-from gpuquant.ops.torch_ops import hold_helper, spare_threads
+from gpuquant.ops.torch_ops import spare_threads
 
 CENTER_BITS = 10  # centers are multiples of 2^-10 levels
 INDEX_BITS = 12
@@ -121,8 +121,6 @@ class CandidateLists:
         free = deque(self._scratch)
 
         def borrowing(item: Item) -> None:
-            if self._n_workers > 1:
-                hold_helper()
             scratch = free.pop()
             work(item, scratch)
             free.append(scratch)

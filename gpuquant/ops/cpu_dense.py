@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from threadpoolctl import ThreadpoolController
 
 from gpuquant.ops.cpu_ops import share_out
 from gpuquant.ops.tile_scores import ROWS, Doubles, Index, Labels, Singles, TileScores, block_rows
+from gpuquant.ops.torch_ops import worker_threads
 
 TILE_NUMBERS = 1 << 19  # of the points of a tile: threads that take turns with the GIL need long calls
 KEPT_NUMBERS = 1 << 26  # in single precision: more are converted at every step rather than kept
@@ -213,7 +213,7 @@ class TiledLloyd:
             work(tile, slice(self._starts[tile], min(self._starts[tile] + self._n_rows, len(self._points))), buffers)
             self._spare.append(buffers)
 
-        n_workers = 1 if n_points * self._n_clusters < FEW_SCORES else torch.get_num_threads()
+        n_workers = 1 if n_points * self._n_clusters < FEW_SCORES else worker_threads()
         with one_blas_thread():
             share_out(range(len(self._starts)), with_buffers, n_workers)
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gpuquant.ops.cpu_ops import share_out
 from gpuquant.ops.error_diffusion import lanes_of
+from gpuquant.ops.torch_ops import worker_threads
 
 CHUNK_PIXELS = 1 << 17
 SUMMED_PIXELS = 1 << 13  # whose squared differences an int32 holds
@@ -29,7 +30,7 @@ def choose_entries(
     both = _packed(low, high, thresholds, found.dtype)
     tiled = np.tile(mask.numpy(), (1, -(-width // side)))[:, :width]
     n_rows = max(1, CHUNK_PIXELS // width)
-    n_workers = torch.get_num_threads()
+    n_workers = worker_threads()
     bins = [torch.zeros(len(low), dtype=torch.int32) for _ in range(n_workers)]  # a worker's own
     patterns = np.empty((n_workers, n_rows, width), np.int16)
     for top, ranks in bands:
@@ -78,7 +79,7 @@ def tally_labels(
             counts += np.bincount(chosen, minlength=len(entries))
         found.append((counts, error))
 
-    starts, n_workers = range(0, len(places), SUMMED_PIXELS), torch.get_num_threads()
+    starts, n_workers = range(0, len(places), SUMMED_PIXELS), worker_threads()
     share_out([starts[worker::n_workers] for worker in range(n_workers)], tally, n_workers)
     return torch.from_numpy(np.sum([counts for counts, _ in found], axis=0)), sum(error for _, error in found)
 
@@ -95,7 +96,7 @@ def renumber(
         part = flat[start : start + CHUNK_PIXELS]
         part[:] = becomes.take(part, mode="clip")
 
-    share_out(range(0, len(flat), CHUNK_PIXELS), change, torch.get_num_threads())
+    share_out(range(0, len(flat), CHUNK_PIXELS), change, worker_threads())
 
 
 def _packed(

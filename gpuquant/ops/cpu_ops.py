@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from gpuquant.ops.color_codes import N_CODES
-from gpuquant.ops.torch_ops import add_counts
+from gpuquant.ops.torch_ops import add_counts, hold_helper, is_held, worker_threads
 
 CHUNK_PIXELS = 1 << 17  # codes of one chunk are 512 KiB: they stay in the L2 cache
 SORT_LIMIT = 1 << 21  # fewer pixels than this are counted faster by sorting than by scanning 2^24 bins
@@ -59,7 +59,7 @@ def count_colors(
         codes, counts = np.unique(pack_pixels(array, 0, len(array)), return_counts=True)
         return torch.from_numpy(codes), torch.from_numpy(counts)
     step = min(chunk_size or CHUNK_PIXELS, len(array))
-    n_workers = min(torch.get_num_threads(), MAX_TABLES)
+    n_workers = min(worker_threads(), MAX_TABLES)
     limit = np.iinfo(np.int32).max  # as many pixels as a bin can hold
     parts = [_count_in_tables(array[start : start + limit], step, n_workers) for start in range(0, len(array), limit)]
     counted = [(torch.from_numpy(codes), torch.from_numpy(counts)) for codes, counts in parts]
@@ -80,7 +80,7 @@ def used_codes(
         codes = torch.from_numpy(pack_pixels(array, start, min(start + CHUNK_PIXELS, len(array))))
         marks.index_add_(0, codes, true[: len(codes)])
 
-    share_out(range(0, len(array), CHUNK_PIXELS), mark, torch.get_num_threads())
+    share_out(range(0, len(array), CHUNK_PIXELS), mark, worker_threads())
     return torch.from_numpy(np.flatnonzero(marks.numpy()).astype(np.int32))
 
 
@@ -101,7 +101,7 @@ def apply_lookup(
         codes = torch.from_numpy(pack_pixels(array, start, min(start + step, len(array))))
         torch.index_select(table, 0, codes, out=labels[start : start + len(codes)])
 
-    share_out(range(0, len(array), step), look_up, torch.get_num_threads())
+    share_out(range(0, len(array), step), look_up, worker_threads())
     return labels.view(lookup_table.dtype)
 
 
@@ -138,7 +138,7 @@ def take(
         part = slice(start, start + CHUNK_PIXELS)
         found[part] = values.index_select(0, ranks[part])
 
-    share_out(range(0, len(ranks), CHUNK_PIXELS), look_up, torch.get_num_threads())
+    share_out(range(0, len(ranks), CHUNK_PIXELS), look_up, worker_threads())
     return found
 
 
@@ -230,9 +230,11 @@ def _drain(tables: list[Codes], n_workers: int) -> tuple[Codes, npt.NDArray[np.i
 def share_out(items: Sequence[Item], function: Callable[[Item], None], n_workers: int) -> None:
     """Call `function` on every item from `n_workers` threads; items go out one at a time, so no thread waits long."""
     pending = deque(items)
-    inference = torch.is_inference_mode_enabled()  # a thread's own
+    inference, held = torch.is_inference_mode_enabled(), is_held()  # of the calling thread
 
     def work() -> None:
+        if held:
+            hold_helper()
         with torch.inference_mode(inference):
             work_off()
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gpuquant.ops.cpu_dense import one_blas_thread
 from gpuquant.ops.cpu_ops import share_out
-from gpuquant.ops.torch_ops import repeatable_sums
+from gpuquant.ops.torch_ops import repeatable_sums, worker_threads
 
 TILE = 256
 SUMMED = 1 << 14  # points whose moments are added up together
@@ -84,7 +84,7 @@ class DensePoints:
 
         places = list(product(range(self.n_problems), range(len(starts))))
         with one_blas_thread():
-            share_out(places, add, 1 if self.points.is_cuda else torch.get_num_threads())
+            share_out(places, add, 1 if self.points.is_cuda else worker_threads())
         # torch's sum depends on the number of threads on the CPU, its running sum on their timing on CUDA
         return parts.sum(dim=1) if parts.is_cuda else parts.cumsum(dim=1)[:, -1]
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gpuquant.ops.cpu_dense import one_blas_thread
 from gpuquant.ops.cpu_ops import share_out
+from gpuquant.ops.torch_ops import worker_threads
 
 ROWS = 1 << 15
 KEPT_NUMBERS = 1 << 25  # more distances to candidates are computed twice rather than kept: memory stays bounded
@@ -40,7 +41,7 @@ class TiledSeeding:
             centred = self._centred(rows)
             self._squares[rows] = np.einsum("ij,ij->i", centred, centred)
 
-        share_out(range(len(self._starts)), measure, torch.get_num_threads())
+        share_out(range(len(self._starts)), measure, worker_threads())
 
     def draw(
         self,
@@ -80,7 +81,7 @@ class TiledSeeding:
             parts[tile] = (lower(tile) @ self._weights[self._rows(tile), None])[:, 0]
 
         with one_blas_thread():
-            share_out(range(len(parts)), add, torch.get_num_threads())
+            share_out(range(len(parts)), add, worker_threads())
             potentials = parts.sum(axis=0)
             best = int(potentials.argmin())
             if keep and self._kept is not None:

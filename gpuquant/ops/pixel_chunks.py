@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gpuquant.ops.cpu_ops import share_out
+from gpuquant.ops.torch_ops import worker_threads
 
 CHUNK = 1 << 19  # pixels that have far fewer colours
 PIECE = 1 << 12
@@ -53,7 +54,7 @@ class PixelChunks:
             self._colors[chunk] = found.to(torch.int32)
             tables.append(table)
 
-        share_out(range(len(self._starts)), count, torch.get_num_threads())
+        share_out(range(len(self._starts)), count, worker_threads())
         self._n_colors = n_colors
 
     def totals(self) -> Tensor:  # [M] float64

@@ -60,8 +60,18 @@ def one_torch_thread() -> Iterator[None]:
 
 
 def spare_threads() -> int:
-    """How many threads may share out parts of the work, within `one_torch_thread`; elsewhere 1, as torch uses them."""
+    """How many threads may share out parts of what torch would split, within `one_torch_thread`; elsewhere 1."""
     return _spare.n_threads
+
+
+def worker_threads() -> int:
+    """How many threads may share out parts of what torch would not split."""
+    return _spare.n_threads if _spare.depth else torch.get_num_threads()
+
+
+def is_held() -> bool:
+    """Whether the calling thread is within `one_torch_thread`."""
+    return _spare.depth > 0
 
 
 def hold_helper() -> None:
