@@ -76,7 +76,7 @@ def quantize_files(
         What to do about results that are there already: raise before anything is written, go on where an earlier run
         stopped, or write them anew. A shared palette that is no longer that of the results that are there is an error.
     palette : Palette, optional
-        Apply it, in place of finding one for each file; `n_colors` then means nothing.
+        Apply it, in place of finding one for each file.
     shared_palette : bool
         Find one palette for all pixels of all files, exactly, and apply it; it is written to palette.hex, too.
     log : path, optional
@@ -123,8 +123,8 @@ def quantize_files(
         check_palette(palette)
         if shared_palette:
             raise ArgumentError("palette and shared_palette exclude each other; give one of them")
-        if not search.is_plain or effort != "default":
-            others = "target_psnr, effort, color_space and weighting"
+        if n_colors is not None or not search.is_plain or effort != "default":
+            others = "n_colors, target_psnr, effort, color_space and weighting"
             raise ArgumentError(f"a given palette is not searched for; it excludes {others}")
     if image_format not in ("png", "tif", "gif"):
         raise ArgumentError(f"image_format={image_format!r} must be 'png', 'tif' or 'gif'")

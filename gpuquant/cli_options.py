@@ -20,7 +20,7 @@ TargetPsnr = Annotated[
     float | None,
     typer.Option(
         "--target-psnr",
-        help="In place of -k, as few colors as reach this PSNR, such as 36; several palettes are tried.",
+        help="In place of -k, as few colors as reach this PSNR, such as 36; tries several palettes, not dithered.",
         metavar="DB",
     ),
 ]
@@ -32,7 +32,9 @@ ColorSpace = Annotated[
 ]
 Weighting = Annotated[
     float,
-    typer.Option(min=0, max=1, help="Below 1, rare colors get more of the palette; try 0.75 for small accents."),
+    typer.Option(
+        min=0, max=1, help="Below 1, rare colors get more of the palette; try 0.75, or less, for small accents."
+    ),
 ]
 Device = Annotated[str, typer.Option(help='"auto", "cpu", "cuda" or "cuda:1".')]
 SideBySide = Annotated[

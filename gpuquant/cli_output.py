@@ -57,7 +57,8 @@ def print_result(
     error = "lossless" if result.mse == 0 else f"MSE {result.mse:.2f}, PSNR {result.psnr:.2f} dB"
     height, width = result.labels.shape
     stages = ", ".join(f"{stage} {seconds * 1000:.0f} ms" for stage, seconds in result.seconds.items())
-    console.print(f"{width} x {height} pixels, {len(result.palette)} colors, {error}", soft_wrap=True)
+    n_colors = "1 color" if len(result.palette) == 1 else f"{len(result.palette)} colors"
+    console.print(f"{width} x {height} pixels, {n_colors}, {error}", soft_wrap=True)
     if not is_palette_given:
         ending = "converged after" if result.converged else "stopped after"
         console.print(f"k-means {ending} iteration {result.n_iter} on all colors", soft_wrap=True)

@@ -13,6 +13,7 @@ from gpuquant.palette_text_formats import WITH_ALPHA, Entry, refuse_alpha
 ACT_ENTRIES = 256
 NO_INDEX = 0xFFFF
 _COLOR, _NORMAL = 1, 2  # a block that is a color; a color that is neither global nor a spot color
+FARTHEST = 1000  # what is wider is no color of any space
 _N_NUMBERS = {b"RGB ": 3, b"Gray": 1, b"CMYK": 4, b"LAB ": 3}
 _XYZ_OF_D50 = (0.96422, 1.0, 0.82521)  # the white that Adobe's Lab refers to
 _LINEAR_FROM_XYZ = (  # of D50, to linear sRGB: B. Lindbloom, Bradford-adapted
@@ -64,7 +65,7 @@ def _swatch(data: bytes, place: int, end: int) -> Entry:
     if place + 4 + 4 * n_numbers > end:
         raise ImageFileError(f"byte {place}: the swatch ends before its {n_numbers} numbers do")
     numbers = struct.unpack_from(f">{n_numbers}f", data, place + 4)
-    if not all(math.isfinite(number) for number in numbers):
+    if not all(abs(number) <= FARTHEST for number in numbers):  # nor NaN
         raise ImageFileError(f"byte {place}: {numbers} are not levels of a color")
     if model == b"LAB ":
         levels = _srgb_from_lab(*numbers)

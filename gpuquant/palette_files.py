@@ -140,6 +140,8 @@ def check_palette_format(path: str | Path, n_entries: int = 1) -> str:
     ArgumentError
         The ending is unknown, or the format cannot hold so many entries.
     """
+    if not isinstance(path, str | Path):
+        raise ArgumentError(f"path must be the path of a palette, got {type(path).__name__}")
     ending = Path(path).suffix.lower()
     if ending not in _FORMATS:
         known = f"{', '.join(list(_FORMATS)[:-1])} or .png"

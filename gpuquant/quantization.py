@@ -276,7 +276,10 @@ def apply_palette(
 def check_palette(palette: Palette) -> None:
     """Raise unless a palette can be applied."""
     if not isinstance(palette, Palette):
-        raise ArgumentError(f"palette must be a gpuquant.Palette, got {type(palette).__name__}")
+        found = type(palette).__name__
+        raise ArgumentError(
+            f"palette must be a gpuquant.Palette(colors, uint8 [K, 3]) or that of read_palette, got {found}"
+        )
     if not 1 <= len(palette) <= MAX_ENTRIES:
         raise ArgumentError(f"a palette to apply has from 1 to {MAX_ENTRIES} entries, not {len(palette)}")
 

@@ -28,7 +28,7 @@ def test_one_palette_for_all(folder: Path, tmp_path: Path) -> None:
         with Image.open(tmp_path / "out" / photo.name) as image:
             np.testing.assert_array_equal(np.asarray(image), alone.labels)
         assert outcomes[photo.name].mse == alone.mse
-    again = by_name(quantize_files(folder, tmp_path / "out", 7, palette=expected, existing="overwrite"))
+    again = by_name(quantize_files(folder, tmp_path / "out", palette=expected, existing="overwrite"))
     assert again["p1.png"].mse == outcomes["p1.png"].mse
     assert again["clear.png"].n_colors == 8  # the clear pixels' entry
 

@@ -72,6 +72,7 @@ def test_lab_is_that_of_a_color_management_system(tmp_path: Path) -> None:
         (ase(block(b"HSB ", 0, 0, 0)), "byte 24: b'HSB ' is not one of the color models"),
         (ase(block(b"RGB ", 1.0)), "byte 24: the swatch ends before its 3 numbers do"),
         (ase(block(b"RGB ", 1.0, float("nan"), 0.0)), "byte 24: "),
+        (ase(block(b"LAB ", 1.0, 1e30, 0.0)), "byte 24: "),
         (ase(b"\0\1" + struct.pack(">IH", 2, 0xFFFF)), "byte 131090: b''"),
         (ase(GROUP, END), "holds 0 colors"),
         (b"ASEF" + struct.pack(">HHI", 1, 0, 0xFFFFFFFF), "byte 12: the file ends after 0 of 4294967295"),

@@ -119,3 +119,8 @@ def test_what_is_no_palette(tmp_path: Path) -> None:
         with pytest.raises(ArgumentError, match=f"from 1 to 65536 entries, not {n_entries}"):
             write_palette(Palette(np.zeros((n_entries, 3), np.uint8)), tmp_path / "p.hex")
     assert gpuquant.read_palette is read_palette
+
+
+def test_a_path_is_asked_for() -> None:
+    with pytest.raises(ArgumentError, match="path must be the path of a palette, got int"):
+        read_palette(3)  # type: ignore[arg-type]

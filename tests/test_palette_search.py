@@ -179,7 +179,8 @@ def test_arguments_that_cannot_be_used(china: Pixels, settings: dict[str, Any], 
 
 def test_a_given_palette_is_not_searched_for(folder: Any, tmp_path: Any) -> None:
     palette = Palette(np.array([[0, 0, 0]], np.uint8))
-    for settings in ({"target_psnr": 25.0}, {"color_space": "oklab"}, {"weighting": 0.5}, {"effort": "best"}):
+    every: tuple[dict[str, Any], ...] = ({"n_colors": 8}, {"target_psnr": 25.0}, {"color_space": "oklab"})
+    for settings in (*every, {"weighting": 0.5}, {"effort": "best"}):
         with pytest.raises(ArgumentError, match="a given palette is not searched for"):
             quantize_files(folder, tmp_path / "out", palette=palette, **settings)
 
