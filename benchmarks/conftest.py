@@ -1,13 +1,15 @@
 """Photographs by name and the table that is printed at the end."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 from PIL import Image
-from sklearn.datasets import load_sample_image
+
+from gpuquant.benchmark import sample_photo
 
 Pixels = npt.NDArray[np.uint8]
 PHOTOS = Path(__file__).parents[2] / "shared" / "photos"  # optional: real photographs beside the checkout
@@ -18,15 +20,14 @@ _ROWS: list[tuple[str, str, str, str]] = []
 def large_photo(name: str) -> Pixels:  # [H, W, 3]
     """A photograph by name: a real one, or "china_13mp", made from scikit-learn's photograph with sensor noise."""
     if name == "china_13mp":
-        china = Image.fromarray(load_sample_image("china.jpg")).resize((4271, 3204), Image.Resampling.LANCZOS)
-        noise = np.random.RandomState(0).normal(0, 2, (3204, 4271, 3))
-        return (np.asarray(china) + noise).round().clip(0, 255).astype(np.uint8)
+        return sample_photo(13.7)
     path = PHOTOS / "large" / f"{name}.jpg"
     if not path.exists():
         pytest.skip(f"{path.name} is not there")
     return np.array(Image.open(path).convert("RGB"))
 
 
+@cache
 def kodak() -> dict[str, Pixels]:
     """The Kodak photographs."""
     paths = sorted((PHOTOS / "kodak").glob("*.png"))
