@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from PIL import Image
-
-from gpuquant.benchmark import sample_photo
+from sklearn.datasets import load_sample_image
 
 Pixels = npt.NDArray[np.uint8]
 PHOTOS = Path(__file__).parents[2] / "shared" / "photos"  # optional: real photographs beside the checkout
@@ -20,7 +19,9 @@ _ROWS: list[tuple[str, str, str, str]] = []
 def large_photo(name: str) -> Pixels:  # [H, W, 3]
     """A photograph by name: a real one, or "china_13mp", made from scikit-learn's photograph with sensor noise."""
     if name == "china_13mp":
-        return sample_photo(13.7)
+        china = Image.fromarray(load_sample_image("china.jpg")).resize((4271, 3204), Image.Resampling.LANCZOS)
+        noise = np.random.RandomState(0).normal(0, 2, (3204, 4271, 3))
+        return (np.asarray(china) + noise).round().clip(0, 255).astype(np.uint8)
     path = PHOTOS / "large" / f"{name}.jpg"
     if not path.exists():
         pytest.skip(f"{path.name} is not there")
