@@ -28,6 +28,30 @@ def test_quantize_finds_what_the_cpu_finds(china: Pixels, n_colors: int) -> None
         assert found.mse == expected.mse
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"weighting": 0.5},
+        {"target_psnr": 30.0},
+        {"effort": "fast"},
+        {"dither": "blue-noise"},
+        {"dither": "bayer", "dither_strength": 0.5},
+        {"dither": "floyd-steinberg"},
+    ],
+)
+def test_what_is_exact_is_the_same(china: Pixels, settings: dict[str, Any]) -> None:
+    expected, found = (gpuquant.quantize(china, device=device, **settings) for device in ("cpu", "cuda"))
+    assert found.palette.hex == expected.palette.hex
+    np.testing.assert_array_equal(found.labels, expected.labels)
+    assert found.mse == expected.mse
+
+
+@pytest.mark.parametrize("settings", [{"effort": "best"}, {"color_space": "oklab"}])
+def test_what_rounds_is_about_as_good(china: Pixels, settings: dict[str, Any]) -> None:
+    expected, found = (gpuquant.quantize(china, 32, device=device, **settings) for device in ("cpu", "cuda"))
+    assert found.mse == pytest.approx(expected.mse, rel=0.03)
+
+
 @pytest.mark.parametrize("kind", ["one colour", "two colours", "noise"])
 def test_pictures_that_no_camera_takes(kind: str) -> None:
     random = np.random.RandomState(0)
