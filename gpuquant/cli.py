@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import logging
 import os
 import sys
 import time
@@ -165,6 +166,7 @@ def main() -> None:
     """Run the command line: exit code 0, 1 for a job that failed, 2 for bad usage."""
     arguments = sys.argv[1:]
     warnings.showwarning = _show_warning
+    logging.getLogger("PIL").addHandler(logging.NullHandler())  # it would tell standard error what ours says
     sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115, PTH123
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files may hold anything

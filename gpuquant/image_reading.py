@@ -98,8 +98,8 @@ def _opened(path: str | Path) -> Iterator[Image.Image]:
         raise
     except MemoryError:
         raise ImageFileError(f"{path} does not fit into memory") from None
-    except (OSError, ValueError, SyntaxError) as error:  # Pillow's decoders raise all three
-        raise ImageFileError(f"{path} cannot be read: {error}") from None
+    except Exception as error:  # what Pillow's decoders raise is not limited, see scripts/fuzz.py
+        raise ImageFileError(f"{path} cannot be read: {_words_of(error)}") from None
 
 
 def photo_of(image: Image.Image) -> Photo:
@@ -112,19 +112,27 @@ def photo_of(image: Image.Image) -> Photo:
     """
     if 0 in image.size:
         raise ArgumentError(f"the image is empty ({image.width} x {image.height})")
-    notes = _notes(image)
     try:
+        notes = _notes(image)
         image.load()
         if image.mode not in KNOWN_MODES:
             advice = 'convert it to 8-bit RGB first (with Pillow, image.convert("RGB"))'
             raise ArgumentError(f"images of mode {image.mode} are not supported; {advice}")
         turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
         photo = _converted(ImageOps.exif_transpose(image) if turned else image)
-    except (OSError, ValueError, SyntaxError) as error:  # never loaded again: a second attempt could pass in silence
-        if isinstance(error, ArgumentError):
-            raise
-        raise ArgumentError(f"the image cannot be decoded: {error}") from None
+    except (ArgumentError, MemoryError):
+        raise
+    except Exception as error:  # never loaded again: a second attempt could pass in silence
+        raise ArgumentError(f"the image cannot be decoded: {_words_of(error)}") from None
     return replace(photo, notes=notes + photo.notes)
+
+
+def _words_of(error: Exception) -> str:
+    """An error of Pillow's in one line; some say nothing without their kind."""
+    words = " ".join(str(error).split())
+    return (
+        words if isinstance(error, OSError | SyntaxError | ValueError) and words else f"{type(error).__name__} {words}"
+    )
 
 
 def _converted(image: Image.Image) -> Photo:
