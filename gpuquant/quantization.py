@@ -123,6 +123,9 @@ def quantize(
     distinct colours, with over-relaxed Lloyd steps (B. Fritzke 2020, "The breathing k-means algorithm", between the
     two for the best effort). The rounded palette is settled by Lloyd steps on integers.
 
+    On the CPU torch is held to one thread for the time of the call, and large parts are shared out among as many
+    threads of ours as torch had: they do not wait for each other where other processes are busy.
+
     Examples
     --------
     >>> import gpuquant, numpy as np

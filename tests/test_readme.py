@@ -1,5 +1,6 @@
 """Every block of code in README.md runs, in order, in a folder with photos of the names that it uses."""
 
+import importlib.util
 import re
 import shlex
 import subprocess
@@ -71,3 +72,14 @@ def test_pictures_and_files_of_the_map_are_there() -> None:
     }
     missing = {name for name in modules if f"`{name}`" not in text}
     assert missing <= {"gpuquant/__init__.py", "gpuquant/__main__.py"}, missing
+
+
+def test_tables_are_those_of_the_results() -> None:
+    spec = importlib.util.spec_from_file_location("make_report", README.parent / "scripts" / "make_report.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert list((README.parent / "benchmarks" / "results").glob("bench-*.json"))
+    assert module.readme() == README.read_text()
+    assert "gpuquant, effort=best" in README.read_text()
