@@ -1,11 +1,6 @@
 """Counting and lookup: the threaded CPU path and its torch twin against NumPy."""
 
-import os
-import subprocess
-import sys
-import threading
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -301,79 +296,3 @@ def test_sums_of_integers_do_not_depend_on_the_order(scale: float) -> None:
     exact = torch_ops._sums_of_integers(torch.from_numpy(bins), whole, 41)
     np.testing.assert_array_equal(exact, np.bincount(bins, whole.numpy(), 41))
     assert torch_ops._sums_of_integers(torch.zeros(3).int(), torch.zeros(3).double(), 1).tolist() == [0]
-
-
-def seen() -> tuple[int, int]:
-    return torch.get_num_threads(), torch_ops.spare_threads()
-
-
-def test_threads_are_held_back_and_given_back(set_threads: Callable[[int], None]) -> None:
-    def fail() -> None:
-        with torch_ops.one_torch_thread():
-            assert seen() == (1, 3)
-            with torch_ops.one_torch_thread():
-                assert seen() == (1, 3)
-            assert seen() == (1, 3)
-            raise ZeroDivisionError
-
-    set_threads(3)
-    assert seen() == (3, 1)
-    with pytest.raises(ZeroDivisionError):
-        fail()
-    assert seen() == (3, 1)
-
-
-def test_threads_that_overlap_are_all_given_back(set_threads: Callable[[int], None]) -> None:
-    """One enters while another is inside, and leaves after it."""
-    inside, leave = threading.Event(), threading.Event()
-    found: list[tuple[int, int]] = []
-
-    def work() -> None:
-        with torch_ops.one_torch_thread():
-            found.append(seen())
-            inside.set()
-            leave.wait(60)
-        found.append(seen())
-
-    set_threads(3)
-    thread = threading.Thread(target=work)
-    with torch_ops.one_torch_thread():
-        thread.start()
-        inside.wait(60)
-    leave.set()
-    thread.join()
-    assert found == [(1, 3), (3, 1)]
-    assert seen() == (3, 1)
-    fresh = threading.Thread(target=lambda: found.append(seen()))
-    fresh.start()
-    fresh.join()
-    assert found[-1] == (3, 1)
-
-
-@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counts threads in Linux's /proc")
-def test_helpers_use_one_thread_each() -> None:
-    code = """
-import os
-import torch
-from gpuquant.ops import candidate_lists, color_lloyd
-from gpuquant.ops.color_blocks import ColorBlocks
-from gpuquant.ops.torch_ops import one_torch_thread
-
-def counting(*arguments):
-    lowest_scores(*arguments)
-    counts.append(len(os.listdir("/proc/self/task")))
-
-lowest_scores, candidate_lists._lowest_scores = candidate_lists._lowest_scores, counting
-candidate_lists.FEW_POINTS = color_lloyd.ALL_PAIRS = 0
-torch.set_num_threads(2)
-colors = torch.randint(0, 256, (1, 300_000, 3), dtype=torch.uint8)
-blocks, counts = ColorBlocks(colors, torch.ones(1, 300_000)), [len(os.listdir("/proc/self/task"))]
-with one_torch_thread():
-    state = color_lloyd.ColorLloyd(blocks, 500)
-    for _ in range(3):
-        state.step(state.enter(255 * torch.rand(1, 500, 3)), [0])
-print(max(counts) - counts[0])
-"""
-    environment = os.environ | {"OMP_NUM_THREADS": "8"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
-    assert int(done.stdout) == 1
