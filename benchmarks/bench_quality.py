@@ -10,11 +10,11 @@ import warnings
 
 import numpy as np
 import pytest
-from conftest import Pixels, Report, kodak, large_photo, rounded_mse
-from PIL import Image
+from conftest import Pixels, Report, kodak, large_photo, mse_of, rounded_mse
 from sklearn.cluster import KMeans
 
 import gpuquant
+from gpuquant.benchmark import measure, quantizers
 
 REACH = {
     "default": {4: (1.0, 1.0), 16: (1.0, 1.0), 64: (1.0, 1.0), 256: (1.0, 1.0)},
@@ -24,13 +24,10 @@ IOKM = {  # unrounded centers, by a port of Abernathy and Celebi 2022
     "kodim05": {8: 689.97, 16: 389.18, 32: 202.64, 64: 110.80, 128: 63.79, 256: 38.18},
     "kodim23": {8: 1017.66, 16: 485.24, 32: 241.26, 64: 131.98, 128: 75.15, 256: 44.49},
 }
-EVERY = ("fast", "default", "best", "many starts", "MEDIANCUT", "libimagequant")
+PEERS = ("Pillow MEDIANCUT", "libimagequant")
+EVERY = ("fast", "default", "best", "many starts", *PEERS)
 N_RUNS = 3
 N_STARTS, MOST_SEARCHED = 20, 16  # up to which K so many starts take a minute or two
-
-
-def mse_of(pixels: Pixels, result: Pixels) -> float:
-    return float(np.square(pixels.astype(np.int64) - result).sum(axis=2).mean())
 
 
 def by_scikit_learn(pixels: Pixels, n_colors: int) -> float:
@@ -44,16 +41,11 @@ def by_scikit_learn(pixels: Pixels, n_colors: int) -> float:
     return float(np.mean(errors))
 
 
-def by_imagequant(pixels: Pixels, n_colors: int) -> float:
-    try:
-        import imagequant
-    except ImportError:
-        return float("nan")
-    height, width, _ = pixels.shape
-    image = Image.fromarray(pixels).convert("RGBA").tobytes()
-    labels, entries = imagequant.quantize_raw_rgba_bytes(image, width, height, dithering_level=0.0, max_colors=n_colors)
-    palette = np.array(entries, np.uint8).reshape(-1, 4)[:, :3]
-    return mse_of(pixels, palette[np.frombuffer(labels, np.uint8)].reshape(pixels.shape))
+def by_peer(name: str, pixels: Pixels, n_colors: int) -> float:
+    """The MSE of a peer of `gpuquant bench`, NaN where it is not installed."""
+    peer = next(one for one in quantizers("cpu") if one.name == name)
+    found = measure(peer, pixels, n_colors, rounds=1, most_seconds=60)
+    return found.mse if found.seconds else float("nan")
 
 
 @pytest.mark.parametrize("n_colors", [4, 16, 64, 256])
@@ -76,13 +68,14 @@ def test_error_over_kodak(report: Report, n_colors: int) -> None:
         if n_colors <= MOST_SEARCHED:
             many = gpuquant.quantize(pixels, n_colors, effort="best", n_init=N_STARTS)
             errors["many starts"].append(many.mse / theirs)
-        cut = Image.fromarray(pixels).quantize(n_colors, method=Image.Quantize.MEDIANCUT)
-        errors["MEDIANCUT"].append(mse_of(pixels, np.asarray(cut.convert("RGB"))) / theirs)
-        errors["libimagequant"].append(by_imagequant(pixels, n_colors) / theirs)
+        for name in PEERS:
+            errors[name].append(by_peer(name, pixels, n_colors) / theirs)
     means = {name: float(np.mean(values)) for name, values in errors.items() if values}
     what = f"Kodak, {len(photos)} photos, K = {n_colors}"
     peer = means["libimagequant"]
-    beside = f"MEDIANCUT {means['MEDIANCUT']:.2f}, libimagequant {peer:.3f}" + " (not installed)" * bool(np.isnan(peer))
+    beside = f"MEDIANCUT {means['Pillow MEDIANCUT']:.2f}, libimagequant {peer:.3f}" + " (not installed)" * bool(
+        np.isnan(peer)
+    )
     for effort, reaches in REACH.items():
         spread = f"worst {max(errors[effort]):.3f}, best {min(errors[effort]):.3f}; {beside}"
         report(f"{what}, {effort}: MSE / scikit-learn's", means[effort], *reaches[n_colors], spread)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Pixels, Report, large_photo, rounded_mse
+from conftest import Pixels, Report, large_photo, mse_of, rounded_mse
 from PIL import Image
 from sklearn.cluster import KMeans
 
@@ -26,14 +26,6 @@ def _seconds(function: Callable[[], object]) -> float:
     start = time.perf_counter()
     function()
     return time.perf_counter() - start
-
-
-def _mse(pixels: Pixels, result: Pixels) -> float:
-    total = 0
-    for rows in range(0, len(pixels), 256):
-        apart = pixels[rows : rows + 256].astype(np.int32) - result[rows : rows + 256]
-        total += int(np.square(apart).sum())
-    return total / float(pixels.shape[0] * pixels.shape[1])
 
 
 def _scikit_learn(pixels: Pixels, n_colors: int) -> tuple[float, float]:
@@ -68,11 +60,11 @@ def test_time_against_pillow(
     sample = np.random.RandomState(0).choice(labels.size, 20_000, replace=False)
     apart = np.square(pixels.reshape(-1, 3)[sample][:, None].astype(np.int64) - colors).sum(axis=2)
     np.testing.assert_array_equal(apart[np.arange(len(sample)), labels.reshape(-1)[sample]], apart.min(axis=1))
-    assert result.mse == pytest.approx(_mse(pixels, result.to_array()), rel=1e-12)
+    assert result.mse == pytest.approx(mse_of(pixels, result.to_array()), rel=1e-12)
     assert np.bincount(labels.reshape(-1), minlength=n_colors).min() > 0
     assert result.converged
     quantized = image.quantize(n_colors, method=Image.Quantize.MEDIANCUT)
-    other = _mse(pixels, np.asarray(quantized.convert("RGB")))
+    other = mse_of(pixels, np.asarray(quantized.convert("RGB")))
     assert result.mse < other
 
     time_ours, time_cut, time_octree = (statistics.median(times) for times in (ours, median_cut, octree))

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from PIL import Image
-from sklearn.datasets import load_sample_image
+
+from gpuquant.benchmark import sample_photo
 
 Pixels = npt.NDArray[np.uint8]
 PHOTOS = Path(__file__).parents[2] / "shared" / "photos"  # optional: real photographs beside the checkout
@@ -19,9 +20,7 @@ _ROWS: list[tuple[str, str, str, str]] = []
 def large_photo(name: str) -> Pixels:  # [H, W, 3]
     """A photograph by name: a real one, or "china_13mp", made from scikit-learn's photograph with sensor noise."""
     if name == "china_13mp":
-        china = Image.fromarray(load_sample_image("china.jpg")).resize((4271, 3204), Image.Resampling.LANCZOS)
-        noise = np.random.RandomState(0).normal(0, 2, (3204, 4271, 3))
-        return (np.asarray(china) + noise).round().clip(0, 255).astype(np.uint8)
+        return sample_photo(4271, 3204)
     path = PHOTOS / "large" / f"{name}.jpg"
     if not path.exists():
         pytest.skip(f"{path.name} is not there")
@@ -35,6 +34,15 @@ def kodak() -> dict[str, Pixels]:
     if not paths:
         pytest.skip("the Kodak photographs are not there")
     return {path.stem: np.array(Image.open(path).convert("RGB")) for path in paths}
+
+
+def mse_of(pixels: Pixels, result: Pixels) -> float:
+    """The mean over pixels of the sum over R, G and B of squared differences."""
+    total = 0
+    for rows in range(0, len(pixels), 256):
+        apart = pixels[rows : rows + 256].astype(np.int32) - result[rows : rows + 256]
+        total += int(np.square(apart).sum())
+    return total / float(pixels.shape[0] * pixels.shape[1])
 
 
 def rounded_mse(colors: Pixels, counts: npt.NDArray[np.int64], centers: npt.NDArray[np.float64]) -> float:

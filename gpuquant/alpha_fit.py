@@ -34,17 +34,16 @@ def fit_alpha_palette(
         clear = torch.zeros_like(clear)
     has_clear = bool(clear.any())
     visible, weights, n_visible = colors[~clear], counts[~clear], n_colors - has_clear
-    settings["effort"] = effort
     if bool((visible[:, 3] == OPAQUE).all()):
-        fit = _fit_opaque(visible[:, :3], weights, n_visible, space, **settings)
+        fit = _fit_opaque(visible[:, :3], weights, n_visible, space, effort=effort, **settings)
         return _with_clear(replace(fit, palette=with_alpha(fit.palette)), clear, counts)
-    space = space or WEIGHTED_SRGB
-    result = start_in_space(visible, weights, n_visible, space, **settings)
+    space, cost = space or WEIGHTED_SRGB, effort_for(settings["init"], effort)
+    points = space.enter(colors)
+    result = start_in_space(points[~clear], weights, n_visible, space, cost, **settings)
     palette = space.leave(result.centers)
     if has_clear:
         palette = torch.cat([palette, palette.new_zeros(1, 4)])
-    tol = effort_for(settings["init"], effort).settle_tol
-    return settle_in_space(colors, counts, palette, space, result, tol, keep_last=has_clear)
+    return settle_in_space(colors, points, counts, palette, space, result, cost, keep_last=has_clear)
 
 
 def _fit_opaque(

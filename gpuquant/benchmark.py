@@ -68,15 +68,13 @@ class Measurement:
         return psnr(self.mse)
 
 
-def sample_photo(megapixels: float) -> Pixels:  # [H, W, 3]
+def sample_photo(width: int, height: int) -> Pixels:  # [H, W, 3]
     """scikit-learn's china.jpg enlarged, with the noise of a sensor (2 levels, standard deviation); always the same."""
     from PIL import Image
     from sklearn.datasets import load_sample_image
 
     photo = Image.fromarray(load_sample_image("china.jpg"))
-    scale = (megapixels * 1e6 / (photo.width * photo.height)) ** 0.5
-    size = round(photo.width * scale), round(photo.height * scale)
-    large = np.asarray(photo.resize(size, Image.Resampling.LANCZOS))
+    large = np.asarray(photo.resize((width, height), Image.Resampling.LANCZOS))
     noise = np.random.RandomState(0).normal(0, 2, large.shape)
     return (large + noise).round().clip(0, 255).astype(np.uint8)
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -181,12 +180,10 @@ def spread_weights(
     for digits in (colors // CELL_LEVELS).unbind(dim=1):
         keys = keys * (256 // CELL_LEVELS) + digits
     n_cells = (256 // CELL_LEVELS) ** colors.shape[1]
-    in_cells = (
-        counts.new_zeros(n_cells).index_add_(0, keys, counts).cpu().numpy()
-    )  # on the host: the same on any device
-    total = (in_cells[in_cells > 0].astype(np.float64) ** power).sum()
-    in_cells = in_cells.clip(min=1).astype(np.float64)
-    factors = torch.from_numpy(in_cells ** (power - 1) * (TOTAL_WEIGHT / total)).to(colors.device)
+    n_pixels = counts.new_zeros(n_cells).index_add_(0, keys, counts)
+    in_cells = n_pixels.double().cpu().numpy()  # powers are taken on the host: the same for any device
+    total = (in_cells[in_cells > 0] ** power).sum()
+    factors = torch.from_numpy(in_cells.clip(min=1) ** (power - 1) * (TOTAL_WEIGHT / total)).to(colors.device)
     return (counts * factors[keys]).round().clamp(min=1).to(torch.int64)
 
 

@@ -19,7 +19,7 @@ from gpuquant.breathing import breathe
 from gpuquant.clustering import KMeansResult, kmeans
 from gpuquant.color_spaces import oklab_from_srgb, srgb_from_oklab
 from gpuquant.ops.torch_ops import one_torch_thread, repeatable_sums
-from gpuquant.palette_fit import PaletteFit, effort_for, lossless
+from gpuquant.palette_fit import Effort, PaletteFit, effort_for, lossless
 
 MANY = 1 << 15  # more colours are folded for k-means
 CELL_SIDES = (2, 4, 8, 16)
@@ -77,29 +77,27 @@ def fit_in_space(
     """The palette that k-means finds in a working space, or all colours where there are no more."""
     if len(colors) <= n_colors:
         return lossless(colors, counts)
-    result = start_in_space(colors, counts, n_colors, space, effort=effort, **settings)
-    tol = effort_for(settings["init"], effort).settle_tol
-    return settle_in_space(colors, counts, space.leave(result.centers), space, result, tol)
+    points, cost = space.enter(colors), effort_for(settings["init"], effort)
+    result = start_in_space(points, counts, n_colors, space, cost, **settings)
+    return settle_in_space(colors, points, counts, space.leave(result.centers), space, result, cost)
 
 
 def start_in_space(
-    colors: Tensor,  # [M, 3] or [M, 4] uint8, distinct, more than n_colors
+    points: Tensor,  # [M, D] float64, distinct, more than n_colors
     counts: Tensor,  # [M] int64
     n_colors: int,
     space: WorkingSpace,
-    *,
-    effort: str,
+    cost: Effort,
     **settings: Any,  # those of `kmeans`
 ) -> KMeansResult:  # with centers in the working space
-    """k-means on the colours or on the means of their cells, and breathing k-means for the best effort."""
-    points, cost = space.enter(colors), effort_for(settings["init"], effort)
+    """k-means on the points or on the means of their cells, and breathing k-means for the best effort."""
     cells, weights = _folded(points, counts)
     if len(cells) <= n_colors:
         cells, weights = points, counts
     if len(cells) < len(points) or cost.max_iter == 1:
         settings["tol"] *= cost.coarse_tol  # settling goes on from there
     if isinstance(settings["init"], Tensor):  # levels
-        settings["init"] = space.enter(settings["init"].to(colors.device))
+        settings["init"] = space.enter(settings["init"].to(points.device))
     elif settings["init"] == "k-means++":
         settings["n_init"] = max(settings["n_init"], min(MOST_STARTS, cost.max_starts))
     result = kmeans(cells, n_colors, weights=weights, **settings)
@@ -127,16 +125,17 @@ def _folded(points: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:  # [M, D]
 
 def settle_in_space(
     colors: Tensor,  # [M, 3] or [M, 4] uint8
+    points: Tensor,  # [M, D] float64: the same in the working space
     counts: Tensor,  # [M] int64
     palette: Tensor,  # [K, 3] or [K, 4] uint8
     space: WorkingSpace,
     result: KMeansResult,
-    tol: float,  # it goes on while the error falls by more than this share
+    cost: Effort,
     *,
     keep_last: bool = False,
 ) -> PaletteFit:
     """Move rounded entries, but not a last one that is kept, by Lloyd steps as long as what is written gets better."""
-    points, weights, tol = space.enter(colors), counts.double(), max(tol, SETTLE_TOL)
+    weights, tol = counts.double(), max(cost.settle_tol, SETTLE_TOL)
     state = ops.lloyd_steps(ops.point_set(points[None], weights[None]), len(palette))
     last = palette[-1].clone()
     opaque_weights = weights * (colors[:, 3] == OPAQUE) if colors.shape[1] == 4 else None
