@@ -72,10 +72,7 @@ def test_error_over_kodak(report: Report, n_colors: int) -> None:
             errors[name].append(by_peer(name, pixels, n_colors) / theirs)
     means = {name: float(np.mean(values)) for name, values in errors.items() if values}
     what = f"Kodak, {len(photos)} photos, K = {n_colors}"
-    peer = means["libimagequant"]
-    beside = f"MEDIANCUT {means['Pillow MEDIANCUT']:.2f}, libimagequant {peer:.3f}" + " (not installed)" * bool(
-        np.isnan(peer)
-    )
+    beside = ", ".join(f"{name} {means[name]:.3f}" for name in PEERS)  # nan: not installed
     for effort, reaches in REACH.items():
         spread = f"worst {max(errors[effort]):.3f}, best {min(errors[effort]):.3f}; {beside}"
         report(f"{what}, {effort}: MSE / scikit-learn's", means[effort], *reaches[n_colors], spread)
