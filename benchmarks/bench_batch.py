@@ -8,15 +8,13 @@ import os
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import PHOTOS, Report, large_photo
+from conftest import PHOTOS, Report, large_photo, seconds_of
 from PIL import Image
 
 import gpuquant
@@ -38,12 +36,6 @@ def folder_of(tmp_path: Path, times: int) -> Path:
         for photo in photos:
             (folder / f"{photo.stem}-{number:03}.jpg").symlink_to(photo)
     return folder
-
-
-def seconds_of(function: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
 
 
 def empty(folder: Path) -> None:

@@ -8,28 +8,20 @@ import io
 import statistics
 import subprocess
 import sys
-import time
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-from conftest import Pixels, Report, large_photo
+from conftest import Pixels, Report, large_photo, seconds_of
 from PIL import Image
 from sklearn.cluster import KMeans as Reference
 
 import gpuquant
 
 ROUNDS = 5
-
-
-def _seconds(function: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
 
 
 def _image(name: str) -> Pixels:
@@ -57,7 +49,7 @@ def test_pixels(
 
     def peer() -> None:
         if len(times) < peer_rounds:
-            times.append(_seconds(lambda: theirs.fit(samples)))
+            times.append(seconds_of(lambda: theirs.fit(samples)))
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -95,7 +87,7 @@ def test_general_data(benchmark: Any, report: Report, kind: str) -> None:
     times: list[float] = []
     benchmark.pedantic(
         lambda: gpuquant.KMeans(**settings).fit(samples),
-        setup=lambda: times.append(_seconds(lambda: Reference(**settings).fit(samples))),
+        setup=lambda: times.append(seconds_of(lambda: Reference(**settings).fit(samples))),
         rounds=ROUNDS,
     )
     time_ours, time_theirs = statistics.median(benchmark.stats.stats.data), statistics.median(times)

@@ -14,7 +14,8 @@ from conftest import Pixels, Report, kodak, large_photo, mse_of, rounded_mse
 from sklearn.cluster import KMeans
 
 import gpuquant
-from gpuquant.benchmark import measure, quantizers
+from gpuquant.benchmark import measure
+from gpuquant.benchmark_peers import quantizers
 
 REACH = {
     "default": {4: (1.0, 1.0), 16: (1.0, 1.0), 64: (1.0, 1.0), 256: (1.0, 1.0)},

@@ -1,31 +1,105 @@
-"""quantize() beside Pillow on large photos: time, memory, cold start. Results are checked: a fast wrong answer fails.
+"""quantize() beside other quantisers: time, memory, cold start, error. Results are checked: a fast wrong answer fails.
 
-Run: pytest benchmarks/bench_quantize.py
+Run: scripts/setup.sh bench, then pytest benchmarks/bench_quantize.py [--sizes 1MP,13MP] [--photos FOLDER]
+(about half an hour; --full: also scikit-learn's KMeans on more than 13.7 megapixels)
 """
 
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Pixels, Report, large_photo, mse_of, rounded_mse
+from conftest import Keep, Pixels, Report, Tell, large_photo, mse_of, rounded_mse, seconds_of, sized_photo
 from PIL import Image
 from sklearn.cluster import KMeans
 
 import gpuquant
+from gpuquant.benchmark import Measurement, measure_apart, read_pixels, stored
+from gpuquant.benchmark_peers import Quantizer, quantizers
+from gpuquant.image_reading import MAX_PIXELS, read_photo
 
 ROUNDS = 5
+SLOW = ("scikit-learn KMeans", 13.7e6)  # and the pixels up to which it runs without --full
+QUICK = ("gpuquant", "scikit-learn, fit", "scikit-learn Mini", "libimagequant", "Pillow MED", "Pillow FAST")
+MEASURED: dict[str, Any] = {"rounds": ROUNDS, "most_seconds": 10, "limit": 600}
 
 
-def _seconds(function: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
+def compare(pixels: Pixels, n_colors: int, every: list[Quantizer]) -> list[Measurement]:
+    """Ours is the first, and must have K colours and an error that no other is far below."""
+    with stored(pixels) as file:
+        found = [measure_apart(one, file, n_colors, **MEASURED) for one in every]
+    ours = found[0]
+    assert ours.name.startswith("gpuquant"), ours.name
+    assert not ours.problem
+    assert ours.n_colors == n_colors
+    assert ours.mse <= 1.03 * min(one.mse for one in found if one.seconds)
+    return found
+
+
+def within_patience(pixels: Pixels, every: list[Quantizer], full: bool) -> list[Quantizer]:
+    name, most = SLOW
+    return [one for one in every if full or pixels.size <= 3 * most or not one.name.startswith(name)]
+
+
+@pytest.mark.parametrize("n_colors", [8, 256])
+def test_peers(keep: Keep, device: str, size: str, n_colors: int, full: bool) -> None:
+    pixels = sized_photo(size)
+    if n_colors == 256 and pixels.size > 3 * SLOW[1] and not full:
+        pytest.skip("more than 13.7 megapixels with 256 colors: --full")
+    found = compare(pixels, n_colors, within_patience(pixels, quantizers(device), full))
+    keep(found, device, kind="peers", photo=f"china.jpg, {size}", n_colors=n_colors)
+
+
+@pytest.mark.parametrize("n_colors", [8, 256])
+def test_photos(keep: Keep, device: str, photo: Path, n_colors: int, full: bool) -> None:
+    pixels = read_pixels(photo, None, MAX_PIXELS)
+    found = compare(pixels, n_colors, within_patience(pixels, quantizers(device), full))
+    keep(found, device, kind="photos", photo=photo.stem, n_colors=n_colors)
+
+
+def quick(device: str) -> list[Quantizer]:
+    return [one for one in quantizers(device) if one.name.startswith(QUICK) and "effort" not in one.name]
+
+
+@pytest.mark.parametrize("megapixels", [1, 2, 5, 10, 20, 50, 100, 200])
+def test_scaling_with_pixels(keep: Keep, device: str, megapixels: int) -> None:
+    found = compare(sized_photo(f"{megapixels}MP"), 16, quick(device))
+    keep(found, device, kind="pixels", photo=f"china.jpg, {megapixels}MP", n_colors=16)
+
+
+@pytest.mark.parametrize("n_colors", [2, 4, 8, 16, 32, 64, 128, 256])
+def test_scaling_with_colors(keep: Keep, device: str, n_colors: int) -> None:
+    found = compare(sized_photo("13MP"), n_colors, quick(device))
+    keep(found, device, kind="colors", photo="china.jpg, 13MP", n_colors=n_colors)
+
+
+def test_files(tell: Tell, tmp_path: Path) -> None:
+    """What stands around the quantiser: decoding and encoding, and a new process for one photo."""
+    Image.fromarray(large_photo("china_13mp")).save(tmp_path / "photo.jpg", quality=92)
+    photo, out = tmp_path / "photo.jpg", tmp_path / "out.png"
+    result = gpuquant.quantize(photo, 8)
+    parts: dict[str, Callable[[], object]] = {
+        "Pillow decodes": lambda: Image.open(photo).load(),
+        "read_photo": lambda: read_photo(photo).in_srgb(),
+        "quantize() of the file": lambda: gpuquant.quantize(photo, 8),
+        "save() as PNG": lambda: result.save(out),
+        "Pillow encodes the same picture": lambda: result.to_image().save(out),
+        "gpuquant quantize photo.jpg out.png, a new process": lambda: subprocess.run(
+            [sys.executable, "-m", "gpuquant", "quantize", photo, out, "-k", "8", "--force"],
+            check=True,
+            capture_output=True,
+        ),
+    }
+    for name, part in parts.items():
+        part()
+        times = [seconds_of(part) for _ in range(ROUNDS)]
+        beside = f"{min(times):.2f}-{max(times):.2f} s, {ROUNDS} runs"
+        tell(f"a JPEG of 13.7 megapixels, K = 8: {name}, s", statistics.median(times), beside)
+    assert Image.open(out).size == Image.open(photo).size
 
 
 def _scikit_learn(pixels: Pixels, n_colors: int) -> tuple[float, float]:
@@ -34,7 +108,7 @@ def _scikit_learn(pixels: Pixels, n_colors: int) -> tuple[float, float]:
     histogram.add(pixels)
     colors, counts = histogram.colors.numpy(), histogram.counts.numpy()
     model = KMeans(n_colors, n_init=1, random_state=0)
-    seconds = _seconds(lambda: model.fit(colors.astype(np.float64), sample_weight=counts))
+    seconds = seconds_of(lambda: model.fit(colors.astype(np.float64), sample_weight=counts))
     return seconds, rounded_mse(colors, counts, model.cluster_centers_)
 
 
@@ -50,8 +124,8 @@ def test_time_against_pillow(
     median_cut, octree = [], []
 
     def peers() -> None:
-        median_cut.append(_seconds(lambda: image.quantize(n_colors, method=Image.Quantize.MEDIANCUT)))
-        octree.append(_seconds(lambda: image.quantize(n_colors, method=Image.Quantize.FASTOCTREE)))
+        median_cut.append(seconds_of(lambda: image.quantize(n_colors, method=Image.Quantize.MEDIANCUT)))
+        octree.append(seconds_of(lambda: image.quantize(n_colors, method=Image.Quantize.FASTOCTREE)))
 
     benchmark.pedantic(gpuquant.quantize, args=(pixels, n_colors), setup=peers, rounds=ROUNDS)
     ours = benchmark.stats.stats.data
@@ -79,6 +153,7 @@ def test_time_against_pillow(
 
 MEMORY = """
 import sys
+from collections.abc import Callable
 import numpy as np
 import gpuquant, gpuquant.quantization
 
@@ -105,5 +180,5 @@ def test_memory(report: Report, tmp_path: Path, n_colors: int) -> None:
 
 def test_help(report: Report) -> None:
     command = [sys.executable, "-m", "gpuquant", "--help"]
-    times = [_seconds(lambda: subprocess.run(command, check=True, capture_output=True)) for _ in range(7)]
+    times = [seconds_of(lambda: subprocess.run(command, check=True, capture_output=True)) for _ in range(7)]
     report("gpuquant --help, s", statistics.median(times), 0.5, 0.2, "a new process each")

@@ -1,20 +1,53 @@
-"""Photographs by name and the table that is printed at the end."""
+"""Photographs by name, the tables that are printed at the end, and the files that keep them.
 
+Options: --sizes 1MP,13MP and so on, --photos FOLDER for real photographs, --full for what takes long, --save FOLDER for
+results as JSON, one file for each bench_NAME.py and device.
+"""
+
+import dataclasses
+import json
+import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from PIL import Image
 
-from gpuquant.benchmark import sample_photo
+from gpuquant.benchmark import Measurement, machine, sample_photo
+from gpuquant.cli_bench import table
 
 Pixels = npt.NDArray[np.uint8]
 PHOTOS = Path(__file__).parents[2] / "shared" / "photos"  # optional: real photographs beside the checkout
+SIZES = "1MP,13MP,50MP,100MP"
+CHINA = 1.4988  # width of that photo, of its height
 Report = Callable[[str, float, float, float, str], None]
-_ROWS: list[tuple[str, str, str, str]] = []
+Tell = Callable[[str, float, str], None]
+Keep = Callable[..., None]
+_ROWS: dict[str, list[tuple[str, str, str, str]]] = {}  # by the file that adds them
+_TABLES: dict[tuple[str, str], list[dict[str, Any]]] = {}  # by that file and the device
+
+
+def seconds_of(function: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def sized_photo(size: str) -> Pixels:  # [H, W, 3]
+    """scikit-learn's photograph enlarged to "13MP" or any other number of megapixels, with sensor noise."""
+    if size == "13MP":
+        return sample_photo(4531, 3023)  # as many as the article's photo has, 13.7
+    height = (float(size.removesuffix("MP")) * 1e6 / CHINA) ** 0.5
+    return sample_photo(round(CHINA * height), round(height))
+
+
+def devices() -> list[str]:
+    return ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
 
 
 def large_photo(name: str) -> Pixels:  # [H, W, 3]
@@ -58,17 +91,58 @@ def rounded_mse(colors: Pixels, counts: npt.NDArray[np.int64], centers: npt.NDAr
 
 
 @pytest.fixture
-def report() -> Report:
+def report(request: pytest.FixtureRequest) -> Report:
     """Add a row: what, the measured figure, its reach and its aim, and what stands beside it."""
 
     def add(what: str, measured: float, reach: float, aim: float, beside: str) -> None:
-        _ROWS.append((what, f"{measured:.3f}", f"{reach:g} / {aim:g}", beside))
+        _ROWS.setdefault(_subject(request), []).append((what, f"{measured:.3f}", f"{reach:g} / {aim:g}", beside))
 
     return add
 
 
+@pytest.fixture
+def tell(request: pytest.FixtureRequest) -> Tell:
+    """Add a row that nothing is asked of: what, the measured figure, and what stands beside it."""
+
+    def add(what: str, measured: float, beside: str) -> None:
+        _ROWS.setdefault(_subject(request), []).append((what, f"{measured:.3f}", "", beside))
+
+    return add
+
+
+@pytest.fixture
+def keep(request: pytest.FixtureRequest) -> Keep:
+    """Add a table of measurements, with what it is of: a kind, a photo, K."""
+
+    def add(measurements: list[Measurement], device: str, **about: Any) -> None:
+        rows = [dataclasses.asdict(one) for one in measurements]
+        _TABLES.setdefault((_subject(request), device), []).append(about | {"measurements": rows})
+
+    return add
+
+
+def _subject(request: pytest.FixtureRequest) -> str:
+    return request.path.stem.removeprefix("bench_")
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="also what takes minutes")
+    parser.addoption("--sizes", default=SIZES, help=f"of photographs that are made, {SIZES} if not given")
+    parser.addoption("--photos", type=Path, help="a folder with photographs to compare quantisers on as well")
+    parser.addoption("--save", type=Path, help="a folder to write results to, NAME-DEVICE.json")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test of `size` runs for each of --sizes, one of `device` on each device, one of `photo` for each photograph."""
+    config = metafunc.config
+    folder: Path | None = config.getoption("--photos")
+    if "size" in metafunc.fixturenames:
+        metafunc.parametrize("size", config.getoption("--sizes").split(","))
+    if "device" in metafunc.fixturenames:
+        metafunc.parametrize("device", devices())
+    if "photo" in metafunc.fixturenames:
+        found = sorted(path for path in folder.iterdir() if path.is_file()) if folder else []
+        metafunc.parametrize("photo", found, ids=[path.stem for path in found])
 
 
 @pytest.fixture
@@ -76,11 +150,31 @@ def full(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--full"))
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if not _ROWS:
-        return
-    terminalreporter.section("measured")
-    terminalreporter.write_line("| what | measured | reach / aim | beside it |")
-    terminalreporter.write_line("| --- | --- | --- | --- |")
-    for row in _ROWS:
-        terminalreporter.write_line(f"| {' | '.join(row)} |")
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    write = terminalreporter.write_line
+    for (subject, device), tables in _TABLES.items():
+        for found in tables:
+            described = ", ".join(str(value) for key, value in found.items() if key != "measurements")
+            terminalreporter.section(f"{subject}, {device}: {described}")
+            write(table([Measurement(**row) for row in found["measurements"]]))
+    if _ROWS:
+        terminalreporter.section("measured")
+        write("| what | measured | reach / aim | beside it |")
+        write("| --- | --- | --- | --- |")
+    for row in (row for rows in _ROWS.values() for row in rows):
+        write(f"| {' | '.join(row)} |")
+    folder: Path | None = config.getoption("--save")
+    if folder:
+        _save(folder)
+
+
+def _save(folder: Path) -> None:
+    for subject in {*_ROWS, *(subject for subject, _ in _TABLES)}:
+        for device in devices():
+            tables = _TABLES.get((subject, device), [])
+            ratios = [
+                dict(zip(("what", "measured", "reach / aim", "beside"), row, strict=True))
+                for row in _ROWS.get(subject, [])
+            ]
+            document = {"machine": machine(), "tables": tables, "ratios": ratios}
+            (folder / f"{subject}-{device}.json").write_text(json.dumps(document, indent=1) + "\n")

@@ -51,7 +51,17 @@ class Batch:
     Attributes
     ----------
     files : list of PlannedFile
-        What is read, and where each result goes.
+        What is read, and where each result goes: `source` and `target`, paths.
+
+    Examples
+    --------
+    >>> import gpuquant, numpy as np, tempfile
+    >>> from PIL import Image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Image.fromarray(np.eye(4, dtype=np.uint8)).save(f"{folder}/a.bmp")
+    ...     batch = gpuquant.quantize_files(folder, f"{folder}/out", 2)
+    ...     print(len(batch), batch.files[0].target.name, [outcome.status for outcome in batch])
+    1 a.png ['written']
     """
 
     def __init__(
@@ -82,11 +92,32 @@ class Batch:
         return len(self.files)
 
     def stop(self) -> None:
-        """Begin no more files: those in flight are finished, and the iteration ends."""
+        """Begin no more files: those in flight are finished, and the iteration ends.
+
+        Examples
+        --------
+        >>> import gpuquant, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     batch = gpuquant.quantize_files(["a.jpg", "b.jpg"], folder)
+        ...     batch.stop()
+        ...     print(len(batch), list(batch))
+        2 []
+        """
         self._stopped.set()
 
     def close(self) -> None:
-        """Begin no more files, and wait for those in flight, whose outcomes are lost."""
+        """Begin no more files, and wait for those in flight, whose outcomes are lost.
+
+        Examples
+        --------
+        >>> import gpuquant, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     batch = gpuquant.quantize_files(["missing.jpg", "missing.png"], folder, jobs=1)
+        ...     outcome = next(batch)
+        ...     batch.close()
+        ...     print(outcome.status, list(batch))
+        failed []
+        """
         self._running.close()
 
     def __iter__(self) -> Iterator[FileOutcome]:

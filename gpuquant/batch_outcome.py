@@ -23,6 +23,7 @@ class FileOutcome:
     error : str, optional
         Why it failed, in one line.
     width, height, n_colors : int, optional
+        Size in pixels, and entries of the palette.
     mse, psnr : float, optional
         As of `QuantizedImage`.
     bytes_in, bytes_out : int, optional
@@ -31,6 +32,14 @@ class FileOutcome:
         Wall time of each stage: "read", "count", "cluster", "map", "write".
     warnings : tuple of str
         What was lost in reading.
+
+    Examples
+    --------
+    >>> import gpuquant, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     outcome = next(gpuquant.quantize_files("missing.jpg", folder))
+    >>> outcome.source.name, outcome.target.name, outcome.status, outcome.error
+    ('missing.jpg', 'missing.png', 'failed', 'no such file')
     """
 
     source: Path
@@ -48,7 +57,17 @@ class FileOutcome:
     warnings: tuple[str, ...] = ()
 
     def as_json(self) -> str:
-        """One line; an infinite PSNR is null."""
+        """One line; an infinite PSNR is null, as JSON (RFC 8259) has no infinity.
+
+        Examples
+        --------
+        >>> import gpuquant, json
+        >>> from pathlib import Path
+        >>> outcome = gpuquant.FileOutcome(Path("a.bmp"), Path("a.png"), "written", mse=0.0, psnr=float("inf"))
+        >>> values = json.loads(outcome.as_json())
+        >>> values["target"], values["mse"], values["psnr"]
+        ('a.png', 0.0, None)
+        """
         values: dict[str, Any] = self.__dict__ | {"source": str(self.source), "target": str(self.target)}
         if self.psnr is not None and math.isinf(self.psnr):
             values["psnr"] = None

@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gpuquant.cli_options import Device, Force, MaxPixels
+from gpuquant.cli_options import INTERRUPTED, Device, Force, MaxPixels
 from gpuquant.cli_output import check_outputs
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gpuquant.benchmark import Measurement
 
 QUICK_MEGAPIXELS = 3.0
 QUICK_SIZE, SIZE = (2120, 1415), (4531, 3023)  # of china.jpg
 ROUNDS = 5
 QUICK_SECONDS, SECONDS = 2.0, 60.0  # after which a quantiser is not run again
+QUICK_LIMIT, LIMIT = 15.0, 600.0  # seconds after which it is stopped
 
 Photo = Annotated[Path | None, typer.Argument(help="A photo; china.jpg, enlarged to 13.7 megapixels, if not given.")]
 Colors = Annotated[int, typer.Option("--colors", "-k", min=1, max=256, help="Size of the palettes, 1 to 256.")]
@@ -37,11 +40,14 @@ def bench(
     """Compare gpuquant with scikit-learn, faiss, OpenCV, libimagequant and Pillow, on this machine.
 
     What is not installed is a line below the table; pip install gpuquant[bench] brings it. Times are medians, from
-    pixels in memory to a palette and one label for each pixel; errors are those of the result as written.
+    pixels in memory to a palette and one label for each pixel; errors are those of the result as written. Each
+    quantiser has a process of its own; "first s" is what its imports and a first small photo take. What takes over
+    ten minutes is stopped, with --quick after 15 seconds.
     """
     from rich.console import Console
 
-    from gpuquant.benchmark import machine, measure, quantizers, read_pixels, sample_photo
+    from gpuquant.benchmark import machine, measure_apart, read_pixels, sample_photo, stored
+    from gpuquant.benchmark_peers import quantizers
     from gpuquant.files import whole_file
 
     if out:
@@ -55,30 +61,55 @@ def bench(
     about = machine() | {"width": width, "height": height, "n_colors": colors}
     described = f"{about['processor']}, {about['cores']} cores, torch {about['torch']}"
     sys.stdout.write(f"{width} x {height} pixels, {colors} colors; {described}\n\n")
-    found, seconds = [], QUICK_SECONDS if quick else SECONDS
-    with Console(stderr=True).status("") as status:
-        for quantizer in every:
-            status.update(quantizer.name)
-            found.append(measure(quantizer, pixels, colors, rounds=ROUNDS, most_seconds=seconds))
+    sys.stdout.flush()
+    found: list[Measurement] = []
+    most, limit = (QUICK_SECONDS, QUICK_LIMIT) if quick else (SECONDS, LIMIT)
+    try:
+        with stored(pixels) as file, Console(stderr=True).status("") as status:
+            for quantizer in every:
+                status.update(f"{quantizer.name} ({len(found) + 1} of {len(every)})")
+                found.append(measure_apart(quantizer, file, colors, rounds=ROUNDS, most_seconds=most, limit=limit))
+    except KeyboardInterrupt:
+        if found:
+            sys.stdout.write(table(found))
+        sys.stderr.write(f"interrupted after {len(found)} of {len(every)}\n")
+        raise typer.Exit(INTERRUPTED) from None
     sys.stdout.write(table(found))
     if out:
         rows = [dataclasses.asdict(one) for one in found]
-        with whole_file(out) as file:
-            file.write(json.dumps(about | {"measurements": rows}, indent=1).encode() + b"\n")
+        with whole_file(out) as target:
+            target.write(json.dumps(about | {"measurements": rows}, indent=1).encode() + b"\n")
         sys.stderr.write(f"wrote {out}\n")
 
 
 def table(measurements: "list[Measurement]") -> str:
     """Markdown that is readable as it is, and a line for each quantiser that could not run."""
     done = [one for one in measurements if one.seconds]
-    rows = [("", "s", "of the first", "MP/s", "peak MB", "colors", "MSE", "PSNR dB"), ("---", *["---:"] * 7)]
-    for one in done:
-        memory = "" if one.peak_megabytes is None else f"{one.peak_megabytes:.0f}"
-        times = f"{one.median:.3f}", f"{one.median / done[0].median:.2f}", f"{one.megapixels_per_second:.1f}"
-        rows.append(
-            (f"{one.name}, {one.version}", *times, memory, str(one.n_colors), f"{one.mse:.2f}", f"{one.psnr:.2f}")
-        )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [f"| {row[0].ljust(widths[0])} | {' | '.join(map(str.rjust, row[1:], widths[1:]))} |" for row in rows]
-    lines += [f"not measured: {one.name}: {one.problem}" for one in measurements if not one.seconds]
-    return "\n".join(lines) + "\n"
+    cells = {heading: [text(one, done[0].median) for one in done] for heading, text in COLUMNS.items()}
+    lines = [""] * (len(done) + 2)
+    for heading, column in cells.items():
+        if any(column):
+            texts = [heading, "---:" if heading else "---", *column]
+            width = max(map(len, texts))
+            padded = [text.rjust(width) if heading else text.ljust(width) for text in texts]
+            lines = [f"{line} {text} |" for line, text in zip(lines, padded, strict=True)]
+    missing = [f"not measured: {one.name}: {one.problem}" for one in measurements if not one.seconds]
+    return "\n".join([f"|{line}" for line in lines if line] + missing) + "\n"
+
+
+COLUMNS: "dict[str, Callable[[Measurement, float], str]]" = {  # of a row and the first row's time
+    "": lambda row, _: f"{row.name}, {row.version}",
+    "s": lambda row, _: f"{row.median:.3f}",
+    "from-to": lambda row, _: f"{min(row.seconds):.2f}-{max(row.seconds):.2f}",
+    "runs": lambda row, _: str(len(row.seconds)),
+    "of the first": lambda row, first: f"{row.median / first:.2f}",
+    "MP/s": lambda row, _: f"{row.megapixels_per_second:.1f}",
+    "peak MB": lambda row, _: "" if row.peak_megabytes is None else f"{row.peak_megabytes:.0f}",
+    "device MB": lambda row, _: "" if row.peak_device_megabytes is None else f"{row.peak_device_megabytes:.0f}",
+    "first s": lambda row, _: f"{row.first_seconds:.1f}",
+    "colors": lambda row, _: str(row.n_colors),
+    "iterations": lambda row, _: "" if row.n_iter is None else str(row.n_iter),
+    "as scikit-learn": lambda row, _: "" if row.agreement is None else f"{100 * row.agreement:.3f} %",
+    "MSE": lambda row, _: f"{row.mse:.2f}",
+    "PSNR dB": lambda row, _: f"{row.psnr:.2f}",
+}

@@ -32,6 +32,15 @@ class KMeansResult:
         Lloyd iterations of the best of the `n_init` runs.
     converged : Tensor, bool [] or [B]
         Whether a stopping rule was met within `max_iter` iterations.
+
+    Examples
+    --------
+    >>> import gpuquant, torch
+    >>> found = gpuquant.kmeans(torch.tensor([[0.0], [2.0], [10.0]]), 2, init=torch.tensor([[0.0], [10.0]]))
+    >>> found.centers.tolist(), found.labels.tolist(), found.inertia.item()
+    ([[1.0], [10.0]], [0, 0, 1], 2.0)
+    >>> found.n_iter.item(), found.converged.item()
+    (2, True)
     """
 
     centers: Tensor
@@ -94,8 +103,9 @@ def kmeans(
     Notes
     -----
     Stopping rules and the handling of empty clusters are scikit-learn's: an empty cluster takes over the point that is
-    farthest from its center (S. Lloyd 1982, "Least squares quantization in PCM"). Small problems, and the `n_init`
-    runs on them, go side by side, large ones one after the other; the result does not depend on the company.
+    farthest from its center (S. Lloyd 1982, "Least squares quantization in PCM"). The start is that of D. Arthur and
+    S. Vassilvitskii 2007, "k-means++: the advantages of careful seeding". Small problems, and the `n_init` runs on
+    them, go side by side, large ones one after the other; the result does not depend on the company.
 
     Examples
     --------

@@ -2,23 +2,72 @@
 
 
 class GpuquantError(Exception):
-    """Base class of every error that gpuquant raises on purpose."""
+    """Base class of every error that gpuquant raises on purpose.
+
+    Examples
+    --------
+    >>> import gpuquant
+    >>> try:
+    ...     gpuquant.read_palette("missing.hex")
+    ... except gpuquant.GpuquantError as error:
+    ...     print(error)
+    missing.hex: no such file
+    """
 
 
 class ArgumentError(GpuquantError, ValueError):
-    """An argument has a value, shape or dtype that cannot be used; the message says what to pass instead."""
+    """An argument has a value, shape or dtype that cannot be used; the message says what to pass instead.
+
+    Examples
+    --------
+    >>> import gpuquant
+    >>> gpuquant.Palette([[255, 0, 0]])
+    Traceback (most recent call last):
+        ...
+    gpuquant.errors.ArgumentError: colors must be an array or tensor, uint8 [K, 3], got list
+    """
 
 
 class DeviceError(GpuquantError, RuntimeError):
-    """The requested device is not there or is not supported."""
+    """The requested device is not there or is not supported, or has too little memory.
+
+    Examples
+    --------
+    >>> import gpuquant
+    >>> gpuquant.ColorHistogram(device="gpu")
+    Traceback (most recent call last):
+        ...
+    gpuquant.errors.DeviceError: device='gpu' is not a device; use "auto", "cpu", "cuda" or "cuda:1"
+    """
 
 
 class ImageFileError(GpuquantError, OSError):
-    """A file cannot be read as an image, or cannot be written."""
+    """A file cannot be read, as an image or a palette for example, or cannot be written.
+
+    Examples
+    --------
+    >>> import gpuquant
+    >>> gpuquant.read_palette("missing.hex")
+    Traceback (most recent call last):
+        ...
+    gpuquant.errors.ImageFileError: missing.hex: no such file
+    """
 
 
 class TargetError(GpuquantError):
-    """No palette is as good as was asked for."""
+    """No palette is as good as was asked for.
+
+    Examples
+    --------
+    >>> import gpuquant, numpy as np
+    >>> photo = np.zeros((2, 2, 3), np.uint8)
+    >>> try:
+    ...     result = gpuquant.quantize(photo, target_psnr=60)
+    ... except gpuquant.TargetError:
+    ...     result = gpuquant.quantize(photo, 4096)
+    >>> len(result.palette)
+    1
+    """
 
 
 def is_lack_of_memory(error: BaseException) -> bool:

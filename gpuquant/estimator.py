@@ -19,11 +19,11 @@ from torch import Tensor
 from gpuquant.arguments import check_chunk_size
 from gpuquant.devices import resolve_device, told_when_memory_ends
 from gpuquant.errors import DeviceError
-from gpuquant.estimator_fit import Fit, SampleLloyd, fit_once, plus_plus_centers, random_centers, same_clustering
-from gpuquant.estimator_samples import Samples, checked_tensor
-from gpuquant.histogram import shared_tensor
+from gpuquant.estimator_fit import Fit, SampleLloyd, fit_once, named_centers, number_of_runs, same_clustering
+from gpuquant.estimator_samples import Samples, as_given, as_tensor, check_centers_shape, checked_tensor, float_type
 from gpuquant.level_pixels import fold_pixels
 from gpuquant.ops.cpu_dense import one_blas_thread
+from gpuquant.palette import as_numpy
 
 TRANSFORMED = 1 << 16  # samples of a tensor at a time
 
@@ -39,7 +39,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
     More than 32,768 samples that are 8-bit pixels (0..255, k / 255 or k x (1 / 255) in up to four columns) are
     recognised and clustered as distinct colours with their counts, which is many times faster and gives the same
-    result. CSR matrices are made dense.
+    result. CSR matrices are made dense. Sources: S. Lloyd 1982, "Least squares quantization in PCM"; D. Arthur and
+    S. Vassilvitskii 2007, "k-means++: the advantages of careful seeding".
 
     Parameters
     ----------
@@ -138,11 +139,19 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             As scikit-learn: NaN, too few samples, wrong shapes.
         DeviceError
             The device is not there, or has too little memory.
+
+        Examples
+        --------
+        >>> import gpuquant
+        >>> model = gpuquant.KMeans(2, init=[[0.0], [10.0]]).fit([[0.0], [2.0], [10.0]], sample_weight=[3, 1, 1])
+        >>> model.cluster_centers_.tolist(), model.labels_.tolist(), model.n_iter_
+        ([[0.5], [10.0]], [0, 0, 1], 2)
         """
         samples, reference = self._samples(X, sample_weight, fitting=True)
         if samples.n_samples < self.n_clusters:
             raise ValueError(f"n_samples={samples.n_samples} should be >= n_clusters={self.n_clusters}.")
-        self._n_init = self._number_of_runs()
+        name = type(self).__name__
+        self._n_init = number_of_runs(self.init, self.n_init, self.algorithm, self.n_clusters, name)
         random_state = check_random_state(self.random_state)
         init = self.init
         if not isinstance(init, str) and not callable(init):
@@ -168,41 +177,76 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             message = f"Number of distinct clusters ({n_found}) found smaller than n_clusters ({self.n_clusters})."
             advice = "Possibly due to duplicate points in X."
             warnings.warn(f"{message} {advice}", ConvergenceWarning, stacklevel=4)
-        self.cluster_centers_ = _like(best.centers.to(samples.dtype), X)
-        self.labels_ = _like(samples.turn_into_labels(best.point_labels), X)
+        self.cluster_centers_ = as_given(best.centers.to(samples.dtype), X)
+        self.labels_ = as_given(samples.turn_into_labels(best.point_labels), X)
         self.inertia_ = best.inertia
         self.n_iter_ = best.n_iter
         self._n_features_out = self.n_clusters
         return self
 
     def predict(self, X: Any) -> Any:  # noqa: N803
-        """The index of the nearest center for every sample: int32 [n_samples]."""
+        """The nearest center of every sample, int32 [n_samples]; X and errors as for `fit`, and `NotFittedError`.
+
+        Examples
+        --------
+        >>> import gpuquant
+        >>> gpuquant.KMeans(2, init=[[0.0], [10.0]]).fit([[0.0], [2.0], [10.0]]).predict([[4.0], [6.0]]).tolist()
+        [0, 1]
+        """
         labels, _ = self._assign(X, None)
-        return _like(labels, X)
+        return as_given(labels, X)
 
     def fit_predict(self, X: Any, y: object = None, sample_weight: Any = None) -> Any:  # noqa: N803
-        """Fit and return `labels_`."""
+        """Fit and return `labels_`; arguments and errors as for `fit`.
+
+        Examples
+        --------
+        >>> import gpuquant
+        >>> gpuquant.KMeans(2, init=[[0.0], [10.0]]).fit_predict([[0.0], [2.0], [10.0]]).tolist()
+        [0, 0, 1]
+        """
         return self.fit(X, sample_weight=sample_weight).labels_
 
     @told_when_memory_ends()
     def transform(self, X: Any) -> Any:  # noqa: N803
-        """The distances from every sample to every center: [n_samples, n_clusters]."""
+        """Distances of samples to centers, [n_samples, n_clusters]; X and errors as for `fit`, and `NotFittedError`.
+
+        Examples
+        --------
+        >>> import gpuquant
+        >>> gpuquant.KMeans(2, init=[[0.0], [10.0]]).fit([[0.0], [2.0], [10.0]]).transform([[4.0]]).tolist()
+        [[3.0, 6.0]]
+        """
         check_is_fitted(self)
         if not isinstance(X, Tensor):
             self._resolved_device(None)
-            return euclidean_distances(self._checked_array(X, fitting=False), self._host_centers())
+            return euclidean_distances(self._checked_array(X, fitting=False), as_numpy(self.cluster_centers_))
         points = self._checked_tensor(X, fitting=False)
         points = points.to(self._resolved_device(points))
-        centers = _tensor(self.cluster_centers_).to(points.device).double()
+        centers = as_tensor(self.cluster_centers_).to(points.device).double()
         chunks = [torch.cdist(part.double(), centers) for part in points.split(TRANSFORMED)]
-        return _like(torch.cat(chunks).to(torch.float32 if points.dtype == torch.float32 else torch.float64), X)
+        return as_given(torch.cat(chunks).to(torch.float32 if points.dtype == torch.float32 else torch.float64), X)
 
     def fit_transform(self, X: Any, y: object = None, sample_weight: Any = None) -> Any:  # noqa: N803
-        """Fit and return the distances to the centers."""
+        """Fit and return the distances, [n_samples, n_clusters]; arguments and errors as for `fit`.
+
+        Examples
+        --------
+        >>> import gpuquant
+        >>> gpuquant.KMeans(2, init=[[0.0], [10.0]]).fit_transform([[0.0], [2.0], [10.0]]).tolist()
+        [[1.0, 10.0], [1.0, 8.0], [9.0, 0.0]]
+        """
         return self.fit(X, sample_weight=sample_weight).transform(X)
 
     def score(self, X: Any, y: object = None, sample_weight: Any = None) -> float:  # noqa: N803
-        """Minus the sum of weight times squared distance to the nearest center."""
+        """Minus the `inertia_` that X would have; arguments and errors as for `fit`, and `NotFittedError`.
+
+        Examples
+        --------
+        >>> import gpuquant
+        >>> gpuquant.KMeans(2, init=[[0.0], [10.0]]).fit([[0.0], [2.0], [10.0]]).score([[4.0], [10.0]])
+        -9.0
+        """
         _, inertia = self._assign(X, sample_weight)
         return -inertia
 
@@ -210,7 +254,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     def _assign(self, X: Any, sample_weight: Any) -> tuple[Tensor, float]:  # noqa: N803
         check_is_fitted(self)
         samples, _ = self._samples(X, sample_weight, fitting=False)
-        centers = _tensor(self.cluster_centers_).to(samples.device)
+        centers = as_tensor(self.cluster_centers_).to(samples.device)
         state = SampleLloyd(samples, len(centers))
         entered = state.enter(centers[None])
         with one_blas_thread():
@@ -229,12 +273,12 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         dense: Any = checked.toarray() if sparse else checked
         check_chunk_size(self.chunk_size)
         device = self._resolved_device(dense if isinstance(dense, Tensor) else None)
-        points = _tensor(dense).to(device)
+        points = as_tensor(dense).to(device)
         pixels = fold_pixels(points)
         if pixels is None and not isinstance(X, Tensor):
             assert_all_finite(checked, estimator_name=type(self).__name__, input_name="X")
         weights = self._checked_weights(sample_weight, checked)
-        weights = None if weights is None else _tensor(weights).to(device=device, dtype=torch.float64)
+        weights = None if weights is None else as_tensor(weights).to(device=device, dtype=torch.float64)
         centred = fitting and not sparse
         return Samples(points, pixels, weights, centred=centred, chunk_size=self.chunk_size), checked
 
@@ -261,7 +305,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         if isinstance(sample_weight, Tensor):
             sample_weight = sample_weight.detach().cpu().double().resolve_neg().numpy()
         like = np.empty((checked.shape[0], 0)) if isinstance(checked, Tensor) else checked
-        return _check_sample_weight(sample_weight, like, dtype=np.dtype(_float_type(checked)))
+        return _check_sample_weight(sample_weight, like, dtype=np.dtype(float_type(checked)))
 
     def _resolved_device(self, tensor: Tensor | None) -> torch.device:
         try:
@@ -271,35 +315,11 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
                 raise
             raise DeviceError(f'{error}; for a fitted model: set_params(device="cpu")') from None
 
-    def _number_of_runs(self) -> int:
-        by_name = isinstance(self.init, str)
-        n_init = self.n_init
-        if self.algorithm == "elkan" and self.n_clusters == 1:
-            message = "algorithm='elkan' doesn't make sense for a single cluster. Using 'lloyd' instead."
-            warnings.warn(message, RuntimeWarning, stacklevel=5)
-        if n_init == "auto":
-            n_init = 10 if callable(self.init) or (by_name and self.init == "random") else 1
-        if not by_name and not callable(self.init) and n_init != 1:
-            name = type(self).__name__
-            message = f"Explicit initial center position passed: performing only one init in {name}"
-            warnings.warn(f"{message} instead of n_init={n_init}.", RuntimeWarning, stacklevel=5)
-            n_init = 1
-        return int(n_init)
-
     def _checked_centers(self, centers: Any, reference: Any) -> Tensor:
         if isinstance(centers, Tensor):
             centers = centers.detach().cpu().double().resolve_neg().numpy()
-        centers = check_array(centers, dtype=_float_type(reference), copy=True, order="C")
-        if centers.shape[0] != self.n_clusters:
-            raise ValueError(
-                f"The shape of the initial centers {centers.shape} does not match the number of clusters "
-                f"{self.n_clusters}."
-            )
-        if centers.shape[1] != reference.shape[1]:
-            raise ValueError(
-                f"The shape of the initial centers {centers.shape} does not match the number of features of the data "
-                f"{reference.shape[1]}."
-            )
+        centers = check_array(centers, dtype=float_type(reference), copy=True, order="C")
+        check_centers_shape(centers.shape, self.n_clusters, reference.shape[1])
         return torch.from_numpy(centers).double()
 
     def _start(self, samples: Samples, reference: Any, init: Any, random_state: np.random.RandomState) -> Tensor:
@@ -307,8 +327,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         if isinstance(init, Tensor):
             return init.to(device)
         if isinstance(init, str):
-            draw = plus_plus_centers if init == "k-means++" else random_centers
-            return draw(samples, self.n_clusters, random_state)
+            return named_centers(samples, init, self.n_clusters, random_state)
         origin = samples.points.origin[0].cpu().numpy()
         host = reference.cpu().numpy() if isinstance(reference, Tensor) else reference
         centred = host if issparse(host) else host - origin
@@ -328,21 +347,3 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         samples, checked = self._samples(X, sample_weight, fitting=False)
         centers: Array = self._start(samples, checked, init, random_state).cpu().numpy()
         return centers
-
-    def _host_centers(self) -> Array:
-        centers = self.cluster_centers_
-        return centers.cpu().numpy() if isinstance(centers, Tensor) else centers
-
-
-def _tensor(values: Any) -> Tensor:
-    return values if isinstance(values, Tensor) else shared_tensor(values)
-
-
-def _float_type(samples: Any) -> str:
-    """In which type centers and weights go with samples."""
-    return "float32" if str(samples.dtype).endswith("float32") else "float64"
-
-
-def _like(found: Tensor, given: Any) -> Any:
-    """A result as a tensor on the given tensor's device, or as an array."""
-    return found.to(given.device) if isinstance(given, Tensor) else found.cpu().numpy()

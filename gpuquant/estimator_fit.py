@@ -5,8 +5,10 @@ whatever their weight; all labels count when scikit-learn asks whether one has c
 draws, labels and iterations as the pixels would.
 """
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -80,6 +82,13 @@ def fit_once(
     return Fit(runs.centers[0], state.labels_of_points()[0], runs.inertia[0], runs.n_iter[0])
 
 
+def named_centers(
+    samples: Samples, init: str, n_clusters: int, random_state: np.random.RandomState
+) -> Tensor:  # [K, D] float64
+    """Where a run starts: "k-means++" or "random"."""
+    return (plus_plus_centers if init == "k-means++" else random_centers)(samples, n_clusters, random_state)
+
+
 def plus_plus_centers(samples: Samples, n_clusters: int, random_state: np.random.RandomState) -> Tensor:  # [K, D]
     """Greedy k-means++ over the samples in their order."""
     if samples.weights is not None and bool((samples.weights < 0).any()):
@@ -136,6 +145,21 @@ def _first_draw(samples: Samples, uniform: float) -> int:
         total = weights.sum()
         return search_shares(lambda part: weights[part] / total, n_samples, uniform)
     return search_equal_shares(n_samples, uniform)
+
+
+def number_of_runs(init: Any, n_init: Any, algorithm: str, n_clusters: int, estimator: str) -> int:
+    """How many runs there are, with scikit-learn's warnings to whoever fits."""
+    by_name = isinstance(init, str)
+    if algorithm == "elkan" and n_clusters == 1:
+        message = "algorithm='elkan' doesn't make sense for a single cluster. Using 'lloyd' instead."
+        warnings.warn(message, RuntimeWarning, stacklevel=5)
+    if n_init == "auto":
+        n_init = 10 if callable(init) or (by_name and init == "random") else 1
+    if not by_name and not callable(init) and n_init != 1:
+        message = f"Explicit initial center position passed: performing only one init in {estimator}"
+        warnings.warn(f"{message} instead of n_init={n_init}.", RuntimeWarning, stacklevel=5)
+        n_init = 1
+    return int(n_init)
 
 
 def same_clustering(labels: Tensor, others: Tensor, n_clusters: int) -> bool:

@@ -2,11 +2,13 @@
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from gpuquant.histogram import shared_tensor
 from gpuquant.level_pixels import LevelPixels
 from gpuquant.ops.cpu_ops import column_means, take
 from gpuquant.ops.dense_points import DensePoints
@@ -112,3 +114,27 @@ def checked_tensor(samples: Tensor) -> Tensor:  # float32, float64 or uint8, con
     if not all(np.isfinite(float(bound)) for bound in samples.aminmax()):
         raise ValueError("Input X contains NaN or infinity.")
     return samples.contiguous()
+
+
+def check_centers_shape(shape: tuple[int, ...], n_clusters: int, n_features: int) -> None:
+    """Raise unless given centers are as many as clusters, and have the samples' columns."""
+    found = f"The shape of the initial centers {shape} does not match the number of"
+    if shape[0] != n_clusters:
+        raise ValueError(f"{found} clusters {n_clusters}.")
+    if shape[1] != n_features:
+        raise ValueError(f"{found} features of the data {n_features}.")
+
+
+def as_tensor(values: Any) -> Tensor:
+    """An array as a tensor on its own memory; a tensor as it is."""
+    return values if isinstance(values, Tensor) else shared_tensor(values)
+
+
+def float_type(samples: Any) -> str:
+    """In which type centers and weights go with samples."""
+    return "float32" if str(samples.dtype).endswith("float32") else "float64"
+
+
+def as_given(found: Tensor, given: Any) -> Any:
+    """A result as a tensor on the given tensor's device, or as an array."""
+    return found.to(given.device) if isinstance(given, Tensor) else found.cpu().numpy()

@@ -26,13 +26,18 @@ class ColorHistogram:
     device : str or torch.device
         Where the counting happens; pixels are moved there.
 
+    Raises
+    ------
+    DeviceError
+        The device is not there.
+
     Examples
     --------
     >>> import gpuquant, numpy as np
     >>> histogram = gpuquant.ColorHistogram()
     >>> histogram.add(np.array([[[255, 0, 0], [0, 0, 255], [255, 0, 0]]], dtype=np.uint8))
-    >>> histogram.colors.tolist(), histogram.counts.tolist()
-    ([[255, 0, 0], [0, 0, 255]], [2, 1])
+    >>> histogram.colors.tolist(), histogram.counts.tolist(), histogram.n_pixels
+    ([[255, 0, 0], [0, 0, 255]], [2, 1], 3)
     """
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
@@ -42,12 +47,12 @@ class ColorHistogram:
 
     @property
     def colors(self) -> Tensor:  # [M, 3] uint8
-        """The distinct colours, neighbours in the colour cube close together (Z-order)."""
+        """The distinct colours, uint8 [M, 3]; neighbours in the colour cube close together (Z-order, Morton 1966)."""
         return colors_from_codes(self._codes)
 
     @property
     def counts(self) -> Tensor:  # [M] int64
-        """How many pixels have each colour."""
+        """How many pixels have each colour, int64 [M]."""
         return self._counts
 
     @property
@@ -73,6 +78,14 @@ class ColorHistogram:
             The pixels are not uint8, or have no such shape.
         DeviceError
             A CUDA device has too little memory.
+
+        Examples
+        --------
+        >>> import gpuquant, numpy as np
+        >>> histogram = gpuquant.ColorHistogram()
+        >>> histogram.add(np.array([[0, 7], [7, 7]], np.uint8))
+        >>> histogram.colors.tolist(), histogram.counts.tolist()
+        ([[0, 0, 0], [7, 7, 7]], [1, 3])
         """
         check_chunk_size(chunk_size)
         if not isinstance(pixels, np.ndarray | Tensor):
@@ -90,7 +103,17 @@ class ColorHistogram:
             self.add_rows(rows, chunk_size=chunk_size)
 
     def add_rows(self, rows: Tensor, *, chunk_size: int | None = None) -> Tensor:
-        """Count pixels [N, 3] or [N], and return them on the histogram's device."""
+        """Count rows, uint8 [N, 3] or [N] and not empty, without a check, and return them on the histogram's device.
+
+        The `chunk_size` is that of `add`.
+
+        Examples
+        --------
+        >>> import gpuquant, torch
+        >>> histogram = gpuquant.ColorHistogram()
+        >>> histogram.add_rows(torch.tensor([[1, 2, 3]], dtype=torch.uint8)).tolist(), len(histogram)
+        ([[1, 2, 3]], 1)
+        """
         rows = rows.contiguous()
         if rows.is_cpu and self._device.type == "cuda":
             rows, codes, counts = ops.upload_and_count(rows, self._device)
@@ -101,7 +124,18 @@ class ColorHistogram:
         return rows
 
     def merge(self, other: "ColorHistogram") -> None:
-        """Add the counts of another histogram to this one."""
+        """Add the counts of the other histogram, from whatever device, to this one.
+
+        Examples
+        --------
+        >>> import gpuquant, numpy as np
+        >>> one, other = gpuquant.ColorHistogram(), gpuquant.ColorHistogram()
+        >>> one.add(np.array([0, 9], np.uint8))
+        >>> other.add(np.array([9], np.uint8))
+        >>> one.merge(other)
+        >>> one.counts.tolist(), other.counts.tolist()
+        ([1, 2], [1])
+        """
         self._insert(other._codes.to(self._device), other._counts.to(self._device))
 
     def __add__(self, other: "ColorHistogram") -> "ColorHistogram":
@@ -111,7 +145,17 @@ class ColorHistogram:
         return total
 
     def points(self) -> tuple[Tensor, Tensor]:  # [M, 3] uint8, [M] float64
-        """The colours as points and the counts as weights, as `kmeans` takes them."""
+        """The colours as points, uint8 [M, 3], and the counts as weights, float64 [M], as `kmeans` takes them.
+
+        Examples
+        --------
+        >>> import gpuquant, numpy as np
+        >>> histogram = gpuquant.ColorHistogram()
+        >>> histogram.add(np.array([0, 0, 0, 8], np.uint8))
+        >>> points, weights = histogram.points()
+        >>> gpuquant.kmeans(points, 1, weights=weights).centers.tolist()
+        [[2.0, 2.0, 2.0]]
+        """
         return self.colors, self._counts.to(torch.float64)
 
     def save(self, path: str | Path) -> None:
@@ -121,18 +165,41 @@ class ColorHistogram:
         ------
         ImageFileError
             The file cannot be written; no half-written file is left.
+
+        Examples
+        --------
+        >>> import gpuquant, numpy as np, tempfile
+        >>> histogram = gpuquant.ColorHistogram()
+        >>> histogram.add(np.array([5, 5], np.uint8))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     histogram.save(f"{folder}/counts.npz")
+        ...     with np.load(f"{folder}/counts.npz") as file:
+        ...         print(file["colors"].tolist(), file["counts"].tolist())
+        [[5, 5, 5]] [2]
         """
         with whole_file(path) as file:
             np.savez_compressed(file, colors=self.colors.cpu().numpy(), counts=self._counts.cpu().numpy())
 
     @classmethod
     def load(cls, path: str | Path, device: torch.device | str = "cpu") -> "ColorHistogram":
-        """Read what `save` wrote.
+        """Read what `save` wrote to the path, onto the device.
 
         Raises
         ------
         ImageFileError
             The file is not there or does not hold a histogram.
+        DeviceError
+            The device is not there.
+
+        Examples
+        --------
+        >>> import gpuquant, numpy as np, tempfile
+        >>> histogram = gpuquant.ColorHistogram()
+        >>> histogram.add(np.array([5, 5], np.uint8))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     histogram.save(f"{folder}/counts.npz")
+        ...     gpuquant.ColorHistogram.load(f"{folder}/counts.npz").n_pixels
+        2
         """
         try:
             with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as file:

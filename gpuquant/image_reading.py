@@ -256,7 +256,7 @@ def _notes(image: Image.Image) -> tuple[str, ...]:
     n_frames = getattr(image, "n_frames", 1)
     if n_frames > 1 and image.format != "MPO":  # whose other pictures are previews
         notes.append(f"only the first of {n_frames} frames is used")
-    if image.mode.startswith("I;16") or any("16" in str(tile.args) for tile in getattr(image, "tile", ())):
+    if image.mode.startswith("I;16") or any("16" in str(args) for *_, args in getattr(image, "tile", ())):
         notes.append("16 bits a channel are reduced to 8")
     return tuple(notes)
 

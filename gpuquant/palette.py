@@ -20,13 +20,21 @@ class Palette:
     ----------
     colors : array or tensor, uint8 [K, 3]
     alpha : array or tensor, uint8 [K], optional
-        Opacity of the entries; None is fully opaque.
+        Opacity of the entries, 0 (clear) to 255; None is fully opaque.
+
+    Raises
+    ------
+    ArgumentError
+        One of them is not uint8, or has another shape.
 
     Examples
     --------
     >>> import gpuquant, numpy as np
-    >>> gpuquant.Palette(np.array([[255, 0, 0], [0, 128, 0]], dtype=np.uint8)).hex
-    ('#ff0000', '#008000')
+    >>> palette = gpuquant.Palette(np.array([[255, 0, 0], [0, 128, 0]], dtype=np.uint8))
+    >>> palette.hex, palette.rows.tolist()
+    (('#ff0000', '#008000'), [[255, 0, 0], [0, 128, 0]])
+    >>> palette.rgba.tolist()
+    [[255, 0, 0, 255], [0, 128, 0, 255]]
     """
 
     colors: npt.NDArray[np.uint8] | Tensor
@@ -49,13 +57,13 @@ class Palette:
 
     @property
     def rows(self) -> npt.NDArray[np.uint8]:  # [K, 3], or [K, 4] with alpha
-        """The entries as an array on the host."""
+        """The entries as an array on the host, uint8 [K, 3], or [K, 4] with alpha."""
         colors = as_numpy(self.colors)
         return colors if self.alpha is None else np.column_stack([colors, as_numpy(self.alpha)])
 
     @property
     def rgba(self) -> npt.NDArray[np.uint8]:  # [K, 4]
-        """The entries as an array on the host, with their opacity."""
+        """The entries as an array on the host with their opacity, uint8 [K, 4]."""
         rows = self.rows
         return rows if rows.shape[1] == 4 else np.column_stack([rows, np.full(len(rows), 255, np.uint8)])
 
@@ -67,7 +75,9 @@ class Palette:
     def names(self) -> tuple[str, ...]:
         """The nearest CSS color name of each entry, by the distance in Oklab; clear entries are "transparent".
 
-        Of names of one colour the first in the alphabet is taken: "gray", not "grey"; "aqua", not "cyan".
+        Of names of one colour the first in the alphabet is taken: "gray", not "grey"; "aqua", not "cyan". The names
+        are those of CSS Color Module Level 4; Oklab is that of B. Ottosson 2020, "A perceptual color space for image
+        processing".
 
         Examples
         --------

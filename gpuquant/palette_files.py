@@ -73,6 +73,12 @@ def write_palette(palette: Palette, path: str | Path) -> None:
     ImageFileError
         The file cannot be written.
 
+    Notes
+    -----
+    Sources: "GIMP Palette Format Version 2" of GIMP's developer documentation; "Color Table" in Adobe's "Photoshop File
+    Formats Specification" for .act; "CSS Custom Properties for Cascading Variables Module Level 1" of the W3C. For .ase
+    Adobe publishes none: it is as its programs write it.
+
     Examples
     --------
     >>> import gpuquant, numpy as np, tempfile
@@ -113,6 +119,16 @@ def read_palette(path: str | Path) -> Palette:
         The ending is unknown.
     ImageFileError
         The file cannot be read, is malformed, or holds no colours or too many.
+
+    Examples
+    --------
+    >>> import gpuquant, tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "style.css"
+    ...     _ = path.write_text("a { --main: tomato; --shade: rgb(0 0 0 / 50%); color: red }")
+    ...     gpuquant.read_palette(path).hex
+    ('#ff6347ff', '#00000080')
     """
     form = _FORMATS[check_palette_format(path)]
     if not Path(path).is_file():  # a pipe would be waited for

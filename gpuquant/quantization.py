@@ -121,7 +121,10 @@ def quantize(
     -----
     k-means goes from coarse to fine: it starts on the means of the cells of a coarser colour cube and ends on all
     distinct colours, with over-relaxed Lloyd steps (B. Fritzke 2020, "The breathing k-means algorithm", between the
-    two for the best effort). The rounded palette is settled by Lloyd steps on integers.
+    two for the best effort). The rounded palette is settled by Lloyd steps on integers. Sources: D. Arthur and
+    S. Vassilvitskii 2007, "k-means++: the advantages of careful seeding"; S. Lloyd 1982, "Least squares quantization
+    in PCM"; B. Ottosson 2020, "A perceptual color space for image processing" (Oklab). The dithers are those of
+    R. W. Floyd and L. Steinberg 1976, R. Ulichney 1993 (void and cluster: blue noise) and B. E. Bayer 1973.
 
     On the CPU torch is held to one thread for the time of the call, and large parts are shared out among as many
     threads of ours as torch had: they do not wait for each other where other processes are busy.

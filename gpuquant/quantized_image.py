@@ -46,6 +46,19 @@ class QuantizedImage:
         Wall time of each stage: "read", "count", "cluster", "map".
     icc_profile : bytes, optional
         The colour profile in which the palette is to be understood, where the photo's own was kept; else it is sRGB.
+
+    Notes
+    -----
+    The `mse` is that of M. E. Celebi 2011, "Improving the performance of k-means for color quantization".
+
+    Examples
+    --------
+    >>> import gpuquant, numpy as np
+    >>> result = gpuquant.quantize(np.array([[10, 10, 10, 14, 200]], np.uint8), 2)
+    >>> result.palette.hex, result.labels.tolist(), result.shares.tolist()
+    (('#0b0b0b', '#c8c8c8'), [[0, 0, 0, 0, 1]], [0.8, 0.2])
+    >>> result.mse, round(result.psnr, 2)
+    (7.2, 44.33)
     """
 
     palette: Palette
@@ -68,16 +81,31 @@ class QuantizedImage:
 
     @property
     def psnr(self) -> float:
-        """Peak signal-to-noise ratio in dB; infinite when nothing was lost."""
+        """Peak signal-to-noise ratio in dB, 10 log10(255^2 / (mse / 3)), or / 4 with alpha; infinite without loss."""
         return psnr(self.mse, n_channels=3 if self.palette.alpha is None else 4)
 
     def to_array(self) -> npt.NDArray[np.uint8]:  # [H, W, 3], or [H, W, 4] with alpha
-        """The pixels of the quantised image, on the host."""
+        """The pixels of the quantised image on the host, uint8 [H, W, 3], or [H, W, 4] with alpha.
+
+        Examples
+        --------
+        >>> import gpuquant, numpy as np
+        >>> gpuquant.quantize(np.array([[10, 12]], np.uint8), 1).to_array().tolist()
+        [[[11, 11, 11], [11, 11, 11]]]
+        """
         pixels: npt.NDArray[np.uint8] = self.palette.rows[as_numpy(self.labels)]
         return pixels
 
     def to_image(self) -> Image.Image:
-        """A Pillow image of mode P, or above 256 colours RGB or, with alpha, RGBA."""
+        """A Pillow image of mode P, or above 256 colours RGB or, with alpha, RGBA.
+
+        Examples
+        --------
+        >>> import gpuquant, numpy as np
+        >>> image = gpuquant.quantize(np.array([[10, 12, 90]], np.uint8), 2).to_image()
+        >>> image.mode, image.size, image.getpalette()
+        ('P', (3, 1), [11, 11, 11, 90, 90, 90])
+        """
         if len(self.palette) > 256:
             image = Image.fromarray(self.to_array())
         else:
@@ -103,6 +131,15 @@ class QuantizedImage:
             The ending is unknown, the format cannot hold the colours or the profile, or there is no such level.
         ImageFileError
             The file cannot be written; no half-written file is left.
+
+        Examples
+        --------
+        >>> import gpuquant, numpy as np, tempfile
+        >>> result = gpuquant.quantize(np.array([[0, 0, 255]], np.uint8), 2)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     result.save(f"{folder}/two.png", compression=9)
+        ...     gpuquant.read_palette(f"{folder}/two.png").hex
+        ('#000000', '#ffffff')
         """
         image_format = check_format(path, len(self.palette))
         if image_format == "GIF" and self.icc_profile:
@@ -115,10 +152,22 @@ class QuantizedImage:
     def side_by_side(self, original: ImageLike, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
         """The original and the result next to each other, with the palette and its shares below, to fit a screen.
 
+        Of an original that is a file `max_pixels` is the limit, as for `quantize`.
+
         Raises
         ------
         ArgumentError
-            The original has another size.
+            The original has another size, or is not an image.
+        ImageFileError
+            The file of the original cannot be read.
+
+        Examples
+        --------
+        >>> import gpuquant, numpy as np
+        >>> photo = np.zeros((60, 100), np.uint8)
+        >>> picture = gpuquant.quantize(photo, 1).side_by_side(photo)
+        >>> picture.mode, picture.size
+        ('RGB', (202, 70))
         """
         from gpuquant.comparison import side_by_side
 
@@ -131,12 +180,22 @@ class QuantizedImage:
     def error_map(self, original: ImageLike, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
         """Where the error is: a grey picture, the lighter the farther a pixel is from what it was.
 
-        White is the longest distance but for one pixel in a thousand; large photos are scaled to fit a screen.
+        White is the longest distance but for one pixel in a thousand; large photos are scaled to fit a screen. Of an
+        original that is a file `max_pixels` is the limit, as for `quantize`.
 
         Raises
         ------
         ArgumentError
-            The original has another size.
+            The original has another size, or is not an image.
+        ImageFileError
+            The file of the original cannot be read.
+
+        Examples
+        --------
+        >>> import gpuquant, numpy as np
+        >>> photo = np.array([[0, 0, 8, 8, 90]], np.uint8)
+        >>> np.asarray(gpuquant.quantize(photo, 2).error_map(photo)).tolist()
+        [[255, 255, 255, 255, 0]]
         """
         from gpuquant.comparison import error_map
 

@@ -1,7 +1,10 @@
 """gpuquant bench: what is measured is checked, and what cannot run is said."""
 
 import json
+import os
+import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +14,17 @@ from conftest import Pixels
 from PIL import Image
 from test_cli import run
 
-from gpuquant import benchmark, quantize
-from gpuquant.benchmark import Labelled, Quantizer, measure, quantizers, read_pixels, sample_photo
+from gpuquant import benchmark, benchmark_peers, quantize
+from gpuquant.benchmark import measure, measure_apart, read_pixels, sample_photo, stored
+from gpuquant.benchmark_peers import Quantized, Quantizer, quantizers
 from gpuquant.cli_bench import table
 
+ROOT = Path(__file__).parents[1]
 
-def black_and_white(photo: Pixels, _: int) -> Labelled:
-    return np.array([[-3.0, 0.4, 0.0], [254.6, 300, 255]]), (photo.mean(axis=2) > 127).reshape(-1).astype(np.int32)
+
+def black_and_white(photo: Pixels, _: int) -> Quantized:
+    levels = np.array([[-3.0, 0.4, 0.0], [254.6, 300, 255]])
+    return Quantized(levels, (photo.mean(axis=2) > 127).reshape(-1).astype(np.int32), 7)
 
 
 def test_a_measurement_is_of_what_would_be_written(china: Pixels) -> None:
@@ -25,7 +32,7 @@ def test_a_measurement_is_of_what_would_be_written(china: Pixels) -> None:
     expected = np.where(china.mean(axis=2, keepdims=True) > 127, 255, 0)
     assert found.mse == pytest.approx(np.square(china.astype(int) - expected).sum(axis=2).mean())
     assert (len(found.seconds), found.n_colors, found.n_pixels) == (3, 2, china.shape[0] * china.shape[1])
-    assert found.version == np.__version__
+    assert (found.version, found.n_iter) == (np.__version__, 7)
     assert found.psnr == pytest.approx(10 * np.log10(255**2 / (found.mse / 3)))
     assert found.peak_megabytes is None or found.peak_megabytes >= 0
 
@@ -35,8 +42,39 @@ def test_what_takes_long_runs_once(china: Pixels) -> None:
     assert len(found.seconds) == 1
 
 
-def fail(photo: Pixels, n_colors: int) -> Labelled:
+def fail(photo: Pixels, n_colors: int) -> Quantized:
     raise RuntimeError("no\nluck")
+
+
+def die(photo: Pixels, n_colors: int) -> Quantized:
+    os._exit(3)
+
+
+def stay(photo: Pixels, n_colors: int) -> Quantized:
+    time.sleep(600)
+    raise AssertionError
+
+
+def test_a_process_of_its_own_gives_the_same(china: Pixels, tmp_path: Path) -> None:
+    two = Quantizer("two", "numpy", black_and_white)
+    with stored(china) as file:
+        labels = tmp_path / "labels.npy"
+        found = measure_apart(two, file, 2, rounds=2, most_seconds=60, labels_file=labels)
+    assert not file.exists()
+    here = measure(two, china, 2, rounds=2, most_seconds=60)
+    assert (found.mse, found.n_colors, len(found.seconds), found.version) == (here.mse, 2, 2, here.version)
+    np.testing.assert_array_equal(np.load(labels), china.mean(axis=2) > 127)
+
+
+@pytest.mark.parametrize(("run", "problem"), [(die, "exit code 3"), (stay, "stopped after 4 s"), (fail, "no luck")])
+def test_a_process_that_gives_nothing_is_a_problem(china: Pixels, run: Any, problem: str) -> None:
+    with stored(china) as file:
+        start = time.perf_counter()
+        found = measure_apart(Quantizer("bad", "numpy", run), file, 2, rounds=2, most_seconds=60, limit=4)
+        assert time.perf_counter() - start < 300
+    assert found.seconds == ()
+    assert problem in found.problem
+    assert found.n_pixels == china.shape[0] * china.shape[1]
 
 
 @pytest.mark.parametrize(
@@ -45,7 +83,7 @@ def fail(photo: Pixels, n_colors: int) -> Labelled:
         (Quantizer("missing", "no-such-package", black_and_white), 2, "not installed: pip install no-such-package"),
         (Quantizer("failing", "numpy", fail), 2, "RuntimeError: no luck"),
         (Quantizer("wrong", "numpy", black_and_white), 1, "2 colors in place of 1"),
-        (Quantizer("short", "numpy", lambda photo, _: (photo[0], np.zeros(5, int))), 9, "ValueError"),
+        (Quantizer("short", "numpy", lambda photo, _: Quantized(photo[0], np.zeros(5, int))), 9, "ValueError"),
     ],
 )
 def test_what_cannot_run_is_a_problem(china: Pixels, quantizer: Quantizer, n_colors: int, problem: str) -> None:
@@ -90,7 +128,8 @@ def test_the_command(
     china: Pixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     every = quantizers("cpu")
-    monkeypatch.setattr(benchmark, "quantizers", lambda _: [every[0], every[-1], Quantizer("none", "no-such", fail)])
+    some = [every[0], every[-1], Quantizer("none", "no-such", fail)]
+    monkeypatch.setattr(benchmark_peers, "quantizers", lambda _: some)
     photo, out = tmp_path / "photo.png", tmp_path / "figures.json"
     Image.fromarray(china).save(photo)
     code, printed, err = run(["bench", photo, "-k", 4, "--quick", "--out", out], monkeypatch, capsys)
@@ -99,8 +138,43 @@ def test_the_command(
     assert "not measured: none: not installed: pip install no-such" in printed
     assert str(out) in err
     figures: dict[str, Any] = json.loads(out.read_text())
-    assert [one["name"] for one in figures["measurements"]] == [every[0].name, every[-1].name, "none"]
+    assert [one["name"] for one in figures["measurements"]] == [one.name for one in some]
     assert figures["measurements"][0]["mse"] == quantize(china, 4).mse
+    assert figures["measurements"][0]["first_seconds"] > 0
     assert figures["python"] == sys.version.split()[0]
     assert run(["bench", photo, "--out", out], monkeypatch, capsys)[0] == 2  # it exists
     assert run(["bench", tmp_path / "missing.png"], monkeypatch, capsys)[0] == 1
+
+
+def test_ctrl_c_shows_what_is_there(
+    china: Pixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(quantizer: Quantizer, *_: Any, **settings: Any) -> benchmark.Measurement:
+        if quantizer.name == "two":
+            return measure(quantizer, china, 2, rounds=1, most_seconds=1)
+        raise KeyboardInterrupt
+
+    pair = [Quantizer("two", "numpy", black_and_white), Quantizer("three", "numpy", black_and_white)]
+    monkeypatch.setattr(benchmark, "measure_apart", interrupted)
+    monkeypatch.setattr(benchmark_peers, "quantizers", lambda _: pair)
+    Image.fromarray(china).save(tmp_path / "photo.png")
+    code, printed, err = run(["bench", tmp_path / "photo.png"], monkeypatch, capsys)
+    assert code == 130
+    assert "| two, " in printed
+    assert "interrupted after 1 of 2" in err
+
+
+def test_the_suite_keeps_what_it_measures(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "benchmarks/bench_kmeans.py"]
+    command += ["--sizes", "0.02MP", "--save", str(tmp_path), "-k", "same_start and cpu-8"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    found = json.loads((tmp_path / "kmeans-cpu.json").read_text())
+    assert found["machine"]["numpy"] == np.__version__
+    (table_of_one,) = found["tables"]
+    assert (table_of_one["kind"], table_of_one["photo"], table_of_one["n_colors"]) == ("same start", "0.02MP", 8)
+    theirs, ours = table_of_one["measurements"][:2]
+    assert (theirs["agreement"], ours["agreement"]) == (1, 1)
+    assert ours["mse"] == theirs["mse"]
+    assert ours["n_iter"] == theirs["n_iter"]
+    assert "gpuquant.KMeans" in done.stdout

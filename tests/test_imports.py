@@ -67,7 +67,7 @@ ROWS = [
     ["batch_outcome", "batch_plan", "dithering", "palette_files", "palette_order", "quantized_image"],
     ["image_steps"],
     ["quantization", "estimator"],
-    ["batch_job"],
+    ["batch_job", "benchmark_peers"],
     ["batch", "benchmark", "cli_output"],
     ["cli_batch", "cli_bench", "cli_palette"],
     ["cli"],
@@ -115,6 +115,7 @@ def test_every_module_has_a_row() -> None:
             {
                 "batch_plan",
                 "benchmark",
+                "benchmark_peers",
                 "color_names",
                 "image_reading",
                 "image_writing",
@@ -126,7 +127,7 @@ def test_every_module_has_a_row() -> None:
                 "cli",
             },
         ),
-        ("sklearn", {"benchmark", "estimator"}),
+        ("sklearn", {"benchmark", "benchmark_peers", "estimator"}),
         (
             "triton",
             {"ops.kernel_lloyd", "ops.triton_draws", "ops.triton_lloyd", "ops.triton_ops", "ops.triton_seeding"},

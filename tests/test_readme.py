@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from conftest import Pixels
@@ -74,12 +75,22 @@ def test_pictures_and_files_of_the_map_are_there() -> None:
     assert missing <= {"gpuquant/__init__.py", "gpuquant/__main__.py"}, missing
 
 
-def test_tables_are_those_of_the_results() -> None:
+@pytest.fixture(scope="module")
+def report() -> ModuleType:
     spec = importlib.util.spec_from_file_location("make_report", README.parent / "scripts" / "make_report.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert list((README.parent / "benchmarks" / "results").glob("bench-*.json"))
-    assert module.readme() == README.read_text()
+    return module
+
+
+def test_tables_are_those_of_the_results(report: ModuleType) -> None:
+    assert report.readme() == README.read_text()
     assert "gpuquant, effort=best" in README.read_text()
+
+
+def test_plots_are_those_of_the_results(report: ModuleType) -> None:
+    for name in report.PLOTS:
+        with Image.open(report.PICTURES / f"{name}.png") as plot:
+            assert plot.info[report.DIGEST] == report.digest(), name

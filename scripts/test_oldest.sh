@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Run the tests in .venv-oldest, with the lowest versions that pyproject.toml allows. Usage: scripts/test_oldest.sh [PYTEST OPTION...]
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+fail() {
+    printf 'test_oldest: %s\n' "$1" >&2
+    exit 1
+}
+
+# The oldest Python, too: SciPy 1.11.0 has no wheel for a newer one.
+python=${PYTHON:-python3.11}
+command -v "$python" >/dev/null || fail "no '$python' found; install Python 3.11, or set PYTHON=/path/to/python"
+"$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
+    || fail "$("$python" --version) is not Python 3.11; set PYTHON=/path/to/python"
+if ! .venv-oldest/bin/python -c 'import pip' 2>/dev/null; then
+    "$python" -m venv --clear .venv-oldest || fail "could not make .venv-oldest (on Debian: apt-get install python3-venv)"
+fi
+
+# A build of that torch for the CPU stays if it is there. What runs the tests is new: it is not what is tested.
+tools=$(grep -E '^(hypothesis|pytest|swatch)==' constraints.txt) || fail "constraints.txt names no test tools"
+printf 'test_oldest: installing into .venv-oldest (torch is large; this can take minutes)\n' >&2
+# shellcheck disable=SC2086 # several words
+.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-oldest.txt --editable . $tools \
+    || fail "installing failed; the lines above say why"
+.venv-oldest/bin/python --version
+.venv-oldest/bin/python -m pip freeze --exclude-editable
+
+# Old libraries warn of each other and of a newer NumPy: here warnings are shown, and are no errors.
+.venv-oldest/bin/pytest -W default "$@" || fail "failed: pytest -W default $*"
