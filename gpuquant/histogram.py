@@ -1,7 +1,5 @@
 """ColorHistogram: every distinct colour of one or many images, with its exact count."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +11,7 @@ from gpuquant.arguments import check_chunk_size
 from gpuquant.devices import resolve_device, told_when_memory_ends
 from gpuquant.errors import ArgumentError, ImageFileError
 from gpuquant.files import whole_file
-from gpuquant.ops.color_codes import codes_from_colors, colors_from_codes, z_order
+from gpuquant.ops.color_codes import ascending, codes_from_colors, colors_from_codes, z_order
 
 
 class ColorHistogram:
@@ -216,7 +214,7 @@ class ColorHistogram:
     def _insert(self, codes: Tensor, counts: Tensor) -> None:
         if len(self._codes) or (len(codes) and not bool((codes[1:] > codes[:-1]).all())):
             codes, counts = ops.add_counts([(self._codes, self._counts), (codes, counts)])
-        order = z_order(colors_from_codes(codes)).argsort()
+        order = ascending(z_order(colors_from_codes(codes)))
         self._codes, self._counts = codes[order], counts[order]
 
 
@@ -232,39 +230,3 @@ class _Shared:
 def shared_tensor(pixels: np.ndarray) -> Tensor:
     """A tensor on the array's own memory, read-only or not; a copy only where the array is not contiguous."""
     return torch.from_numpy(np.asarray(_Shared(np.ascontiguousarray(pixels))))
-
-
-@dataclass(frozen=True, eq=False)
-class CoarseColors:
-    """A histogram folded to cells of the colour cube: mean colour and count of every cell that is not empty.
-
-    `error` is the mean over pixels of the squared distance to the cell's colour.
-    """
-
-    colors: Tensor  # [M, 3] uint8, in Z-order
-    counts: Tensor  # [M] int64
-    error: float
-
-
-def coarsen(
-    colors: Tensor,  # [M, 3] uint8, in Z-order
-    counts: Tensor,  # [M] int64
-    cell_bits: Sequence[int],  # bits of a level that are kept, descending: cells have side 2^(8 - bits)
-) -> list[CoarseColors]:
-    """Fold a histogram to coarser and coarser cells; the colour of a cell is the rounded mean of its pixels."""
-    cells = z_order(colors)
-    levels = colors.t().to(torch.int64)
-    sums = [counts, *(levels * counts), levels.square_().sum(dim=0) * counts]
-    folded: list[CoarseColors] = []
-    kept = 8
-    for bits in cell_bits:
-        cells = cells >> (3 * (kept - bits))
-        kept = bits
-        ends = torch.cat([cells[1:] != cells[:-1], cells.new_ones(1, dtype=torch.bool)]).nonzero()[:, 0]
-        cells = cells[ends]
-        sums = [column.cumsum(0)[ends].diff(prepend=column.new_zeros(1)) for column in sums]
-        totals, linear, squares = sums[0], torch.stack(sums[1:4]), sums[4]
-        means = (2 * linear + totals) // (2 * totals)
-        error = squares.sum() - (means * (2 * linear - means * totals)).sum()
-        folded.append(CoarseColors(means.t().to(torch.uint8), totals, float(error) / float(totals.sum())))
-    return folded

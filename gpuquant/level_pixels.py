@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gpuquant import ops
-from gpuquant.ops.color_codes import colors_from_codes, z_order
+from gpuquant.ops.color_codes import ascending, colors_from_codes, z_order
 from gpuquant.ops.cpu_ops import share_out
 from gpuquant.ops.pixel_chunks import PixelChunks
 from gpuquant.ops.torch_ops import worker_threads
@@ -75,7 +75,7 @@ def fold_pixels(samples: Tensor) -> LevelPixels | None:  # [N, D] float32, float
     else:
         pixels = levels.view(-1) if n_columns == 1 else levels[:, :3].contiguous()
     codes = ops.used_codes(pixels)
-    codes = codes[z_order(colors_from_codes(codes)).argsort()]
+    codes = codes[ascending(z_order(colors_from_codes(codes)))]
     ranks = ops.rank_pixels(pixels, codes)
     colors = colors_from_codes(codes)[:, :n_columns]
     if n_columns == 4:

@@ -138,7 +138,7 @@ class _Progress:
             straight.append(ended or changes == 0)
             if ended:
                 self.active.remove(run)
-                self.unlabelled += [] if still else [run]
+                self.unlabelled += [] if still and shift == 0 else [run]  # an empty cluster may have moved
         new = torch.where(torch.tensor(straight, device=old.device)[:, None, None], means, further)
         self.centers[runs], self._moves[runs] = new, new - old
         return squared

@@ -3,7 +3,6 @@
 import math
 import sys
 from collections.abc import Generator
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,9 +13,9 @@ from torch import Tensor
 
 from gpuquant import ops
 from gpuquant.breathing import breathe
-from gpuquant.histogram import coarsen
 from gpuquant.initialization import kmeans_plus_plus, random_points
 from gpuquant.lloyd import Runs, lloyd, runs_together
+from gpuquant.ops.color_cells import coarsen
 from gpuquant.ops.torch_ops import one_torch_thread
 
 # measured on photos at K = 8, 64 and 256: a quarter fewer iterations than without momentum, and no higher error
@@ -29,7 +28,6 @@ COARSE_PACE: dict[str, Any] = {"max_iter": 300, "relaxation": RELAXATION, "momen
 COARSE_BITS = (6, 5)
 COARSE_ERROR = 0.25  # a coarse level is used while its own error is at most this share of the seeding's
 BREATHING_CELLS = 5  # for each color: fewer tell the colours apart too little (measured on china.jpg)
-FEW_COLORS = 1 << 17  # on which torch's own threads gain nothing
 BREATHING_PAIRS = 3 << 23  # of cell and center, over all cycles: larger problems are searched less
 
 
@@ -135,9 +133,6 @@ def fit_palette(
     if len(colors) <= n_colors:
         return lossless(colors, counts)
     cells = Cells(colors, counts, chunk_size=chunk_size)
-    with one_torch_thread() if len(colors) <= FEW_COLORS else nullcontext():  # these are few operations on many colours
-        levels = levels_of(cells, n_colors) if isinstance(init, str) and init == "k-means++" else []
-        points = cells.points
     cost = effort_for(init, effort)
     max_iter = min(max_iter, cost.max_iter)
     if isinstance(init, Tensor):
@@ -146,6 +141,8 @@ def fit_palette(
     best: tuple[Runs, int] | None = None
     at_once = runs_together(len(colors), n_colors, colors.device)
     with one_torch_thread():
+        levels = levels_of(cells, n_colors) if isinstance(init, str) and init == "k-means++" else []
+        points = cells.points
         for first in range(0, n_init, at_once):
             n_runs = min(at_once, n_init - first)
             if isinstance(init, Tensor):

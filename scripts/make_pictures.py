@@ -1,4 +1,7 @@
-"""Draw the pictures of README.md, from scikit-learn's china.jpg, into benchmarks/pictures. Usage: make_pictures.py"""
+"""Draw the pictures of README.md, from scikit-learn's china.jpg, into benchmarks/pictures. Usage: make_pictures.py
+
+The drawing of how it works needs matplotlib (scripts/setup.sh bench).
+"""
 
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ import gpuquant
 
 PICTURES = Path(__file__).parents[1] / "benchmarks" / "pictures"
 CAPTION = 24  # pixels of height
+SCATTERED = 6000  # colours that are drawn
 SEEN = slice(40, 460)  # columns in pictures of many tiles, which are not made smaller: that would mix pixels
 Pixels = npt.NDArray[np.uint8]
 
@@ -46,8 +50,51 @@ def with_red_alone(photo: Pixels) -> Pixels:
     return np.where(is_red[..., None], photo, grey)
 
 
+def draw_steps(photo: Pixels) -> None:
+    """The photo, its counted colours in the cube, their clusters, and the picture that is looked up from them."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    result = gpuquant.quantize(photo, 8)
+    histogram = gpuquant.ColorHistogram()
+    histogram.add(photo)
+    colors, counts = histogram.colors.numpy(), histogram.counts.numpy()
+    some = np.random.RandomState(0).choice(len(colors), SCATTERED, replace=False)
+    colors, sizes = colors[some], 2 * np.sqrt(counts[some])
+    nearest = np.square(colors[:, None].astype(int) - result.palette.colors).sum(axis=2).argmin(axis=1)
+    figure = plt.figure(figsize=(13, 3.6), layout="constrained")
+    captions = (
+        f"{photo.size // 3:,} pixels",
+        f"1  count: {len(histogram):,} colours",
+        "2  k-means on colours and counts",
+        "3  look each pixel's colour up",
+    )
+    for place, caption in enumerate(captions):
+        if place in (0, 3):
+            panel = figure.add_subplot(1, 4, place + 1)
+            panel.imshow(photo if place == 0 else result.to_array())
+            panel.axis("off")
+        else:
+            cube = figure.add_subplot(1, 4, place + 1, projection="3d", computed_zorder=False)
+            shown = colors if place == 1 else result.palette.colors[nearest]
+            cube.scatter(*colors.T, c=shown / 255, s=sizes, depthshade=False, linewidths=0)
+            if place == 2:
+                own = result.palette.colors
+                cube.scatter(
+                    *own.T, c=own / 255, s=140, depthshade=False, edgecolors="black", linewidths=1.2, zorder=10
+                )
+            cube.set(xlabel="R", ylabel="G", zlabel="B", xticks=[], yticks=[], zticks=[])
+            panel = cube
+        panel.set_title(caption, fontsize=12)
+    figure.savefig(PICTURES / "how-it-works.jpg", dpi=100, pil_kwargs={"quality": 88})
+    print(f"wrote {PICTURES / 'how-it-works.jpg'}")
+
+
 def main() -> None:
     photo = load_sample_image("china.jpg")
+    draw_steps(photo)
     save("china-8-colors.jpg", [[photo, gpuquant.quantize(photo, 8).to_array()]])
     first = [tile(photo, "the photo"), quantized(photo, "8 colors"), quantized(photo, "best effort", effort="best")]
     dither: dict[str, Any] = {"dither": "blue-noise"}

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpuquant.errors import ArgumentError, ImageFileError
-from gpuquant.histogram import ColorHistogram, coarsen
+from gpuquant.histogram import ColorHistogram
+from gpuquant.ops.color_cells import coarsen
 from gpuquant.ops.color_codes import z_order
 
 
