@@ -138,7 +138,9 @@ def report(chip: int, place: int) -> str:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "kernel.ptx"
         path.write_text(ptx)
-        command = [get_ptxas(chip).path, "-v", f"--gpu-name=sm_{chip}{'a' * (chip == 90)}", str(path)]
+        ptxas = get_ptxas(chip)
+        tool = ptxas[0] if isinstance(ptxas, tuple) else ptxas.path  # Triton 3.3, or a newer one
+        command = [tool, "-v", f"--gpu-name=sm_{chip}{'a' * (chip == 90)}", str(path)]
         done = subprocess.run([*command, "-o", str(path) + ".o"], capture_output=True, text=True, check=True)
     spills = [int(number) for number in re.findall(r"(\d+) bytes spill", done.stderr)]
     row = {

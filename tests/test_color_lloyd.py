@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import Pixels
 
-from gpuquant.ops import candidate_lists, color_lloyd, cpu_ops
+from gpuquant.ops import candidate_lists, color_blocks, color_lloyd, cpu_ops
 from gpuquant.ops.color_blocks import ORIGIN, ColorBlocks
 from gpuquant.ops.color_codes import z_order
 from gpuquant.ops.color_lloyd import ColorLloyd
@@ -231,3 +231,25 @@ def test_snapping_moves_less_than_a_step_of_the_grid() -> None:
     assert torch.equal(snapped * 1024, (snapped * 1024).round())
     outside = torch.tensor([[-3.0, 300.0, 7.0]], dtype=torch.float64)
     assert state.leave(state.enter(outside)).tolist() == [[0.0, 255.0, 7.0]]
+
+
+@pytest.mark.parametrize("at_once", [1 << 14, 256])
+def test_blocks_hold_all_colors(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    monkeypatch.setitem(color_blocks.COLORS_AT_ONCE, "cpu", at_once)
+    random = np.random.RandomState(0)
+    colors = random.randint(0, 256, (2, 1000, 3)).astype(np.uint8)
+    counts = random.randint(0, 9, (2, 1000))
+    blocks = ColorBlocks(torch.from_numpy(colors), torch.from_numpy(counts))
+    for problem in range(2):
+        points = blocks.points[problem].transpose(1, 2).double().numpy() + ORIGIN  # [n_blocks, BLOCK, 3]
+        weights = blocks.weights[problem].numpy()
+        found = np.repeat(points.reshape(-1, 3), weights.reshape(-1).astype(int), axis=0)
+        every = np.repeat(colors[problem], counts[problem], axis=0).astype(np.float64)
+        np.testing.assert_array_equal(found[np.lexsort(found.T)], every[np.lexsort(every.T)])
+        low, high = points.min(axis=1), points.max(axis=1)
+        boxes = blocks.boxes[problem].numpy()
+        np.testing.assert_array_equal(boxes[:, :3], (low + high) / 2 - ORIGIN)
+        np.testing.assert_allclose(boxes[:, 3], np.linalg.norm(high - low, axis=1) / 2, rtol=1e-15)
+        assert blocks.total_weight[problem] == counts[problem].sum()
+        assert blocks.square_sum[problem] == np.square(every - ORIGIN).sum()
+        assert float(blocks.variance[problem]) == pytest.approx(every.var(axis=0).mean(), rel=1e-12)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from gpuquant.errors import ArgumentError, ImageFileError
 from gpuquant.histogram import ColorHistogram
+from gpuquant.ops import color_cells
 from gpuquant.ops.color_cells import coarsen
 from gpuquant.ops.color_codes import z_order
 
@@ -104,7 +105,11 @@ def test_coarsen_by_hand() -> None:
     assert cells.error == pytest.approx(7 / 9)
 
 
-def test_coarser_levels_nest(china: Pixels) -> None:
+@pytest.mark.parametrize("at_once", [1 << 14, 1 << 10, 7])
+def test_coarser_levels_nest(china: Pixels, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    """However the colours are parted: a cell may have some in several parts."""
+    monkeypatch.setitem(color_cells.COLORS_AT_ONCE, "cpu", at_once)
+    china = china if at_once > 7 else china[::9, ::9]
     histogram = counted(china)
     levels = coarsen(histogram.colors, histogram.counts, (7, 6, 5))
     for bits, level in zip((7, 6, 5), levels, strict=True):
