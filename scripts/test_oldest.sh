@@ -27,12 +27,13 @@ printf 'test_oldest: installing into .venv-oldest (torch is large; this can take
 .venv-oldest/bin/python -m pip freeze --exclude-editable
 
 # Left out is what was recorded or measured with the tested versions, whose BLAS, exp and zlib give other last digits
-# and sizes, and an old Pillow that takes the head of a GIMP palette for colours.
+# and sizes, an old Pillow that takes the head of a GIMP palette for colours, and how many threads OpenMP keeps.
 left_out=(
     tests/test_dithering.py::test_blue_noise_is_what_the_script_makes_and_has_no_low_frequencies
     tests/test_estimator_references.py::test_labels_and_iterations_are_the_recorded_ones
     tests/test_image_writing.py::test_a_png_is_as_small_as_level_6_makes_it_or_nearly
     tests/test_palette_text_formats.py::test_other_programs_read_what_is_written
+    tests/test_torch_threads.py::test_helpers_use_one_thread_each
 )
 # Old libraries warn of each other and of a newer NumPy: here warnings are shown, and are no errors.
 .venv-oldest/bin/pytest -W default "${left_out[@]/#/--deselect=}" "$@" || fail "failed: pytest -W default $*"
