@@ -1,7 +1,8 @@
 """Photographs by name, the tables that are printed at the end, and the files that keep them.
 
 Options: --sizes 1MP,13MP and so on, --photos FOLDER for real photographs, --full for what takes long, --save FOLDER for
-results as JSON, one file for each bench_NAME.py and device.
+results as JSON, one file for each bench_NAME.py and device; there rows that were measured again take the place of old
+ones. Quantisers are not timed by pytest-benchmark: each has a process of its own, and as many runs as its time allows.
 """
 
 import dataclasses
@@ -24,12 +25,14 @@ from gpuquant.cli_bench import table
 Pixels = npt.NDArray[np.uint8]
 PHOTOS = Path(__file__).parents[2] / "shared" / "photos"  # optional: real photographs beside the checkout
 SIZES = "1MP,13MP,50MP,100MP"
+RATIO = ("what", "measured", "reach / aim", "beside")
 CHINA = 1.4988  # width of that photo, of its height
 Report = Callable[[str, float, float, float, str], None]
 Tell = Callable[[str, float, str], None]
+Row = dict[str, Any]
 Keep = Callable[..., None]
 _ROWS: dict[str, list[tuple[str, str, str, str]]] = {}  # by the file that adds them
-_TABLES: dict[tuple[str, str], list[dict[str, Any]]] = {}  # by that file and the device
+_TABLES: dict[tuple[str, str], list[Row]] = {}  # by that file and the device
 
 
 def seconds_of(function: Callable[[], object]) -> float:
@@ -53,7 +56,7 @@ def devices() -> list[str]:
 def large_photo(name: str) -> Pixels:  # [H, W, 3]
     """A photograph by name: a real one, or "china_13mp", made from scikit-learn's photograph with sensor noise."""
     if name == "china_13mp":
-        return sample_photo(4271, 3204)
+        return sized_photo("13MP")
     path = PHOTOS / "large" / f"{name}.jpg"
     if not path.exists():
         pytest.skip(f"{path.name} is not there")
@@ -132,6 +135,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--save", type=Path, help="a folder to write results to, NAME-DEVICE.json")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    folder: Path | None = config.getoption("--save")
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test of `size` runs for each of --sizes, one of `device` on each device, one of `photo` for each photograph."""
     config = metafunc.config
@@ -165,16 +174,27 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         write(f"| {' | '.join(row)} |")
     folder: Path | None = config.getoption("--save")
     if folder:
-        _save(folder)
+        for subject, device in [*_TABLES, *((subject, "cpu") for subject in _ROWS if (subject, "cpu") not in _TABLES)]:
+            ratios = [dict(zip(RATIO, row, strict=True)) for row in _ROWS.get(subject, []) if device == "cpu"]
+            _save(folder / f"{subject}-{device}.json", _TABLES.get((subject, device), []), ratios)
 
 
-def _save(folder: Path) -> None:
-    for subject in {*_ROWS, *(subject for subject, _ in _TABLES)}:
-        for device in devices():
-            tables = _TABLES.get((subject, device), [])
-            ratios = [
-                dict(zip(("what", "measured", "reach / aim", "beside"), row, strict=True))
-                for row in _ROWS.get(subject, [])
-            ]
-            document = {"machine": machine(), "tables": tables, "ratios": ratios}
-            (folder / f"{subject}-{device}.json").write_text(json.dumps(document, indent=1) + "\n")
+def _save(path: Path, tables: list[Row], ratios: list[Row]) -> None:
+    """Replace what was measured again; what another machine measured is left out."""
+    before = json.loads(path.read_text()) if path.exists() else {}
+    if before.get("machine") != machine():
+        before = {"tables": [], "ratios": []}
+    document = {
+        "machine": machine(),
+        "tables": _renewed(before["tables"], tables, "measurements"),
+        "ratios": _renewed(before["ratios"], ratios, "measured"),
+    }
+    path.write_text(json.dumps(document, indent=1) + "\n")
+
+
+def _renewed(before: list[Row], now: list[Row], measured: str) -> list[Row]:
+    def subject(row: Row) -> Row:
+        return {key: value for key, value in row.items() if key not in (measured, "beside")}
+
+    again = [subject(row) for row in now]
+    return [row for row in before if subject(row) not in again] + now

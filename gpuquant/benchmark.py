@@ -27,6 +27,7 @@ from gpuquant.benchmark_peers import Pixels, Quantizer
 
 WARM_UP = 64  # the side of what each peer works on first
 ROWS_AT_ONCE = 256
+LARGEST_TILE = 14e6  # pixels
 PROC = Path("/proc/self")
 
 
@@ -65,12 +66,19 @@ class Measurement:
 
 
 def sample_photo(width: int, height: int) -> Pixels:  # [H, W, 3]
-    """scikit-learn's china.jpg enlarged, with the noise of a sensor (2 levels, standard deviation); always the same."""
+    """scikit-learn's china.jpg enlarged, with the noise of a sensor (2 levels, standard deviation); always the same.
+
+    Photos of more than 14 megapixels are tiles of such ones, each a mirror image of its neighbours, under noise of
+    their own.
+    """
     from PIL import Image
     from sklearn.datasets import load_sample_image
 
     photo = Image.fromarray(load_sample_image("china.jpg"))
-    large = np.array(photo.resize((width, height), Image.Resampling.LANCZOS))
+    n_tiles = math.ceil((width * height / LARGEST_TILE) ** 0.5)
+    size = math.ceil(width / n_tiles), math.ceil(height / n_tiles)
+    tile = np.array(photo.resize(size, Image.Resampling.LANCZOS))
+    large = np.pad(tile, ((0, height - size[1]), (0, width - size[0]), (0, 0)), mode="symmetric")
     random = np.random.RandomState(0)
     for top in range(0, height, ROWS_AT_ONCE):
         rows = large[top : top + ROWS_AT_ONCE]
@@ -134,7 +142,7 @@ def measure_apart(
         process.join()
         ours.close()
     height, width, _ = np.load(photo, mmap_mode="r").shape
-    return _problem(quantizer, width * height, problem)
+    return not_measured(quantizer, width * height, problem)
 
 
 def _measure_and_send(
@@ -173,13 +181,14 @@ def measure(
             start = time.perf_counter()
             result = quantizer.run(photo, n_colors)
             seconds.append(time.perf_counter() - start)
-        peak = None if before is None else (_memory("VmHWM") - before) / 1000
+        peak = None if before is None else (_memory("VmHWM") - before) * 1024 / 1e6
         palette, labels = _checked(result.palette, result.labels, photo, n_colors)
     except PackageNotFoundError:
-        return _problem(quantizer, photo.shape[0] * photo.shape[1], f"not installed: pip install {quantizer.package}")
+        problem = f"not installed: pip install {quantizer.package}"
+        return not_measured(quantizer, photo.shape[0] * photo.shape[1], problem)
     except Exception as error:  # of any library: the others go on
         problem = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        return _problem(quantizer, photo.shape[0] * photo.shape[1], problem)
+        return not_measured(quantizer, photo.shape[0] * photo.shape[1], problem)
     if labels_file:
         np.save(labels_file, labels.astype(np.uint16))
     return Measurement(
@@ -209,12 +218,16 @@ def _checked(
     palette: npt.NDArray[Any], labels: npt.NDArray[Any], photo: Pixels, n_colors: int
 ) -> tuple[Pixels, npt.NDArray[Any]]:
     labels = labels.reshape(photo.shape[:2])
-    if len(np.unique(labels)) > n_colors:
-        raise ValueError(f"{len(np.unique(labels))} colors in place of {n_colors}")
+    used = np.unique(labels)
+    if used[0] < 0 or used[-1] >= len(palette):
+        raise ValueError(f"labels from {used[0]} to {used[-1]} for {len(palette)} colors")
+    if len(used) > n_colors:
+        raise ValueError(f"{len(used)} colors in place of {n_colors}")
     return palette.round().clip(0, 255).astype(np.uint8), labels
 
 
-def _problem(quantizer: Quantizer, n_pixels: int, problem: str) -> Measurement:
+def not_measured(quantizer: Quantizer, n_pixels: int, problem: str) -> Measurement:
+    """What stands in place of a quantiser's figures."""
     return Measurement(quantizer.name, "", (), n_pixels, 0, 0.0, None, problem=problem)
 
 

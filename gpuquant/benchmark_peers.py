@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Pixels = npt.NDArray[np.uint8]
 
 SAMPLE = 1000  # pixels that scikit-learn's example of colour quantisation fits to
+FAISS_SAMPLE = 256  # points for each center that faiss fits to, if not told otherwise
 PLAIN_ITERATIONS = 20
 POINTS_AT_ONCE = 1 << 18
 
@@ -45,7 +46,9 @@ def quantizers(device: str = "auto") -> list[Quantizer]:
 
     target = str(resolve_device(device))
     where = "" if target == "cpu" else f", {target}"
-    on_cuda = [Quantizer(f"flash-kmeans, {PLAIN_ITERATIONS} iterations{where}", "flash-kmeans", _flash_kmeans)]
+    on_cuda = [
+        Quantizer(f"flash-kmeans, {PLAIN_ITERATIONS} iterations{where}", "flash-kmeans", partial(_flash_kmeans, target))
+    ]
     return [
         Quantizer(f"gpuquant{where}", "gpuquant", partial(_gpuquant, "default", target)),
         Quantizer(f"gpuquant, effort=fast{where}", "gpuquant", partial(_gpuquant, "fast", target)),
@@ -54,7 +57,8 @@ def quantizers(device: str = "auto") -> list[Quantizer]:
         Quantizer("scikit-learn MiniBatchKMeans", "scikit-learn", _mini_batches),
         Quantizer(f"scikit-learn, fit to {SAMPLE} pixels", "scikit-learn", _sample),
         Quantizer("scikit-learn-intelex KMeans(n_init=1)", "scikit-learn-intelex", _intelex),
-        Quantizer("faiss Kmeans, all points", "faiss-cpu", _faiss),
+        Quantizer("faiss Kmeans", "faiss-cpu", partial(_faiss, FAISS_SAMPLE)),
+        Quantizer("faiss Kmeans, all points", "faiss-cpu", partial(_faiss, None)),
         Quantizer("OpenCV kmeans, 10 iterations", "opencv-python-headless", _opencv),
         Quantizer(f"torch, {PLAIN_ITERATIONS} plain iterations{where}", "torch", partial(_torch, target)),
         *(on_cuda if where else []),
@@ -138,12 +142,12 @@ def _intelex(photo: Pixels, n_colors: int) -> Quantized:
     return Quantized(fit.cluster_centers_, fit.labels_, fit.n_iter_)
 
 
-def _faiss(photo: Pixels, n_colors: int) -> Quantized:
+def _faiss(sample: int | None, photo: Pixels, n_colors: int) -> Quantized:
+    """Fitted to so many points for each center, or to all."""
     import faiss
 
     points = points_of(photo)
-    every = len(points)  # by default it takes 256 for each center
-    fit: Any = faiss.Kmeans(3, n_colors, seed=0, max_points_per_centroid=every)
+    fit: Any = faiss.Kmeans(3, n_colors, seed=0, max_points_per_centroid=sample or len(points))
     fit.train(points)
     return Quantized(fit.centroids, fit.index.search(points, 1)[1][:, 0], len(fit.obj))
 
@@ -166,13 +170,13 @@ def _torch(device: str, photo: Pixels, n_colors: int) -> Quantized:
     return torch_lloyd(points, points[torch.from_numpy(first).to(device)], PLAIN_ITERATIONS)
 
 
-def _flash_kmeans(photo: Pixels, n_colors: int) -> Quantized:
+def _flash_kmeans(device: str, photo: Pixels, n_colors: int) -> Quantized:
     """Which runs on CUDA devices only, and starts at random points."""
     import torch
     from flash_kmeans import batch_kmeans_Euclid
 
     torch.manual_seed(0)
-    points = torch.from_numpy(points_of(photo)).to("cuda")[None]
+    points = torch.from_numpy(points_of(photo)).to(device)[None]
     labels, centers, *_ = batch_kmeans_Euclid(points, n_colors, max_iters=PLAIN_ITERATIONS)
     return Quantized(centers[0].cpu().numpy(), labels[0].cpu().numpy(), PLAIN_ITERATIONS)
 
