@@ -25,8 +25,8 @@ from gpuquant.image_reading import MAX_PIXELS, read_photo
 ROUNDS = 5
 SLOW, SLOW_PIXELS = "scikit-learn KMeans", 13.7e6  # up to which it runs without --full
 QUICK = ("gpuquant", "scikit-learn", "libimagequant", "Pillow MED", "Pillow FAST")
-MEASURED: dict[str, Any] = {"rounds": ROUNDS, "most_seconds": 20, "limit": 300}
-SCALING: dict[str, Any] = {"rounds": ROUNDS, "most_seconds": 10, "limit": 60}
+MEASURED: dict[str, Any] = {"rounds": ROUNDS, "most_seconds": 10, "limit": 300}
+SCALING: dict[str, Any] = {"rounds": ROUNDS, "most_seconds": 5, "limit": 60}
 
 
 def compare(pixels: Pixels, n_colors: int, every: list[Quantizer], full: bool, **settings: Any) -> list[Measurement]:
@@ -165,31 +165,16 @@ def test_time_against_pillow(
     report(f"{name}, K = {n_colors}: time / MEDIANCUT", time_ours / time_cut, reach, aim, beside)
 
 
-MEMORY = """
-import sys
-from collections.abc import Callable
-import numpy as np
-import gpuquant, gpuquant.quantization
-
-pixels = np.load(sys.argv[1])
-status = lambda key: next(int(l.split()[1]) for l in open("/proc/self/status") if l.startswith(key))
-before = status("VmRSS")
-open("/proc/self/clear_refs", "w").write("5")  # starts the peak anew
-result = gpuquant.quantize(pixels, int(sys.argv[2]))
-assert len(result.palette) == int(sys.argv[2])
-print((status("VmHWM") - before) / 1000)
-"""
-
-
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's peak memory counter")
 @pytest.mark.parametrize("n_colors", [8, 256])
-def test_memory(report: Report, tmp_path: Path, n_colors: int) -> None:
+def test_memory(report: Report, n_colors: int) -> None:
     pixels = large_photo("mr_lee_13mp")
-    np.save(tmp_path / "pixels.npy", pixels)
-    command = [sys.executable, "-c", MEMORY, str(tmp_path / "pixels.npy"), str(n_colors)]
-    peaks = [float(subprocess.run(command, check=True, capture_output=True, text=True).stdout) for _ in range(3)]
+    with stored(pixels) as file:
+        found = measure_apart(quantizers("cpu")[0], file, n_colors, rounds=1, most_seconds=60)
+    if found.peak_megabytes is None:
+        pytest.skip("needs Linux's peak memory counter")
+    assert found.n_colors == n_colors
     what = f"mr_lee_13mp, K = {n_colors}: peak MB above pixels and imports"
-    report(what, statistics.median(peaks), 450, 200, f"pixels {pixels.nbytes / 1e6:.0f} MB")
+    report(what, found.peak_megabytes, 450, 200, f"pixels {pixels.nbytes / 1e6:.0f} MB")
 
 
 def test_help(report: Report) -> None:

@@ -19,8 +19,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gpuquant.benchmark import Measurement, machine, sample_photo
-from gpuquant.cli_bench import table
+from gpuquant.benchmark import Measurement, machine, sample_photo, table
 
 Pixels = npt.NDArray[np.uint8]
 PHOTOS = Path(__file__).parents[2] / "shared" / "photos"  # optional: real photographs beside the checkout

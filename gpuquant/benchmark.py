@@ -12,7 +12,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -45,7 +45,7 @@ class Measurement:
     peak_device_megabytes: float | None = None  # of torch on a CUDA device
     first_seconds: float = 0  # of a photo of 64 x 64 pixels before all else: imports and starting, in a new process
     n_iter: int | None = None  # of k-means, where it tells
-    agreement: float | None = None  # share of labels that are scikit-learn's, where both start at the same centers
+    agreement: float | None = None  # share of labels that are the first row's, where all start at the same centers
     problem: str = ""
 
     @property
@@ -275,3 +275,36 @@ def machine() -> dict[str, Any]:
     if torch.cuda.is_available():
         found["cuda"] = torch.cuda.get_device_name()
     return found
+
+
+def table(measurements: list[Measurement]) -> str:
+    """Markdown that is readable as it is, and a line for each quantiser that could not run."""
+    done = [one for one in measurements if one.seconds]
+    cells = {heading: [text(one, done[0].median) for one in done] for heading, text in COLUMNS.items()}
+    lines = [""] * (len(done) + 2)
+    for heading, column in cells.items():
+        if any(column):
+            texts = [heading, "---:" if heading else "---", *column]
+            width = max(map(len, texts))
+            padded = [text.rjust(width) if heading else text.ljust(width) for text in texts]
+            lines = [f"{line} {text} |" for line, text in zip(lines, padded, strict=True)]
+    missing = [f"not measured: {one.name}: {one.problem}" for one in measurements if not one.seconds]
+    return "\n".join([f"|{line}" for line in lines if line] + missing) + "\n"
+
+
+COLUMNS: dict[str, Callable[[Measurement, float], str]] = {  # of a row and the first row's time
+    "": lambda row, _: f"{row.name}, {row.version}",
+    "s": lambda row, _: f"{row.median:.3f}",
+    "from-to": lambda row, _: f"{min(row.seconds):.2f}-{max(row.seconds):.2f}",
+    "runs": lambda row, _: str(len(row.seconds)),
+    "/ first row": lambda row, first: f"{row.median / first:.2f}",
+    "MP/s": lambda row, _: f"{row.megapixels_per_second:.1f}",
+    "peak MB": lambda row, _: "" if row.peak_megabytes is None else f"{row.peak_megabytes:.0f}",
+    "device MB": lambda row, _: "" if row.peak_device_megabytes is None else f"{row.peak_device_megabytes:.0f}",
+    "first s": lambda row, _: f"{row.first_seconds:.1f}",
+    "colors": lambda row, _: str(row.n_colors),
+    "iterations": lambda row, _: "" if row.n_iter is None else str(row.n_iter),
+    "same labels": lambda row, _: "" if row.agreement is None else f"{100 * row.agreement:.3f} %",
+    "MSE": lambda row, _: f"{row.mse:.2f}",
+    "PSNR dB": lambda row, _: f"{row.psnr:.2f}",
+}

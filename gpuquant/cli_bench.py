@@ -4,17 +4,12 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from gpuquant.cli_options import INTERRUPTED, Device, Force, MaxPixels
 from gpuquant.cli_output import check_outputs
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from gpuquant.benchmark import Measurement
 
 QUICK_MEGAPIXELS = 3.0
 QUICK_SIZE, SIZE = (2120, 1415), (4531, 3023)  # of china.jpg
@@ -39,14 +34,14 @@ def bench(
 ) -> None:
     """Compare gpuquant with scikit-learn, faiss, OpenCV, libimagequant and Pillow, on this machine.
 
-    What is not installed is a line below the table; pip install gpuquant[bench] brings it. Times are medians, from
+    What is not installed is a line below the table; gpuquant's extra "bench" has it all. Times are medians, from
     pixels in memory to a palette and one label for each pixel; errors are those of the result as written. Each
     quantiser has a process of its own; "first s" is what its imports and a first small photo take. What takes over
     ten minutes is stopped, with --quick after 15 seconds.
     """
     from rich.console import Console
 
-    from gpuquant.benchmark import machine, measure_apart, read_pixels, sample_photo, stored
+    from gpuquant.benchmark import Measurement, machine, measure_apart, read_pixels, sample_photo, stored, table
     from gpuquant.benchmark_peers import quantizers
     from gpuquant.files import whole_file
 
@@ -58,7 +53,7 @@ def bench(
     else:
         pixels = sample_photo(*(QUICK_SIZE if quick else SIZE))
     height, width, _ = pixels.shape
-    about = machine() | {"width": width, "height": height, "n_colors": colors}
+    about = machine()
     described = f"{about['processor']}, {about['cores']} cores, torch {about['torch']}"
     sys.stdout.write(f"{width} x {height} pixels, {colors} colors; {described}\n\n")
     sys.stdout.flush()
@@ -77,39 +72,8 @@ def bench(
     sys.stdout.write(table(found))
     if out:
         rows = [dataclasses.asdict(one) for one in found]
+        name = photo.name if photo else "china.jpg"
+        shown = {"kind": "bench", "photo": f"{name}, {width} x {height}", "n_colors": colors, "measurements": rows}
         with whole_file(out) as target:
-            target.write(json.dumps(about | {"measurements": rows}, indent=1).encode() + b"\n")
+            target.write(json.dumps({"machine": about, "tables": [shown], "ratios": []}, indent=1).encode() + b"\n")
         sys.stderr.write(f"wrote {out}\n")
-
-
-def table(measurements: "list[Measurement]") -> str:
-    """Markdown that is readable as it is, and a line for each quantiser that could not run."""
-    done = [one for one in measurements if one.seconds]
-    cells = {heading: [text(one, done[0].median) for one in done] for heading, text in COLUMNS.items()}
-    lines = [""] * (len(done) + 2)
-    for heading, column in cells.items():
-        if any(column):
-            texts = [heading, "---:" if heading else "---", *column]
-            width = max(map(len, texts))
-            padded = [text.rjust(width) if heading else text.ljust(width) for text in texts]
-            lines = [f"{line} {text} |" for line, text in zip(lines, padded, strict=True)]
-    missing = [f"not measured: {one.name}: {one.problem}" for one in measurements if not one.seconds]
-    return "\n".join([f"|{line}" for line in lines if line] + missing) + "\n"
-
-
-COLUMNS: "dict[str, Callable[[Measurement, float], str]]" = {  # of a row and the first row's time
-    "": lambda row, _: f"{row.name}, {row.version}",
-    "s": lambda row, _: f"{row.median:.3f}",
-    "from-to": lambda row, _: f"{min(row.seconds):.2f}-{max(row.seconds):.2f}",
-    "runs": lambda row, _: str(len(row.seconds)),
-    "of the first": lambda row, first: f"{row.median / first:.2f}",
-    "MP/s": lambda row, _: f"{row.megapixels_per_second:.1f}",
-    "peak MB": lambda row, _: "" if row.peak_megabytes is None else f"{row.peak_megabytes:.0f}",
-    "device MB": lambda row, _: "" if row.peak_device_megabytes is None else f"{row.peak_device_megabytes:.0f}",
-    "first s": lambda row, _: f"{row.first_seconds:.1f}",
-    "colors": lambda row, _: str(row.n_colors),
-    "iterations": lambda row, _: "" if row.n_iter is None else str(row.n_iter),
-    "as scikit-learn": lambda row, _: "" if row.agreement is None else f"{100 * row.agreement:.3f} %",
-    "MSE": lambda row, _: f"{row.mse:.2f}",
-    "PSNR dB": lambda row, _: f"{row.psnr:.2f}",
-}

@@ -7,12 +7,11 @@ bench). Each plot keeps the digest of the results that it shows.
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from gpuquant.benchmark import Measurement
-from gpuquant.cli_bench import table
+from gpuquant.benchmark import Measurement, table
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -22,24 +21,31 @@ SUBJECTS = ("quantize", "kmeans")
 MARKED = re.compile(r"(<!-- results: made by scripts/make_report.py -->\n).*?(<!-- end of results -->)", re.DOTALL)
 DIGEST = "Results"  # the name under which a plot keeps it
 
-# Figures that their author gives for the very photo, on another machine with four threads, decoding left out.
-PUBLISHED = {
-    ("bryggen_17mp", 256): (
-        "\nPublished for the same photo by quantette's author (another machine, four threads, decoding left out): "
-        "Wu's method in sRGB 0.021 s; k-means in Oklab on a sample of 262,144 pixels 0.053 s, with dithering 0.229 s. "
-        "It is written in Rust and has no package for Python, so it was not run here.\n"
-    )
-}
+PUBLISHED = """
+Published, not measured here: [quantette](https://github.com/Ivordir/quantette) is written in Rust and has no package
+for Python. Its author gives, for K = 256 on four threads of another machine, decoding left out: for five photos of 21
+to 30 megapixels 0.036 to 0.049 s by Wu's method in sRGB, and 0.166 to 0.266 s by k-means in Oklab on a sample; for
+bryggen (17.9 megapixels) 0.021 s by Wu's method, 0.053 s by k-means in Oklab on a sample of 262,144 pixels, and 0.229 s
+with dithering.
+"""
 
 
-def tables(*kinds: str, **wanted: Any) -> Iterator[dict[str, Any]]:
-    """The stored tables of some kinds, with the machine that each was measured on."""
-    for subject in SUBJECTS:
-        for path in sorted(RESULTS.glob(f"{subject}-*.json")):
-            document = json.loads(path.read_text())
-            for found in document["tables"]:
-                if found["kind"] in kinds and all(found.get(key) == value for key, value in wanted.items()):
-                    yield found | {"machine": document["machine"]}
+def documents(subject: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What is stored of a subject, with the device that it ran on."""
+    for path in sorted(RESULTS.glob(f"{subject}-*.json")):
+        yield path.stem.removeprefix(f"{subject}-"), json.loads(path.read_text())
+
+
+def tables(kind: str, **wanted: Any) -> list[dict[str, Any]]:
+    """The stored tables of a kind, those of the CPU first."""
+    wanted["kind"] = kind
+    return [
+        one | {"device": device}
+        for subject in SUBJECTS
+        for device, document in documents(subject)
+        for one in document["tables"]
+        if all(one.get(key) == wanted[key] for key in wanted)
+    ]
 
 
 def measurements(found: dict[str, Any]) -> list[Measurement]:
@@ -47,38 +53,40 @@ def measurements(found: dict[str, Any]) -> list[Measurement]:
 
 
 def machine(about: dict[str, Any]) -> str:
-    device = about.get("cuda", "no CUDA device")
-    versions = f"Python {about['python']}, torch {about['torch']}, numpy {about['numpy']}"
-    return f"{about['processor']}, {about['cores']} cores, {about['threads']} threads, {device}; {versions}"
+    versions = f"Python {about['python']}, torch {about['torch']}, NumPy {about['numpy']}"
+    cuda = f"{about['cuda']}, " if "cuda" in about else ""
+    return f"{cuda}{about['processor']}, {about['cores']} cores, {about['threads']} threads; {versions}"
 
 
 def section(heading: str, found: dict[str, Any]) -> str:
     """One stored table under a heading."""
     rows = measurements(found)
     megapixels = max(row.n_pixels for row in rows) / 1e6
-    above = f"{heading}, {megapixels:.1f} megapixels, K = {found['n_colors']}"
-    published = PUBLISHED.get((found["photo"], found["n_colors"]), "")
-    return f"\n**{above}**\n\n{table(rows)}{published}"
+    where = "" if found["device"] == "cpu" else f", {found['device']}"
+    return f"\n**{heading}, {megapixels:.1f} megapixels, K = {found['n_colors']}{where}**\n\n{table(rows)}"
 
 
 def ratios(subject: str, start: str) -> str:
     """The single figures whose names start so, as a table."""
     lines = ["| what | measured | beside it |", "| --- | ---: | --- |"]
-    for path in sorted(RESULTS.glob(f"{subject}-cpu.json")):
-        rows = [row for row in json.loads(path.read_text())["ratios"] if row["what"].startswith(start)]
+    for _, document in documents(subject):
+        rows = [row for row in document["ratios"] if row["what"].startswith(start)]
         lines += [f"| {row['what'].removeprefix(start)} | {row['measured']} | {row['beside']} |" for row in rows]
     return "\n".join(lines) + "\n"
 
 
 def report() -> str:
     """All that stands between the markers."""
-    peers = list(tables("peers"))
-    parts = [f"\nMeasured on {about}.\n" for about in dict.fromkeys(machine(found["machine"]) for found in peers)]
-    parts += [section(found["photo"].split(",")[0], found) for found in peers if found["photo"].endswith(" 13MP")]
+    parts = [
+        f"\nMeasured on {device}: {machine(document['machine'])}.\n" for device, document in documents(SUBJECTS[0])
+    ]
+    parts += [section("china.jpg", found) for found in tables("peers", photo="china.jpg, 13MP")]
     for name, described in PLOTS.items():
         parts.append(f"\n![{described}](benchmarks/pictures/{name}.png)\n\n*{described}.*\n")
-    parts += [section(found["photo"], found) for found in tables("photos") if found["n_colors"] == 256]
-    parts += [section("k-means from the same start, at most 10 iterations", found) for found in tables("same start")]
+    parts += [section(found["photo"], found) for found in tables("photos", n_colors=256)]
+    parts += [PUBLISHED]
+    same = "k-means on all pixels from the same start, at most 10 iterations"
+    parts += [section(same, found) for found in tables("same start", photo="13MP")]
     parts += [f"\n**Around it: a JPEG of 13.7 megapixels, K = 8**\n\n{ratios('quantize', FILES)}"]
     return "".join(parts)
 
@@ -99,8 +107,18 @@ def readme() -> str:
 
 def digest() -> str:
     """Of the results that plots show."""
-    paths = [path for subject in SUBJECTS for path in sorted(RESULTS.glob(f"{subject}-*.json"))]
-    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:16]
+    stored = [document for subject in SUBJECTS for _, document in documents(subject)]
+    return hashlib.sha256(json.dumps(stored).encode()).hexdigest()[:16]
+
+
+def shown(kind: str, at: Callable[[dict[str, Any]], float], **wanted: Any) -> list[tuple[float, list[Measurement]]]:
+    """What a plot shows at each place, of all devices; rows that ran beside each are shown once."""
+    found: dict[float, dict[str, Measurement]] = {}
+    for one in tables(kind, **wanted):
+        rows = found.setdefault(at(one), {})
+        for row in measurements(one):
+            rows.setdefault(row.name, row)
+    return [(place, list(rows.values())) for place, rows in sorted(found.items())]
 
 
 def main() -> None:
@@ -108,13 +126,14 @@ def main() -> None:
 
     README.write_text(readme())
     print(f"wrote {README}")
-    error = [(found["n_colors"], measurements(found)) for found in tables("peers", photo="china.jpg, 13MP")]
-    pixels = [(max(row["n_pixels"] for row in t["measurements"]) / 1e6, measurements(t)) for t in tables("pixels")]
-    colors = [(found["n_colors"], measurements(found)) for found in tables("colors")]
-    problems = [(found["n_problems"], measurements(found)) for found in tables("many problems")]
-    drawn = dict(zip(PLOTS, (error, pixels, colors, problems), strict=True))
-    for name, shown in drawn.items():
-        draw(PICTURES / f"{name}.png", name, shown, {DIGEST: digest()})
+    drawn = (
+        shown("peers", lambda one: one["n_colors"], photo="china.jpg, 13MP"),
+        shown("pixels", lambda one: max(row["n_pixels"] for row in one["measurements"]) / 1e6),
+        shown("colors", lambda one: one["n_colors"]),
+        shown("many problems", lambda one: one["n_problems"]),
+    )
+    for name, places in zip(PLOTS, drawn, strict=True):
+        draw(PICTURES / f"{name}.png", name, places, {DIGEST: digest()})
         print(f"wrote {PICTURES / f'{name}.png'}")
 
 

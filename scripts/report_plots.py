@@ -27,7 +27,7 @@ def draw(path: Path, name: str, shown: Shown, metadata: dict[str, str]) -> None:
             _lines(panel, shown, looks, heading)
             panel.set(xscale="log", yscale="log", xlabel=AXES[name], ylabel=heading)
     else:
-        for panel, (n_colors, rows) in zip(panels, shown, strict=True):
+        for panel, (n_colors, rows) in zip(panels, shown[:2], strict=True):
             for one in rows:
                 if one.seconds:
                     color, marker = looks[one.name]

@@ -8,7 +8,7 @@ fail() {
     exit 1
 }
 
-# The oldest Python, too: SciPy 1.11.0 has no wheel for a newer one.
+# The oldest Python, too: SciPy 1.11.1 has no wheel for a newer one.
 python=${PYTHON:-python3.11}
 command -v "$python" >/dev/null || fail "no '$python' found; install Python 3.11, or set PYTHON=/path/to/python"
 "$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
@@ -23,6 +23,10 @@ printf 'test_oldest: installing into .venv-oldest (torch is large; this can take
 # shellcheck disable=SC2086 # several words
 .venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-oldest.txt --editable . $tools \
     || fail "installing failed; the lines above say why"
+if [ "$(uname -s)" = Linux ] && ! .venv-oldest/bin/python -c 'import triton' 2>/dev/null; then
+    .venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check triton==3.3.0 \
+        || fail "installing Triton failed; the lines above say why"
+fi
 .venv-oldest/bin/python --version
 .venv-oldest/bin/python -m pip freeze --exclude-editable
 

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -266,3 +267,11 @@ def test_photos_are_dithered(photo: Path, monkeypatch: pytest.MonkeyPatch, capsy
             np.testing.assert_array_equal(np.asarray(image), expected)
     code, _, err = run(["quantize", photo, photo.with_name("two.png"), "--dither", "noise"], monkeypatch, capsys)
     assert (code, "'blue-noise' or 'bayer'" in err) == (2, True)
+
+
+def test_shells_complete_commands_and_options() -> None:
+    command = [sys.executable, "-m", "gpuquant"]
+    for words, expected in (("gpuquant qu", "quantize"), ("gpuquant quantize --err", "--error-map")):
+        asked = {"_GPUQUANT_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        done = subprocess.run(command, env=os.environ | asked, capture_output=True, text=True, check=False)
+        assert done.stdout.split() == [expected], done.stderr

@@ -58,6 +58,7 @@ def sections(text: str) -> set[str]:
 
 def check_arguments(name: str, text: str, arguments: list[str]) -> None:
     """Raise unless the arguments are named, or said to be those of another function, and so is what is raised."""
+    text = text.partition("\nExamples\n")[0]  # where they are used, not described
     if not re.search(r"\barguments .*as for `\w+`", text):
         for argument in arguments:
             assert re.search(rf"\b{argument}\b", text), f"{name}: {argument} is not described"

@@ -69,3 +69,12 @@ def test_a_grid_holds_all_runs_that_go_side_by_side() -> None:
     assert runs_together(10, 2, torch.device("cuda"), 40_000) == 1
     assert runs_together(1 << 16, 16, torch.device("cpu")) == 4
     assert runs_together(1 << 14, 16, torch.device("cpu"), 4) == 4
+
+
+def test_a_run_that_ends_as_an_empty_cluster_moves_is_labelled_anew() -> None:
+    """The third center takes over the point at 1 while no label changes: that point is its own from then on."""
+    points = torch.tensor([[1.0], [0.0], [0.0], [0.0]], dtype=torch.float64)[None]
+    weights = torch.tensor([[3.0, 3.0, 3.0, 1.0]], dtype=torch.float64)
+    starts = torch.tensor([[[0.0], [1.0], [2.0]]], dtype=torch.float64)
+    runs = lloyd(point_set(points, weights), starts, max_iter=2, tol=0)
+    assert runs.inertia[0] == pytest.approx(0, abs=1e-9)

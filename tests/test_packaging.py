@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -28,6 +29,30 @@ def test_the_wheel_has_every_file_of_the_package(wheel: Path) -> None:
         names = set(archive.namelist())
     assert here | {"gpuquant/py.typed"} == {name for name in names if name.startswith("gpuquant/")}
     assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+def test_the_wheel_asks_for_what_it_needs(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [name for name in archive.namelist() if name.endswith("METADATA")]
+        lines = archive.read(name).decode().splitlines()
+    asked = {line.removeprefix("Requires-Dist: ") for line in lines if line.startswith("Requires-Dist: ")}
+    assert {one for one in asked if "extra ==" not in one} == set(needed())
+
+
+def needed() -> list[str]:
+    found: list[str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    return found
+
+
+def test_the_oldest_versions_are_the_lowest_that_are_allowed() -> None:
+    """pyproject.toml and constraints-oldest.txt, which scripts/test_oldest.sh tests with."""
+    lines = (ROOT / "constraints-oldest.txt").read_text().splitlines()
+    pinned = dict(line.split("==") for line in lines if not line.startswith("#"))
+    lowest = dict(one.split(">=") for one in needed())
+    assert pinned.keys() == lowest.keys()
+    for name, version in pinned.items():
+        assert version.split(".")[: lowest[name].count(".") + 1] == lowest[name].split("."), name
+        assert set(version.split(".")[lowest[name].count(".") + 1 :]) <= {"0"}, name
 
 
 def test_the_wheel_does_the_main_job(wheel: Path, china: Pixels, tmp_path: Path) -> None:

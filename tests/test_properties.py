@@ -26,8 +26,10 @@ SEEDS = st.integers(0, 2**32 - 1)
 CHUNKS = st.sampled_from([1, 2, 7, 100, 10**9])
 THREADS = st.integers(1, 4)
 DITHER = st.sampled_from(["none", "floyd-steinberg", "blue-noise", "bayer"])
-SMALL_PARTS = {  # so that threads share out what one would do by itself
+SMALL_PARTS: dict[str, Any] = {  # so that threads share out what one would do by itself
     "candidate_lists.FEW_POINTS": 0,
+    "color_blocks.COLORS_AT_ONCE": {"cpu": 128},
+    "color_cells.COLORS_AT_ONCE": {"cpu": 8},
     "color_lloyd.ALL_PAIRS": 0,
     "cpu_dense.FEW_SCORES": 0,
     "cpu_dense.TILE_NUMBERS": 1,
