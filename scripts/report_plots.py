@@ -7,6 +7,7 @@ import matplotlib as mpl
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from gpuquant.benchmark import Measurement
 
@@ -34,7 +35,11 @@ def draw(path: Path, name: str, shown: Shown, metadata: dict[str, str]) -> None:
                     panel.plot(one.median, one.mse, marker, color=color, label=one.name, markersize=9)
             panel.set(xscale="log", yscale="log", xlabel="seconds", ylabel="MSE", title=f"K = {n_colors:g}")
     for panel in panels:
-        panel.grid(which="both", color="0.9", linewidth=0.6)
+        for axis in (panel.xaxis, panel.yaxis):
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter(NullFormatter())
+        panel.grid(color="0.9", linewidth=0.6)
         panel.set_axisbelow(True)
     handles: dict[str, object] = {}
     for panel in panels:
