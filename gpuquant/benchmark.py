@@ -288,8 +288,8 @@ def table(measurements: list[Measurement]) -> str:
             width = max(map(len, texts))
             padded = [text.rjust(width) if heading else text.ljust(width) for text in texts]
             lines = [f"{line} {text} |" for line, text in zip(lines, padded, strict=True)]
-    missing = [f"not measured: {one.name}: {one.problem}" for one in measurements if not one.seconds]
-    return "\n".join([f"|{line}" for line in lines if line] + missing) + "\n"
+    missing = [f"- not measured: {one.name}: {one.problem}" for one in measurements if not one.seconds]
+    return "\n".join([*(f"|{line}" for line in lines if line), *([""] if missing else []), *missing]) + "\n"
 
 
 COLUMNS: dict[str, Callable[[Measurement, float], str]] = {  # of a row and the first row's time
