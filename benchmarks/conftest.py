@@ -7,6 +7,7 @@ ones. Quantisers are not timed by pytest-benchmark: each has a process of its ow
 
 import dataclasses
 import json
+import re
 import time
 from collections.abc import Callable
 from functools import cache
@@ -135,9 +136,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    """Refuse options that would fail late."""
+    for size in config.getoption("--sizes").split(","):
+        if not re.fullmatch(r"\d*\.?\d+MP", size) or float(size.removesuffix("MP")) == 0:
+            raise pytest.UsageError(f"--sizes: {size!r} is not a size such as 13MP or 0.5MP")
+    photos: Path | None = config.getoption("--photos")
+    if photos and not photos.is_dir():
+        raise pytest.UsageError(f"--photos: {photos} is not a folder")
     folder: Path | None = config.getoption("--save")
-    if folder:
-        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        if folder:
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise pytest.UsageError(f"--save: {folder} cannot be a folder: {error.strerror}") from None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

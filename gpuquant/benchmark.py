@@ -7,10 +7,12 @@ that no threads, caches or imports of one are another's.
 
 import math
 import multiprocessing
+import os
 import signal
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -155,9 +157,20 @@ def _measure_and_send(
     labels_file: Path | None,
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started this process ends it
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    silence = os.open(os.devnull, os.O_WRONLY)  # for warnings of libraries; errors become a problem
+    for stream in (1, 2):
+        os.dup2(silence, stream)
     pixels = np.load(photo)
     settings: dict[str, Any] = {"rounds": rounds, "most_seconds": most_seconds, "labels_file": labels_file}
     result.send(measure(quantizer, pixels, n_colors, **settings))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent:
+        parent.join()
+        os._exit(1)
 
 
 def measure(
@@ -254,7 +267,6 @@ def _memory(key: str) -> int:
 
 def machine() -> dict[str, Any]:
     """What the figures hold for."""
-    import os
     import platform
 
     import torch

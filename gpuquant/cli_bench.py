@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -32,7 +33,7 @@ def bench(
     force: Force = False,
     max_pixels: MaxPixels = 500_000_000,
 ) -> None:
-    """Compare gpuquant with scikit-learn, faiss, OpenCV, libimagequant and Pillow, on this machine.
+    """Compare gpuquant with scikit-learn, faiss, OpenCV, plain torch, libimagequant and Pillow, on this machine.
 
     What is not installed is a line below the table; gpuquant's extra "bench" has it all. Times are medians, from
     pixels in memory to a palette and one label for each pixel; errors are those of the result as written. Each
@@ -57,6 +58,7 @@ def bench(
     described = f"{about['processor']}, {about['cores']} cores, torch {about['torch']}"
     sys.stdout.write(f"{width} x {height} pixels, {colors} colors; {described}\n\n")
     sys.stdout.flush()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that nothing is left behind
     found: list[Measurement] = []
     most, limit = (QUICK_SECONDS, QUICK_LIMIT) if quick else (SECONDS, LIMIT)
     try:

@@ -86,6 +86,7 @@ def draw_steps(photo: Pixels) -> None:
                     *own.T, c=own / 255, s=140, depthshade=False, edgecolors="black", linewidths=1.2, zorder=10
                 )
             cube.set(xlabel="R", ylabel="G", zlabel="B", xticks=[], yticks=[], zticks=[])
+            cube.zaxis.labelpad = -10
             panel = cube
         panel.set_title(caption, fontsize=12)
     figure.savefig(PICTURES / "how-it-works.jpg", dpi=100, pil_kwargs={"quality": 88})

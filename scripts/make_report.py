@@ -4,6 +4,7 @@ The results are what `pytest benchmarks --save benchmarks/results` writes. The p
 bench). Each plot keeps the digest of the results that it shows.
 """
 
+import argparse
 import hashlib
 import json
 import re
@@ -122,6 +123,7 @@ def shown(kind: str, at: Callable[[dict[str, Any]], float], **wanted: Any) -> li
 
 
 def main() -> None:
+    argparse.ArgumentParser(description="Write README.md's tables and plots from benchmarks/results.").parse_args()
     from report_plots import draw
 
     README.write_text(readme())

@@ -19,6 +19,22 @@ from gpuquant.benchmark import measure, measure_apart, read_pixels, sample_photo
 from gpuquant.benchmark_peers import Quantized, Quantizer, quantizers
 
 ROOT = Path(__file__).parents[1]
+STAYING = """
+import os, sys, time
+from pathlib import Path
+import numpy as np
+from gpuquant.benchmark import measure_apart, stored
+from gpuquant.benchmark_peers import Quantizer
+
+def stay(photo, n_colors):
+    print("noise", file=sys.stderr, flush=True)
+    Path(sys.argv[1]).write_text(str(os.getpid()))
+    time.sleep(600)
+
+if __name__ == "__main__":
+    with stored(np.zeros((4, 4, 3), np.uint8)) as file:
+        measure_apart(Quantizer("stay", "numpy", stay), file, 2, rounds=1, most_seconds=1)
+"""
 
 
 def black_and_white(photo: Pixels, _: int) -> Quantized:
@@ -80,6 +96,33 @@ def test_a_process_that_gives_nothing_is_a_problem(china: Pixels, run: Any, limi
     assert found.seconds == ()
     assert problem in found.problem
     assert found.n_pixels == china.shape[0] * china.shape[1]
+
+
+def is_there(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_process_ends_with_the_one_that_started_it(tmp_path: Path) -> None:
+    script, told = tmp_path / "staying.py", tmp_path / "process"
+    script.write_text(STAYING)
+    started = subprocess.Popen(
+        [sys.executable, script, told], env=os.environ | {"TMPDIR": str(tmp_path)}, stderr=subprocess.PIPE
+    )
+    end = time.monotonic() + 120
+    while not (told.exists() and told.read_text()) and time.monotonic() < end:
+        time.sleep(0.1)
+    process = int(told.read_text())
+    assert is_there(process)
+    started.kill()
+    assert started.communicate()[1] == b""
+    while is_there(process) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not is_there(process)
 
 
 @pytest.mark.parametrize(
