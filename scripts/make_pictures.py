@@ -86,7 +86,9 @@ def draw_steps(photo: Pixels) -> None:
                     *own.T, c=own / 255, s=140, depthshade=False, edgecolors="black", linewidths=1.2, zorder=10
                 )
             cube.set(xlabel="R", ylabel="G", zlabel="B", xticks=[], yticks=[], zticks=[])
-            cube.zaxis.labelpad = -10
+            for axis in (cube.xaxis, cube.yaxis, cube.zaxis):
+                axis.labelpad = -12
+            cube.set_box_aspect((1, 1, 1), zoom=0.95)
             panel = cube
         panel.set_title(caption, fontsize=12)
     figure.savefig(PICTURES / "how-it-works.jpg", dpi=100, pil_kwargs={"quality": 88})
