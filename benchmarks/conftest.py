@@ -191,11 +191,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 def _save(path: Path, tables: list[Row], ratios: list[Row]) -> None:
     """Replace what was measured again; what another machine measured is left out."""
+    about = machine()
     before = json.loads(path.read_text()) if path.exists() else {}
-    if before.get("machine") != machine():
+    if before.get("machine") != about:
         before = {"tables": [], "ratios": []}
     document = {
-        "machine": machine(),
+        "machine": about,
         "tables": _renewed(before["tables"], tables, "measurements"),
         "ratios": _renewed(before["ratios"], ratios, "measured"),
     }

@@ -195,7 +195,7 @@ def measure(
             result = quantizer.run(photo, n_colors)
             seconds.append(time.perf_counter() - start)
         peak = None if before is None else (_memory("VmHWM") - before) * 1024 / 1e6
-        palette, labels = _checked(result.palette, result.labels, photo, n_colors)
+        palette, labels, used = _checked(result.palette, result.labels, photo, n_colors)
     except PackageNotFoundError:
         problem = f"not installed: pip install {quantizer.package}"
         return not_measured(quantizer, photo.shape[0] * photo.shape[1], problem)
@@ -209,7 +209,7 @@ def measure(
         version=found,
         seconds=tuple(seconds),
         n_pixels=labels.size,
-        n_colors=len(np.unique(palette[np.unique(labels)], axis=0)),
+        n_colors=len(np.unique(palette[used], axis=0)),
         mse=squared_error(photo, palette, labels) / labels.size,
         peak_megabytes=peak,
         peak_device_megabytes=_device_peak(),
@@ -229,14 +229,15 @@ def squared_error(photo: Pixels, palette: Pixels, labels: npt.NDArray[Any]) -> i
 
 def _checked(
     palette: npt.NDArray[Any], labels: npt.NDArray[Any], photo: Pixels, n_colors: int
-) -> tuple[Pixels, npt.NDArray[Any]]:
+) -> tuple[Pixels, npt.NDArray[Any], npt.NDArray[Any]]:
+    """The palette as written, the labels [H, W], and which entries are used."""
     labels = labels.reshape(photo.shape[:2])
     used = np.unique(labels)
     if used[0] < 0 or used[-1] >= len(palette):
         raise ValueError(f"labels from {used[0]} to {used[-1]} for {len(palette)} colors")
     if len(used) > n_colors:
         raise ValueError(f"{len(used)} colors in place of {n_colors}")
-    return palette.round().clip(0, 255).astype(np.uint8), labels
+    return palette.round().clip(0, 255).astype(np.uint8), labels, used
 
 
 def not_measured(quantizer: Quantizer, n_pixels: int, problem: str) -> Measurement:
