@@ -60,7 +60,7 @@ def test_dithering_after_a_blur(report: Report, method: str) -> None:
     beside = ", ".join(f"K = {n_colors}: {ratio:.3f}" for n_colors, ratio in ratios.items())
     worst = max(ratios.values())
     assert worst < 1
-    report(f"Kodak, {method}: 1 - SSIM after a blur / that without, largest", worst, 1, 0.9, beside)
+    report(f"dithering, {method}, Kodak: 1 - SSIM after a blur / that without, largest", worst, 1, 0.9, beside)
 
 
 def test_oklab_by_ciede2000(report: Report) -> None:
@@ -68,7 +68,7 @@ def test_oklab_by_ciede2000(report: Report) -> None:
     beside = ", ".join(f"K = {n_colors}: {ratio:.3f}" for n_colors, ratio in ratios.items())
     worst = max(ratios.values())
     assert worst < 1
-    report("Kodak, oklab: mean CIEDE2000 / that of srgb, largest", worst, 1, 0.9, beside)
+    report("Oklab, Kodak: mean CIEDE2000 / that of srgb, largest", worst, 1, 0.9, beside)
 
 
 @pytest.mark.parametrize("name", ["mr_lee_13mp", "china_13mp"])
@@ -83,8 +83,9 @@ def test_time_of_dithering(report: Report, name: str) -> None:
     medians = {method: statistics.median(times[1:]) for method, times in seconds.items()}
     beside = f"none {1000 * medians['none']:.0f} ms, bayer {medians['bayer'] / medians['none']:.2f}"
     ratio = medians["blue-noise"] / medians["none"]
-    report(f"{name}, K = 16, blue noise: time of quantize / that of none", ratio, 2, 2, beside)
-    report(f"{name}, K = 16, Floyd-Steinberg: seconds", medians["floyd-steinberg"], 3, 3, "of quantize, decoded photo")
+    report(f"dithering, blue-noise, {name}, K = 16: time of quantize / that without", ratio, 2, 2, beside)
+    what = f"dithering, floyd-steinberg, {name}, K = 16: seconds of quantize"
+    report(what, medians["floyd-steinberg"], 3, 3, "from pixels in memory")
 
 
 def test_a_small_accent(report: Report) -> None:
@@ -97,4 +98,4 @@ def test_a_small_accent(report: Report) -> None:
     ]
     assert errors[1] < errors[0]
     beside = f"all pixels {spread.mse / even.mse:.2f} times, red ones are {is_red.mean():.3%}"
-    report("mr_lee_13mp, weighting 0.75, K = 8: MSE of red pixels / that at 1", errors[1] / errors[0], 1, 0.2, beside)
+    report("weighting 0.75, mr_lee_13mp, K = 8: MSE of red pixels / that at 1", errors[1] / errors[0], 1, 0.2, beside)

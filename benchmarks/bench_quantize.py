@@ -1,7 +1,7 @@
 """quantize() beside other quantisers: time, memory, cold start, error. Results are checked: a fast wrong answer fails.
 
 Run: scripts/setup.sh bench, then pytest benchmarks/bench_quantize.py [--sizes 1MP,13MP] [--photos FOLDER]
-(about an hour; --full: also scikit-learn's KMeans on more than 13.7 megapixels, and every peer on your photos)
+(nearly two hours; --full: also scikit-learn's KMeans on more than 13.7 megapixels, and every peer on your photos)
 """
 
 import statistics

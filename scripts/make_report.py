@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,16 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 RESULTS = ROOT / "benchmarks" / "results"
 PICTURES = ROOT / "benchmarks" / "pictures"
-SUBJECTS = ("quantize", "kmeans")
-MARKED = re.compile(r"(<!-- results: made by scripts/make_report.py -->\n).*?(<!-- end of results -->)", re.DOTALL)
+SUBJECTS = ("quantize", "kmeans")  # what plots show
+MARKED = re.compile(r"(<!-- (\w+): made by scripts/make_report.py -->\n).*?(<!-- end of \2 -->)", re.DOTALL)
+KODAK = re.compile(r"Kodak, \d+ photos, K = (\d+), (.+): (MSE|time) .*")
 DIGEST = "Results"  # the name under which a plot keeps it
 
 PUBLISHED = """
 Published, not measured here: [quantette](https://github.com/Ivordir/quantette) is written in Rust and has no package
 for Python. Its author gives, for K = 256 on four threads of another machine, decoding left out: for five photos of 21
 to 30 megapixels 0.036 to 0.049 s by Wu's method in sRGB, and 0.166 to 0.266 s by k-means in Oklab on a sample; for
-bryggen (17.9 megapixels) 0.021 s by Wu's method, 0.053 s by k-means in Oklab on a sample of 262,144 pixels, and 0.229 s
+bryggen 0.021 s by Wu's method, 0.053 s by k-means in Oklab on a sample of 262,144 pixels, and 0.229 s
 with dithering.
 """
 
@@ -40,13 +42,13 @@ def documents(subject: str) -> Iterator[tuple[str, dict[str, Any]]]:
 def tables(kind: str, **wanted: Any) -> list[dict[str, Any]]:
     """The stored tables of a kind, those of the CPU first."""
     wanted["kind"] = kind
-    return [
+    every = (
         one | {"device": device}
         for subject in SUBJECTS
         for device, document in documents(subject)
         for one in document["tables"]
-        if all(one.get(key) == wanted[key] for key in wanted)
-    ]
+    )
+    return [one for one in every if all(one.get(key) == wanted[key] for key in wanted)]
 
 
 def measurements(found: dict[str, Any]) -> list[Measurement]:
@@ -67,7 +69,7 @@ def section(heading: str, found: dict[str, Any]) -> str:
     return f"\n**{heading}, {megapixels:.1f} megapixels, K = {found['n_colors']}{where}**\n\n{table(rows)}"
 
 
-def ratios(subject: str, start: str) -> str:
+def ratios(subject: str, start: str = "") -> str:
     """The single figures whose names start so, as a table."""
     lines = ["| what | measured | beside it |", "| --- | ---: | --- |"]
     for _, document in documents(subject):
@@ -76,15 +78,48 @@ def ratios(subject: str, start: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def grid(cells: dict[str, dict[str, str]], columns: list[str]) -> str:
+    """A table of so many columns beside the names of its rows."""
+    lines = ["| | " + " | ".join(columns) + " |", "| --- |" + " ---: |" * len(columns)]
+    lines += [f"| {name} | {' | '.join(row.get(column, '') for column in columns)} |" for name, row in cells.items()]
+    return "\n".join(lines) + "\n"
+
+
+def efforts() -> str:
+    """The error over the Kodak photographs and the time of each effort, a column for each K."""
+    cells: dict[str, dict[str, str]] = {}
+    for row in (row for _, document in documents("quality") for row in document["ratios"]):
+        if matched := KODAK.fullmatch(row["what"]):
+            cells.setdefault(f"{matched[2]}: {matched[3]}", {})[f"K = {matched[1]}"] = row["measured"]
+    columns = {column for row in cells.values() for column in row}
+    return grid(cells, sorted(columns, key=lambda column: int(column.removeprefix("K = "))))
+
+
+def by_size(n_colors: int) -> str:
+    """The seconds of each quantiser on the same photo in each size, a column for each."""
+    cells: dict[str, dict[str, str]] = {}
+    columns = {}
+    for found in tables("peers", n_colors=n_colors, device="cpu"):
+        rows = measurements(found)
+        n_pixels = max(row.n_pixels for row in rows)
+        columns[n_pixels] = f"{n_pixels / 1e6:.1f} megapixels"
+        for row in rows:
+            seconds = f"{row.median:.2f}" if row.seconds else "-"
+            cells.setdefault(row.name, {})[columns[n_pixels]] = seconds
+    heading = f"\n**Seconds by size, china.jpg, K = {n_colors}** (-: stopped, or not started)\n\n"
+    return heading + grid(cells, [columns[n_pixels] for n_pixels in sorted(columns)])
+
+
 def report() -> str:
     """All that stands between the markers."""
     parts = [
         f"\nMeasured on {device}: {machine(document['machine'])}.\n" for device, document in documents(SUBJECTS[0])
     ]
     parts += [section("china.jpg", found) for found in tables("peers", photo="china.jpg, 13MP")]
+    parts += [by_size(8)]
     for name, described in PLOTS.items():
         parts.append(f"\n![{described}](benchmarks/pictures/{name}.png)\n\n*{described}.*\n")
-    parts += [section(found["photo"], found) for found in tables("photos", n_colors=256)]
+    parts += [section(found["photo"], found) for found in tables("photos")]
     parts += [PUBLISHED]
     same = "k-means on all pixels from the same start, at most 10 iterations"
     parts += [section(same, found) for found in tables("same start", photo="13MP")]
@@ -101,9 +136,19 @@ PLOTS = {
 }
 
 
+PARTS: dict[str, Callable[[], str]] = {
+    "results": report,
+    "estimator": partial(ratios, "estimator"),
+    "batch": partial(ratios, "batch"),
+    "efforts": efforts,
+    "targets": partial(ratios, "quality", "lake_atitlan_10mp, "),
+    "dithering": partial(ratios, "looks", "dithering, "),
+}
+
+
 def readme() -> str:
-    """README.md with the tables of all results."""
-    return MARKED.sub(lambda marked: f"{marked[1]}{report()}\n{marked[2]}", README.read_text())
+    """README.md with the tables of all results between its markers."""
+    return MARKED.sub(lambda found: f"{found[1]}\n{PARTS[found[2]]().strip()}\n\n{found[3]}", README.read_text())
 
 
 def digest() -> str:

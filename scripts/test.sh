@@ -15,4 +15,4 @@ check "format" .venv/bin/ruff format --check .
 check "lint" .venv/bin/ruff check .
 check "types" .venv/bin/mypy
 check "types of the benchmarks" .venv/bin/mypy benchmarks
-check "tests, import rules among them" .venv/bin/pytest "$@"
+check "tests, import rules among them" .venv/bin/pytest --numprocesses auto --maxprocesses 4 --dist loadfile "$@"

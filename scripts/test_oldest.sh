@@ -18,7 +18,7 @@ if ! .venv-oldest/bin/python -c 'import pip' 2>/dev/null; then
 fi
 
 # A build of that torch for the CPU stays if it is there. What runs the tests is new: it is not what is tested.
-tools=$(grep -E '^(hypothesis|pytest|swatch)==' constraints.txt) || fail "constraints.txt names no test tools"
+tools=$(grep -E '^(execnet|hypothesis|pytest|pytest-xdist|swatch)==' constraints.txt) || fail "constraints.txt names no test tools"
 printf 'test_oldest: installing into .venv-oldest (torch is large; this can take minutes)\n' >&2
 # shellcheck disable=SC2086 # several words
 .venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-oldest.txt --editable . $tools \
@@ -40,4 +40,5 @@ left_out=(
     tests/test_torch_threads.py::test_helpers_use_one_thread_each
 )
 # Old libraries warn of each other and of a newer NumPy: here warnings are shown, and are no errors.
-.venv-oldest/bin/pytest -W default "${left_out[@]/#/--deselect=}" "$@" || fail "failed: pytest -W default $*"
+.venv-oldest/bin/pytest --numprocesses auto --maxprocesses 4 --dist loadfile -W default "${left_out[@]/#/--deselect=}" "$@" \
+    || fail "failed: pytest -W default $*"

@@ -76,8 +76,10 @@ def counting(*arguments):
 lowest_scores, candidate_lists._lowest_scores = candidate_lists._lowest_scores, counting
 candidate_lists.FEW_POINTS = color_lloyd.ALL_PAIRS = 0
 torch.set_num_threads(2)
+torch.rand(1_000_000).exp_()  # starts the second thread
+counts = [len(os.listdir("/proc/self/task"))]
 colors = torch.randint(0, 256, (1, 300_000, 3), dtype=torch.uint8)
-blocks, counts = ColorBlocks(colors, torch.ones(1, 300_000)), [len(os.listdir("/proc/self/task"))]
+blocks = ColorBlocks(colors, torch.ones(1, 300_000))
 with one_torch_thread():
     state = color_lloyd.ColorLloyd(blocks, 500)
     for _ in range(3):
@@ -86,4 +88,4 @@ print(max(counts) - counts[0])
 """
     environment = os.environ | {"OMP_NUM_THREADS": "8"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
-    assert int(done.stdout) == 1
+    assert int(done.stdout) in (1, 2)  # the last helper may still be ending; with threads of their own there are 8
