@@ -86,8 +86,9 @@ def test_time_of_a_batch(benchmark: Any, report: Report, tmp_path: Path) -> None
     ours, theirs, alone = (statistics.median(times) for times in (benchmark.stats.stats.data, loops, codes))
     n_pixels = sum(TIMES * image.width * image.height for image in results.values())
     beside = f"{ours:.1f} s, {n_pixels / 1e6 / ours:.0f} MP/s; loop {theirs:.1f} s"
-    report(f"{len(photos)} photos: a loop's time, of the batch's", theirs / ours, 1.2, 1.4, beside)
-    report(f"{len(photos)} photos: the batch's time, of the codecs' alone", ours / alone, 3, 2, f"codecs {alone:.1f} s")
+    report(f"{len(photos)} photos: time of a loop / that of the batch", theirs / ours, 1.2, 1.4, beside)
+    what = f"{len(photos)} photos: time of the batch / that of the codecs alone"
+    report(what, ours / alone, 3, 2, f"codecs {alone:.1f} s")
 
 
 def test_memory_of_a_batch(report: Report, tmp_path: Path, full: bool) -> None:
@@ -127,4 +128,4 @@ def test_reading_to_counted_colors(benchmark: Any, report: Report) -> None:
     benchmark.pedantic(ours, setup=lambda: decoded.append(seconds_of(theirs)), rounds=11)
     median, alone = statistics.median(benchmark.stats.stats.data), statistics.median(decoded)
     beside = f"{1e3 * median:.0f} ms; decoding {1e3 * alone:.0f} ms"
-    report("a JPEG to counted colors, of decoding alone", median / alone, 2.2, 1.7, beside)
+    report("a JPEG to counted colors: time / that of decoding alone", median / alone, 2.2, 1.7, beside)

@@ -96,6 +96,8 @@ def test_a_small_accent(report: Report) -> None:
     errors = [
         np.square(photo[is_red] - one.to_array()[is_red].astype(float)).sum(axis=1).mean() for one in (even, spread)
     ]
+    redness = [int((np.ptp(np.asarray(one.palette.colors, int), axis=1)).max()) for one in (even, spread)]
+    assert redness[0] < 60 < redness[1]
     assert errors[1] < errors[0]
     beside = f"all pixels {spread.mse / even.mse:.2f} times, red ones are {is_red.mean():.3%}"
     report("weighting 0.75, mr_lee_13mp, K = 8: MSE of red pixels / that at 1", errors[1] / errors[0], 1, 0.2, beside)

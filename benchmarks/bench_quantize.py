@@ -25,7 +25,7 @@ from gpuquant.image_reading import MAX_PIXELS, read_photo
 ROUNDS = 5
 SLOW, SLOW_PIXELS = "scikit-learn KMeans", 13.7e6  # up to which it runs without --full
 QUICK = ("gpuquant", "scikit-learn", "libimagequant", "Pillow MED", "Pillow FAST")
-MEASURED: dict[str, Any] = {"rounds": ROUNDS, "most_seconds": 10, "limit": 300}
+MEASURED: dict[str, Any] = {"rounds": ROUNDS, "most_seconds": 60, "limit": 300}
 SCALING: dict[str, Any] = {"rounds": ROUNDS, "most_seconds": 5, "limit": 60}
 
 
@@ -42,11 +42,11 @@ def compare(pixels: Pixels, n_colors: int, every: list[Quantizer], full: bool, *
 
 
 def check(found: list[Measurement], n_colors: int) -> None:
-    """Ours is the first, and must have K colours and an error that no other is far below."""
+    """Ours is the first, and must have K colours, or all, and an error that no other is far below."""
     ours = found[0]
     assert ours.name.startswith("gpuquant"), ours.name
     assert not ours.problem
-    assert ours.n_colors == n_colors
+    assert ours.n_colors == n_colors or ours.mse == 0
     assert ours.mse <= 1.03 * min(one.mse for one in found if one.seconds)
 
 
@@ -64,43 +64,51 @@ def test_peers(keep: Keep, device: str, size: str, n_colors: int, full: bool) ->
     if n_colors == 256 and pixels.size > 3 * SLOW_PIXELS and not full:
         pytest.skip("more than 13.7 megapixels with 256 colors: --full")
     found = compare(pixels, n_colors, quantizers(device), full, **MEASURED)
-    keep(found, device, kind="peers", photo=f"china.jpg, {size}", n_colors=n_colors)
     check(found, n_colors)
+    keep(found, device, kind="peers", photo=f"china.jpg, {size}", n_colors=n_colors)
 
 
 @pytest.mark.parametrize("n_colors", [8, 256])
 def test_photos(keep: Keep, device: str, photo: Path, n_colors: int, full: bool) -> None:
     pixels = read_pixels(photo, None, MAX_PIXELS)
     found = compare(pixels, n_colors, quantizers(device) if full else quick(device), full, **MEASURED)
-    keep(found, device, kind="photos", photo=photo.stem, n_colors=n_colors)
     check(found, n_colors)
+    keep(found, device, kind="photos", photo=photo.name, n_colors=n_colors)
 
 
 @pytest.mark.parametrize("megapixels", [1, 2, 5, 10, 20, 50, 100, 200])
 def test_scaling_with_pixels(keep: Keep, device: str, megapixels: int, full: bool) -> None:
     found = compare(sized_photo(f"{megapixels}MP"), 16, for_plots(device), full, **SCALING)
-    keep(found, device, kind="pixels", photo=f"china.jpg, {megapixels}MP", n_colors=16)
     check(found, 16)
+    keep(found, device, kind="pixels", photo=f"china.jpg, {megapixels}MP", n_colors=16)
 
 
 @pytest.mark.parametrize("n_colors", [2, 4, 8, 16, 32, 64, 128, 256])
 def test_scaling_with_colors(keep: Keep, device: str, n_colors: int, full: bool) -> None:
     found = compare(sized_photo("13MP"), n_colors, for_plots(device), full, **SCALING)
-    keep(found, device, kind="colors", photo="china.jpg, 13MP", n_colors=n_colors)
     check(found, n_colors)
+    keep(found, device, kind="colors", photo="china.jpg, 13MP", n_colors=n_colors)
 
 
 def test_files(tell: Tell, tmp_path: Path) -> None:
     """What stands around the quantiser: decoding and encoding, and a new process for one photo."""
     Image.fromarray(large_photo("china_13mp")).save(tmp_path / "photo.jpg", quality=92)
-    photo, out = tmp_path / "photo.jpg", tmp_path / "out.png"
+    photo, out, other = tmp_path / "photo.jpg", tmp_path / "out.png", tmp_path / "other.png"
     result = gpuquant.quantize(photo, 8)
+    picture = result.to_image()
+    assert picture.mode == "P"
+    result.save(out)
+    picture.save(other)
+    sizes = {
+        "save() as PNG": f", {out.stat().st_size / 1e6:.2f} MB",
+        "Pillow encodes the same picture": f", {other.stat().st_size / 1e6:.2f} MB",
+    }
     parts: dict[str, Callable[[], object]] = {
-        "Pillow decodes": lambda: np.array(Image.open(photo).convert("RGB")),
+        "Pillow decodes": lambda: np.asarray(Image.open(photo)),
         "read_photo": lambda: read_photo(photo).in_srgb(),
         "quantize() of the file": lambda: gpuquant.quantize(photo, 8),
         "save() as PNG": lambda: result.save(out),
-        "Pillow encodes the same picture": lambda: result.to_image().save(out),
+        "Pillow encodes the same picture": lambda: picture.save(other),
         "gpuquant quantize photo.jpg out.png, a new process": lambda: subprocess.run(
             [sys.executable, "-m", "gpuquant", "quantize", photo, out, "-k", "8", "--force"],
             check=True,
@@ -110,7 +118,7 @@ def test_files(tell: Tell, tmp_path: Path) -> None:
     for name, part in parts.items():
         part()
         times = [seconds_of(part) for _ in range(ROUNDS)]
-        beside = f"{min(times):.2f}-{max(times):.2f} s, {ROUNDS} runs"
+        beside = f"{min(times):.2f}-{max(times):.2f} s, {ROUNDS} runs{sizes.get(name, '')}"
         tell(f"a JPEG of 13.7 megapixels, K = 8: {name}, s", statistics.median(times), beside)
     with Image.open(out) as written, Image.open(photo) as read:
         assert written.size == read.size
@@ -162,7 +170,7 @@ def test_time_against_pillow(
         f"FASTOCTREE {time_octree * 1000:.0f} ms; scikit-learn on distinct colours, once, counting apart, "
         f"{time_sklearn:.1f} s, MSE {mse_sklearn:.2f}"
     )
-    report(f"{name}, K = {n_colors}: time / MEDIANCUT", time_ours / time_cut, reach, aim, beside)
+    report(f"time / MEDIANCUT: {name}, K = {n_colors}", time_ours / time_cut, reach, aim, beside)
 
 
 @pytest.mark.parametrize("n_colors", [8, 256])

@@ -21,6 +21,7 @@ import torch
 from PIL import Image
 
 from gpuquant.benchmark import Measurement, machine, sample_photo, table
+from gpuquant.files import whole_file
 
 Pixels = npt.NDArray[np.uint8]
 PHOTOS = Path(__file__).parents[2] / "shared" / "photos"  # optional: real photographs beside the checkout
@@ -149,6 +150,13 @@ def pytest_configure(config: pytest.Config) -> None:
             folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise pytest.UsageError(f"--save: {folder} cannot be a folder: {error.strerror}") from None
+    for path in sorted(folder.glob("*.json")) if folder else []:
+        try:
+            known = json.loads(path.read_text())["machine"] == machine()
+        except (OSError, ValueError, TypeError, LookupError):
+            raise pytest.UsageError(f"--save: {path} does not hold results; give another folder") from None
+        if not known:
+            raise pytest.UsageError(f"--save: {path} holds another machine's results; give another folder")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -190,17 +198,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def _save(path: Path, tables: list[Row], ratios: list[Row]) -> None:
-    """Replace what was measured again; what another machine measured is left out."""
-    about = machine()
-    before = json.loads(path.read_text()) if path.exists() else {}
-    if before.get("machine") != about:
-        before = {"tables": [], "ratios": []}
+    """Replace what was measured again."""
+    before = json.loads(path.read_text()) if path.exists() else {"tables": [], "ratios": []}
     document = {
-        "machine": about,
+        "machine": machine(),
         "tables": _renewed(before["tables"], tables, "measurements"),
         "ratios": _renewed(before["ratios"], ratios, "measured"),
     }
-    path.write_text(json.dumps(document, indent=1) + "\n")
+    with whole_file(path) as file:
+        file.write(json.dumps(document, indent=1).encode() + b"\n")
 
 
 def _renewed(before: list[Row], now: list[Row], measured: str) -> list[Row]:

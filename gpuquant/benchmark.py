@@ -132,7 +132,7 @@ def measure_apart(
     theirs.close()
     try:
         if not ours.poll(None if math.isinf(limit) else limit):
-            problem = f"stopped after {limit:g} s"
+            problem = f"stopped after {limit:.3g} s"
         else:
             found: Measurement = ours.recv()
             return found
@@ -308,7 +308,7 @@ def table(measurements: list[Measurement]) -> str:
 COLUMNS: dict[str, Callable[[Measurement, float], str]] = {  # of a row and the first row's time
     "": lambda row, _: f"{row.name}, {row.version}",
     "s": lambda row, _: f"{row.median:.3f}",
-    "from-to": lambda row, _: f"{min(row.seconds):.2f}-{max(row.seconds):.2f}",
+    "from-to": lambda row, _: f"{min(row.seconds):.2f}-{max(row.seconds):.2f}" if len(row.seconds) > 1 else "",
     "runs": lambda row, _: str(len(row.seconds)),
     "/ first row": lambda row, first: f"{row.median / first:.2f}",
     "MP/s": lambda row, _: f"{row.megapixels_per_second:.1f}",

@@ -19,7 +19,7 @@ Pixels = npt.NDArray[np.uint8]
 SAMPLE = 1000  # pixels that scikit-learn's example of colour quantisation fits to
 FAISS_SAMPLE = 256  # points for each center that faiss fits to, if not told otherwise
 PLAIN_ITERATIONS = 20
-POINTS_AT_ONCE = 1 << 18
+POINTS_AT_ONCE = 1 << 16  # sums of so many levels are exact in single precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,16 +76,16 @@ def points_of(photo: Pixels) -> npt.NDArray[np.float32]:  # [N, 3]
 def torch_step(
     points: "Tensor",  # [N, 3] float32
     centers: "Tensor",  # [K, 3] float32
-) -> tuple["Tensor", "Tensor", "Tensor"]:  # sums [K, 3], counts [K], labels [N]
+) -> tuple["Tensor", "Tensor", "Tensor"]:  # sums [K, 3] float64, counts [K] int64, labels [N]
     """One Lloyd step as one writes it by hand: all distances to a chunk of points, then sums by label."""
     import torch
 
-    sums, counts = torch.zeros_like(centers), torch.zeros_like(centers[:, 0])
+    sums, counts = torch.zeros_like(centers, dtype=torch.float64), torch.zeros_like(centers[:, 0], dtype=torch.int64)
     labels = []
     for part in points.split(POINTS_AT_ONCE):
         labels.append(torch.cdist(part, centers).argmin(dim=1))
-        sums.index_add_(0, labels[-1], part)
-        counts.index_add_(0, labels[-1], torch.ones_like(part[:, 0]))
+        sums += torch.zeros_like(centers).index_add_(0, labels[-1], part)
+        counts += torch.bincount(labels[-1], minlength=len(centers))
     return sums, counts, torch.cat(labels)
 
 
@@ -99,7 +99,7 @@ def torch_lloyd(
 
     for _ in range(max_iter):
         sums, counts, _ = torch_step(points, centers)
-        centers = torch.where(counts[:, None] > 0, sums / counts[:, None], centers)
+        centers = torch.where(counts[:, None] > 0, sums / counts[:, None], centers).float()
     labels = torch_step(points, centers)[2]
     return Quantized(centers.cpu().numpy(), labels.cpu().numpy(), max_iter)
 

@@ -1,10 +1,11 @@
 """Read mutated photos and palettes: nothing but errors of gpuquant's may come of it. Usage: fuzz.py [SECONDS] [SEED]
 
-A file that breaks this is left in the current folder, and named.
+A file that breaks this, takes over half a minute or (on Linux) two gigabytes is left in the current folder, and named.
 """
 
 import io
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -19,6 +20,7 @@ from gpuquant import GpuquantError, Palette, read_palette, write_palette
 from gpuquant.image_reading import read_photo
 
 MOST_PIXELS = 1_000_000
+MOST_SECONDS, MOST_BYTES = 30, 2 << 30  # for one file
 PALETTES = (".hex", ".gpl", ".ase", ".act", ".txt", ".css", ".json", ".png")
 PHOTOS = {".png": "PNG", ".jpg": "JPEG", ".gif": "GIF", ".tif": "TIFF", ".webp": "WEBP", ".bmp": "BMP", ".ppm": "PPM"}
 
@@ -27,6 +29,7 @@ def photos() -> dict[str, bytes]:
     """Small photos of several formats and modes, by a name with their ending."""
     levels = np.random.RandomState(0).randint(0, 256, (24, 31, 4)).astype(np.uint8)
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    profile = profile.replace("sRGB".encode("utf-16-be"), "mine".encode("utf-16-be"))  # so that it is applied
     found: dict[str, bytes] = {}
     for ending, form in PHOTOS.items():
         for mode in ("RGB", "RGBA", "L", "P", "CMYK", "I;16"):
@@ -96,7 +99,7 @@ def cases() -> list[tuple[str, bytes, Callable[[Path], object]]]:
     """Every file to begin with, and what reads it."""
 
     def read_small(path: Path) -> object:
-        return read_photo(path, max_pixels=MOST_PIXELS)
+        return read_photo(path, max_pixels=MOST_PIXELS).in_srgb()
 
     found = [(name, data, read_small) for name, data in photos().items()]
     return [*found, *((name, data, read_palette) for name, data in palettes().items())]
@@ -110,9 +113,24 @@ def mutants(seed: int) -> Iterator[tuple[str, bytes, Callable[[Path], object]]]:
             yield name, mutated(data, draws), reader
 
 
+def bound() -> None:
+    """Limit the memory, and let what takes long raise."""
+
+    def stop(*_: object) -> None:
+        raise TimeoutError(f"more than {MOST_SECONDS} s")
+
+    if sys.platform == "linux":
+        import resource
+
+        in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (in_use + MOST_BYTES, resource.RLIM_INFINITY))
+        signal.signal(signal.SIGALRM, stop)
+
+
 def main() -> int:
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 60.0
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    bound()
     start, n_read, slowest = time.perf_counter(), 0, (0.0, "")
     with tempfile.TemporaryDirectory() as folder:
         for name, data, reader in mutants(seed):
@@ -122,6 +140,8 @@ def main() -> int:
             path.write_bytes(data)
             before = time.perf_counter()
             try:
+                if sys.platform == "linux":
+                    signal.alarm(MOST_SECONDS)
                 read(path, reader)
             except BaseException:
                 broken = Path(f"broken-{seed}-{n_read}-{name}")

@@ -8,6 +8,7 @@ import argparse
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -20,23 +21,26 @@ README = ROOT / "README.md"
 RESULTS = ROOT / "benchmarks" / "results"
 PICTURES = ROOT / "benchmarks" / "pictures"
 SUBJECTS = ("quantize", "kmeans")  # what plots show
+EVERY_SUBJECT = (*SUBJECTS, "estimator", "batch", "quality", "looks")
 MARKED = re.compile(r"(<!-- (\w+): made by scripts/make_report.py -->\n).*?(<!-- end of \2 -->)", re.DOTALL)
 KODAK = re.compile(r"Kodak, \d+ photos, K = (\d+), (.+): (MSE|time) .*")
+WORDS = ("", "what", "beside it")  # the columns that are no numbers
 DIGEST = "Results"  # the name under which a plot keeps it
 
 PUBLISHED = """
 Published, not measured here: [quantette](https://github.com/Ivordir/quantette) is written in Rust and has no package
 for Python. Its author gives, for K = 256 on four threads of another machine, decoding left out: for five photos of 21
 to 30 megapixels 0.036 to 0.049 s by Wu's method in sRGB, and 0.166 to 0.266 s by k-means in Oklab on a sample; for
-bryggen 0.021 s by Wu's method, 0.053 s by k-means in Oklab on a sample of 262,144 pixels, and 0.229 s
-with dithering.
+bryggen 0.021 s by Wu's method, 0.053 s by k-means in Oklab on a sample of 262,144 pixels, and 0.229 s with dithering.
 """
 
 
 def documents(subject: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """What is stored of a subject, with the device that it ran on."""
-    for path in sorted(RESULTS.glob(f"{subject}-*.json")):
-        yield path.stem.removeprefix(f"{subject}-"), json.loads(path.read_text())
+    for device in ("cpu", "cuda"):
+        path = RESULTS / f"{subject}-{device}.json"
+        if path.exists():
+            yield device, json.loads(path.read_text())
 
 
 def tables(kind: str, **wanted: Any) -> list[dict[str, Any]]:
@@ -69,20 +73,29 @@ def section(heading: str, found: dict[str, Any]) -> str:
     return f"\n**{heading}, {megapixels:.1f} megapixels, K = {found['n_colors']}{where}**\n\n{table(rows)}"
 
 
+def markdown(columns: dict[str, list[str]]) -> str:
+    """A table of columns by their headings, without those that are empty."""
+    shown = {heading: texts for heading, texts in columns.items() if any(texts)}
+    rules = ["---" if heading in WORDS else "---:" for heading in shown]
+    rows = [list(shown), rules, *zip(*shown.values(), strict=True)]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
 def ratios(subject: str, start: str = "") -> str:
     """The single figures whose names start so, as a table."""
-    lines = ["| what | measured | beside it |", "| --- | ---: | --- |"]
-    for _, document in documents(subject):
-        rows = [row for row in document["ratios"] if row["what"].startswith(start)]
-        lines += [f"| {row['what'].removeprefix(start)} | {row['measured']} | {row['beside']} |" for row in rows]
-    return "\n".join(lines) + "\n"
+    rows = [row for _, document in documents(subject) for row in document["ratios"] if row["what"].startswith(start)]
+    columns = {
+        "what": [row["what"].removeprefix(start) for row in rows],
+        "measured": [row["measured"] for row in rows],
+        "goal": [f"{float(row['reach / aim'].split()[0]):.3g}" if row["reach / aim"] else "" for row in rows],
+        "beside it": [row["beside"] for row in rows],
+    }
+    return markdown(columns)
 
 
-def grid(cells: dict[str, dict[str, str]], columns: list[str]) -> str:
-    """A table of so many columns beside the names of its rows."""
-    lines = ["| | " + " | ".join(columns) + " |", "| --- |" + " ---: |" * len(columns)]
-    lines += [f"| {name} | {' | '.join(row.get(column, '') for column in columns)} |" for name, row in cells.items()]
-    return "\n".join(lines) + "\n"
+def grid(cells: dict[str, dict[str, str]], headings: list[str]) -> str:
+    """A table from its cells, by the names of rows and by the headings of columns."""
+    return markdown({"": list(cells)} | {one: [row.get(one, "") for row in cells.values()] for one in headings})
 
 
 def efforts() -> str:
@@ -96,37 +109,50 @@ def efforts() -> str:
 
 
 def by_size(n_colors: int) -> str:
-    """The seconds of each quantiser on the same photo in each size, a column for each."""
+    """The seconds and the error of each quantiser on the same photo in each size, a column for each."""
     cells: dict[str, dict[str, str]] = {}
-    columns = {}
+    headings = {}
     for found in tables("peers", n_colors=n_colors, device="cpu"):
+        if found["photo"] not in SIZES:
+            continue
         rows = measurements(found)
         n_pixels = max(row.n_pixels for row in rows)
-        columns[n_pixels] = f"{n_pixels / 1e6:.1f} megapixels"
+        headings[n_pixels] = f"{n_pixels / 1e6:.1f} megapixels"
         for row in rows:
-            seconds = f"{row.median:.2f}" if row.seconds else "-"
-            cells.setdefault(row.name, {})[columns[n_pixels]] = seconds
-    heading = f"\n**Seconds by size, china.jpg, K = {n_colors}** (-: stopped, or not started)\n\n"
-    return heading + grid(cells, [columns[n_pixels] for n_pixels in sorted(columns)])
+            measured = f"{row.median:.2f} / {row.mse:.1f}" if row.seconds else "-"
+            cells.setdefault(row.name, {})[headings[n_pixels]] = measured
+    described = f"\n**Seconds / MSE by size, china.jpg, K = {n_colors}** (-: stopped, or not started)\n\n"
+    return described + grid(cells, [headings[n_pixels] for n_pixels in sorted(headings)])
+
+
+def machines() -> str:
+    """Where all stored results come from."""
+    found: dict[str, list[str]] = {}
+    for subject in EVERY_SUBJECT:
+        for device, document in documents(subject):
+            found.setdefault(machine(document["machine"]), []).append(f"{subject}-{device}")
+    lines = [f"{about} ({', '.join(names)})" if len(found) > 1 else about for about, names in found.items()]
+    return f"\nMeasured on {'; and on '.join(lines)}.\n"
 
 
 def report() -> str:
-    """All that stands between the markers."""
-    parts = [
-        f"\nMeasured on {device}: {machine(document['machine'])}.\n" for device, document in documents(SUBJECTS[0])
-    ]
+    """The tables and plots of the comparison with others."""
+    parts = [machines()]
     parts += [section("china.jpg", found) for found in tables("peers", photo="china.jpg, 13MP")]
-    parts += [by_size(8)]
+    parts += [by_size(8), by_size(256)]
     for name, described in PLOTS.items():
         parts.append(f"\n![{described}](benchmarks/pictures/{name}.png)\n\n*{described}.*\n")
-    parts += [section(found["photo"], found) for found in tables("photos")]
+    parts += [section(found["photo"], found) for found in tables("photos", photo="bryggen_17mp.jpg")]
     parts += [PUBLISHED]
     same = "k-means on all pixels from the same start, at most 10 iterations"
-    parts += [section(same, found) for found in tables("same start", photo="13MP")]
-    parts += [f"\n**Around it: a JPEG of 13.7 megapixels, K = 8**\n\n{ratios('quantize', FILES)}"]
+    parts += [section(same, found) for found in tables("same start")]
+    parts += [
+        f"\n**Around it: a JPEG of 13.7 megapixels and 0.5 million colours, K = 8**\n\n{ratios('quantize', FILES)}"
+    ]
     return "".join(parts)
 
 
+SIZES = ("china.jpg, 1MP", "china.jpg, 13MP", "china.jpg, 50MP", "china.jpg, 100MP")
 FILES = "a JPEG of 13.7 megapixels, K = 8: "
 PLOTS = {
     "error-against-time": "Error against time, 13.7 megapixels: lower and further left is better",
@@ -140,6 +166,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "results": report,
     "estimator": partial(ratios, "estimator"),
     "batch": partial(ratios, "batch"),
+    "pillow": partial(ratios, "quantize", "time / MEDIANCUT: "),
     "efforts": efforts,
     "targets": partial(ratios, "quality", "lake_atitlan_10mp, "),
     "dithering": partial(ratios, "looks", "dithering, "),
@@ -147,14 +174,18 @@ PARTS: dict[str, Callable[[], str]] = {
 
 
 def readme() -> str:
-    """README.md with the tables of all results between its markers."""
+    """README.md with the tables of all results between its markers, of which none may be missing."""
+    marked = sorted(name for _, name, _ in MARKED.findall(README.read_text()))
+    if marked != sorted(PARTS):
+        sys.exit(f"make_report: README.md has markers of {marked}, not of {sorted(PARTS)}")
     return MARKED.sub(lambda found: f"{found[1]}\n{PARTS[found[2]]().strip()}\n\n{found[3]}", README.read_text())
 
 
 def digest() -> str:
-    """Of the results that plots show."""
+    """Of the results that plots show, and of what draws them."""
     stored = [document for subject in SUBJECTS for _, document in documents(subject)]
-    return hashlib.sha256(json.dumps(stored).encode()).hexdigest()[:16]
+    drawing = Path(__file__).with_name("report_plots.py").read_text()
+    return hashlib.sha256((json.dumps(stored) + drawing).encode()).hexdigest()[:16]
 
 
 def shown(kind: str, at: Callable[[dict[str, Any]], float], **wanted: Any) -> list[tuple[float, list[Measurement]]]:
@@ -171,8 +202,10 @@ def main() -> None:
     argparse.ArgumentParser(description="Write README.md's tables and plots from benchmarks/results.").parse_args()
     from report_plots import draw
 
-    README.write_text(readme())
-    print(f"wrote {README}")
+    missing = [name for name in EVERY_SUBJECT if not (RESULTS / f"{name}-cpu.json").exists()]
+    if missing:
+        sys.exit(f"make_report: {RESULTS} has no results of {', '.join(missing)}: pytest benchmarks --save makes them")
+    text = readme()
     drawn = (
         shown("peers", lambda one: one["n_colors"], photo="china.jpg, 13MP"),
         shown("pixels", lambda one: max(row["n_pixels"] for row in one["measurements"]) / 1e6),
@@ -182,6 +215,8 @@ def main() -> None:
     for name, places in zip(PLOTS, drawn, strict=True):
         draw(PICTURES / f"{name}.png", name, places, {DIGEST: digest()})
         print(f"wrote {PICTURES / f'{name}.png'}")
+    README.write_text(text)
+    print(f"wrote {README}")
 
 
 if __name__ == "__main__":

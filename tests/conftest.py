@@ -1,8 +1,10 @@
 """What several test modules need."""
 
+import importlib.util
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,16 @@ from gpuquant.level_pixels import fold_pixels
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
+
+
+def script(name: str) -> ModuleType:
+    """A module of scripts/, which are no package."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / "scripts" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from conftest import Pixels
 from PIL import Image
 from test_cli import run
 
-from gpuquant import benchmark, benchmark_peers, quantize
+from gpuquant import benchmark, benchmark_peers, cli_bench, quantize
 from gpuquant.benchmark import measure, measure_apart, read_pixels, sample_photo, stored, table
-from gpuquant.benchmark_peers import Quantized, Quantizer, quantizers
+from gpuquant.benchmark_peers import Quantized, Quantizer, quantizers, torch_step
 
 ROOT = Path(__file__).parents[1]
 STAYING = """
@@ -49,7 +50,6 @@ def test_a_measurement_is_of_what_would_be_written(china: Pixels) -> None:
     assert (len(found.seconds), found.n_colors, found.n_pixels) == (3, 2, china.shape[0] * china.shape[1])
     assert (found.version, found.n_iter) == (np.__version__, 7)
     assert found.psnr == pytest.approx(10 * np.log10(255**2 / (found.mse / 3)))
-    assert found.peak_megabytes is None or found.peak_megabytes >= 0
 
 
 def test_what_takes_long_runs_once(china: Pixels) -> None:
@@ -157,6 +157,28 @@ def test_every_peer_that_is_here_gives_a_picture(china: Pixels) -> None:
     assert f"{ours.mse:.2f}" in lines[2]
 
 
+def test_plain_torch_adds_up_exactly() -> None:
+    """What single precision does not for as many points."""
+    levels = np.random.RandomState(0).randint(240, 256, (300_000, 3))
+    points = torch.from_numpy(levels.astype(np.float32))
+    sums, counts, labels = torch_step(points, torch.tensor([[247.0, 247, 247], [0, 0, 0]]))
+    assert sums.tolist() == [levels.sum(axis=0).tolist(), [0, 0, 0]]
+    assert counts.tolist() == [300_000, 0]
+    assert not labels.any()
+
+
+def touching(photo: Pixels, n_colors: int) -> Quantized:
+    np.ones(25_000_000)  # 200 MB
+    return black_and_white(photo, n_colors)
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's peak memory counter")
+def test_memory_is_that_at_the_peak(china: Pixels) -> None:
+    found = measure(Quantizer("touching", "numpy", touching), china, 2, rounds=1, most_seconds=60)
+    assert found.peak_megabytes is not None
+    assert 190 < found.peak_megabytes < 260
+
+
 def test_the_sample_photo_is_always_the_same() -> None:
     photo = sample_photo(274, 183)
     assert photo.shape == (183, 274, 3)
@@ -203,6 +225,30 @@ def test_the_command(
     assert figures["machine"]["python"] == sys.version.split()[0]
     assert run(["bench", photo, "--out", out], monkeypatch, capsys)[0] == 2  # it exists
     assert run(["bench", tmp_path / "missing.png"], monkeypatch, capsys)[0] == 1
+
+
+def test_quick_has_a_limit_for_all(
+    china: Pixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def limited(quantizer: Quantizer, *_: Any, limit: float, **settings: Any) -> benchmark.Measurement:
+        limits.append(limit)
+        time.sleep(0.5)
+        return benchmark.not_measured(quantizer, 1, "")
+
+    limits: list[float] = []
+    three = [Quantizer(name, "numpy", black_and_white) for name in ("one", "two", "three")]
+    monkeypatch.setattr(cli_bench, "QUICK_LIMIT", 2.8)
+    monkeypatch.setattr(cli_bench, "QUICK_IN_ALL", 3)
+    monkeypatch.setattr(benchmark, "measure_apart", limited)
+    monkeypatch.setattr(benchmark_peers, "quantizers", lambda _: three)
+    Image.fromarray(china).save(tmp_path / "photo.png")
+    assert run(["bench", tmp_path / "photo.png", "--quick"], monkeypatch, capsys)[0] == 0
+    first, second, third = limits
+    assert first == 2.8
+    assert 1 <= third <= second - 0.4
+    limits.clear()
+    assert run(["bench", tmp_path / "photo.png"], monkeypatch, capsys)[0] == 0
+    assert limits == 3 * [cli_bench.LIMIT]
 
 
 def test_ctrl_c_shows_what_is_there(

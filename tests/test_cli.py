@@ -224,7 +224,12 @@ def test_info_names_versions_and_devices(monkeypatch: pytest.MonkeyPatch, capsys
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"), [([], "quantize"), (["quantize"], "--side-by-side"), (["info"], "Example")]
+    ("arguments", "words"),
+    [
+        ([], "quantize"),
+        (["quantize"], "--side-by-side"),
+        *(([name], f"Example: gpuquant {name}") for name in ("quantize", "batch", "palette", "apply", "bench", "info")),
+    ],
 )
 def test_help(
     arguments: list[str], words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

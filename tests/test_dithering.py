@@ -1,6 +1,5 @@
 """Dithering through quantize() and apply_palette(): what is seen, what is counted, what stays as it is."""
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from conftest import Pixels
+from conftest import Pixels, script
 from PIL import Image, ImageCms
 from scipy.ndimage import gaussian_filter
 from scipy.sparse.csgraph import minimum_spanning_tree
@@ -221,14 +220,8 @@ def test_bayers_matrix() -> None:
 
 
 def test_blue_noise_is_what_the_script_makes_and_has_no_low_frequencies() -> None:
-    path = Path(__file__).parent.parent / "scripts" / "make_blue_noise.py"
-    spec = importlib.util.spec_from_file_location("make_blue_noise", path)
-    assert spec is not None
-    assert spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
     mask = blue_noise()
-    np.testing.assert_array_equal(script.make_mask(), mask)
+    np.testing.assert_array_equal(script("make_blue_noise").make_mask(), mask)
     assert sorted(mask.ravel().tolist()) == list(range(128 * 128))
     frequencies = np.hypot(*np.meshgrid(np.fft.fftfreq(128), np.fft.fftfreq(128)))
     low = (frequencies > 0) & (frequencies < 0.15)

@@ -1,27 +1,20 @@
 """A short run of scripts/fuzz.py, and what a long one found."""
 
-import importlib.util
 import itertools
 import random
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from conftest import script
 
 from gpuquant import ImageFileError
 from gpuquant.image_reading import read_photo
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "fuzz.py"
-
 
 @pytest.fixture(scope="module")
 def fuzz() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("fuzz", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("fuzz")
 
 
 def test_mutants_are_read_or_refused(fuzz: ModuleType, tmp_path: Path) -> None:
@@ -33,9 +26,13 @@ def test_mutants_are_read_or_refused(fuzz: ModuleType, tmp_path: Path) -> None:
 def test_the_files_to_begin_with_are_whole(fuzz: ModuleType, tmp_path: Path) -> None:
     cases = fuzz.cases()
     assert len(cases) > 25
+    n_profiles = 0
     for name, data, reader in cases:
         (tmp_path / name).write_bytes(data)
         reader(tmp_path / name)
+        if reader is not fuzz.read_palette:
+            n_profiles += read_photo(tmp_path / name).to_srgb is not None
+    assert n_profiles > 5
     data = cases[0][1]
     draws = random.Random(0)
     assert len({fuzz.mutated(data, draws) for _ in range(100)}) > 90

@@ -1,5 +1,6 @@
 """The wheel has all that the package needs: installed without the checkout, it does the main job."""
 
+import ast
 import subprocess
 import sys
 import sysconfig
@@ -12,6 +13,9 @@ from conftest import Pixels
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
+DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn"}  # by the names that are imported, where they differ
+LENT = {"triton"}  # comes with torch for CUDA
+PEERS = "benchmark_peers.py"  # imports what it compares with, where that is installed
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +41,18 @@ def test_the_wheel_asks_for_what_it_needs(wheel: Path) -> None:
         lines = archive.read(name).decode().splitlines()
     asked = {line.removeprefix("Requires-Dist: ") for line in lines if line.startswith("Requires-Dist: ")}
     assert {one for one in asked if "extra ==" not in one} == set(needed())
+
+
+def test_what_is_imported_is_what_is_needed() -> None:
+    found = set()
+    for path in (ROOT / "gpuquant").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import) and path.name != PEERS:
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and path.name != PEERS:
+                found.add(node.module.partition(".")[0])
+    others = found - set(sys.stdlib_module_names) - {"gpuquant"} - LENT
+    assert {DISTRIBUTIONS.get(name, name) for name in others} == {one.partition(">")[0] for one in needed()}
 
 
 def needed() -> list[str]:
