@@ -283,3 +283,15 @@ def test_the_suite_keeps_what_it_measures(tmp_path: Path) -> None:
     assert ours["mse"] == theirs["mse"]
     assert ours["n_iter"] == theirs["n_iter"]
     assert "gpuquant.KMeans" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("held", "problem"), [("{", "does not hold results"), ('{"machine": {}}', "another machine's")]
+)
+def test_the_suite_keeps_what_it_cannot_add_to(held: str, problem: str, tmp_path: Path) -> None:
+    (tmp_path / "kmeans-cpu.json").write_text(held)
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "benchmarks/bench_kmeans.py"]
+    done = subprocess.run([*command, "--save", tmp_path], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert problem in done.stderr
+    assert (tmp_path / "kmeans-cpu.json").read_text() == held
