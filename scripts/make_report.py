@@ -44,7 +44,7 @@ def documents(subject: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def tables(kind: str, **wanted: Any) -> list[dict[str, Any]]:
-    """The stored tables of a kind, those of the CPU first."""
+    """The stored tables of a kind: those of the CPU first, of few pixels and of few colours."""
     wanted["kind"] = kind
     every = (
         one | {"device": device}
@@ -52,7 +52,8 @@ def tables(kind: str, **wanted: Any) -> list[dict[str, Any]]:
         for device, document in documents(subject)
         for one in document["tables"]
     )
-    return [one for one in every if all(one.get(key) == wanted[key] for key in wanted)]
+    found = [one for one in every if all(one.get(key) == wanted[key] for key in wanted)]
+    return sorted(found, key=lambda one: (one["device"], one["measurements"][0]["n_pixels"], one["n_colors"]))
 
 
 def measurements(found: dict[str, Any]) -> list[Measurement]:
