@@ -55,8 +55,8 @@ def test_seconds_and_errors_by_size(report: ModuleType) -> None:
     assert report.by_size(8).splitlines()[3:] == [
         "|  | 1.0 megapixels | 2.0 megapixels |",
         "| --- | ---: | ---: |",
-        "| a |  | 2.00 / 10.3 |",
         "| b | 0.25 / 7.0 | - |",
+        "| a |  | 2.00 / 10.3 |",
     ]
 
 
