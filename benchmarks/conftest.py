@@ -152,7 +152,8 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"--save: {folder} cannot be a folder: {error.strerror}") from None
     for path in sorted(folder.glob("*.json")) if folder else []:
         try:
-            known = json.loads(path.read_text())["machine"] == machine()
+            held = json.loads(path.read_text())
+            known = (held["machine"], type(held["tables"]), type(held["ratios"])) == (machine(), list, list)
         except (OSError, ValueError, TypeError, LookupError):
             raise pytest.UsageError(f"--save: {path} does not hold results; give another folder") from None
         if not known:

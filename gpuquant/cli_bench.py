@@ -19,7 +19,7 @@ QUICK_SIZE, SIZE = (2120, 1415), (4531, 3023)  # of china.jpg
 ROUNDS = 5
 QUICK_SECONDS, SECONDS = 2.0, 60.0  # after which a quantiser is not run again
 QUICK_LIMIT, LIMIT = 15.0, 600.0  # seconds after which it is stopped
-QUICK_IN_ALL = 110.0  # what is left of these is the limit of the last ones
+QUICK_IN_ALL = 100.0  # what is left of these is the limit of the last ones, and then a second each
 
 Photo = Annotated[Path | None, typer.Argument(help="A photo; china.jpg, enlarged to 13.7 megapixels, if not given.")]
 Colors = Annotated[int, typer.Option("--colors", "-k", min=1, max=256, help="Size of the palettes, 1 to 256.")]

@@ -123,7 +123,8 @@ def bound() -> None:
         import resource
 
         in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (in_use + MOST_BYTES, resource.RLIM_INFINITY))
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (in_use + MOST_BYTES, hard))
         signal.signal(signal.SIGALRM, stop)
 
 

@@ -286,7 +286,12 @@ def test_the_suite_keeps_what_it_measures(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("held", "problem"), [("{", "does not hold results"), ('{"machine": {}}', "another machine's")]
+    ("held", "problem"),
+    [
+        ("{", "does not hold results"),
+        ('{"machine": {}}', "does not hold results"),
+        ('{"machine": {}, "tables": [], "ratios": []}', "another machine's"),
+    ],
 )
 def test_the_suite_keeps_what_it_cannot_add_to(held: str, problem: str, tmp_path: Path) -> None:
     (tmp_path / "kmeans-cpu.json").write_text(held)

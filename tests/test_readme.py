@@ -5,10 +5,9 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
-from conftest import Pixels, script
+from conftest import Pixels
 from PIL import Image
 
 README = Path(__file__).parents[1] / "README.md"
@@ -80,20 +79,3 @@ def test_pictures_and_files_of_the_map_are_there() -> None:
     }
     missing = {name for name in modules if f"`{name}`" not in text}
     assert missing <= {"gpuquant/__init__.py", "gpuquant/__main__.py"}, missing
-
-
-@pytest.fixture(scope="module")
-def report() -> ModuleType:
-    return script("make_report")
-
-
-def test_tables_are_those_of_the_results(report: ModuleType) -> None:
-    assert all(part().count("\n") > 2 for part in report.PARTS.values())  # a heading, a rule and more
-    assert report.readme() == README.read_text()
-    assert "gpuquant, effort=best" in README.read_text()
-
-
-def test_plots_are_those_of_the_results(report: ModuleType) -> None:
-    for name in report.PLOTS:
-        with Image.open(report.PICTURES / f"{name}.png") as plot:
-            assert plot.info[report.DIGEST] == report.digest(), name

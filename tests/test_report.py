@@ -1,4 +1,4 @@
-"""The tables of README.md, from results worked out by hand."""
+"""The tables and plots of README.md are those of the stored results; tables from results worked out by hand."""
 
 import json
 from pathlib import Path
@@ -6,6 +6,7 @@ from types import ModuleType
 
 import pytest
 from conftest import script
+from PIL import Image
 
 MACHINE = {"processor": "A", "cores": 2, "threads": 3, "python": "3", "torch": "2", "numpy": "1"}
 
@@ -92,3 +93,15 @@ def test_machines_that_differ_are_told_apart(report: ModuleType, results: Path) 
     (results / "looks-cpu.json").write_text(json.dumps(other))
     expected = f"{one} (quantize-cpu, quality-cpu); and on {one.replace('A', 'B', 1)} (looks-cpu)"
     assert report.machines() == f"\nMeasured on {expected}.\n"
+
+
+def test_tables_are_those_of_the_results(report: ModuleType) -> None:
+    assert all(part().count("\n") > 2 for part in report.PARTS.values())  # a heading, a rule and more
+    assert report.readme() == report.README.read_text()
+    assert "gpuquant, effort=best" in report.README.read_text()
+
+
+def test_plots_are_those_of_the_results(report: ModuleType) -> None:
+    for name in report.PLOTS:
+        with Image.open(report.PICTURES / f"{name}.png") as plot:
+            assert plot.info[report.DIGEST] == report.digest(), name
