@@ -1,6 +1,7 @@
 """Threads that take items one after the other, and a budget for what they may hold at a time."""
 
 import threading
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -86,12 +87,15 @@ class Together(Generic[Item, Found]):
             found = self._answer([one.item for one in requests])
             for one, its in zip(requests, found, strict=True):
                 one.found.append(its)
+            return
         except Exception as error:  # which may be that of one alone, or a lack of memory for all
             if len(requests) == 1:
+                traceback.clear_frames(error.__traceback__)
                 requests[0].found.append(error)
                 return
-            for one in requests:
-                self._serve([one])
+        # Out of the handler: the error is gone, and with its traceback the tensors of the attempt that failed.
+        for one in requests:
+            self._serve([one])
 
 
 @dataclass(eq=False)

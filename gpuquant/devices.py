@@ -1,6 +1,7 @@
 """Names of devices, checked once: "auto", "cpu", "cuda", "cuda:1"."""
 
 import re
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -41,6 +42,7 @@ def told_when_memory_ends() -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
+        traceback.clear_frames(error.__traceback__)  # whoever tries again finds the memory of this attempt free
         needed = str(error).split(". GPU")[0]
         named = re.search(r"GPU (\d+) has", str(error))  # not always the current device
         device = torch.device("cuda", int(named[1]) if named else torch.cuda.current_device())

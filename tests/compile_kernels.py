@@ -33,10 +33,9 @@ def variants() -> list[Variant]:
     found: list[Variant] = []
     for grey in (False, True):
         constants: dict[str, Any] = {"GREY": grey, "BLOCK": triton_ops.BLOCK}
-        for size in ("i32", "i64"):  # below 2^31 pixels, and above
-            pixels = {"pixels": "*u8", "table": "*i32", "n_pixels": size}
-            codes = constants | {"N_CODES": N_CODES}
-            found.append((f"count, grey={grey}, {size}", triton_ops.count_colors_kernel, pixels, codes))
+        pixels = {"pixels": "*u8", "table": "*i32", "n_pixels": "i32"}
+        codes = constants | {"N_CODES": N_CODES}
+        found.append((f"count, grey={grey}", triton_ops.count_colors_kernel, pixels, codes))
         for kind in ("u8", "i16", "i32"):
             types = {"pixels": "*u8", "table": f"*{kind}", "labels": f"*{kind}", "n_pixels": "i32"}
             found.append((f"lookup, {kind}, grey={grey}", triton_ops.apply_lookup_kernel, types, constants))

@@ -1,11 +1,13 @@
 """Threads, turns and the budget of a batch."""
 
+import gc
 import threading
+import weakref
 from typing import Any
 
 import pytest
 
-from gpuquant.batch_threads import PixelBudget, Together, in_threads
+from gpuquant.batch_threads import PixelBudget, Together, _Request, in_threads
 
 
 def test_who_has_the_turn_answers_for_all_who_wait() -> None:
@@ -36,6 +38,32 @@ def test_who_has_the_turn_answers_for_all_who_wait() -> None:
         thread.join()
     assert found == {-1: "no", 2: 4, 3: 9}  # the error is that of one alone
     assert answered[0] == [-1, 2, 3]
+
+
+class Attempt:
+    """What an attempt holds on a device."""
+
+
+def test_who_is_tried_again_finds_the_memory_free() -> None:
+    held: list[weakref.ref[Attempt]] = []
+
+    def answer(items: list[int]) -> list[int]:
+        assert [one() for one in held] == [None] * len(held)
+        attempt = Attempt()
+        held.append(weakref.ref(attempt))
+        if len(items) > 1 or items[0] == 5:
+            raise MemoryError
+        return items
+
+    together: Together[int, int] = Together(answer, threading.Lock())
+    requests: list[_Request[int, int]] = [_Request(item) for item in (4, 5, 6)]
+    gc.disable()  # no cycle keeps what failed
+    try:
+        together._serve(requests)
+        assert [one() for one in held] == [None] * 4
+    finally:
+        gc.enable()
+    assert [type(one.found[0]) for one in requests] == [int, MemoryError, int]
 
 
 def test_a_budget_is_never_exceeded() -> None:

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from gpuquant.ops import cpu_dither, torch_dither
 
@@ -69,3 +71,27 @@ def test_labels_get_other_numbers(module: ModuleType, words: torch.dtype) -> Non
     labels = before.to(torch.int32).to(words)
     module.renumber(labels, numbers)
     np.testing.assert_array_equal(labels.numpy(), numbers[before].numpy())
+
+
+class Operations(TorchDispatchMode):
+    """Counts what torch is asked for: on a device about a launch each."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.n_asked = 0
+
+    def __torch_dispatch__(self, function: Any, _: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.n_asked += 1
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("shape", [(1, 3000), (3000, 1), (97, 31)])
+def test_rows_are_renumbered_together_on_a_device(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    labels, numbers = torch.zeros(shape, dtype=torch.uint8), torch.arange(256).flip(0)
+    with Operations() as once:
+        torch_dither.renumber(labels, numbers)
+    assert bool((labels == 255).all())
+    assert once.n_asked < 12
+    monkeypatch.setattr(torch_dither, "CHUNK_PIXELS", 500)
+    torch_dither.renumber(labels, numbers)
+    assert bool((labels == 0).all())

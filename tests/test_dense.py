@@ -1,5 +1,6 @@
 """Lloyd steps and seeding on floating-point points, against float64 NumPy."""
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -224,12 +225,20 @@ def test_chunks_shrink_until_they_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     prepared = prepare(points, np.ones(3000))
     prepared.scores_at_once, original = 1 << 13, DensePoints.products
 
+    held: list[weakref.ref[torch.Tensor]] = []
+
     def products(self: DensePoints, *given: Any) -> torch.Tensor:
+        attempt = torch.zeros(3)
+        held.append(weakref.ref(attempt))
         if self.scores_at_once > 1 << 11 or random.uniform() < 0.2:
             raise torch.OutOfMemoryError
         return original(self, *given)
 
+    def empty_cache() -> None:
+        assert held[-1]() is None
+
     monkeypatch.setattr(DensePoints, "products", products)
+    monkeypatch.setattr(torch.cuda, "empty_cache", empty_cache)
     monkeypatch.setattr(dense_points, "FEWEST_SCORES", 1)
     state = DenseLloyd(prepared, 5)
     found = state.step(centers, [0])
@@ -272,11 +281,34 @@ def test_products_are_those_of_ieee_whatever_is_allowed() -> None:
     try:
         with dense_points.ieee_products:
             with dense_points.ieee_products:
-                assert torch.get_float32_matmul_precision() == "highest"
-            assert torch.get_float32_matmul_precision() == "highest"
+                assert is_ieee()
+            assert is_ieee()
         assert torch.get_float32_matmul_precision() == "high"
+        assert not is_ieee()
     finally:
         torch.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.skipif(not hasattr(torch.backends.cuda.matmul, "fp32_precision"), reason="torch 2.9 has the setting")
+@pytest.mark.parametrize("allowed", ["tf32", "ieee", "none"])
+def test_products_are_those_of_ieee_with_the_newer_setting(allowed: str) -> None:
+    """Where `torch.get_float32_matmul_precision` may raise."""
+    backend = torch.backends.cuda.matmul
+    before = backend.fp32_precision
+    backend.fp32_precision = allowed
+    try:
+        with dense_points.ieee_products:
+            assert is_ieee()
+        assert backend.fp32_precision == allowed
+    finally:
+        backend.fp32_precision = before
+
+
+def is_ieee() -> bool:
+    backend = torch.backends.cuda.matmul
+    if hasattr(backend, "fp32_precision"):
+        return bool(backend.fp32_precision == "ieee")
+    return torch.get_float32_matmul_precision() == "highest"
 
 
 def test_powers_of_two_are_exact() -> None:

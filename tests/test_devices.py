@@ -1,3 +1,4 @@
+import weakref
 from collections.abc import Callable
 
 import numpy as np
@@ -35,6 +36,21 @@ def test_what_was_needed_and_free_is_told(monkeypatch: pytest.MonkeyPatch) -> No
         "CUDA out of memory. Tried to allocate 7.00 GiB; 3.00 of 80.00 GB are free on cuda:1: "
         'use device="cpu", or free memory there'
     )
+
+
+def test_whoever_catches_it_finds_the_memory_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (1, 2))
+    held: list[weakref.ref[torch.Tensor]] = []
+
+    def fail() -> None:
+        attempt = torch.zeros(3)
+        held.append(weakref.ref(attempt))
+        raise torch.OutOfMemoryError("CUDA out of memory. GPU 0 has")
+
+    with pytest.raises(DeviceError) as caught, told_when_memory_ends():
+        fail()
+    assert held[0]() is None
+    assert caught.value is not None  # and is not forgotten yet
 
 
 @pytest.mark.parametrize("what", ["quantize", "histogram", "kmeans", "fit", "predict", "transform"])

@@ -54,13 +54,35 @@ def test_colors_are_counted_exactly(n_pixels: int, grey: bool) -> None:
 @pytest.mark.parametrize("grey", [False, True])
 def test_colors_are_counted_chunk_by_chunk(grey: bool) -> None:
     pixels = pictures(1500, grey)["noise"]
-    table = torch.zeros(color_codes.N_CODES, dtype=torch.int32, device=DEVICE)
+    counting = triton_ops.KernelCounting(torch.device(DEVICE))
     for chunk in torch.from_numpy(pixels).to(DEVICE).split(592):
-        triton_ops.count_into(table, chunk)
-    codes, counts = triton_ops.counted(table)
+        counting.add(chunk)
+    codes, counts = counting.counted()
     expected_codes, expected_counts = np.unique(numpy_codes(pixels), return_counts=True)
     np.testing.assert_array_equal(codes.cpu().numpy(), expected_codes)
     np.testing.assert_array_equal(counts.cpu().numpy(), expected_counts)
+
+
+def test_bins_are_emptied_before_they_overflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if a bin held 48 pixels: all of them may have one colour."""
+    monkeypatch.setattr(triton_ops, "MOST_IN_A_BIN", 48)
+    monkeypatch.setattr(triton_ops, "BLOCK", 128)
+    emptied: list[int] = []
+    original = triton_ops.counted
+
+    def counted(table: torch.Tensor) -> Any:
+        emptied.append(int(table.sum()))
+        return original(table)
+
+    monkeypatch.setattr(triton_ops, "counted", counted)
+    pixels = torch.full((100, 3), 7, dtype=torch.uint8, device=DEVICE)
+    pixels[-1] = 9
+    counting = triton_ops.KernelCounting(torch.device(DEVICE))
+    for chunk in pixels.split(40):
+        counting.add(chunk)
+    for found in (triton_ops.count_colors(pixels), counting.counted()):
+        assert [part.tolist() for part in found] == [[0x070707, 0x090909], [99, 1]]
+    assert emptied == [40, 40, 48, 48, 4, 20]
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.int32])

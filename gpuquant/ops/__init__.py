@@ -25,7 +25,6 @@ from torch import Tensor
 from gpuquant.ops import cpu_dither, cpu_ops, error_diffusion, kernel_choice, torch_dither, torch_ops
 from gpuquant.ops.candidate_lists import MAX_CLUSTERS
 from gpuquant.ops.color_blocks import ColorBlocks
-from gpuquant.ops.color_codes import N_CODES
 from gpuquant.ops.color_lloyd import ColorLloyd
 from gpuquant.ops.color_seeding import ColorSeeding
 from gpuquant.ops.dense import DenseLloyd, DenseSeeding
@@ -83,13 +82,13 @@ def upload_and_count(
     device: torch.device,  # a CUDA device
 ) -> tuple[Tensor, Tensor, Tensor]:  # the pixels there; codes [M] int32, ascending; counts [M] int64
     """Count the colours of pixels while they are on their way to a device."""
-    table = torch.zeros(N_CODES, dtype=torch.int32, device=device)
-    kernels = kernel_choice.kernels_for(table)
+    kernels = kernel_choice.kernels_for(torch.empty(0, device=device))
     if not kernels:
         there = pixels.to(device)
         return there, *torch_ops.count_colors(there)
-    there = upload(pixels, device, lambda chunk: kernels.count_into(table, chunk))
-    return there, *kernels.counted(table)
+    counting = kernels.KernelCounting(device)
+    there = upload(pixels, device, counting.add)
+    return there, *counting.counted()
 
 
 def apply_lookup(

@@ -31,7 +31,7 @@ def choose_entries(
     tiled = np.tile(mask.numpy(), (1, -(-width // side)))[:, :width]
     n_rows = max(1, CHUNK_PIXELS // width)
     n_workers = worker_threads()
-    bins = [torch.zeros(len(low), dtype=torch.int32) for _ in range(n_workers)]  # a worker's own
+    bins = [torch.zeros(len(low), dtype=torch.int64) for _ in range(n_workers)]  # a worker's own
     patterns = np.empty((n_workers, n_rows, width), np.int16)
     for top, ranks in bands:
         starts = range(0, len(ranks), n_rows)
@@ -51,10 +51,10 @@ def choose_entries(
                 chosen = found[rows[0] : rows[-1] + 1].reshape(-1)  # a view: rows are contiguous
                 np.multiply(above, entries[1::step], out=chosen)
                 chosen += entries[::step]
-                bins[worker].index_add_(0, places, torch.from_numpy(above.astype(np.int32)))
+                bins[worker].index_add_(0, places, torch.from_numpy(above.astype(np.int64)))
 
         share_out([starts[worker::n_workers] for worker in range(n_workers)], choose, n_workers)
-    return torch.from_numpy(np.sum([part.numpy() for part in bins], axis=0, dtype=np.int64))
+    return torch.from_numpy(np.sum([part.numpy() for part in bins], axis=0))
 
 
 def tally_labels(

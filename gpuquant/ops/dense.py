@@ -89,8 +89,9 @@ class DenseLloyd:
             try:
                 return self._step_in_chunks(centers, active)
             except torch.OutOfMemoryError:
-                if not points.make_chunks_smaller():
+                if not points.can_make_chunks_smaller:
                     raise
+            points.make_chunks_smaller()  # out of the handler, whose traceback keeps the failed attempt's tensors
 
     def _step_in_chunks(self, centers: Tensor, active: list[int]) -> tuple[Tensor, Tensor, list[int]]:
         points = self._points

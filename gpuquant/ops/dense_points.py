@@ -101,13 +101,14 @@ class DensePoints:
         shape = shape if len(shape) == 3 else (*shape, 1)
         return torch.zeros(shape, dtype=torch.float64, device=self.points.device)
 
-    def make_chunks_smaller(self) -> bool:
-        """Halve the chunks, for want of memory; False where they are small already."""
-        if self.scores_at_once <= FEWEST_SCORES:
-            return False
+    @property
+    def can_make_chunks_smaller(self) -> bool:
+        return self.scores_at_once > FEWEST_SCORES
+
+    def make_chunks_smaller(self) -> None:
+        """Halve the chunks, for want of memory, and give back what the device no longer needs."""
         self.scores_at_once //= 2
         torch.cuda.empty_cache()
-        return True
 
     def chunks(
         self,
@@ -153,15 +154,34 @@ class _IeeeProducts:
     def __enter__(self) -> None:
         with self._lock:
             if self._n_inside == 0:
-                self._allowed = torch.get_float32_matmul_precision()
-                torch.set_float32_matmul_precision("highest")
+                self._allowed = product_precision()
+                set_product_precision("ieee")
             self._n_inside += 1
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self._n_inside -= 1
             if self._n_inside == 0:
-                torch.set_float32_matmul_precision(self._allowed)
+                set_product_precision(self._allowed)
+
+
+def product_precision() -> str:
+    """The precision of single-precision matrix products on CUDA.
+
+    From torch 2.9 on it is a setting of the backend, which is read without an error whichever setting the caller's
+    program used; `torch.get_float32_matmul_precision` raises where that was not its own.
+    """
+    backend = torch.backends.cuda.matmul
+    return backend.fp32_precision if hasattr(backend, "fp32_precision") else torch.get_float32_matmul_precision()
+
+
+def set_product_precision(precision: str) -> None:
+    """Set what `product_precision` gives, or "ieee"; a setting that is there already is not touched."""
+    backend = torch.backends.cuda.matmul
+    if not hasattr(backend, "fp32_precision"):
+        torch.set_float32_matmul_precision("highest" if precision == "ieee" else precision)
+    elif backend.fp32_precision != precision:
+        backend.fp32_precision = precision
 
 
 ieee_products = _IeeeProducts()

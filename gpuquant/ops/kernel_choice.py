@@ -1,18 +1,60 @@
-"""Whether Triton's kernels run: for CUDA tensors, where Triton is installed."""
+"""Whether Triton's kernels run: for CUDA tensors, where Triton is installed and can build kernels."""
 
+import subprocess
+import threading
+import warnings
 from importlib.util import find_spec
 from types import ModuleType
 
+import torch
 from torch import Tensor
+
+_lock = threading.Lock()
+_builds: dict[torch.device, bool] = {}
 
 
 def kernels_for(tensor: Tensor) -> ModuleType | None:
     """The module of Triton kernels, or None where plain torch does the work.
 
     torch brings Triton on Linux; elsewhere CUDA tensors are worked on by torch's own operations, with the same results.
+    So they are where Triton cannot build a kernel, which is tried once per device: it needs a C compiler and Python's
+    headers when it first runs, and does not know every device.
     """
-    if not tensor.is_cuda or find_spec("triton") is None:
+    if not tensor.is_cuda or not _builds_kernels(tensor.device):
         return None
     from gpuquant.ops import triton_ops
 
     return triton_ops
+
+
+def _builds_kernels(device: torch.device) -> bool:
+    with _lock:
+        if device not in _builds:
+            _builds[device] = find_spec("triton") is not None and _try_to_build(device)
+        return _builds[device]
+
+
+def _try_to_build(device: torch.device) -> bool:
+    """Build the smallest kernel and run it; where that fails, warn with the way out."""
+    torch.cuda.synchronize(device)  # what went wrong on the device before is told as what it is
+    try:
+        from gpuquant.ops.triton_probe import runs_on
+
+        if runs_on(device):
+            return True
+        trouble = "a kernel ran and wrote nothing"
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # the compiler, the linker, the driver and Triton each raise their own
+        trouble = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}; {_way_out(error)}"
+    message = f"Triton cannot build kernels for {device}, so plain torch runs there, with the same results but slower"
+    warnings.warn(f"{message} ({trouble})", stacklevel=2)
+    return False
+
+
+def _way_out(error: Exception) -> str:
+    if isinstance(error, subprocess.CalledProcessError | OSError) or "C compiler" in str(error):
+        return "install a C compiler and Python's headers (on Debian: apt-get install gcc libc6-dev python3-dev)"
+    if isinstance(error, ImportError):
+        return "install the Triton that your torch was made with (pip install --force-reinstall triton)"
+    return "use a device that Triton supports, or a newer Triton"

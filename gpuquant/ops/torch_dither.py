@@ -8,6 +8,8 @@ from torch import Tensor
 from gpuquant.ops.error_diffusion import DIAGONALS, FULL_STRENGTH, STRENGTH_BITS, lanes_of
 from gpuquant.ops.nearest_table import NearestTable
 
+CHUNK_PIXELS = 1 << 24  # renumbered together: a few launches for a photo, and 64 MiB
+
 
 def diffuse_errors(
     ranks: Tensor,  # [H, W] int32: the colour of each pixel
@@ -108,5 +110,6 @@ def renumber(
     """Give every label its number."""
     words = labels.view(torch.int16) if labels.dtype == torch.uint16 else labels  # uint16 has few operations in torch
     becomes = numbers.to(words.dtype)
-    for row in words:
-        row.copy_(becomes[row.to(torch.int32) & 0xFFFF])
+    n_rows = max(1, CHUNK_PIXELS // labels.shape[1])
+    for rows in words.split(n_rows):
+        rows.copy_(becomes[rows.to(torch.int32) & 0xFFFF])

@@ -11,12 +11,14 @@ from torch import Tensor
 
 from gpuquant.ops.color_codes import N_CODES
 from gpuquant.ops.kernel_lloyd import MAX_COLUMNS, KernelLloyd
+from gpuquant.ops.torch_ops import add_counts
 from gpuquant.ops.triton_seeding import KernelSeeding
 
-__all__ = ["MAX_COLUMNS", "KernelLloyd", "KernelSeeding", "apply_lookup", "count_colors"]
+__all__ = ["MAX_COLUMNS", "KernelCounting", "KernelLloyd", "KernelSeeding", "apply_lookup", "count_colors"]
 __all__ += ["count_into", "counted"]
 
 BLOCK = 1024  # pixels of a program
+MOST_IN_A_BIN = 2**31 - 16  # pixels: an int32 holds no more, all may have one color, and parts stay aligned
 
 
 @triton.jit
@@ -58,9 +60,33 @@ def count_colors(
     chunk_size: int | None = None,  # of no use here: a program takes a block at a time
 ) -> tuple[Tensor, Tensor]:  # codes [M] int32, ascending; counts [M] int64
     """Count every distinct colour exactly."""
-    table = torch.zeros(N_CODES, dtype=torch.int32, device=pixels.device)
-    count_into(table, pixels)
-    return counted(table)
+    counting = KernelCounting(pixels.device)
+    for part in pixels.split(MOST_IN_A_BIN):
+        counting.add(part)
+    return counting.counted()
+
+
+class KernelCounting:
+    """Counts that go on chunk by chunk, of any number of pixels: bins are emptied before one could overflow."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._table = torch.zeros(N_CODES, dtype=torch.int32, device=device)
+        self._n_pixels = 0  # in the table
+        self._emptied: list[tuple[Tensor, Tensor]] = []
+
+    def add(self, pixels: Tensor) -> None:  # [N, 3] or [N] uint8, contiguous, at most MOST_IN_A_BIN
+        """Count a chunk."""
+        if self._n_pixels + len(pixels) > MOST_IN_A_BIN:
+            self._emptied.append(counted(self._table))
+            self._table.zero_()
+            self._n_pixels = 0
+        count_into(self._table, pixels)
+        self._n_pixels += len(pixels)
+
+    def counted(self) -> tuple[Tensor, Tensor]:  # codes [M] int32, ascending; counts [M] int64
+        """The colours of all chunks."""
+        parts = [*self._emptied, counted(self._table)]
+        return parts[0] if len(parts) == 1 else add_counts(parts)
 
 
 def count_into(table: Tensor, pixels: Tensor) -> None:  # [2^24] int32, [N, 3] or [N] uint8, contiguous
