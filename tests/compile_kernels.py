@@ -1,5 +1,12 @@
-"""Compile every kernel for two chips without having one, and print what each takes as JSON. Not in the interpreter."""
+"""Compile every kernel without a device, and print what each takes as JSON.
 
+Usage: python tests/compile_kernels.py [CHIP...] [--every] [--most N]
+
+Kernels go through the same JIT that launches them, so that they are in Triton's cache (TRITON_CACHE_DIR) when a device
+asks for them. Not in the interpreter.
+"""
+
+import argparse
 import json
 import os
 import re
@@ -10,12 +17,12 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import triton
+import torch
 from triton.backends.compiler import GPUTarget
 from triton.backends.nvidia.compiler import get_ptxas
-from triton.compiler import ASTSource
+from triton.runtime import driver
 
-from gpuquant.ops import triton_draws, triton_lloyd, triton_ops, triton_seeding
+from gpuquant.ops import triton_draws, triton_lloyd, triton_ops, triton_probe, triton_seeding
 from gpuquant.ops.color_codes import N_CODES
 
 Variant = tuple[str, Any, dict[str, str], dict[str, Any]]
@@ -26,11 +33,35 @@ OPTIONS: dict[str, dict[str, Any]] = {  # as launched
     "add_best_kernel": triton_seeding.ADD_OPTIONS,
 }
 CHIPS = {80: 166_912, 90: 232_448}  # bytes of shared memory that a program may take
+TYPES: dict[str, Any] = {  # an argument of each type, as the JIT takes it: tensors by their dtype, any number
+    "*u8": torch.uint8, "*i16": torch.int16, "*i32": torch.int32, "*i64": torch.int64,
+    "*fp32": torch.float32, "*fp64": torch.float64, "i32": 7,
+}  # fmt: skip
 
 
-def variants() -> list[Variant]:
-    """The name, kernel, types of the arguments and constants of everything that is launched."""
-    found: list[Variant] = []
+class PlayedDriver:
+    """What the JIT asks a device for before it compiles."""
+
+    def __init__(self, chip: int) -> None:
+        self._chip = chip
+
+    def get_current_device(self) -> int:
+        return self._chip
+
+    def get_current_stream(self, _: int) -> int:
+        return 0
+
+    def get_current_target(self) -> GPUTarget:
+        return GPUTarget("cuda", self._chip, 32)
+
+
+def variants(*, every: bool = True) -> list[Variant]:
+    """The name, kernel, types of the arguments and constants of everything that is launched.
+
+    Not every one: of those that differ in how many candidates k-means++ tries, or in whether points of weight 0 count,
+    only some.
+    """
+    found: list[Variant] = [("probe", triton_probe.probe_kernel, {"target": "*i32"}, {})]
     for grey in (False, True):
         constants: dict[str, Any] = {"GREY": grey, "BLOCK": triton_ops.BLOCK}
         pixels = {"pixels": "*u8", "table": "*i32", "n_pixels": "i32"}
@@ -44,8 +75,8 @@ def variants() -> list[Variant]:
     for name, kind, n_columns, group in colors + points:
         types = {"points": f"*{kind}", "origin": "*fp64", "weights": "*fp64", "labels": "*i16" if group > 1 else "*i32"}
         sizes = {"D": n_columns, "GROUP": group}
-        found += _lloyd(name, kind == "fp32" and group == 1, types, sizes)
-        for lanes in (2, 4, 8, 16) if name == "colours" else (4, 16) if n_columns == 1 else (16,):
+        found += _lloyd(name, kind == "fp32" and group == 1, every, types, sizes)
+        for lanes in (2, 4, 8, 16) if every or name == "colours" else (4, 16) if n_columns == 1 else (16,):
             found += _seeding(name, types, sizes | {"LANES": lanes})
     for scatter in (False, True):
         types = {"parts": "*i64" if scatter else "*fp64", "runs": "*i64", "status": "*i32", "totals": "*fp64"}
@@ -55,15 +86,17 @@ def variants() -> list[Variant]:
     return found
 
 
-def _lloyd(name: str, single: bool, points: dict[str, str], sizes: dict[str, Any]) -> list[Variant]:
+def _lloyd(name: str, single: bool, every: bool, points: dict[str, str], sizes: dict[str, Any]) -> list[Variant]:
     arrays = {"centers": "*fp64", "runs": "*i64", "status": "*i32", "n_changed": "*i32", "scales": "*fp64"}
     types = points | arrays | dict.fromkeys(("n_points", "n_clusters", "n_runs", "problem_stride"), "i32")
     block = {"BLOCK": triton_lloyd.POINTS}
     found: list[Variant] = []
-    for scatter in (False, True) if single or sizes["GROUP"] > 1 else (False,):
-        step = sizes | block | {"SINGLE": single, "COUNT_WEIGHTLESS": sizes["D"] % 2 == 0, "SCATTER": scatter}
+    scatters = (False, True) if single or sizes["GROUP"] > 1 else (False,)
+    weightless = (False, True) if every and sizes["GROUP"] == 1 else (sizes["D"] % 2 == 0,)
+    for scatter, counted in product(scatters, weightless):
+        step = sizes | block | {"SINGLE": single, "COUNT_WEIGHTLESS": counted, "SCATTER": scatter}
         sums = {"sums": "*i64" if scatter else "*fp64"}
-        found.append((f"lloyd, {name}, scatter={scatter}", triton_lloyd.lloyd_step_kernel, types | sums, step))
+        found.append((f"lloyd, {name}, {scatter=}", triton_lloyd.lloyd_step_kernel, types | sums, step))
     block = {"BLOCK": triton_lloyd.POINTS // 2}
     found.append((f"inertia, {name}", triton_lloyd.inertia_kernel, types | {"parts": "*fp64"}, sizes | block))
     arrays = {"totals": "*fp64", "n_changed": "*i32", "status": "*i32", "centers": "*fp64", "moves": "*fp64"}
@@ -116,30 +149,24 @@ def _seeding(name: str, points: dict[str, str], sizes: dict[str, Any]) -> list[V
     return found
 
 
-def report(chip: int, place: int) -> str:
+def report(chip: int, every: bool, place: int) -> str:
     """Compile one of the variants; the last place is a kernel that must spill."""
-    every = variants()
-    if place < len(every):
-        name, kernel, types, constants = every[place]
+    found = variants(every=every)
+    if place < len(found):
+        name, kernel, types, constants = found[place]
     else:
-        _, kernel, types, constants = next(one for one in every if one[0] == "lloyd, fp64, D=4, scatter=False")
+        _, kernel, types, constants = next(one for one in found if one[0] == "lloyd, fp64, D=4, scatter=False")
         name, constants = "control", constants | {"BLOCK": 8 * triton_lloyd.POINTS}
-    signature = {key: types.get(key, "constexpr") for key in kernel.arg_names}
-    aligned: dict[Any, Any] = {
-        (place,): [["tt.divisibility", 16]]
-        for place, kind in enumerate(signature.values())
-        if kind.startswith("*")  # as torch allocates
-    }
-    source = ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=aligned)
-    target = GPUTarget("cuda", chip, 32)
-    compiled = triton.compile(source, target=target, options=OPTIONS.get(kernel.__name__, {}))
+    driver.set_active(PlayedDriver(chip))
+    given = [constants[key] if key in constants else TYPES[types[key]] for key in kernel.arg_names]
+    compiled = kernel.warmup(*given, grid=(1,), **OPTIONS.get(kernel.__name__, {}))
     ptx = compiled.asm["ptx"]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "kernel.ptx"
         path.write_text(ptx)
         ptxas = get_ptxas(chip)
         tool = ptxas[0] if isinstance(ptxas, tuple) else ptxas.path  # Triton 3.3, or a newer one
-        command = [tool, "-v", f"--gpu-name=sm_{chip}{'a' * (chip == 90)}", str(path)]
+        command = [tool, "-v", f"--gpu-name=sm_{chip}{'a' * (chip >= 90)}", str(path)]
         done = subprocess.run([*command, "-o", str(path) + ".o"], capture_output=True, text=True, check=True)
     spills = [int(number) for number in re.findall(r"(\d+) bytes spill", done.stderr)]
     row = {
@@ -150,7 +177,7 @@ def report(chip: int, place: int) -> str:
         "spilled": sum(spills),
         "spill_lines": len(spills),
         "shared": compiled.metadata.shared,
-        "most_shared": CHIPS[chip],
+        "most_shared": CHIPS.get(chip),
         "tf32": "tf32" in ptx,
         "float_atomics": bool(re.search(r"\b(atom|red)\.\S*\.(f16|bf16|f32|f64)", ptx)),
         "integer_atomics": bool(re.search(r"\b(atom|red)\.\S*\.(u32|s32|b32|u64|s64|b64)", ptx)),
@@ -160,9 +187,14 @@ def report(chip: int, place: int) -> str:
 
 
 def main() -> None:
-    places = range(len(variants()) + 1)
+    parser = argparse.ArgumentParser(description="Compile every kernel without a device.")
+    parser.add_argument("chips", nargs="*", type=int, default=list(CHIPS), help="80 and 90 if none is given")
+    parser.add_argument("--every", action="store_true", help="also those that hardly differ")
+    parser.add_argument("--most", type=int, help="so many variants, in place of all and one that must spill")
+    given = parser.parse_args()
+    places = range(len(variants(every=given.every)) + 1)[: given.most]
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        for row in pool.map(report, *zip(*product(CHIPS, places), strict=True)):
+        for row in pool.map(report, *zip(*product(given.chips, [given.every], places), strict=True)):
             print(row, flush=True)
 
 

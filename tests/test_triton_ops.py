@@ -10,6 +10,8 @@ from sklearn.cluster import KMeans as Reference
 
 pytest.importorskip("triton", reason="Triton is made for Linux")
 
+from kernel_launches import watch_launches
+
 import gpuquant
 from gpuquant import level_pixels
 from gpuquant.lloyd import lloyd
@@ -241,6 +243,7 @@ def on_kernels(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         monkeypatch.setattr(triton_ops, name, spy(name))
     monkeypatch.setattr(kernel_choice, "kernels_for", lambda _: triton_ops)
     monkeypatch.setattr(dense, "MANY", 1 << 60)
+    watch_launches(monkeypatch)
     return called
 
 

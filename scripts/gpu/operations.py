@@ -1,0 +1,80 @@
+"""Times of the operations beside their floors. Each one's first call is the first in this process."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import torch
+from gpu.clock import Floors, timed
+from gpu.setting import DEVICE, KINDS, SIZE, Row, each_apart, photo
+from torch import Tensor
+
+import gpuquant
+from gpuquant import ops
+from gpuquant.ops.dense import DenseLloyd
+from gpuquant.ops.dense_points import DensePoints
+
+N_PIXELS = SIZE[0] * SIZE[1]
+INPUTS = 3
+CLUSTERS = (16, 256)
+
+
+def time_operations() -> Iterator[Row]:
+    """Count pixels of four kinds, quantise, and take Lloyd steps."""
+    floors = Floors()
+    cases: dict[str, Callable[[], Row]] = {}
+    for kind in KINDS:
+        cases[f"count colors, {kind}"] = partial(_count, kind, floors)
+    for n_colors in (8, 64, 256):
+        cases[f"quantize, photo on the device, K = {n_colors}"] = partial(_quantize, n_colors, floors)
+    for kind in ("one color", "two colors", "noise"):
+        cases[f"quantize, {kind} on the device, K = 8"] = partial(_quantize, 8, floors, kind)
+    for pinned in (True, False):
+        where = "pinned" if pinned else "pageable"
+        cases[f"quantize, photo from {where} memory and back, K = 8"] = partial(_from_host, pinned, floors)
+    for n_clusters in CLUSTERS:
+        cases[f"Lloyd step on pixels, float32, K = {n_clusters}"] = partial(_step, n_clusters, floors)
+    yield from each_apart(cases)
+    yield {"what": "this device at its best", **floors.row()}
+
+
+def on_device(kind: str = "photo") -> list[Tensor]:
+    return [KINDS[kind](seed=seed).to(DEVICE) for seed in range(INPUTS)]
+
+
+def _count(kind: str, floors: Floors) -> Row:
+    flat = [image.view(-1, 3) for image in on_device(kind)]
+    return timed(ops.count_colors, flat, floor=floors.milliseconds(n_bytes=3 * N_PIXELS))
+
+
+def _quantize(n_colors: int, floors: Floors, kind: str = "photo") -> Row:
+    quantize = partial(gpuquant.quantize, n_colors=n_colors)
+    # pixels are read twice, and labels written
+    return timed(quantize, on_device(kind), floor=floors.milliseconds(n_bytes=7 * N_PIXELS))
+
+
+def _from_host(pinned: bool, floors: Floors) -> Row:
+    photos = [photo(seed=seed) for seed in range(INPUTS)]
+    if pinned and DEVICE.type == "cuda":
+        photos = [image.pin_memory() for image in photos]
+    quantize = partial(gpuquant.quantize, n_colors=8, device=DEVICE)
+    return timed(quantize, photos, floor=floors.milliseconds(up=3 * N_PIXELS, down=N_PIXELS))
+
+
+class LloydStep:
+    """One Lloyd step on the pixels of a photo as they are."""
+
+    def __init__(self, image: Tensor, n_clusters: int) -> None:
+        self.points = image.view(1, -1, 3).float()  # [1, N, 3]
+        weights = torch.ones(self.points.shape[:2], dtype=torch.float64, device=image.device)
+        self.centers = self.points[:, :n_clusters].contiguous()  # [1, K, 3]
+        self._state = DenseLloyd(DensePoints(self.points, weights, None), n_clusters)
+
+    def run(self) -> None:
+        self._state.step(self._state.enter(self.centers), [0])
+
+
+def _step(n_clusters: int, floors: Floors) -> Row:
+    steps = [LloydStep(image, n_clusters) for image in on_device()]
+    # six instructions for every pair, of which a multiplication and addition is one; labels are read and written
+    floor = floors.milliseconds(n_bytes=28 * N_PIXELS, n_operations=2 * 6 * N_PIXELS * n_clusters)
+    return timed(LloydStep.run, steps, floor=floor)
