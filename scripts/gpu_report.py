@@ -117,20 +117,21 @@ def device_name() -> str | None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Check and time gpuquant on a CUDA device.")
     parser.add_argument("--rehearse", action="store_true", help="small, on the CPU and in Triton's interpreter")
-    parser.add_argument("--out", type=Path, help="the JSON file (benchmarks/results/gpu-NAME.json if not given)")
+    parser.add_argument(
+        "--out", type=Path, help="the JSON file (benchmarks/results/gpu-NAME.json; rehearsed, gpu-rehearsal.json here)"
+    )
     parser.add_argument("--limit", type=float, default=LIMIT, help="seconds for all steps together (%(default)s)")
     parser.add_argument("--only", help="some steps by name, separated by commas: " + ", ".join(STEPS))
     given = parser.parse_args()
     unknown = set((given.only or "").split(",")) - {"", *STEPS}
     if unknown:
         parser.error(f"--only: no step is named {', '.join(sorted(unknown))}; there are {', '.join(STEPS)}")
-    if given.rehearse and not given.out:
-        parser.error("a rehearsal is no result of this machine: name a file for it with --out")
     name = None if given.rehearse else device_name()
     if not given.rehearse and not name:
         print("No CUDA device: nothing was measured, nothing was written.")
         return
-    out = (given.out or ROOT / "benchmarks" / "results" / f"gpu-{name}.json").absolute()
+    usual = Path("gpu-rehearsal.json") if given.rehearse else ROOT / "benchmarks" / "results" / f"gpu-{name}.json"
+    out = (given.out or usual).absolute()
     document = Document(out, given.rehearse)
     begun = time.monotonic()
     steps = [step for step in STEPS.values() if not given.only or step.name in given.only.split(",")]
