@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from conftest import Pixels, Report, kodak, large_photo
+from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 import gpuquant
@@ -101,3 +102,65 @@ def test_a_small_accent(report: Report) -> None:
     assert errors[1] < errors[0]
     beside = f"all pixels {spread.mse / even.mse:.2f} times, red ones are {is_red.mean():.3%}"
     report("weighting 0.75, mr_lee_13mp, K = 8: MSE of red pixels / that at 1", errors[1] / errors[0], 1, 0.2, beside)
+
+
+E_INK = np.array(  # black, white, green, blue, red, yellow and orange: the inks of a 7-color display
+    [[0, 0, 0], [255, 255, 255], [0, 255, 0], [0, 0, 255], [255, 0, 0], [255, 255, 0], [255, 128, 0]], np.uint8
+)
+FAR = 4  # standard deviation of a wide blur, in pixels
+GIVEN = {  # photo: the RMS after a wide blur, to be reached
+    "floyd-steinberg": {"kodim15": 1.9, "kodim23": 1.2, "bryggen_17mp": 1.2},
+    "blue-noise": {"kodim15": 2.9, "kodim23": 2.3, "bryggen_17mp": 2.2},
+    "bayer": {"kodim15": 3.2, "kodim23": 2.6, "bryggen_17mp": 2.5},
+}
+
+
+@cache
+def screen_photo(name: str) -> Pixels:
+    if name.startswith("kodim"):
+        return kodak()[name]
+    return np.array(Image.fromarray(large_photo(name)).resize((1377, 774), Image.Resampling.LANCZOS))
+
+
+def rms_after_blur(photo: Pixels, result: Pixels) -> float:
+    """The root of the mean over pixels and channels of squared differences after a wide blur, in levels."""
+    apart = gaussian_filter(result.astype(np.float64) - photo, (FAR, FAR, 0))
+    return float(np.sqrt(np.square(apart).mean()))
+
+
+def by_pillow(photo: Pixels) -> Pixels:
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(E_INK.tobytes())
+    return np.array(Image.fromarray(photo).quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).convert("RGB"))
+
+
+@pytest.mark.parametrize("method", GIVEN)
+@pytest.mark.parametrize("name", ["kodim15", "kodim23", "bryggen_17mp"])
+def test_a_given_palette_after_a_wide_blur(report: Report, method: str, name: str) -> None:
+    photo = screen_photo(name)
+    found = gpuquant.apply_palette(photo, gpuquant.Palette(E_INK), dither=method).to_array()
+    beside = f"Pillow's Floyd-Steinberg {rms_after_blur(photo, by_pillow(photo)):.2f}"
+    reach = GIVEN[method][name]
+    report(
+        f"dithering, {method}, {name}, 7 inks: RMS after a wide blur",
+        rms_after_blur(photo, found),
+        reach,
+        reach,
+        beside,
+    )
+
+
+@pytest.mark.parametrize("method", GIVEN)
+def test_means_of_flat_areas(report: Report, method: str) -> None:
+    """Colors in the hull of the palette: each is a mixture of its entries."""
+    random = np.random.RandomState(0)
+    shares = random.dirichlet(np.ones(len(E_INK)), 60)
+    colors = np.concatenate([(shares @ E_INK).round(), np.repeat(np.arange(0, 256, 8)[:, None], 3, axis=1)])
+    worst = 0.0
+    for color in colors.astype(np.uint8):
+        flat = np.broadcast_to(color, (128, 128, 3))
+        found = gpuquant.apply_palette(np.ascontiguousarray(flat), gpuquant.Palette(E_INK), dither=method).to_array()
+        worst = max(worst, float(np.abs(found.mean(axis=(0, 1)) - color).max()))
+    report(
+        f"dithering, {method}, 7 inks: levels that the mean of a flat area is off, largest", worst, 2, 1, "128 x 128"
+    )

@@ -42,6 +42,7 @@ def quantize_files(
     weighting: float = 1.0,
     random_state: int = 0,
     max_pixels: int = MAX_PIXELS,
+    preview: bool = False,
     background: str | tuple[int, int, int] | None = None,
     keep_profile: bool = False,
     compression: int | None = None,
@@ -61,8 +62,8 @@ def quantize_files(
     output : path
         The folder for the results. The tree below a given folder is kept there; files that would write one result
         (a.jpg and a.png) keep their full names (a.jpg.png and a.png.png). Nothing is written elsewhere.
-    n_colors, target_psnr, effort, color_space, weighting, random_state, max_pixels, background, keep_profile, dither, \
-    dither_strength
+    n_colors, target_psnr, effort, color_space, weighting, random_state, max_pixels, preview, background, \
+    keep_profile, dither, dither_strength
         As for `quantize`.
     recursive : bool
         Also take the photos of sub-folders.
@@ -129,7 +130,8 @@ def quantize_files(
     if image_format not in ("png", "tif", "gif"):
         raise ArgumentError(f"image_format={image_format!r} must be 'png', 'tif' or 'gif'")
     suffix = f".{image_format}"
-    check_format(f"{output}/*{suffix}", (search.n_colors or 1) if palette is None else len(palette))
+    n_entries, alpha = (search.n_colors or 1, None) if palette is None else (len(palette), palette.alpha)
+    check_format(f"{output}/*{suffix}", n_entries, alpha=alpha)
     given = [paths] if isinstance(paths, str | Path) else list(paths) if isinstance(paths, Iterable) else [paths]
     for name, value in [*(("paths", path) for path in given), ("output", output), ("log", log or "")]:
         if not isinstance(value, str | Path) or "\0" in str(value):
@@ -149,10 +151,11 @@ def quantize_files(
         Settings(
             search,
             max_pixels,
+            preview,
             None if background is None else parse_color(background),
             keep_profile,
             compression,
-            check_dither(dither, dither_strength),
+            check_dither(dither, dither_strength, fitted=palette is None),
         ),
         jobs=int(jobs) if jobs is not None else min(n_cores(), MOST_JOBS),
         devices=[resolve_device(name) for name in names],

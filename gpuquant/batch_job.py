@@ -22,6 +22,7 @@ from gpuquant.dithering import Dither
 from gpuquant.errors import ArgumentError, ImageFileError
 from gpuquant.image_reading import read_photo, read_size
 from gpuquant.image_steps import CountedImage, count_image, fit_colors, fit_to_palette, map_image, palette_of
+from gpuquant.image_writing import check_format
 from gpuquant.palette import Palette
 from gpuquant.palette_batch import fit_palettes
 from gpuquant.palette_files import read_palette, write_palette
@@ -39,6 +40,7 @@ class Settings:
 
     search: PaletteSearch
     max_pixels: int
+    preview: bool
     background: tuple[int, int, int] | None
     keep_profile: bool
     compression: int | None
@@ -189,16 +191,17 @@ class Batch:
         return in_threads(files, guarded, self._jobs, self._stopped)
 
     def _count(self, file: PlannedFile, place: int, total: ColorSum) -> None:
-        with self._budget.of(self._n_pixels(file.source)):
+        with self._budget.of(self._n_pixels(file)):
             total.add(self._counted_image(file.source, place).counted)
 
-    def _n_pixels(self, source: Path) -> int:
-        width, height = read_size(source, max_pixels=self._settings.max_pixels)
+    def _n_pixels(self, file: PlannedFile) -> int:
+        width, height = read_size(file.source, max_pixels=self._settings.max_pixels)
+        check_format(file.target, 1, size=(width, height))
         return width * height
 
     def _counted_image(self, source: Path, place: int) -> CountedImage:
         settings, start = self._settings, time.perf_counter()
-        photo = read_photo(source, max_pixels=settings.max_pixels)
+        photo = read_photo(source, max_pixels=settings.max_pixels, preview=settings.preview)
         seconds = time.perf_counter() - start
         with self._turns[place]:
             counted = count_image(
@@ -213,7 +216,7 @@ class Batch:
         if self._existing == "refuse" and holds(target.exists):
             raise ImageFileError(f"{target} exists")
         check_inside(target, self._output)
-        with self._budget.of(self._n_pixels(source)):
+        with self._budget.of(self._n_pixels(file)):
             if self._stopped.is_set():
                 return None
             result, notes = self._result(source, place, palette)

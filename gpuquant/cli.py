@@ -31,6 +31,7 @@ from gpuquant.cli_options import (
     Out,
     PaletteFile,
     Photo,
+    Preview,
     Seed,
     SideBySide,
     TargetPsnr,
@@ -69,6 +70,7 @@ def quantize(
     as_json: AsJson = False,
     force: Force = False,
     max_pixels: MaxPixels = 500_000_000,
+    preview: Preview = False,
     compression: Compression = None,
     background: Background = None,
     keep_profile: KeepProfile = False,
@@ -78,6 +80,7 @@ def quantize(
     """Reduce a photo to its k-means colours and write it as an indexed image."""
     from rich.console import Console
 
+    from gpuquant.image_reading import read_size
     from gpuquant.image_writing import check_format, check_picture_format, write_picture
     from gpuquant.palette_files import check_palette_format, write_palette
     from gpuquant.palette_search import check_search
@@ -96,6 +99,7 @@ def quantize(
         check_palette_format(palette_file, search.n_colors or 1)
     outputs = [path for path in (out, side_by_side, error_map, palette_file) if path]
     check_outputs([photo], outputs, force)
+    check_format(out, 1, size=read_size(photo, max_pixels=max_pixels))
     with Console(stderr=True).status(f"Quantizing {photo.name} to {wanted}"):
         result = quantize_image(
             photo,
@@ -107,12 +111,14 @@ def quantize(
             target_psnr=target_psnr,
             random_state=random_state,
             max_pixels=max_pixels,
+            preview=preview,
             background=background,
             keep_profile=keep_profile,
             dither=dither,
             dither_strength=dither_strength,
         )
         start = time.perf_counter()
+        check_format(out, len(result.palette), alpha=result.palette.alpha)
         if palette_file:  # first: it may have entries that its format cannot hold
             write_palette(result.palette, palette_file)
         result.save(out, compression=compression)

@@ -23,6 +23,7 @@ from gpuquant.cli_options import (
     Force,
     KeepProfile,
     MaxPixels,
+    Preview,
     Seed,
     TargetPsnr,
     Weighting,
@@ -83,6 +84,7 @@ def batch(
     dither: DitherMethod = "none",
     dither_strength: DitherStrength = 1.0,
     max_pixels: MaxPixels = 500_000_000,
+    preview: Preview = False,
     quiet: Quiet = False,
 ) -> None:
     """Reduce many photos, several at a time, each to its own palette or all to one.
@@ -119,6 +121,7 @@ def batch(
         dither=dither,
         dither_strength=dither_strength,
         max_pixels=max_pixels,
+        preview=preview,
         counted=shown.count,
     )
     with shown.begin(len(job), shared_palette), _stopped_by_interrupts(job) as interrupted:

@@ -22,6 +22,7 @@ from gpuquant.cli_options import (
     Force,
     MaxPixels,
     Photo,
+    Preview,
     Seed,
     TargetPsnr,
     Weighting,
@@ -67,6 +68,7 @@ def palette(
     weighting: Weighting = 1.0,
     random_state: Seed = 0,
     max_pixels: MaxPixels = 500_000_000,
+    preview: Preview = False,
     background: Background = None,
     force: Force = False,
 ) -> None:
@@ -98,6 +100,7 @@ def palette(
             search,
             device=device,
             max_pixels=max_pixels,
+            preview=preview,
             background=background,
         )
     if sort != "share":
@@ -123,6 +126,7 @@ def apply(
     as_json: AsJson = False,
     force: Force = False,
     max_pixels: MaxPixels = 500_000_000,
+    preview: Preview = False,
     compression: Compression = None,
     background: Background = None,
     dither: DitherMethod = "none",
@@ -131,6 +135,7 @@ def apply(
     """Give every pixel of a photo the nearest color of a palette, whose order is kept, or dither."""
     from rich.console import Console
 
+    from gpuquant.image_reading import read_size
     from gpuquant.image_writing import check_format
     from gpuquant.palette_files import read_palette
     from gpuquant.quantization import apply_palette
@@ -138,13 +143,14 @@ def apply(
     check_outputs([palette, photo], [out], force)
     check_format(out, 0)
     given = read_palette(palette)
-    check_format(out, len(given))
+    check_format(out, len(given), size=read_size(photo, max_pixels=max_pixels), alpha=given.alpha)
     with Console(stderr=True).status(f"Applying {palette.name} to {photo.name}"):
         result = apply_palette(
             photo,
             given,
             device=device,
             max_pixels=max_pixels,
+            preview=preview,
             background=background,
             dither=dither,
             dither_strength=dither_strength,

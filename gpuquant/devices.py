@@ -20,8 +20,25 @@ def resolve_device(
     "auto" is the device of the tensor that was given, or else CUDA where there is one, or else the CPU. A device that
     is asked for by name and is not there raises `DeviceError`: only "auto" may choose.
     """
+    lost = getattr(torch.cuda, "_is_in_bad_fork", bool)()  # CUDA was used before this process was forked
     if device == "auto":
-        return tensor_device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        resolved = tensor_device or torch.device("cuda" if lost or torch.cuda.is_available() else "cpu")
+    else:
+        resolved = _named_device(device)
+    if lost and resolved.type == "cuda":
+        advice = 'start it with multiprocessing.get_context("spawn"), or use device="cpu"'
+        message = "this process was forked from one that had used CUDA, and cannot use it"
+        raise DeviceError(f"device={str(device)!r}: {message}; {advice}")
+    if device == "auto":
+        return resolved
+    n_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if resolved.type == "cuda" and (resolved.index or 0) >= n_devices:
+        found = f"{n_devices} CUDA devices were found" if n_devices else "no CUDA device was found"
+        raise DeviceError(f'device={str(device)!r} is not there: {found}; use device="auto" or "cpu"')
+    return resolved
+
+
+def _named_device(device: str | torch.device) -> torch.device:
     try:
         resolved = torch.device(device)
     except (RuntimeError, TypeError):
@@ -29,10 +46,6 @@ def resolve_device(
         raise DeviceError(message) from None
     if resolved.type not in ("cpu", "cuda"):
         raise DeviceError(f'device={str(device)!r} is not supported; use "auto", "cpu" or "cuda"')
-    n_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if resolved.type == "cuda" and (resolved.index or 0) >= n_devices:
-        found = f"{n_devices} CUDA devices were found" if n_devices else "no CUDA device was found"
-        raise DeviceError(f'device={str(device)!r} is not there: {found}; use device="auto" or "cpu"')
     return resolved
 
 

@@ -1,6 +1,7 @@
 """Dithering: mixing entries in such a way that neighbouring pixels average to the colours of the photo."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -13,13 +14,15 @@ from torch import Tensor
 from gpuquant import ops
 from gpuquant.alpha_colors import OPAQUE, with_alpha
 from gpuquant.arguments import is_real
-from gpuquant.color_pairs import pair_colors
 from gpuquant.counted_photo import CountedPhoto
 from gpuquant.errors import ArgumentError
 from gpuquant.metrics import squared_error
+from gpuquant.mixtures import mix_colors
 
 METHODS = ("none", "floyd-steinberg", "blue-noise", "bayer")
 BAYER_SIDE = 16
+NEAR = 32  # levels between neighboring entries of a palette that is near all colors: 51 in the web's 216 colors
+MOST_OFF = 0.1  # levels that the mean of a flat area may be off
 MOST_LINKED = 4096  # gaps of more entries are small
 BAND_PIXELS = 1 << 24  # whose colours are held together: 4 bytes a pixel
 ORDERED_PIXELS = 1 << 20  # the same, where bands need not be high
@@ -31,6 +34,7 @@ class Dither:
 
     method: str
     strength: float  # above 0 to 1
+    fitted: bool  # whether the palette is that of the photo, or of several and this among them
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,13 +46,13 @@ class DitheredPhoto:
     error: float  # the sum over pixels of the squared distance to the palette entry
 
 
-def check_dither(dither: str, dither_strength: float) -> Dither | None:
+def check_dither(dither: str, dither_strength: float, *, fitted: bool) -> Dither | None:
     """Raise unless the arguments can be used; None where nothing is dithered."""
     if dither not in METHODS:
         raise ArgumentError(f"dither={dither!r} is unknown; use {', '.join(map(repr, METHODS[:-1]))} or 'bayer'")
     if not is_real(dither_strength) or not (math.isfinite(dither_strength) and 0 <= dither_strength <= 1):
         raise ArgumentError(f"dither_strength={dither_strength!r} must be a number from 0 to 1")
-    return None if dither == "none" or dither_strength == 0 else Dither(dither, float(dither_strength))
+    return None if dither == "none" or dither_strength == 0 else Dither(dither, float(dither_strength), fitted)
 
 
 def dither_photo(
@@ -73,73 +77,97 @@ def dither_photo(
 def _ordered(
     photo: CountedPhoto, colors: Tensor, palette: Tensor, labels: Tensor, still: Tensor | None, dither: Dither
 ) -> DitheredPhoto:
+    """Choose among the entries that mix to each color, by a mask."""
     mask = torch.from_numpy(blue_noise() if dither.method == "blue-noise" else bayer(BAYER_SIDE)).to(palette.device)
-    low, high, limits = _pairs(colors, palette, labels, still, dither, mask.numel())
-    found = torch.empty(photo.shape, dtype=_words(palette), device=palette.device)
-    n_high = ops.choose_entries(photo.bands(ORDERED_PIXELS), low, high, limits, mask, found)
-    n_low = photo.counts - n_high
-    counts = torch.zeros(len(palette), dtype=torch.int64, device=palette.device)
-    counts.index_add_(0, low.long(), n_low).index_add_(0, high.long(), n_high)
-    error = squared_error(colors, palette, low, n_low) + squared_error(colors, palette, high, n_high)
-    return DitheredPhoto(found, counts, error)
+    entries, limits = _mixed(colors, palette, labels, still, dither, mask.numel())
+    entries = entries.to(_signed(_words(palette))).view(_words(palette))  # as few bytes as labels have
+
+    def choose(top: int, ranks: Tensor, band: Tensor) -> None:
+        ops.choose_entries(top, ranks, entries, limits, mask, band)
+
+    return _in_bands(photo, colors, palette, labels, still, ORDERED_PIXELS, choose)
 
 
-def _pairs(
+def _mixed(
     colors: Tensor, palette: Tensor, labels: Tensor, still: Tensor | None, dither: Dither, n_levels: int
-) -> tuple[Tensor, Tensor, Tensor]:  # [M] int32, [M] int32, [M] int16
-    colors = colors[:, :3]
+) -> tuple[Tensor, Tensor]:  # [M, 4] int32, [M, 3] int16
+    most_off = math.inf if _is_near(palette, dither) else MOST_OFF
     if still is None:
-        return pair_colors(colors, palette[:, :3], labels, dither.strength, n_levels)
-    low, high, limits = labels.clone(), labels.clone(), torch.zeros_like(labels, dtype=torch.int16)
-    entries, place = _opaque_entries(palette)
-    if len(entries):
-        parts = pair_colors(
-            colors[~still], palette[entries, :3], place[labels[~still].long()], dither.strength, n_levels
-        )
-        low[~still], high[~still] = (entries[part.long()].to(torch.int32) for part in parts[:2])
-        limits[~still] = parts[2]
-    return low, high, limits
+        return mix_colors(colors[:, :3], palette[:, :3], dither.strength, n_levels, most_off)
+    entries, limits = labels[:, None].repeat(1, 4), labels.new_zeros(len(labels), 3, dtype=torch.int16)
+    opaque = _opaque_entries(palette)
+    if len(opaque):
+        mixed, limits[~still] = mix_colors(colors[~still, :3], palette[opaque, :3], dither.strength, n_levels, most_off)
+        entries[~still] = opaque[mixed.long()].to(torch.int32)
+    return entries, limits
 
 
 def _diffused(
     photo: CountedPhoto, colors: Tensor, palette: Tensor, labels: Tensor, still: Tensor | None, dither: Dither
 ) -> DitheredPhoto:
-    entries, _ = _opaque_entries(palette)
+    entries = _opaque_entries(palette)
     if not len(entries):
         entries = torch.arange(len(palette), device=palette.device)  # which no pixel takes
     nearest = ops.NearestTable(palette[entries, :3].contiguous())
+    seen = colors[:, :3].contiguous()
+    above = torch.zeros(photo.shape[1], 4, dtype=torch.int16, device=palette.device)
+    limit = error_limit(palette[entries, :3], near=_is_near(palette, dither))
+    strength = round(dither.strength * ops.FULL_STRENGTH)
+
+    def diffuse(_: int, ranks: Tensor, band: Tensor) -> None:
+        nonlocal above
+        part, above = ops.diffuse_errors(ranks, seen, still, nearest, above, limit, strength)
+        if still is not None:
+            part = torch.where(still[ranks], labels[ranks], entries[part.to(torch.int32)].to(torch.int32))
+        band.view(_signed(band.dtype)).copy_(part)
+
+    return _in_bands(photo, colors, palette, labels, still, BAND_PIXELS, diffuse)
+
+
+def _in_bands(
+    photo: CountedPhoto,
+    colors: Tensor,  # [M, 3] or [M, 4] uint8
+    palette: Tensor,  # [K, 3] or [K, 4] uint8
+    labels: Tensor,  # [M] int32
+    still: Tensor | None,  # [M] bool
+    n_pixels: int,  # of a band
+    dither: Callable[
+        [int, Tensor, Tensor], None
+    ],  # a band's first row; [rows, W] int32: its colors; its labels, written
+) -> DitheredPhoto:
+    """Dither some rows at a time, and sum up what comes of it."""
     seen, levels = colors[:, :3].contiguous(), palette[:, :3].contiguous()
     found = torch.empty(photo.shape, dtype=_words(palette), device=palette.device)
     counts = torch.zeros(len(palette), dtype=torch.int64, device=palette.device)
     error = 0.0
-    above = torch.zeros(photo.shape[1], 4, dtype=torch.int16, device=palette.device)
-    limit, strength = error_limit(palette[entries, :3]), round(dither.strength * ops.FULL_STRENGTH)
-    for top, ranks in photo.bands(BAND_PIXELS):
-        part, above = ops.diffuse_errors(ranks, seen, still, nearest, above, limit, strength)
-        if still is not None:
-            part = torch.where(still[ranks], labels[ranks], entries[part.to(torch.int32)].to(torch.int32))
+    for top, ranks in photo.bands(n_pixels):
         band = found[top : top + len(ranks)]
-        band.view(_signed(band.dtype)).copy_(part)
+        dither(top, ranks, band)
         n_part, apart = ops.tally_labels(ranks.reshape(-1), band.reshape(-1), seen, levels)
         counts += n_part
         error += apart
     if still is not None:  # whose distances have a fourth column
-        kept, n_pixels = labels[still], photo.counts[still]
-        error += squared_error(colors[still], palette, kept, n_pixels) - squared_error(
-            seen[still], levels, kept, n_pixels
+        kept, n_still = labels[still], photo.counts[still]
+        error += squared_error(colors[still], palette, kept, n_still) - squared_error(
+            seen[still], levels, kept, n_still
         )
     return DitheredPhoto(found, counts, error)
 
 
 def error_limit(
     palette: Tensor,  # [K, 3] uint8
+    *,
+    near: bool,
 ) -> int:  # 0..255
-    """Half the widest gap between entries, rounded up: a larger error is that of a colour which no mixture reaches.
+    """Half the widest gap between entries that are near the photo's colors, rounded up, and else the whole gap.
 
-    k-means palettes lie within the colours of their photo, and what cannot be made up for would be dragged along as far
-    as the next edge. The gap is the longest edge of the minimum spanning tree (R. C. Prim 1957); no error of black and
-    white is cut, for example. On china.jpg and flower.jpg at K = 8, 16 and 64 the error after a blur of 1.5 pixels is
-    0.75 to 0.95 times that without a limit.
+    A larger error is that of a color which no mixture reaches. k-means palettes lie within the colors of their photo,
+    and what cannot be made up for would be dragged along as far as the next edge: on china.jpg and flower.jpg at
+    K = 8, 16 and 64 the error after a blur of 1.5 pixels is 0.75 to 0.95 times that without a limit. Where entries are
+    far from the colors, as the 7 inks of a display are, half the gap cuts errors that are made up for a little later:
+    the error after a blur of 4 pixels is 1.3 to 1.9 times that with the whole gap (three photos).
+
+    The gap is the longest edge of the minimum spanning tree (R. C. Prim 1957).
     """
     rows = np.unique(palette.cpu().numpy().astype(np.int32), axis=0)
     if len(rows) > MOST_LINKED:
@@ -152,16 +180,25 @@ def error_limit(
         widest = max(widest, int(apart[linked]))
         outside = np.delete(outside, place)
         np.minimum(apart, np.square(rows - rows[linked]).sum(axis=1), out=apart)
-    return min(255, math.isqrt((widest + 3) // 4 - 1) + 1) if widest else 0
+    return min(255, math.ceil(math.sqrt(widest) / (2 if near else 1)))
+
+
+def _is_near(palette: Tensor, dither: Dither) -> bool:
+    """Tell whether the entries are near the photo's colors: little is then lost if a mean is not met exactly."""
+    if dither.fitted:
+        return True
+    from scipy.spatial import KDTree  # nothing else needs it, and it takes a tenth of a second to import
+
+    rows = np.unique(palette[:, :3].cpu().numpy(), axis=0).astype(np.float64)
+    return len(rows) > 1 and float(np.median(KDTree(rows).query(rows, k=2)[0][:, 1])) < NEAR
 
 
 def _opaque_entries(
     palette: Tensor,  # [K, 3] or [K, 4] uint8
-) -> tuple[Tensor, Tensor]:  # [E] int64: which entries are opaque; [K] int32: the place of each entry among these
-    opaque = torch.ones(len(palette), dtype=torch.bool, device=palette.device)
-    if palette.shape[1] == 4:
-        opaque = palette[:, 3] == OPAQUE
-    return opaque.nonzero().view(-1), opaque.to(torch.int32).cumsum(0, dtype=torch.int32) - 1
+) -> Tensor:  # [E] int64
+    if palette.shape[1] == 3:
+        return torch.arange(len(palette), device=palette.device)
+    return (palette[:, 3] == OPAQUE).nonzero().view(-1)
 
 
 def _words(palette: Tensor) -> torch.dtype:

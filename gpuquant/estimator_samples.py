@@ -12,7 +12,7 @@ from gpuquant.histogram import shared_tensor
 from gpuquant.level_pixels import LevelPixels
 from gpuquant.ops.cpu_ops import column_means, take
 from gpuquant.ops.dense_points import DensePoints
-from gpuquant.ops.torch_ops import repeatable_sums
+from gpuquant.ops.torch_ops import repeatable_sums, worker_threads
 
 
 class Samples:
@@ -38,7 +38,7 @@ class Samples:
     def prepare_points(self) -> None:
         """Prepare `points`, once, in a thread of its own, while the caller does something else with one."""
         begun = self._later is not None or "points" in self.__dict__
-        if not begun and self.device.type == "cpu" and torch.get_num_threads() > 1:
+        if not begun and self.device.type == "cpu" and worker_threads() > 1:
             thread = ThreadPoolExecutor(1, thread_name_prefix="gpuquant")
             self._later = thread.submit(self._make_points)
             thread.shutdown(wait=False)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from gpuquant.errors import ImageFileError
+from gpuquant.errors import ArgumentError, ImageFileError
 
 
 @contextlib.contextmanager
@@ -20,10 +20,18 @@ def whole_file(path: str | Path) -> Iterator[IO[bytes]]:
 
     Raises
     ------
+    ArgumentError
+        The path has characters that no path has.
     ImageFileError
         The file cannot be written.
     """
     path = Path(path)
+    try:
+        possible = b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:  # a half of a surrogate pair
+        possible = False
+    if not possible:
+        raise ArgumentError(f"{str(path)!r} is not the path of a file: no path has such characters")
     unfinished = path.with_name(f".gpuquant-{secrets.token_hex(6)}.part")
     try:
         try:
@@ -37,6 +45,8 @@ def whole_file(path: str | Path) -> Iterator[IO[bytes]]:
             with contextlib.suppress(OSError):
                 unfinished.unlink(missing_ok=True)
             raise
+    except ImageFileError:
+        raise
     except OSError as error:
         raise ImageFileError(f"{path} cannot be written: {error.strerror or error}") from None
 

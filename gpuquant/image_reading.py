@@ -1,24 +1,38 @@
 """Reading image files: whole, upright, in sRGB, in 8 bits."""
 
-import io
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
-import numpy.typing as npt
-from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 
 from gpuquant.errors import ArgumentError, ImageFileError
+from gpuquant.image_alpha import alpha_of, has_alpha, settled, with_clear_color, without_alpha
+from gpuquant.image_avif import without_exif
+from gpuquant.image_colors import colors_of_container, colors_of_exif, colors_of_png, colors_of_tiff
+from gpuquant.image_conversion import UNUSABLE, conversion, grey_table, profile_of, to_srgb
+from gpuquant.image_guard import Reading, check_size, pillow_guarded
+from gpuquant.image_jpeg import without_short_segments
+from gpuquant.image_png import read_png, without_damaged_metadata
+from gpuquant.image_raw import begins_with_preview, is_raw_photo
+from gpuquant.image_samples import Pixels, Range, grey_of, pixels_of, range_of
+from gpuquant.image_turning import orientation_of, upright
+from gpuquant.image_words import notes_of, words_of
 
 MAX_PIXELS = 500_000_000
-STRIP_BYTES = 100_000  # that are taken over from Pillow at a time: larger strips get fresh memory, which costs more
-KNOWN_MODES = {"RGB", "L", "1", "P", "CMYK", "YCbCr", "HSV", "LAB", "I;16", "I;16L", "I;16B"}
+KNOWN_MODES = {"RGB", "L", "1", "P", "CMYK", "YCbCr", "HSV", "LAB", "I;16", "I;16L", "I;16B", "I"}
 KNOWN_MODES |= {"RGBA", "LA", "PA", "RGBa", "La"}
+GREY_MODES = ("L", "1", "LA", "La", "I", "I;16", "I;16L", "I;16B")
+DEVELOP = "develop it first, into a TIFF or JPEG for example, or take the preview with preview=True (--preview)"
 
-Pixels = npt.NDArray[np.uint8]
+Found = TypeVar("Found")
+
+
+class _UndecodableError(ArgumentError):
+    """Pillow cannot decode an image."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,12 +61,10 @@ def read_size(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> tuple[int, i
     ImageFileError
         There is no such file, it has more than `max_pixels`, or it is not an image.
     """
-    with _opened(path) as image:
-        _check_size(path, image, max_pixels)
-        return image.width, image.height
+    return _read(path, max_pixels, lambda image, *_: (image.width, image.height))
 
 
-def read_photo(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Photo:
+def read_photo(path: str | Path, *, max_pixels: int = MAX_PIXELS, preview: bool = False) -> Photo:
     """Decode a file to upright pixels (EXIF orientation applied).
 
     RGB pixels stay as stored, with the conversion of their embedded profile to sRGB beside them: there are fewer
@@ -61,33 +73,84 @@ def read_photo(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Photo:
     Raises
     ------
     ImageFileError
-        There is no such file, it has more than `max_pixels`, or it is not a whole image of a kind that is supported.
+        There is no such file, it has more than `max_pixels`, it is not a whole image of a kind that is supported, or
+        it is a raw photo, of which there is only a preview, and `preview` does not ask for that.
     """
-    with _opened(path) as image:
-        _check_size(path, image, max_pixels)
-        return photo_of(image)
+
+    def read(image: Image.Image, file: BinaryIO, reading: Reading, lost: tuple[str, ...]) -> Photo:
+        notes = lost + _notes_on_preview(image, file, preview)
+        photo = _photo_of(image, file, max_pixels)
+        said = notes_of(reading.said, is_tiff=image.format == "TIFF", damaged=reading.damaged)
+        return replace(photo, notes=(*dict.fromkeys(notes + photo.notes + said),))
+
+    return _read(path, max_pixels, read)
 
 
-def _check_size(path: str | Path, image: Image.Image, max_pixels: int) -> None:
-    n_pixels = image.width * image.height
-    if n_pixels > max_pixels:
-        found = f"{image.width} x {image.height} = {n_pixels / 1e6:.4g} megapixels"
-        limit = f"more than the limit of {max_pixels / 1e6:.4g}"
-        raise ImageFileError(f"{path} has {found}, {limit}; raise it with max_pixels (--max-pixels)")
+def photo_of(image: Image.Image) -> Photo:
+    """The photo that a Pillow image holds, upright; the image stays as it is, but that its pixels are then loaded.
+
+    Raises
+    ------
+    ArgumentError
+        The image is empty, cannot be decoded, or is of a mode that is not supported.
+    """
+    with pillow_guarded(None) as reading:
+        photo = _photo_of(image, None, None)
+        said = notes_of(reading.said, is_tiff=image.format == "TIFF", damaged=reading.damaged)
+        return replace(photo, notes=photo.notes + said)
+
+
+def _read(
+    path: str | Path, max_pixels: int, work: Callable[[Image.Image, BinaryIO, Reading, tuple[str, ...]], Found]
+) -> Found:
+    """Do something with an image whose pixels are not decoded yet."""
+
+    def attempt(source: str | Path | BinaryIO, file: BinaryIO, lost: tuple[str, ...]) -> Found:
+        reading.said.clear()
+        reading.damaged = False
+        with Image.open(source) as image:
+            check_size(image.size, max_pixels)
+            return work(image, file, reading, lost)
+
+    with _told(path), pillow_guarded(max_pixels) as reading, Path(path).open("rb") as file:
+        try:
+            return attempt(path, file, ())
+        except Exception as error:
+            if isinstance(error, ArgumentError | MemoryError) and not isinstance(error, _UndecodableError):
+                raise
+            if isinstance(error, UnidentifiedImageError) and is_raw_photo(file):
+                raise ImageFileError(f"{path} is a raw photo; develop it first, into a TIFF or JPEG") from None
+            for copy, note in _without_metadata(file):
+                try:  # metadata never cost the picture
+                    return attempt(copy, copy, (note,))
+                except Exception:
+                    raise error from None
+            raise
+
+
+def _without_metadata(file: BinaryIO) -> Iterator[tuple[BinaryIO, str]]:
+    """A copy of a file that Pillow cannot read, without what may be the reason, and a note; if there is any."""
+    png = without_damaged_metadata(file)
+    if png is not None:
+        copy, names = png
+        yield copy, f"its metadata cannot be read, and are left out: {', '.join(names)}"
+    avif = without_exif(file)
+    if avif is not None:
+        yield avif, "the EXIF block cannot be read, and is left out"
+    jpeg = without_short_segments(file)
+    if jpeg is not None:
+        yield jpeg, "some of its metadata cannot be read, and are left out"
 
 
 @contextmanager
-def _opened(path: str | Path) -> Iterator[Image.Image]:
-    """An image whose pixels are not decoded yet; all that goes wrong with it becomes an error of ours."""
+def _told(path: str | Path) -> Iterator[None]:
+    """All that goes wrong with a file becomes an error of ours."""
     if Path(path).is_dir():
         raise ImageFileError(f"{path} is a folder, or one that cannot be listed, and not a regular file")
     if Path(path).exists() and not Path(path).is_file():  # a pipe would be waited for
         raise ImageFileError(f"{path} is not a regular file")
     try:
-        with _no_limit_of_pillows():
-            image = Image.open(path)
-        with image:
-            yield image
+        yield
     except ArgumentError as error:
         raise ImageFileError(f"{path}: {error}") from None
     except FileNotFoundError:
@@ -99,177 +162,129 @@ def _opened(path: str | Path) -> Iterator[Image.Image]:
     except MemoryError:
         raise ImageFileError(f"{path} does not fit into memory") from None
     except Exception as error:  # what Pillow's decoders raise is not limited, see scripts/fuzz.py
-        raise ImageFileError(f"{path} cannot be read: {_words_of(error)}") from None
+        raise ImageFileError(f"{path} cannot be read: {words_of(error)}") from None
 
 
-def photo_of(image: Image.Image) -> Photo:
-    """The photo that a Pillow image holds, upright.
+def _notes_on_preview(image: Image.Image, file: BinaryIO, preview: bool) -> tuple[str, ...]:
+    if is_raw_photo(file):
+        what = "a raw photo"
+    elif image.format == "TIFF" and begins_with_preview(file):
+        what = "a file that begins with a smaller copy of its picture"
+    else:
+        return ()
+    size = f"{image.width} x {image.height}"
+    if not preview:
+        raise ArgumentError(f"this is {what}, of which only a preview of {size} could be read; {DEVELOP}")
+    return (f"this is {what}; only its preview of {size} is read",)
 
-    Raises
-    ------
-    ArgumentError
-        The image is empty, cannot be decoded, or is of a mode that is not supported.
-    """
+
+def _photo_of(image: Image.Image, file: BinaryIO | None, max_pixels: int | None) -> Photo:
+    """The photo of an image, which may be changed if it comes from a file of ours."""
     if 0 in image.size:
         raise ArgumentError(f"the image is empty ({image.width} x {image.height})")
     try:
-        notes = _notes(image)
+        if file is not None and not isinstance(image.info.get("xmp", b""), bytes | str):
+            del image.info["xmp"]  # numbers in a TIFF, over which Pillow stumbles
+        levels, notes, tiles = range_of(image), _notes(image), list(getattr(image, "tile", None) or ())
+        if levels.n_bits > 8:
+            notes += (f"{levels.n_bits} bits a channel are reduced to 8",)
         image.load()
+        check_size(image.size, max_pixels)  # some formats know it only now
         if image.mode not in KNOWN_MODES:
             advice = 'convert it to 8-bit RGB first (with Pillow, image.convert("RGB"))'
             raise ArgumentError(f"images of mode {image.mode} are not supported; {advice}")
-        turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
-        photo = _converted(ImageOps.exif_transpose(image) if turned else image)
+        image_format = image.format
+        orientation, more = orientation_of(image)
+        notes += more
+        if file is None:
+            image = image.copy()
+            notes += settled(image, tiles)
+        else:
+            image, more = _as_the_file_says(image, image_format, file)
+            notes += more
+        photo = _converted(upright(image, orientation), levels)
     except (ArgumentError, MemoryError):
         raise
     except Exception as error:  # never loaded again: a second attempt could pass in silence
-        raise ArgumentError(f"the image cannot be decoded: {_words_of(error)}") from None
+        raise _UndecodableError(f"the image cannot be decoded: {words_of(error)}") from None
     return replace(photo, notes=notes + photo.notes)
 
 
-def _words_of(error: Exception) -> str:
-    """An error of Pillow's in one line; some say nothing without their kind."""
-    words = " ".join(str(error).split())
-    return (
-        words if isinstance(error, OSError | SyntaxError | ValueError) and words else f"{type(error).__name__} {words}"
-    )
+def _as_the_file_says(
+    image: Image.Image, image_format: str | None, file: BinaryIO
+) -> tuple[Image.Image, tuple[str, ...]]:
+    """An image with the transparency and the profile that its file gives it beyond what Pillow reads; notes."""
+    profile, block, grey = image.info.get("icc_profile"), image.info.get("exif"), image.mode in GREY_MODES
+    png = read_png(file) if image_format == "PNG" else None
+    if png is not None:
+        image = with_clear_color(image, png, file)
+        said = colors_of_png(png, grey=grey)
+        if said is None:
+            return image, () if profile else (UNUSABLE,)
+    elif profile:
+        return image, ()
+    elif image_format == "TIFF":
+        said = colors_of_tiff(file)
+    else:
+        said = colors_of_container(file, grey=grey) if image_format == "AVIF" else (None, ())
+        if isinstance(block, bytes) and said == (None, ()) and image.mode != "CMYK":  # which nobody takes for sRGB
+            said = colors_of_exif(block, grey=grey)
+    image.info["icc_profile"], notes = said
+    return image, notes
 
 
-def _converted(image: Image.Image) -> Photo:
-    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
-        alpha = _alpha_of(image)
+def _converted(image: Image.Image, levels: Range) -> Photo:
+    if has_alpha(image):
+        alpha = alpha_of(image)
         if alpha.min() < 255:
-            photo = _opaque(_grey_as_grey(_without_alpha(image)))
+            photo = _opaque(_grey_as_grey(without_alpha(image)), levels)
             colors = photo.pixels if photo.pixels.ndim == 3 else photo.pixels[:, :, None].repeat(3, axis=2)
             return replace(photo, pixels=np.concatenate([colors, alpha[:, :, None]], axis=2))
-        image = _without_alpha(image)
-    return _opaque(image)
-
-
-def _alpha_of(image: Image.Image) -> Pixels:  # [H, W]
-    transparency = image.info.get("transparency")
-    if image.mode.startswith("I;16"):  # one grey of 65536 is transparent
-        return np.where(np.asarray(image) == transparency, 0, 255).astype(np.uint8)
-    if image.mode == "RGB" and isinstance(transparency, tuple) and max(transparency) > 255:
-        image = image.copy()  # Pillow hands over the high bytes of 16 bits, but not of the transparent colour
-        image.info["transparency"] = tuple(level >> 8 for level in transparency)
-    mode = {"RGBa": "RGBA", "La": "LA"}.get(image.mode, "RGBA")
-    with_alpha = image if image.mode in ("RGBA", "LA", "PA") else image.convert(mode)
-    return _array(with_alpha.getchannel("A"))
-
-
-def _without_alpha(image: Image.Image) -> Image.Image:
-    profile = image.info.get("icc_profile")
-    mode = {"RGBA": "RGB", "LA": "L", "PA": "RGB", "RGBa": "RGBA", "La": "LA", "P": "RGB"}.get(image.mode, image.mode)
-    if image.mode in ("RGBa", "La"):
-        return _without_alpha(image.convert(mode))
-    if image.mode == "P":
-        image = image.convert("RGBA")  # which alone ignores what the palette says of transparency
-    image = image.copy() if mode == image.mode else image.convert(mode)
-    image.info.pop("transparency", None)
-    if profile:
-        image.info["icc_profile"] = profile
-    return image
+        image = _grey_as_grey(without_alpha(image))
+    return _opaque(image, levels)
 
 
 def _grey_as_grey(image: Image.Image) -> Image.Image:
     """One channel of three that are equal: grey of 16 bits with alpha comes as RGBA, with a profile for grey."""
-    if image.mode != "RGB" or any(image.getchannel(0) != image.getchannel(place) for place in (1, 2)):
+    profile = image.info.get("icc_profile")
+    if image.mode != "RGB" or not isinstance(profile, bytes) or profile[16:20] != b"GRAY":
+        return image
+    if any(image.getchannel(0) != image.getchannel(place) for place in (1, 2)):
         return image
     grey = image.getchannel(0)
     grey.info = dict(image.info)
     return grey
 
 
-def _opaque(image: Image.Image) -> Photo:
-    profile, notes = _profile_of(image)
-    if image.mode.startswith("I;16"):
-        levels = np.asarray(image).astype(np.uint32)
-        return Photo(((levels + 128) // 257).astype(np.uint8), notes=notes)
-    if image.mode in ("L", "1"):
-        grey = _array(image if image.mode == "L" else image.convert("L"))
+def _opaque(image: Image.Image, levels: Range) -> Photo:
+    profile, notes = profile_of(image)
+    if image.mode in GREY_MODES:
+        if image.mode in ("L", "1"):
+            grey = pixels_of(image if image.mode == "L" else image.convert("L"))
+        else:
+            grey = grey_of(image, levels)
         if profile is None:
             return Photo(grey, notes=notes)
-        every = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
-        table = np.asarray(ImageCms.applyTransform(every, _to_srgb(profile, "L")))[0]
+        table = grey_table(profile)
         is_grey = (table == table[:, :1]).all()
         return Photo(table[grey, 0] if is_grey else table[grey], other_profile=True, notes=notes)
     if image.mode in ("RGB", "P"):
-        pixels = _array(image if image.mode == "RGB" else image.convert("RGB"))
+        pixels = pixels_of(image if image.mode == "RGB" else image.convert("RGB"))
         if profile is None:
             return Photo(pixels, notes=notes)
-        return Photo(pixels, _conversion(_to_srgb(profile, "RGB")), image.info["icc_profile"], notes=notes)
+        return Photo(pixels, conversion(to_srgb(profile, "RGB")), image.info["icc_profile"], notes=notes)
     if image.mode == "LAB":
         profile = profile or ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
     if profile is None or image.mode in ("YCbCr", "HSV"):
-        return Photo(_array(image.convert("RGB")), notes=notes)
-    converted = ImageCms.applyTransform(image, _to_srgb(profile, image.mode))
+        return Photo(pixels_of(image.convert("RGB")), notes=notes)
+    converted = ImageCms.applyTransform(image, to_srgb(profile, image.mode))
     assert converted is not None
-    return Photo(_array(converted), other_profile=True, notes=notes)
-
-
-def _conversion(transform: ImageCms.ImageCmsTransform) -> Callable[[Pixels], Pixels]:
-    def convert(colors: Pixels) -> Pixels:  # [M, 3]
-        row = Image.fromarray(np.ascontiguousarray(colors)[None])
-        converted: Pixels = np.array(ImageCms.applyTransform(row, transform))[0]
-        return converted
-
-    return convert
-
-
-def _profile_of(image: Image.Image) -> tuple[ImageCms.ImageCmsProfile | None, tuple[str, ...]]:
-    """The embedded profile, unless it is sRGB's or cannot be used."""
-    data = image.info.get("icc_profile")
-    if not data:
-        return None, ()
-    try:
-        profile = ImageCms.ImageCmsProfile(io.BytesIO(data))
-        if ImageCms.getProfileDescription(profile).startswith("sRGB"):
-            return None, ()
-        _to_srgb(profile, "L" if image.mode == "1" else "RGB" if image.mode == "P" else image.mode)
-    except (ImageCms.PyCMSError, OSError):
-        return None, ("the embedded colour profile cannot be used; colours are taken for sRGB",)
-    return profile, ()
-
-
-def _to_srgb(profile: ImageCms.ImageCmsProfile, mode: str) -> ImageCms.ImageCmsTransform:
-    return ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), mode, "RGB")
-
-
-def _array(image: Image.Image) -> Pixels:
-    """The pixels of an image of mode RGB or L, strip by strip."""
-    shape = (image.height, image.width, 3) if image.mode == "RGB" else (image.height, image.width)
-    n_rows = max(1, STRIP_BYTES // (3 * image.width))
-    limit = Image.MAX_IMAGE_PIXELS  # Pillow holds a part of an image to it, too
-    if limit is not None and n_rows * image.width > limit:
-        return np.array(image)
-    pixels = np.empty(shape, np.uint8)
-    for top in range(0, image.height, n_rows):
-        bottom = min(top + n_rows, image.height)
-        pixels[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
-    return pixels
+    return Photo(pixels_of(converted), other_profile=True, notes=notes)
 
 
 def _notes(image: Image.Image) -> tuple[str, ...]:
     """What is lost, found before the image is decoded."""
-    notes = []
-    n_frames = getattr(image, "n_frames", 1)
+    n_frames: Any = getattr(image, "n_frames", 1)
     if n_frames > 1 and image.format != "MPO":  # whose other pictures are previews
-        notes.append(f"only the first of {n_frames} frames is used")
-    if image.mode.startswith("I;16") or any("16" in str(args) for *_, args in getattr(image, "tile", ())):
-        notes.append("16 bits a channel are reduced to 8")
-    return tuple(notes)
-
-
-_limit_lock = threading.Lock()
-
-
-@contextmanager
-def _no_limit_of_pillows() -> Iterator[None]:
-    """Pillow's limit is the process's and the wrong one here."""
-    with _limit_lock:
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            yield
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
+        return (f"only the first of {n_frames} frames is used",)
+    return ()

@@ -44,11 +44,12 @@ def count_image(
     background: tuple[int, int, int] | None,
     keep_profile: bool,
     chunk_size: int | None,
+    preview: bool = False,
 ) -> CountedImage:
     """Read an image and count its colours, as they look."""
     seconds: dict[str, float] = {}
     with _timed(seconds, "read", device):
-        loaded = load_photo(image, max_pixels)
+        loaded = load_photo(image, max_pixels, preview=preview)
         pixels = loaded.detach() if isinstance(loaded, Tensor) else shared_tensor(loaded.pixels)
         photo = Photo(np.empty((0, 0), np.uint8)) if isinstance(loaded, Tensor) else loaded
     kept, notes = photo.icc_profile if keep_profile else None, photo.notes

@@ -1,18 +1,28 @@
 """Writing image files: indexed images without loss, and pictures for people."""
 
+import os
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, TiffImagePlugin
+from torch import Tensor
 
-from gpuquant.errors import ArgumentError
+from gpuquant.errors import ArgumentError, GpuquantError, ImageFileError
 from gpuquant.files import whole_file
+from gpuquant.palette import as_numpy
 
 FORMATS = {".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".gif": "GIF"}
 PICTURE_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
+MAX_SIDES = {"PNG": (1 << 31) - 1, "TIFF": (1 << 32) - 1, "GIF": 65_535, "JPEG": 65_500, "WEBP": 16_383}  # libjpeg's
+MAX_ROW_BITS = (1 << 31) - 1 - 7 * 32  # that Pillow's encoders take, for pixels of up to 32 bits
+MAX_TIFF_BYTES = (1 << 32) - 1  # its offsets have 32 bits
+MAX_TIFF_HEADER = 1 << 12  # bytes of what a TIFF of ours has before its pixels, but for a profile
+MAX_JPEG_PROFILE = 255 * 65_519  # bytes, in as many pieces as can be numbered
 
 
 def indexed_image(
@@ -27,20 +37,69 @@ def indexed_image(
     return image
 
 
-def check_format(path: str | Path, n_colors: int) -> str:
+def check_format(
+    path: str | Path,
+    n_colors: int,
+    *,
+    size: tuple[int, int] | None = None,  # width and height, as stored or upright: no format tells them apart
+    alpha: npt.NDArray[np.uint8] | Tensor | None = None,  # [K]
+) -> str:
     """The format that a path's ending asks for.
 
     Raises
     ------
     ArgumentError
-        The ending is unknown, or the format cannot hold so many colours.
+        The ending is unknown, or the format cannot hold so many colours, so many pixels in a row or column, or the
+        colours' opacity.
     """
-    suffix = Path(path).suffix.lower()
+    suffix = _suffix(path)
     if suffix not in FORMATS:
         raise ArgumentError(f"{path}: cannot write {suffix or 'a file without an ending'!r}; use .png, .tif or .gif")
     if FORMATS[suffix] == "GIF" and n_colors > 256:
         raise ArgumentError(f"{path}: a GIF holds at most 256 colors, not {n_colors}; use .png or .tif")
+    if FORMATS[suffix] == "GIF" and alpha is not None and not np.isin(as_numpy(alpha), (0, 255)).all():
+        raise ArgumentError(f"{path}: a GIF holds no partly transparent colors; use .png, or give a background")
+    if size is not None:
+        _check_size(path, FORMATS[suffix], size, "use .png or .tif")
     return FORMATS[suffix]
+
+
+def _suffix(path: str | Path) -> str:
+    if not isinstance(path, str | os.PathLike):
+        raise ArgumentError(f"path must be the path of a file to write, got {type(path).__name__}")
+    return Path(path).suffix.lower()
+
+
+def _check_size(path: str | Path, image_format: str, size: tuple[int, int], advice: str) -> None:
+    if min(size) < 1:
+        raise ArgumentError(f"{path}: the image is empty ({size[0]} x {size[1]})")
+    if max(size) > MAX_SIDES[image_format]:
+        limit = f"at most {MAX_SIDES[image_format]} pixels wide and high, not {size[0]} x {size[1]}"
+        name = {"WEBP": "WebP"}.get(image_format, image_format)
+        raise ArgumentError(f"{path}: a {name} is {limit}; {advice}")
+
+
+@contextmanager
+def _encoding(image: Image.Image, path: str | Path, bits: int) -> Iterator[None]:
+    """Make an error of ours of what an encoder raises, and of what it would call a lack of memory."""
+    if image.width * bits > MAX_ROW_BITS:
+        limit = f"rows of at most {MAX_ROW_BITS // bits} pixels can be written with {bits} bits each"
+        raise ArgumentError(f"{path}: {limit}, not of {image.width}")
+    try:
+        yield
+    except (GpuquantError, MemoryError):
+        raise
+    except Exception as error:  # Pillow's encoders raise errors of many kinds
+        if _suffix(path) in (".tif", ".tiff") and image.width * image.height * bits // 8 > MAX_TIFF_BYTES:
+            raise _too_large(path) from None
+        if isinstance(error, OSError):
+            raise
+        words = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ImageFileError(f"{path} cannot be written: {words}") from None
+
+
+def _too_large(path: str | Path) -> ArgumentError:
+    return ArgumentError(f"{path}: a TIFF holds at most 4 GiB, which the image does not fit into; use .png")
 
 
 def write_image(image: Image.Image, path: str | Path, compression: int | None = None) -> None:
@@ -54,13 +113,14 @@ def write_image(image: Image.Image, path: str | Path, compression: int | None = 
     Raises
     ------
     ArgumentError
-        The path's ending is unknown.
+        The path's ending is unknown, or the format cannot hold so many pixels.
     ImageFileError
         The file cannot be written.
     """
-    image_format = check_format(path, 0)
+    image_format = check_format(path, 0, size=image.size)
     profile = image.info.get("icc_profile")
-    with whole_file(path) as file:
+    as_rgba = image_format == "TIFF" and "transparency" in image.info  # which a TIFF's palette cannot hold
+    with whole_file(path) as file, _encoding(image, path, 32 if as_rgba else _bits(image)):
         if image_format == "GIF":
             image = image.copy()
             alpha = image.info.pop("transparency", b"")
@@ -68,10 +128,10 @@ def write_image(image: Image.Image, path: str | Path, compression: int | None = 
             image.save(file, "GIF", optimize=False, **clear)
         elif image_format == "PNG":
             image.save(file, "PNG", **_compression(image, compression))
-        elif "transparency" in image.info:  # which a TIFF's palette cannot hold
+        elif as_rgba:
             image.convert("RGBA").save(file, "TIFF", compression="tiff_adobe_deflate", icc_profile=profile)
         elif image.mode == "P" and _bit_depth(image) < 8:
-            _write_tiff(image, _bit_depth(image), profile, file)
+            _write_tiff(image, path, profile, file)
         else:
             image.save(file, "TIFF", compression="tiff_adobe_deflate", icc_profile=profile)
 
@@ -89,13 +149,17 @@ def write_picture(image: Image.Image, path: str | Path) -> None:
     Raises
     ------
     ArgumentError
-        The path's ending is unknown.
+        The path's ending is unknown, or the format cannot hold so many pixels, or the profile.
     ImageFileError
         The file cannot be written.
     """
     picture_format = check_picture_format(path)
-    with whole_file(path) as file:
-        image.save(file, picture_format, quality=92, icc_profile=image.info.get("icc_profile"))
+    _check_size(path, picture_format, image.size, "use .png or .tif")
+    profile = image.info.get("icc_profile")
+    if picture_format == "JPEG" and len(profile or b"") > MAX_JPEG_PROFILE:
+        raise ArgumentError(f"{path}: a JPEG holds a colour profile of at most {MAX_JPEG_PROFILE} bytes; use .png")
+    with whole_file(path) as file, _encoding(image, path, _bits(image)):
+        image.save(file, picture_format, quality=92, icc_profile=profile)
 
 
 def check_picture_format(path: str | Path) -> str:
@@ -106,10 +170,15 @@ def check_picture_format(path: str | Path) -> str:
     ArgumentError
         The ending is unknown.
     """
-    suffix = Path(path).suffix.lower()
+    suffix = _suffix(path)
     if suffix not in PICTURE_FORMATS:
         raise ArgumentError(f"{path}: cannot write {suffix or 'a file without an ending'!r}; use .png or .jpg")
     return PICTURE_FORMATS[suffix]
+
+
+def _bits(image: Image.Image) -> int:
+    """Bits of a pixel that an encoder is given."""
+    return _bit_depth(image) if image.mode == "P" else 8 * len(image.getbands())
 
 
 def _bit_depth(image: Image.Image) -> int:
@@ -118,9 +187,12 @@ def _bit_depth(image: Image.Image) -> int:
     return next(bits for bits in (1, 2, 4, 8) if n_colors <= 1 << bits)
 
 
-def _write_tiff(image: Image.Image, bits: int, profile: bytes | None, file: IO[bytes]) -> None:
+def _write_tiff(image: Image.Image, path: str | Path, profile: bytes | None, file: IO[bytes]) -> None:
     """An indexed TIFF of 1, 2 or 4 bits, which Pillow reads but has no way to ask for."""
+    bits = _bit_depth(image)
     data = zlib.compress(image.tobytes("raw", f"P;{bits}"))
+    if len(data) + len(profile or b"") > MAX_TIFF_BYTES - MAX_TIFF_HEADER:
+        raise _too_large(path)
     palette = [level * 257 for level in image.getpalette("RGB") or []]  # to 16 bits
     columns = [palette[channel::3] for channel in range(3)]
     tags = TiffImagePlugin.ImageFileDirectory_v2()

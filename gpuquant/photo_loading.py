@@ -14,7 +14,7 @@ ImageLike = str | Path | Image.Image | np.ndarray | Tensor
 """A path, a Pillow image, or uint8 pixels [H, W, 3] in RGB order, [H, W, 4] with alpha, or grey [H, W]."""
 
 
-def load_photo(image: ImageLike | Photo, max_pixels: int = MAX_PIXELS) -> Photo | Tensor:
+def load_photo(image: ImageLike | Photo, max_pixels: int = MAX_PIXELS, *, preview: bool = False) -> Photo | Tensor:
     """The photo, or a tensor as it is: uint8 [H, W, 3], [H, W, 4] or [H, W].
 
     Raises
@@ -27,9 +27,9 @@ def load_photo(image: ImageLike | Photo, max_pixels: int = MAX_PIXELS) -> Photo 
     if isinstance(image, Photo):
         return image
     if isinstance(image, str | Path):
-        return read_photo(image, max_pixels=max_pixels)
+        return read_photo(image, max_pixels=max_pixels, preview=preview)
     if isinstance(image, Image.Image):
-        return photo_of(image.copy())
+        return photo_of(image)
     if not isinstance(image, np.ndarray | Tensor):
         expected = "a path, a Pillow image, or a uint8 array or tensor [H, W, 3], [H, W, 4] or [H, W]"
         raise ArgumentError(f"image must be {expected}, got {type(image).__name__}")

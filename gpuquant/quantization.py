@@ -39,6 +39,7 @@ def quantize(
     random_state: int = 0,
     chunk_size: int | None = None,
     max_pixels: int = MAX_PIXELS,
+    preview: bool = False,
     background: str | tuple[int, int, int] | None = None,
     keep_profile: bool = False,
     dither: str = "none",
@@ -88,6 +89,8 @@ def quantize(
         Pixels worked on together; changes no result.
     max_pixels : int
         A file with more is refused before it is decoded: a small file can hold a huge picture.
+    preview : bool
+        Take the small preview of a raw photo, which is refused otherwise: develop it first.
     background : str or (int, int, int), optional
         What transparent images are laid onto, such as "white" or "#ffffff"; the result is then opaque.
     keep_profile : bool
@@ -95,12 +98,12 @@ def quantize(
         converting to sRGB. Grey, CMYK and Lab are converted nevertheless, with a warning.
     dither : "none", "floyd-steinberg", "blue-noise" or "bayer"
         Mix entries so that neighbouring pixels average to what they show. "floyd-steinberg" diffuses each pixel's error
-        to the next ones, exactly as row by row; "blue-noise" and "bayer" choose between two entries by a mask. Only
-        opaque pixels are dithered, and colours that are entries stay what they are. The palette is not fitted to it:
-        an entry may then be unused, and the error of single pixels is higher.
+        to the next ones, exactly as row by row; "blue-noise" and "bayer" choose by a mask among the entries that mix to
+        a color, four at most. Only opaque pixels are dithered, and colours that are entries stay what they are. The
+        palette is not fitted to it: an entry may then be unused, and the error of single pixels is higher.
     dither_strength : float
-        From 0, as "none", to 1: the part of each error that is diffused, in 128ths, or of the way between two entries
-        in which both are used.
+        From 0, as "none", to 1: the part of each error that is diffused, in 128ths, or of the way between entries in
+        which several are used.
 
     Returns
     -------
@@ -144,8 +147,8 @@ def quantize(
     target = resolve_device(device, tensor_device=image.device if isinstance(image, Tensor) else None)
     start = _check_init(init, search.n_colors)
     behind = None if background is None else parse_color(background)
-    dithering = check_dither(dither, dither_strength)
-    loaded = count_image(image, target, max_pixels, behind, keep_profile, chunk_size)
+    dithering = check_dither(dither, dither_strength, fitted=True)
+    loaded = count_image(image, target, max_pixels, behind, keep_profile, chunk_size, preview)
     _warn(image, loaded.notes)
     fit = fit_colors(loaded, search, init=start, n_init=n_init, max_iter=max_iter, tol=tol, chunk_size=chunk_size)
     return map_image(image, loaded, fit, chunk_size=chunk_size, dither=dithering)
@@ -163,6 +166,7 @@ def extract_palette(
     random_state: int = 0,
     chunk_size: int | None = None,
     max_pixels: int = MAX_PIXELS,
+    preview: bool = False,
     background: str | tuple[int, int, int] | None = None,
 ) -> Palette:
     """The `n_colors` k-means colours of one image, or of all pixels of many.
@@ -173,7 +177,8 @@ def extract_palette(
     ----------
     images : image or iterable of images
         Each a path, a Pillow image or pixels, as `quantize` takes them. A generator is read one by one.
-    n_colors, target_psnr, effort, color_space, weighting, device, random_state, chunk_size, max_pixels, background
+    n_colors, target_psnr, effort, color_space, weighting, device, random_state, chunk_size, max_pixels, preview, \
+    background
         As for `quantize`.
 
     Returns
@@ -195,7 +200,13 @@ def extract_palette(
     """
     search = check_search(n_colors, target_psnr, color_space, weighting, effort, random_state)
     return extract_with_counts(
-        images, search, device=device, chunk_size=chunk_size, max_pixels=max_pixels, background=background
+        images,
+        search,
+        device=device,
+        chunk_size=chunk_size,
+        max_pixels=max_pixels,
+        preview=preview,
+        background=background,
     )[0]
 
 
@@ -206,6 +217,7 @@ def extract_with_counts(
     device: str | torch.device = "auto",
     chunk_size: int | None = None,
     max_pixels: int = MAX_PIXELS,
+    preview: bool = False,
     background: str | tuple[int, int, int] | None = None,
 ) -> tuple[Palette, npt.NDArray[np.int64]]:  # [K]
     """What `extract_palette` gives, and how many pixels have each entry."""
@@ -219,7 +231,7 @@ def extract_with_counts(
     total: ColorSum | None = None
     for image in every:
         target = resolve_device(device, tensor_device=image.device if isinstance(image, Tensor) else None)
-        loaded = count_image(image, target, max_pixels, behind, False, chunk_size)
+        loaded = count_image(image, target, max_pixels, behind, False, chunk_size, preview)
         _warn(image, loaded.notes, stacklevel=4)
         total = total or ColorSum(target)
         total.add(loaded.counted)
@@ -235,6 +247,7 @@ def apply_palette(
     device: str | torch.device = "auto",
     chunk_size: int | None = None,
     max_pixels: int = MAX_PIXELS,
+    preview: bool = False,
     background: str | tuple[int, int, int] | None = None,
     dither: str = "none",
     dither_strength: float = 1.0,
@@ -243,7 +256,7 @@ def apply_palette(
 
     Parameters
     ----------
-    image, device, chunk_size, max_pixels, background, dither, dither_strength
+    image, device, chunk_size, max_pixels, preview, background, dither, dither_strength
         As for `quantize`.
     palette : Palette
         From 1 to 65536 entries, whose order is kept. If one of them is partly transparent or the image is, distances
@@ -272,8 +285,8 @@ def apply_palette(
     check_positive("max_pixels", max_pixels)
     target = resolve_device(device, tensor_device=image.device if isinstance(image, Tensor) else None)
     behind = None if background is None else parse_color(background)
-    dithering = check_dither(dither, dither_strength)
-    loaded = count_image(image, target, max_pixels, behind, False, chunk_size)
+    dithering = check_dither(dither, dither_strength, fitted=False)
+    loaded = count_image(image, target, max_pixels, behind, False, chunk_size, preview)
     _warn(image, loaded.notes)
     fit = fit_to_palette(loaded, palette, chunk_size=chunk_size)
     return map_image(image, loaded, fit, in_order=True, chunk_size=chunk_size, dither=dithering)

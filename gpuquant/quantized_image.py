@@ -128,7 +128,8 @@ class QuantizedImage:
         Raises
         ------
         ArgumentError
-            The ending is unknown, the format cannot hold the colours or the profile, or there is no such level.
+            The ending is unknown, the format cannot hold the colours, the size or the profile, or there is no such
+            level.
         ImageFileError
             The file cannot be written; no half-written file is left.
 
@@ -141,11 +142,10 @@ class QuantizedImage:
         ...     gpuquant.read_palette(f"{folder}/two.png").hex
         ('#000000', '#ffffff')
         """
-        image_format = check_format(path, len(self.palette))
+        height, width = self.labels.shape
+        image_format = check_format(path, len(self.palette), size=(width, height), alpha=self.palette.alpha)
         if image_format == "GIF" and self.icc_profile:
             raise ArgumentError(f"{path}: a GIF holds no colour profile; use .png or .tif")
-        if image_format == "GIF" and not np.isin(self.palette.rows[:, 3:], (0, 255)).all():
-            raise ArgumentError(f"{path}: a GIF holds no partly transparent colors; use .png, or give a background")
         check_compression(compression)
         write_image(self.to_image(), path, compression)
 
@@ -203,7 +203,7 @@ class QuantizedImage:
 
     def _seen(self, original: ImageLike, max_pixels: int) -> npt.NDArray[np.uint8]:  # [H, W, 3], [H, W, 4] or [H, W]
         """The pixels of the original in the colours of the result."""
-        photo = load_photo(original, max_pixels)
+        photo = load_photo(original, max_pixels, preview=True)  # or there were no result
         stored = photo.pixels if isinstance(photo, Photo) else as_numpy(photo)
         pixels = photo.in_srgb() if isinstance(photo, Photo) and not self.icc_profile else stored
         if pixels.shape[:2] != tuple(self.labels.shape):

@@ -18,7 +18,7 @@ WORDS = [torch.uint8, torch.uint16]
 @pytest.mark.parametrize("module", MODULES)
 @pytest.mark.parametrize("words", WORDS)
 @pytest.mark.parametrize("n_threads", [1, 3])
-def test_a_mask_chooses(
+def test_a_mask_chooses_among_four(
     module: ModuleType,
     words: torch.dtype,
     n_threads: int,
@@ -30,19 +30,25 @@ def test_a_mask_chooses(
     random = np.random.RandomState(0)
     height, width, n_colors = 41, 37, 20
     ranks = random.randint(0, n_colors, (height, width)).astype(np.int32)
-    high_end = 256 if words == torch.uint8 else 65_536
-    low, high = random.randint(0, high_end, (2, n_colors)).astype(np.int32)
-    low[0], high[0], low[1], high[1] = high_end - 1, 0, 0, high_end - 1
-    limits = random.randint(0, 17, n_colors).astype(np.int16)
-    limits[:4] = 0, 16, 8, 8
+    entries = random.randint(0, 256 if words == torch.uint8 else 65_536, (n_colors, 4))
+    limits = np.sort(random.randint(0, 17, (n_colors, 3)), axis=1)
+    limits[:4] = [[0, 0, 0], [16, 16, 16], [8, 8, 8], [0, 8, 16]]
     mask = random.permutation(16).reshape(4, 4).astype(np.int16)
     labels = torch.empty(height, width, dtype=words)
-    bands = [(top, torch.from_numpy(ranks[top : top + 9])) for top in range(0, height, 9)]
-    given = [torch.from_numpy(values) for values in (low, high, limits, mask)]
-    counts = module.choose_entries(bands, *given, labels)
-    above = np.tile(mask, (11, 10))[:height, :width] < limits[ranks]
-    np.testing.assert_array_equal(labels.numpy(), np.where(above, high[ranks], low[ranks]))
-    np.testing.assert_array_equal(counts.numpy(), np.bincount(ranks[above], minlength=n_colors))
+    own = torch.from_numpy(entries.astype(np.uint8 if words == torch.uint8 else np.uint16))
+    given = own, torch.from_numpy(limits.astype(np.int16)), torch.from_numpy(mask)
+    for top in range(0, height, 9):
+        band = labels[top : top + 9]
+        module.choose_entries(top, torch.from_numpy(ranks[top : top + 9]), *given, band)
+    levels = np.tile(mask, (11, 10))[:height, :width]
+    expected = [
+        [
+            next((entries[c, n] for n in range(3) if limits[c, n] > level), entries[c, 3])
+            for c, level in zip(*row, strict=True)
+        ]
+        for row in zip(ranks, levels, strict=True)
+    ]
+    np.testing.assert_array_equal(labels.numpy(), expected)
 
 
 @pytest.mark.parametrize("module", MODULES)

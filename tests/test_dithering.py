@@ -95,14 +95,20 @@ def test_floyd_steinberg_equals_a_loop(china: Pixels, monkeypatch: pytest.Monkey
     pixels = np.ascontiguousarray(china[::2, ::2])
     palette = quantize(pixels, 6).palette
     apart = np.sqrt(np.square(palette.rows[:, None].astype(float) - palette.rows).sum(axis=2))
-    limit = int(np.ceil(minimum_spanning_tree(apart).toarray().max() / 2))
-    assert 0 < limit < 128
-    expected = by_hand(pixels, palette.rows, limit=limit)
+    widest = minimum_spanning_tree(apart).toarray().max()
+    half, whole = int(np.ceil(widest / 2)), int(np.ceil(widest))
+    assert 0 < half < whole < 255
+    given, fitted = (by_hand(pixels, palette.rows, limit=limit) for limit in (whole, half))
+    assert (given != fitted).any()
     for n_pixels in (1 << 24, 999):
         monkeypatch.setattr(dithering, "BAND_PIXELS", n_pixels)
-        np.testing.assert_array_equal(apply_palette(pixels, palette, dither="floyd-steinberg").labels, expected)
-    half = apply_palette(pixels, palette, dither="floyd-steinberg", dither_strength=0.5)
-    np.testing.assert_array_equal(half.labels, by_hand(pixels, palette.rows, strength=64, limit=limit))
+        np.testing.assert_array_equal(apply_palette(pixels, palette, dither="floyd-steinberg").labels, given)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(dithering, "_is_near", lambda *_: True)
+            found = apply_palette(pixels, palette, dither="floyd-steinberg")
+        np.testing.assert_array_equal(found.labels, fitted)
+    weak = apply_palette(pixels, palette, dither="floyd-steinberg", dither_strength=0.5)
+    np.testing.assert_array_equal(weak.labels, by_hand(pixels, palette.rows, strength=64, limit=whole))
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -197,10 +203,63 @@ def test_what_cannot_be_used(settings: dict[str, Any], words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("levels", "limit"), [([7], 0), ([7, 7], 0), ([0, 255], 221), ([0, 10, 245, 255], 204), ([0, 1], 1), ([0, 2, 5], 3)]
+    ("levels", "half", "whole"),
+    [
+        ([7], 0, 0),
+        ([7, 7], 0, 0),
+        ([0, 255], 221, 255),
+        ([0, 10, 245, 255], 204, 255),
+        ([0, 1], 1, 2),
+        ([0, 2, 5], 3, 6),
+    ],
 )
-def test_errors_are_cut_at_half_the_widest_gap(levels: list[int], limit: int) -> None:
-    assert error_limit(torch.tensor(levels, dtype=torch.uint8)[:, None].expand(-1, 3)) == limit
+def test_errors_are_cut_at_the_widest_gap_or_half_of_it(levels: list[int], half: int, whole: int) -> None:
+    greys = torch.tensor(levels, dtype=torch.uint8)[:, None].expand(-1, 3)
+    assert error_limit(greys, near=True) == half
+    assert error_limit(greys, near=False) == whole
+
+
+INKS = Palette(  # black, white, green, blue, red, yellow and orange
+    np.array(
+        [[0, 0, 0], [255, 255, 255], [0, 255, 0], [0, 0, 255], [255, 0, 0], [255, 255, 0], [255, 128, 0]], np.uint8
+    )
+)
+
+
+@pytest.mark.parametrize("method", ["blue-noise", "bayer"])
+@pytest.mark.parametrize(
+    "color",
+    [
+        (128, 128, 128),
+        (64, 64, 64),
+        (3, 3, 3),
+        (200, 150, 100),
+        (250, 100, 10),
+        (40, 90, 30),
+        (128, 0, 0),
+        (90, 90, 200),
+    ],
+)
+def test_flat_areas_of_few_inks_have_their_mean(method: str, color: tuple[int, int, int]) -> None:
+    """Each is a mixture of the inks; two of them are not enough: grey 128 was made of blue and orange."""
+    flat = np.broadcast_to(np.array(color, np.uint8), (128, 128, 3)).copy()
+    found = apply_palette(flat, INKS, dither=method)
+    np.testing.assert_allclose(found.to_array().mean(axis=(0, 1)), color, atol=1.5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_photo_in_few_inks_looks_like_itself(china: Pixels, method: str) -> None:
+    """Colors that no mixture reaches are left out: china.jpg's are all in the hull but for some violets."""
+    plain, found = (apply_palette(china, INKS, dither=name) for name in ("none", method))
+    assert blurred_error(found, china, 4) < 0.02 * blurred_error(plain, china, 4)
+
+
+def test_palettes_near_all_colors_may_be_off_for_less_grain(china: Pixels) -> None:
+    """Whether the palette is that of the photo, or a given one whose entries lie close together."""
+    result = quantize(china, 64, dither="blue-noise")
+    assert result.mse < 4 * quantize(china, 64).mse
+    given = apply_palette(china, quantize(china, 64).palette, dither="blue-noise")
+    np.testing.assert_array_equal(given.to_array(), result.to_array())
 
 
 @pytest.mark.parametrize("shared", [False, True])

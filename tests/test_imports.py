@@ -12,14 +12,25 @@ import gpuquant
 
 PACKAGE = Path(gpuquant.__file__).parent
 ROWS = [
-    ["cli_options", "errors", "ops.color_codes", "ops.run_status", "ops.transfers"],
+    ["cli_options", "errors", "image_libtiff", "ops.color_codes", "ops.run_status", "ops.transfers"],
     [
         "arguments",
         "color_spaces",
         "devices",
         "batch_threads",
         "files",
+        "image_avif",
+        "image_directories",
+        "image_guard",
+        "image_jpeg",
+        "image_png",
+        "image_profiles",
+        "image_samples",
+        "image_words",
+        "ops.compiled_loops",
         "ops.torch_ops",
+        "ops.triton_probe",
+        "triangulation",
         "ops.nearest_table",
         "ops.tile_scores",
         "ops.running_sums",
@@ -28,6 +39,12 @@ ROWS = [
     ],
     [
         "color_names",
+        "image_alpha",
+        "image_colors",
+        "image_conversion",
+        "image_raw",
+        "image_turning",
+        "ops.cpu_mixing",
         "ops.cpu_ops",
         "ops.kernel_lloyd",
         "ops.triton_seeding",
@@ -41,7 +58,7 @@ ROWS = [
     ["ops.dense"],
     ["ops"],
     ["breathing", "initialization", "histogram", "palette", "lloyd"],
-    ["clustering", "color_pairs", "mapping", "level_pixels"],
+    ["clustering", "hull_projection", "mapping", "level_pixels"],
     [
         "alpha_colors",
         "comparison",
@@ -55,6 +72,7 @@ ROWS = [
         "counted_photo",
         "estimator_fit",
         "metrics",
+        "mixtures",
         "palette_application",
         "palette_batch",
         "palette_binary_formats",
@@ -74,7 +92,8 @@ ROWS = [
     ["__main__"],
 ]
 RANK = {name: rank for rank, names in enumerate(ROWS) for name in names}
-KERNELS = {"ops.kernel_lloyd", "ops.triton_draws", "ops.triton_lloyd", "ops.triton_ops", "ops.triton_seeding"}
+KERNELS = {"ops.kernel_lloyd", "ops.triton_draws", "ops.triton_lloyd", "ops.triton_ops", "ops.triton_probe"}
+KERNELS |= {"ops.triton_seeding"}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
 
@@ -117,7 +136,14 @@ def test_every_module_has_a_row() -> None:
                 "benchmark",
                 "benchmark_peers",
                 "color_names",
+                "image_alpha",
+                "image_conversion",
+                "image_guard",
+                "image_libtiff",
                 "image_reading",
+                "image_samples",
+                "image_turning",
+                "image_words",
                 "image_writing",
                 "comparison",
                 "palette_pictures",
@@ -130,7 +156,7 @@ def test_every_module_has_a_row() -> None:
         ("sklearn", {"benchmark", "benchmark_peers", "estimator"}),
         (
             "triton",
-            {"ops.kernel_lloyd", "ops.triton_draws", "ops.triton_lloyd", "ops.triton_ops", "ops.triton_seeding"},
+            KERNELS,
         ),
         ("typer", {"cli", "cli_batch", "cli_bench", "cli_options", "cli_palette"}),
     ],

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from gpuquant.ops import torch_ops
+from gpuquant.ops.cpu_dense import one_blas_thread
 
 
 def seen() -> tuple[int, int]:
@@ -89,3 +90,24 @@ print(max(counts) - counts[0])
     environment = os.environ | {"OMP_NUM_THREADS": "8"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert int(done.stdout) in (1, 2)  # the last helper may still be ending; with threads of their own there are 8
+
+
+def test_limits_of_blas_that_overlap_leave_torch_its_threads(set_threads: Callable[[int], None]) -> None:
+    """The number of torch's threads is each thread's own; that of BLAS is the process's."""
+    set_threads(4)
+    entered, leave = threading.Event(), threading.Event()
+
+    def other() -> None:
+        torch.set_num_threads(1)
+        with one_blas_thread():
+            entered.set()
+            leave.wait(60)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    entered.wait(60)
+    torch.set_num_threads(4)
+    with one_blas_thread():
+        leave.set()
+        thread.join()
+    assert torch.get_num_threads() == 4

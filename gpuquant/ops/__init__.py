@@ -7,12 +7,13 @@
 | seeding on 8-bit colours with counts | `color_seeding` | `triton_seeding` |
 | Lloyd steps on floating-point points | `dense`, `cpu_dense` | `dense` on `triton_lloyd` |
 | seeding on floating-point points | `dense_seeding`, tiles and threads | `triton_seeding` |
-| dithering | `error_diffusion`, `cpu_dither`: NumPy and threads | `torch_dither` |
+| error diffusion | `error_diffusion`: NumPy and threads | `torch_dither` |
+| mixing of entries | `cpu_mixing`: Numba | the same, on the CPU |
+| choosing among them | `cpu_dither`: Numba | `torch_dither` |
 
 Where there is no Triton, and for points with more than four columns, plain torch does the work on CUDA devices too.
 """
 
-from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Any
@@ -22,7 +23,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from gpuquant.ops import cpu_dither, cpu_ops, error_diffusion, kernel_choice, torch_dither, torch_ops
+from gpuquant.ops import (
+    compiled_loops,
+    cpu_ops,
+    error_diffusion,
+    kernel_choice,
+    torch_dither,
+    torch_ops,
+)
 from gpuquant.ops.candidate_lists import MAX_CLUSTERS
 from gpuquant.ops.color_blocks import ColorBlocks
 from gpuquant.ops.color_lloyd import ColorLloyd
@@ -45,6 +53,7 @@ __all__ += [
     "diffuse_errors",
     "download",
     "lloyd_steps",
+    "mixing",
     "number_table",
     "renumber",
     "seeding",
@@ -136,17 +145,15 @@ def diffuse_errors(
 
 
 def choose_entries(
-    bands: Iterable[tuple[int, Tensor]],  # the first row of a band; [rows, W] int32: the color of each pixel
-    low: Tensor,  # [M] int32, 0..65535
-    high: Tensor,  # [M] int32, 0..65535
-    thresholds: Tensor,  # [M] int16
+    top: int,  # the place of the first row in the image
+    ranks: Tensor,  # [rows, W] int32: the color of each pixel
+    entries: Tensor,  # [M, 4] of the labels' dtype
+    limits: Tensor,  # [M, 3] int16, ascending
     mask: Tensor,  # [S, S] int16, laid side by side from the image's top left
-    labels: Tensor,  # [H, W] uint8 or uint16: written
-) -> Tensor:  # [M] int64: how many pixels have `high`
-    """Give each pixel one of the two entries of its color: `high` where the mask is below the threshold."""
-    module: Any = cpu_dither if labels.is_cpu else torch_dither
-    found: Tensor = module.choose_entries(bands, low, high, thresholds, mask, labels)
-    return found
+    labels: Tensor,  # [rows, W] uint8 or uint16: written
+) -> None:
+    """Give each pixel the first of its color's entries whose limit is above the mask, or the last one."""
+    _dither_module(ranks).choose_entries(top, ranks, entries, limits, mask, labels)
 
 
 def tally_labels(
@@ -156,8 +163,7 @@ def tally_labels(
     palette: Tensor,  # [K, 3] uint8
 ) -> tuple[Tensor, int]:  # [K] int64; the sum of squared differences
     """Count the pixels of each entry, and sum up their squared differences."""
-    module: Any = cpu_dither if ranks.is_cpu else torch_dither
-    found: tuple[Tensor, int] = module.tally_labels(ranks, labels, colors, palette)
+    found: tuple[Tensor, int] = _dither_module(ranks).tally_labels(ranks, labels, colors, palette)
     return found
 
 
@@ -166,8 +172,22 @@ def renumber(
     numbers: Tensor,  # [K] int64: what becomes of each
 ) -> None:
     """Give every label its number."""
-    module: Any = cpu_dither if labels.is_cpu else torch_dither
-    module.renumber(labels, numbers)
+    _dither_module(labels).renumber(labels, numbers)
+
+
+def _dither_module(pixels: Tensor) -> ModuleType:
+    if not pixels.is_cpu or not compiled_loops.is_worth_compiling(pixels.numel()):
+        return torch_dither
+    from gpuquant.ops import cpu_dither
+
+    return cpu_dither
+
+
+def mixing() -> ModuleType:
+    """The compiled loops that mix palette entries; whoever asks for them imports Numba."""
+    from gpuquant.ops import cpu_mixing
+
+    return cpu_mixing
 
 
 def number_table(

@@ -8,6 +8,7 @@ A point remembers by how much the second nearest center is farther than its own,
 centers have moved by as much (Hamerly, "Making k-means even faster", 2010).
 """
 
+import os
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -243,7 +244,7 @@ class _OneBlasThread:
     def __enter__(self) -> None:
         with self._lock:
             if self._n_users == 0:
-                self._limiter = _libraries().limit(limits=1, user_api="blas")
+                self._limiter = _libraries().limit(limits=1)
             self._n_users += 1
 
     def __exit__(self, *_: object) -> None:
@@ -252,8 +253,17 @@ class _OneBlasThread:
             if self._n_users == 0:
                 self._limiter.restore_original_limits()
 
+    def begin_anew(self) -> None:
+        """In a forked process, where those inside stayed behind."""
+        self._lock = threading.Lock()
+        if self._n_users:
+            self._n_users = 0
+            self._limiter.restore_original_limits()
+
 
 _one_blas_thread = _OneBlasThread()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_one_blas_thread.begin_anew)
 
 
 def one_blas_thread() -> AbstractContextManager[None]:
@@ -263,4 +273,4 @@ def one_blas_thread() -> AbstractContextManager[None]:
 
 @cache
 def _libraries() -> Any:
-    return ThreadpoolController()
+    return ThreadpoolController().select(user_api="blas")  # of OpenMP it would restore other threads' numbers, too

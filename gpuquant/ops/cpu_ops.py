@@ -4,6 +4,7 @@ The passes hold no torch setting of their own: NumPy's loops and torch's one-dim
 thread that calls them and release the GIL, so plain Python threads are enough and nothing global is touched.
 """
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -32,8 +33,11 @@ class _Tables:
     """Zeroed tables of 2^24 int32 bins, kept from call to call: the first touch of one costs as much as counting."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._free: list[Codes] = []
+        self.unlock()
+
+    def unlock(self) -> None:
+        self._lock = threading.Lock()
 
     @contextmanager
     def borrow(self, n_tables: int) -> Iterator[list[Codes]]:
@@ -46,6 +50,8 @@ class _Tables:
 
 
 _tables = _Tables()
+if hasattr(os, "register_at_fork"):  # a thread that stayed behind may hold it
+    os.register_at_fork(after_in_child=_tables.unlock)
 
 
 def count_colors(

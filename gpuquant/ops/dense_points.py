@@ -5,6 +5,7 @@ matrix products run problem by problem on whole tiles of `TILE` rows (the last o
 rows one after the other.
 """
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -164,6 +165,13 @@ class _IeeeProducts:
             if self._n_inside == 0:
                 set_product_precision(self._allowed)
 
+    def begin_anew(self) -> None:
+        """In a forked process, where those inside stayed behind."""
+        self._lock = threading.Lock()
+        if self._n_inside:
+            self._n_inside = 0
+            set_product_precision(self._allowed)
+
 
 def product_precision() -> str:
     """The precision of single-precision matrix products on CUDA.
@@ -185,6 +193,8 @@ def set_product_precision(precision: str) -> None:
 
 
 ieee_products = _IeeeProducts()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=ieee_products.begin_anew)
 
 
 def span(index: list[int]) -> slice | list[int]:

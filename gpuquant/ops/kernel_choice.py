@@ -9,7 +9,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-_lock = threading.Lock()
+_lock = threading.Lock()  # of no device in a forked process, which cannot use CUDA
 _builds: dict[torch.device, bool] = {}
 
 

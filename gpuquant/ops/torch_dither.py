@@ -1,7 +1,5 @@
 """Dithering in plain torch, on any device: the reference for `error_diffusion` and `cpu_dither`."""
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor
 
@@ -72,23 +70,22 @@ def diffuse_errors(
 
 
 def choose_entries(
-    bands: Iterable[tuple[int, Tensor]],  # the first row of a band; [rows, W] int32: the color of each pixel
-    low: Tensor,  # [M] int32, 0..65535: the entry of a color where the mask is not below its threshold
-    high: Tensor,  # [M] int32, 0..65535: and where it is
-    thresholds: Tensor,  # [M] int16
+    top: int,  # the place of the first row in the image
+    ranks: Tensor,  # [rows, W] int32: the color of each pixel
+    entries: Tensor,  # [M, 4] of the labels' dtype
+    limits: Tensor,  # [M, 3] int16, ascending
     mask: Tensor,  # [S, S] int16, laid side by side from the image's top left
-    labels: Tensor,  # [H, W] uint8 or uint16: written
-) -> Tensor:  # [M] int64: how many pixels have `high`
-    """Choose the second entry where the mask is below the threshold of the pixel's color, and count these pixels."""
-    words = labels.view(torch.int16) if labels.dtype == torch.uint16 else labels  # uint16 has few operations in torch
-    counts = torch.zeros(len(low), dtype=torch.int64, device=low.device)
-    columns = torch.arange(labels.shape[1], device=low.device) % len(mask)
-    for top, ranks in bands:
-        rows = torch.arange(top, top + len(ranks), device=low.device) % len(mask)
-        above = mask[rows[:, None], columns] < thresholds[ranks]
-        words[top : top + len(ranks)] = torch.where(above, high[ranks], low[ranks]).to(words.dtype)
-        counts.index_add_(0, ranks.reshape(-1), above.reshape(-1).to(torch.int64))
-    return counts
+    labels: Tensor,  # [rows, W] uint8 or uint16: written
+) -> None:
+    """Give each pixel the first of its color's entries whose limit is above the mask, or the last one."""
+    rows, columns = (torch.arange(n, device=ranks.device) for n in ranks.shape)
+    levels = mask[((rows + top) % len(mask))[:, None], columns % len(mask)]
+    place = torch.zeros_like(ranks)
+    for limit in limits.t():
+        place += limit[ranks] <= levels
+    wide = labels.dtype == torch.uint16  # which has few operations in torch; int16 has the same bits
+    words, own = (part.view(torch.int16) if wide else part for part in (labels, entries))
+    words.copy_(own.view(-1)[ranks * 4 + place])
 
 
 def tally_labels(

@@ -1,11 +1,13 @@
 """Counting and lookup in plain torch, on any device: the reference for the faster implementations."""
 
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from gpuquant.ops.color_codes import N_CODES, codes_from_colors
 
@@ -17,19 +19,33 @@ class _Threads:
 
     def __init__(self) -> None:
         self._lock, self._n_inside, self._number = threading.Lock(), 0, 1
+        self._n_free = self._n_before_fork = 1
+
+    def available(self) -> int:
+        """How many threads may work: torch's, or in a forked process as many as the process had that it came from."""
+        number = torch.get_num_threads()
+        if number > 1 or get_worker_info() is not None:  # a DataLoader's worker is to have one thread
+            return number
+        return self._n_before_fork
 
     def take(self) -> int:
         with self._lock:
             if self._n_inside == 0:
-                self._number = torch.get_num_threads()
+                self._number, self._n_free = torch.get_num_threads(), self.available()
             self._n_inside += 1
             torch.set_num_threads(1)
-            return self._number
+            return self._n_free
 
     def give_back(self) -> None:
         with self._lock:
             self._n_inside -= 1
             torch.set_num_threads(self._number)
+
+    def begin_anew(self) -> None:
+        """Hold torch to the only thread that a forked process has: it would wait for those that stayed behind."""
+        self._n_before_fork = self._n_free if self._n_inside else self.available()
+        self._lock, self._n_inside, self._number = threading.Lock(), int(is_held()), 1
+        torch.set_num_threads(1)
 
 
 class _Spare(threading.local):
@@ -38,6 +54,8 @@ class _Spare(threading.local):
 
 
 _threads, _spare = _Threads(), _Spare()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_threads.begin_anew)
 
 
 @contextmanager
@@ -66,7 +84,7 @@ def spare_threads() -> int:
 
 def worker_threads() -> int:
     """How many threads may share out parts of what torch would not split."""
-    return _spare.n_threads if _spare.depth else torch.get_num_threads()
+    return _spare.n_threads if _spare.depth else _threads.available()
 
 
 def is_held() -> bool:

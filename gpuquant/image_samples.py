@@ -1,0 +1,116 @@
+"""Samples in 8 bits: of images that Pillow holds in 8 bits, and of those that it hands over as they are stored."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from gpuquant.errors import ArgumentError
+
+STRIP_BYTES = 100_000  # that are taken over from Pillow at a time: larger strips get fresh memory, which costs more
+WIDE = re.compile(r"(?!BGR).*;16")  # what Pillow calls samples of 16 bits, and not pixels of 16 bits
+FULL_RANGE = (None, "PNG", "TIFF", "JPEG2000", "PPM", "IM")  # formats whose unsigned 16 bits are black to white
+BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF
+UNSIGNED, SIGNED = 1, 2
+KINDS = {"I": "whole numbers of 32 bits", "F": "floats"}
+SCALING = 'Image.fromarray((255 * (a - low) / (high - low)).round().astype("uint8")), where a is np.asarray(image)'
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Range:
+    """Samples from 0, black, to `top`, white, or the other way round."""
+
+    top: int  # of what the file holds
+    inverted: bool = False
+    stretched: bool = False  # by Pillow, to 65535
+
+    @property
+    def n_bits(self) -> int:
+        return self.top.bit_length()
+
+
+def range_of(image: Image.Image) -> Range:
+    """What the samples of a channel go from and to, by what the file says; to be asked before the image is loaded.
+
+    Raises
+    ------
+    ArgumentError
+        Nobody knows.
+    """
+    tags: Any = getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
+    kinds = tags.get(SAMPLE_FORMAT, (UNSIGNED,))
+    signed = bool(kinds) and kinds[0] == SIGNED
+    if image.format == "TIFF" and signed and image.mode == "L":
+        raise ArgumentError(_unknown("signed whole numbers of 8 bits"))
+    if image.mode.startswith("I;16") or image.mode == "I":
+        bits = tags.get(BITS_PER_SAMPLE, (16,))[0]
+        inverted = image.format == "TIFF" and tags.get(PHOTOMETRIC, 0) == 0
+        if image.format == "PPM":
+            return _range_of_ppm(image)
+        if image.mode == "I" and not (image.format == "PNG" or (image.format == "TIFF" and bits == 32 and not signed)):
+            kind = f"signed whole numbers of {bits} bits" if image.format == "TIFF" else KINDS["I"]
+            raise ArgumentError(_unknown(f"mode I ({kind})"))
+        if image.format not in FULL_RANGE:
+            raise ArgumentError(_unknown(f"mode {image.mode} in {image.format}"))
+        return Range((1 << bits) - 1, inverted)
+    if image.mode == "F":
+        raise ArgumentError(_unknown(f"mode F ({KINDS['F']})"))
+    if image.format == "PPM" and image.mode == "RGB":
+        return Range(_range_of_ppm(image).top)
+    tiles: Any = getattr(image, "tile", None) or ()
+    wide = any(codec == "SGI16" or WIDE.match(_raw_mode(args)) for codec, *_, args in tiles)
+    return Range(65535 if wide else 255)
+
+
+def _unknown(what: str) -> str:
+    advice = f"scale them to 8 bits first, from the darkest to the lightest of yours: {SCALING}"
+    return f"images of {what} are not supported, as nothing says which level is black and which is white; {advice}"
+
+
+def _raw_mode(args: Any) -> str:
+    first = args[0] if isinstance(args, tuple) and args else args
+    return first if isinstance(first, str) else ""
+
+
+def _range_of_ppm(image: Image.Image) -> Range:
+    """The largest level is in the header; Pillow stretches grey ones above 255 to 65535."""
+    tiles: Any = getattr(image, "tile", None) or ()
+    args = tiles[0][3] if tiles else ()
+    top = args[1] if isinstance(args, tuple) and len(args) == 2 and tiles[0][0] != "raw" else None
+    if image.mode == "RGB":
+        return Range(top or 255)
+    return Range(top or 65535, stretched=True)
+
+
+def grey_of(image: Image.Image, levels: Range) -> Pixels:  # [H, W]
+    """Grey samples of more than 8 bits in 8 bits, each rounded once."""
+    pixels = np.empty((image.height, image.width), np.uint8)
+    n_rows = max(1, STRIP_BYTES // image.width)
+    for start in range(0, image.height, n_rows):
+        strip = image.crop((0, start, image.width, min(start + n_rows, image.height)))
+        samples = np.asarray(strip).astype(np.int64)
+        if image.mode == "I":
+            samples &= 0xFFFFFFFF  # which Pillow takes for signed
+        if levels.stretched:
+            samples = (samples * levels.top + 32767) // 65535  # which undoes the stretching exactly
+        samples = samples.clip(0, levels.top)
+        if levels.inverted:
+            samples = levels.top - samples
+        pixels[start : start + n_rows] = (2 * 255 * samples + levels.top) // (2 * levels.top)
+    return pixels
+
+
+def pixels_of(image: Image.Image) -> Pixels:  # [H, W, 3] or [H, W]
+    """The pixels of an image of mode RGB or L, strip by strip."""
+    shape = (image.height, image.width, 3) if image.mode == "RGB" else (image.height, image.width)
+    n_rows = max(1, STRIP_BYTES // (3 * image.width))
+    pixels = np.empty(shape, np.uint8)
+    for top in range(0, image.height, n_rows):
+        bottom = min(top + n_rows, image.height)
+        pixels[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
+    return pixels

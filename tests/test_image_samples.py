@@ -1,0 +1,188 @@
+"""Samples of any depth in 8 bits: what the tags or the header say of black and white, worked by hand."""
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import gpuquant
+from gpuquant.errors import ArgumentError, ImageFileError
+from gpuquant.image_reading import photo_of, read_photo
+
+ADVICE = r"Image\.fromarray\(\(255 \* \(a - low\) / \(high - low\)\)\.round\(\)\.astype\(\"uint8\"\)\)"
+
+
+def tiff(
+    data: bytes,
+    width: int,
+    height: int,
+    tags: dict[int, tuple[int, tuple[int, ...]]] | None = None,
+    *,
+    order: str = "<",
+    bits: tuple[int, ...] = (16,),
+    photometric: int | None = 1,
+    sample_format: int | None = None,
+) -> bytes:
+    """An uncompressed TIFF of one strip; `tags` are further ones, each a type (3 SHORT, 4 LONG, 5 pairs) and values."""
+    every: dict[int, tuple[int, tuple[int, ...]]] = {
+        256: (3, (width,)),
+        257: (3, (height,)),
+        258: (3, bits),
+        259: (3, (1,)),
+        277: (3, (len(bits),)),
+        278: (3, (height,)),
+        279: (4, (len(data),)),
+    }
+    if photometric is not None:
+        every[262] = 3, (photometric,)
+    if sample_format is not None:
+        every[339] = 3, (sample_format,) * len(bits)
+    every |= {273: (4, (8,))} | (tags or {})
+    start = 8 + len(data) + len(data) % 2
+    entries, outside = b"", b""
+    end = start + 2 + 12 * len(every) + 4
+    for tag, (kind, values) in sorted(every.items()):
+        code, count = {1: "B", 2: "B", 3: "H", 4: "I", 5: "I"}[kind], len(values) // (2 if kind == 5 else 1)
+        packed = struct.pack(f"{order}{len(values)}{code}", *values)
+        if len(packed) > 4:
+            place = struct.pack(f"{order}I", end + len(outside))
+            outside += packed
+        else:
+            place = packed.ljust(4, b"\0")
+        entries += struct.pack(f"{order}HHI", tag, kind, count) + place
+    head = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HI", 42, start) + data + bytes(len(data) % 2)
+    return head + struct.pack(f"{order}H", len(every)) + entries + bytes(4) + outside
+
+
+def samples(values: list[int], code: str = "H", order: str = "<") -> bytes:
+    return struct.pack(f"{order}{len(values)}{code}", *values)
+
+
+SIXTEEN = [0, 20_000, 40_000, 65_535]  # 0, 77.8, 155.6 and 255 parts of 255
+
+
+@pytest.mark.parametrize(("photometric", "expected"), [(1, [0, 78, 156, 255]), (0, [255, 177, 99, 0])])
+def test_tiff_of_16_bits_says_which_end_is_white(photometric: int, expected: list[int], tmp_path: Path) -> None:
+    (tmp_path / "grey.tif").write_bytes(tiff(samples(SIXTEEN), 4, 1, photometric=photometric))
+    photo = read_photo(tmp_path / "grey.tif")
+    assert photo.pixels.tolist() == [expected]
+    assert photo.notes == ("16 bits a channel are reduced to 8",)
+    with Image.open(tmp_path / "grey.tif") as image:
+        assert photo_of(image).pixels.tolist() == [expected]
+
+
+def test_tiff_without_photometric_interpretation_is_white_at_zero(tmp_path: Path) -> None:
+    """As Pillow has it for 8 bits."""
+    for bits, data in (((8,), bytes([0, 100])), ((16,), samples([0, 100 * 257]))):
+        (tmp_path / "grey.tif").write_bytes(tiff(data, 2, 1, bits=bits, photometric=None))
+        assert read_photo(tmp_path / "grey.tif").pixels.tolist() == [[255, 155]]
+
+
+def test_compressed_tiff_of_16_bits_says_which_end_is_white(tmp_path: Path) -> None:
+    image = Image.fromarray(np.array([SIXTEEN], np.uint16))
+    image.save(tmp_path / "grey.tif", compression="tiff_lzw", tiffinfo={262: 0})
+    with Image.open(tmp_path / "grey.tif") as opened:
+        assert opened.tag_v2[262] == 0  # type: ignore[attr-defined]
+    assert read_photo(tmp_path / "grey.tif").pixels.tolist() == [[255, 177, 99, 0]]
+
+
+def test_big_endian_tiff_of_16_bits(tmp_path: Path) -> None:
+    (tmp_path / "grey.tif").write_bytes(tiff(samples(SIXTEEN, order=">"), 4, 1, order=">"))
+    assert read_photo(tmp_path / "grey.tif").pixels.tolist() == [[0, 78, 156, 255]]
+
+
+def test_tiff_of_12_bits(tmp_path: Path) -> None:
+    """Two samples in three bytes: 0x000 0x800 and 0xfff 0x123."""
+    (tmp_path / "grey.tif").write_bytes(tiff(b"\x00\x08\x00\xff\xf1\x23", 4, 1, bits=(12,)))
+    photo = read_photo(tmp_path / "grey.tif")
+    assert photo.pixels.tolist() == [[0, 128, 255, 18]]  # 2048 * 255 / 4095 = 127.53, 291 * 255 / 4095 = 18.12
+    assert photo.notes == ("12 bits a channel are reduced to 8",)
+
+
+def test_tiff_of_32_bits_without_a_sign(tmp_path: Path) -> None:
+    values = [0, 1 << 31, (1 << 32) - 1, 1_000_000_000]  # 0, 127.5, 255 and 59.4
+    (tmp_path / "grey.tif").write_bytes(tiff(samples(values, "I"), 4, 1, bits=(32,)))
+    photo = read_photo(tmp_path / "grey.tif")
+    assert photo.pixels.tolist() == [[0, 128, 255, 59]]
+    assert photo.notes == ("32 bits a channel are reduced to 8",)
+
+
+@pytest.mark.parametrize(
+    ("data", "bits", "sample_format", "kind"),
+    [
+        (samples([-5, 5], "h"), 16, 2, r"mode I \(signed whole numbers of 16 bits"),
+        (samples([-5, 5], "i"), 32, 2, r"mode I \(signed whole numbers of 32 bits"),
+        (samples([-5, 5], "b"), 8, 2, "signed whole numbers of 8 bits"),
+        (struct.pack("<2f", 0, 1), 32, 3, r"mode F \(floats"),
+    ],
+)
+def test_tiff_of_no_known_range_is_refused(
+    data: bytes, bits: int, sample_format: int, kind: str, tmp_path: Path
+) -> None:
+    (tmp_path / "grey.tif").write_bytes(tiff(data, 2, 1, bits=(bits,), sample_format=sample_format))
+    with pytest.raises(ImageFileError, match=f"{kind}.*{ADVICE}"):
+        read_photo(tmp_path / "grey.tif")
+
+
+def test_other_files_of_no_known_range_are_refused(tmp_path: Path) -> None:
+    cards = ["SIMPLE  = T", "BITPIX  = 16", "NAXIS   = 2", "NAXIS1  = 2", "NAXIS2  = 1", "END"]
+    fits = "".join(card.ljust(80) for card in cards).ljust(2880).encode() + samples([1, 500], ">h"[1:], ">").ljust(2880)
+    for name, data in (("a.fits", fits), ("a.pfm", b"Pf\n2 1\n-1.0\n" + struct.pack("<2f", 0, 1))):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(ImageFileError, match=ADVICE):
+            read_photo(tmp_path / name)
+    for mode in ("I", "F"):
+        with pytest.raises(ArgumentError, match=ADVICE):
+            gpuquant.quantize(Image.new(mode, (2, 2)), 2)
+
+
+def test_the_advice_is_right() -> None:
+    a, low, high = np.array([[-1.0, 0.0, 3.0]]), -1.0, 3.0
+    image = Image.fromarray((255 * (a - low) / (high - low)).round().astype("uint8"))
+    assert photo_of(image).pixels.tolist() == [[0, 64, 255]]
+
+
+@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize(
+    ("top", "values", "expected"),
+    [
+        (1023, [0, 1, 2, 3, 514, 1023], [0, 0, 0, 1, 128, 255]),  # 514 * 255 / 1023 = 128.12
+        (256, [0, 64, 128, 129, 255, 256], [0, 64, 128, 128, 254, 255]),  # 63.75, 127.5, 128.496, 254.004
+        (1000, [100, 300, 500, 900, 999, 1000], [26, 77, 128, 230, 255, 255]),  # ties, of which two are between
+        (4095, [0, 9, 8, 24, 25, 4095], [0, 1, 0, 1, 2, 255]),  # 0.56, 0.498, 1.49, 1.557
+        (65_535, [0, 128, 129, 385, 386, 65_535], [0, 0, 1, 1, 2, 255]),  # 257 levels are one
+    ],
+)
+def test_portable_maps_are_scaled_by_their_header(
+    top: int, values: list[int], expected: list[int], plain: bool, tmp_path: Path
+) -> None:
+    text = " ".join(map(str, values)).encode()
+    (tmp_path / "grey.pgm").write_bytes(
+        (b"P2" if plain else b"P5") + b"\n3 2\n%d\n" % top + (text if plain else samples(values, order=">"))
+    )
+    photo = read_photo(tmp_path / "grey.pgm")
+    assert photo.pixels.ravel().tolist() == expected
+    assert photo.notes == (f"{top.bit_length()} bits a channel are reduced to 8",)
+    colors = (b"P3" if plain else b"P6") + b"\n2 1\n%d\n" % top + (text if plain else samples(values, order=">"))
+    (tmp_path / "colors.ppm").write_bytes(colors)
+    photo = read_photo(tmp_path / "colors.ppm")
+    assert np.abs(photo.pixels.ravel().astype(int) - expected).max() <= (top == 1000)  # Pillow's ties
+    assert photo.notes == (f"{top.bit_length()} bits a channel are reduced to 8",)
+
+
+def test_portable_maps_of_8_bits_are_not_reduced(tmp_path: Path) -> None:
+    (tmp_path / "grey.pgm").write_bytes(b"P5\n2 1\n16\n\x00\x10")
+    photo = read_photo(tmp_path / "grey.pgm")
+    assert (photo.pixels.tolist(), photo.notes) == ([[0, 255]], ())
+
+
+def test_sixteen_is_not_looked_for_in_numbers(tmp_path: Path) -> None:
+    """A row of 1161 bytes, and pixels of 16 bits, have 8 bits a channel."""
+    Image.new("RGB", (387, 2)).save(tmp_path / "rows.tif")
+    assert read_photo(tmp_path / "rows.tif").notes == ()
+    head = struct.pack("<2sIHHI", b"BM", 70, 0, 0, 66) + struct.pack("<IiiHHIIiiII", 40, 2, 1, 1, 16, 3, 4, 0, 0, 0, 0)
+    head += struct.pack("<3I", 0xF800, 0x7E0, 0x1F)
+    (tmp_path / "pixels.bmp").write_bytes(head + bytes(4))
+    assert read_photo(tmp_path / "pixels.bmp").notes == ()
