@@ -17,12 +17,14 @@ from gpuquant.arguments import is_real
 from gpuquant.counted_photo import CountedPhoto
 from gpuquant.errors import ArgumentError
 from gpuquant.metrics import squared_error
-from gpuquant.mixtures import mix_colors
+from gpuquant.mixtures import Slack, mix_colors
 
 METHODS = ("none", "floyd-steinberg", "blue-noise", "bayer")
 BAYER_SIDE = 16
-NEAR = 32  # levels between neighboring entries of a palette that is near all colors: 51 in the web's 216 colors
-MOST_OFF = 0.1  # levels that the mean of a flat area may be off
+CLOSE = 32  # levels between neighbors of a palette in which k-means could have found it: 51 in the web's 216 colors
+OWN = Slack(math.inf, 0)  # of the photo's own palette
+CLOSE_ENTRIES = Slack(1.0, 2.0)  # of a given palette whose entries lie close together
+FEW_ENTRIES = Slack(0.2, math.inf)  # of others: more would cost some of what it gains after a blur
 MOST_LINKED = 4096  # gaps of more entries are small
 BAND_PIXELS = 1 << 24  # whose colours are held together: 4 bytes a pixel
 ORDERED_PIXELS = 1 << 20  # the same, where bands need not be high
@@ -91,13 +93,13 @@ def _ordered(
 def _mixed(
     colors: Tensor, palette: Tensor, labels: Tensor, still: Tensor | None, dither: Dither, n_levels: int
 ) -> tuple[Tensor, Tensor]:  # [M, 4] int32, [M, 3] int16
-    most_off = math.inf if _is_near(palette, dither) else MOST_OFF
-    if still is None:
-        return mix_colors(colors[:, :3], palette[:, :3], dither.strength, n_levels, most_off)
-    entries, limits = labels[:, None].repeat(1, 4), labels.new_zeros(len(labels), 3, dtype=torch.int16)
     opaque = _opaque_entries(palette)
+    slack = OWN if dither.fitted else CLOSE_ENTRIES if _is_close(palette[opaque, :3]) else FEW_ENTRIES
+    if still is None:
+        return mix_colors(colors[:, :3], palette[:, :3], dither.strength, n_levels, slack)
+    entries, limits = labels[:, None].repeat(1, 4), labels.new_zeros(len(labels), 3, dtype=torch.int16)
     if len(opaque):
-        mixed, limits[~still] = mix_colors(colors[~still, :3], palette[opaque, :3], dither.strength, n_levels, most_off)
+        mixed, limits[~still] = mix_colors(colors[~still, :3], palette[opaque, :3], dither.strength, n_levels, slack)
         entries[~still] = opaque[mixed.long()].to(torch.int32)
     return entries, limits
 
@@ -111,7 +113,7 @@ def _diffused(
     nearest = ops.NearestTable(palette[entries, :3].contiguous())
     seen = colors[:, :3].contiguous()
     above = torch.zeros(photo.shape[1], 4, dtype=torch.int16, device=palette.device)
-    limit = error_limit(palette[entries, :3], near=_is_near(palette, dither))
+    limit = error_limit(palette[entries, :3], close=dither.fitted or _is_close(palette[entries, :3]))
     strength = round(dither.strength * ops.FULL_STRENGTH)
 
     def diffuse(_: int, ranks: Tensor, band: Tensor) -> None:
@@ -157,9 +159,9 @@ def _in_bands(
 def error_limit(
     palette: Tensor,  # [K, 3] uint8
     *,
-    near: bool,
+    close: bool,
 ) -> int:  # 0..255
-    """Half the widest gap between entries that are near the photo's colors, rounded up, and else the whole gap.
+    """Half the widest gap between entries that lie close together, rounded up, and else the whole gap.
 
     A larger error is that of a color which no mixture reaches. k-means palettes lie within the colors of their photo,
     and what cannot be made up for would be dragged along as far as the next edge: on china.jpg and flower.jpg at
@@ -180,17 +182,17 @@ def error_limit(
         widest = max(widest, int(apart[linked]))
         outside = np.delete(outside, place)
         np.minimum(apart, np.square(rows - rows[linked]).sum(axis=1), out=apart)
-    return min(255, math.ceil(math.sqrt(widest) / (2 if near else 1)))
+    return min(255, math.ceil(math.sqrt(widest) / (2 if close else 1)))
 
 
-def _is_near(palette: Tensor, dither: Dither) -> bool:
-    """Tell whether the entries are near the photo's colors: little is then lost if a mean is not met exactly."""
-    if dither.fitted:
-        return True
+def _is_close(
+    palette: Tensor,  # [K, 3] uint8
+) -> bool:
+    """Tell whether entries lie close together, as those of k-means do."""
     from scipy.spatial import KDTree  # nothing else needs it, and it takes a tenth of a second to import
 
-    rows = np.unique(palette[:, :3].cpu().numpy(), axis=0).astype(np.float64)
-    return len(rows) > 1 and float(np.median(KDTree(rows).query(rows, k=2)[0][:, 1])) < NEAR
+    rows = np.unique(palette.cpu().numpy(), axis=0).astype(np.float64)
+    return len(rows) > 1 and float(np.median(KDTree(rows).query(rows, k=2)[0][:, 1])) < CLOSE
 
 
 def _opaque_entries(

@@ -8,9 +8,12 @@ import numpy.typing as npt
 from gpuquant import ops
 from gpuquant.triangulation import Triangulation
 
-SIDE = 8  # levels, of cells: all points of one look at the same faces and edges
+SIDE = (
+    8  # levels, of cells whose points look at the same faces and edges: about as many as a photo has in 16,384 colors
+)
 RADIUS = SIDE * math.sqrt(3) / 2
 FAR = 1 << 12  # cells: colors that are moved to the plane of a flat palette may lie outside the color cube
+PAIRS_AT_ONCE = 1 << 18  # of a cell and an edge: a few megabytes for each thread
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -53,10 +56,15 @@ class HullProjection:
         cells = np.floor(points / SIDE).astype(np.int64) + FAR
         keys, place = np.unique(cells[0] | cells[1] << 16 | cells[2] << 32, return_inverse=True)
         middles = np.stack([keys & 0xFFFF, keys >> 16 & 0xFFFF, keys >> 32], axis=1) - FAR + 0.5
-        near_faces, near_edges = self._candidates(middles * SIDE)
         corners, weights = np.empty((4, points.shape[1]), np.int64), np.empty((4, points.shape[1]))
-        given = points, place.reshape(-1), near_faces, near_edges, self._face_forms, self._faces
-        ops.mixing().nearest_on_hull(*given, self._starts, self._ways, self._lengths, self._edges, corners, weights)
+        place, step = place.reshape(-1), max(1, PAIRS_AT_ONCE // self._edges.shape[1])
+        for start in range(0, len(keys), step):
+            here = np.flatnonzero((place >= start) & (place < start + step))
+            candidates = self._candidates(middles[start : start + step] * SIDE)
+            found = np.empty((4, len(here)), np.int64), np.empty((4, len(here)))
+            hull = self._face_forms, self._faces, self._starts, self._ways, self._lengths, self._edges
+            ops.mixing().nearest_on_hull(points[:, here], place[here] - start, *candidates, *hull, *found)
+            corners[:, here], weights[:, here] = found
         return corners, weights
 
     def _candidates(self, middles: Floats) -> tuple[Integers, Integers]:  # [n, 3] -> [most, n] faces, [most, n] edges

@@ -43,6 +43,7 @@ class DirectoryFile:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._n_left, self._n_directories = MOST_IN_ALL, 0
+        self._size = file.seek(0, io.SEEK_END)
         file.seek(0)
         header = file.read(16)
         self._order = {b"II": "<", b"MM": ">"}.get(header[:2], "")
@@ -116,7 +117,7 @@ class DirectoryFile:
 
     def _read(self, offset: int, n_bytes: int) -> bytes | None:
         self._n_left -= n_bytes
-        if offset >= 1 << 62 or self._n_left < 0:
+        if offset + n_bytes > self._size or self._n_left < 0:
             return None
         self._file.seek(offset)
         data = self._file.read(n_bytes)

@@ -5,6 +5,7 @@ two functions that look them up are exchanged, as long as any thread reads; for 
 """
 
 import logging
+import os
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -27,9 +28,10 @@ class TooLargeError(ArgumentError):
 
 @dataclass(eq=False)
 class Reading:
-    """What one thread reads: its limit, and what Pillow warned of so far."""
+    """One file that a thread reads: its limit, and Pillow's warnings so far."""
 
     max_pixels: int | None
+    depth: int = 1  # of this reading within others of its thread
     said: list[str] = field(default_factory=list)
     damaged: bool = False  # libtiff could not decode some of it
 
@@ -44,8 +46,8 @@ _exchanged: dict[tuple[Any, str], tuple[Callable[..., Any], Callable[..., Any]]]
 @contextmanager
 def pillow_guarded(max_pixels: int | None) -> Iterator[Reading]:
     """Hold Pillow to a limit of ours, or none, and collect its warnings, in this thread alone."""
-    outer = getattr(_here, "reading", None)
-    _here.reading = reading = Reading(max_pixels)
+    outer: Reading | None = getattr(_here, "reading", None)
+    _here.reading = reading = Reading(max_pixels, outer.depth + 1 if outer else 1)
     _exchange()
     try:
         yield reading
@@ -69,7 +71,7 @@ def check_size(size: tuple[int, int], max_pixels: int | None) -> None:
         raise TooLargeError(f"{found}, {limit}; raise it with max_pixels (--max-pixels)")
 
 
-def _take(kind: str, _: str) -> bool:
+def _take(kind: str) -> bool:
     """Of libtiff's complaints errors count; its warnings are of tags that nobody knows."""
     reading: Reading | None = getattr(_here, "reading", None)
     if reading is not None and kind == "Error":
@@ -99,12 +101,31 @@ def _put_back() -> None:
     with _lock:
         _n_reading -= 1
         if _n_reading == 0:
-            logging.getLogger("PIL").removeHandler(_quiet)
-            _complaints.end()
-            for (place, name), (ours, before) in _exchanged.items():
-                if getattr(place, name) is ours:  # and nobody else's, who would put ours back
-                    setattr(place, name, before)
-            _exchanged.clear()
+            _undo()
+
+
+def _undo() -> None:
+    logging.getLogger("PIL").removeHandler(_quiet)
+    _complaints.end()
+    for (place, name), (ours, before) in _exchanged.items():
+        if getattr(place, name) is ours:  # and nobody else's, who would put ours back
+            setattr(place, name, before)
+    _exchanged.clear()
+
+
+def _begin_anew() -> None:
+    """Leave, in a forked process, only what its one thread reads: the others stayed in the parent."""
+    global _lock, _n_reading
+    reading: Reading | None = getattr(_here, "reading", None)
+    _lock = threading.Lock()
+    _n_reading = reading.depth if reading else 0
+    _complaints.begin_anew()
+    if _n_reading == 0:
+        _undo()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
 
 
 def _our_check(before: Callable[..., None]) -> Callable[..., None]:

@@ -3,6 +3,7 @@
 import ctypes
 import platform
 import sys
+import threading
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -12,7 +13,7 @@ import PIL
 
 HANDLER = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p)  # module, format, va_list
 KINDS = ("Error", "Warning")
-SAFE = ("x86_64", "aarch64", "arm64", "AMD64")  # where a va_list is handed over as one pointer, which is passed on
+SAFE = ("x86_64", "aarch64", "arm64")  # where a va_list is handed over as one pointer, which is passed on
 
 
 @cache
@@ -34,32 +35,63 @@ def _library() -> Any:
     return library
 
 
-class Complaints:
-    """Handlers in place of libtiff's own: `take` is given what they say, and tells whether it was for this thread."""
+class _Handler:
+    """One of ours, and the one that it replaced."""
 
-    def __init__(self, take: Callable[[str, str], bool]) -> None:
+    def __init__(self, kind: str, take: Callable[[str], bool]) -> None:
+        self._kind, self._take = kind, take
+        self._before: int | None = None
+        self._lock = threading.Lock()  # held while what ours replaced is not known
+        self._callback = HANDLER(self._handle)
+        self._address = ctypes.cast(self._callback, ctypes.c_void_p)
+
+    def begin(self, library: Any) -> None:
+        with self._lock:
+            self._before = getattr(library, f"TIFFSet{self._kind}Handler")(self._address)
+
+    def end(self, library: Any) -> bool:
+        """False where somebody else's handler had replaced ours: it stays, and may call ours."""
+        setter = getattr(library, f"TIFFSet{self._kind}Handler")
+        found = setter(self._before)
+        if found == self._address.value:
+            return True
+        setter(found)
+        return False
+
+    def begin_anew(self) -> None:
+        self._lock = threading.Lock()
+
+    def _handle(self, module: bytes | None, words: bytes | None, values: int | None) -> None:
+        with self._lock:
+            before = self._before
+        if not self._take(self._kind) and before:
+            HANDLER(before)(module, words, values)
+
+
+class Complaints:
+    """Handlers in place of libtiff's own: `take` is given the kind, and tells whether it was for this thread."""
+
+    def __init__(self, take: Callable[[str], bool]) -> None:
         self._take = take
-        self._before: dict[str, int | None] = {}
-        self._ours: dict[str, Any] = {}
+        self._ours: dict[str, _Handler] = {}
+        self._kept: list[_Handler] = []  # that others may still call
 
     def begin(self) -> None:
         """Put ours in place."""
         library = _library()
         for kind in KINDS if library is not None else ():
-            self._ours.setdefault(kind, HANDLER(self._handler(kind)))  # kept: another thread may be about to call it
-            place = ctypes.cast(self._ours[kind], ctypes.c_void_p)
-            self._before[kind] = getattr(library, f"TIFFSet{kind}Handler")(place)
+            if kind not in self._ours:
+                self._ours[kind] = _Handler(kind, self._take)  # kept: another thread may be about to call it
+            self._ours[kind].begin(library)
 
     def end(self) -> None:
-        """Put back what was there."""
+        """Put back what was there, unless somebody else has put his own there meanwhile."""
         library = _library()
         for kind in KINDS if library is not None else ():
-            getattr(library, f"TIFFSet{kind}Handler")(self._before[kind])
+            if kind in self._ours and not self._ours[kind].end(library):
+                self._kept.append(self._ours.pop(kind))  # begun again, it and theirs would call each other for ever
 
-    def _handler(self, kind: str) -> Callable[[bytes | None, bytes | None, int | None], None]:
-        def handle(module: bytes | None, words: bytes | None, values: int | None) -> None:
-            before = self._before.get(kind)
-            if not self._take(kind, (words or b"").decode("latin-1")) and before:
-                HANDLER(before)(module, words, values)
-
-        return handle
+    def begin_anew(self) -> None:
+        """Forget, in a forked process, which threads of its parent were about to do something."""
+        for handler in (*self._ours.values(), *self._kept):
+            handler.begin_anew()

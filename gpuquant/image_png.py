@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-MOST_CHUNKS = 1_000_000
-MOST_METADATA = 1_000_000  # bytes of one chunk that is looked into
+MOST_CHUNKS = 1_000_000  # that are looked at: 4 GB of pixels in chunks of 4 KB, the shortest that encoders write
+MOST_METADATA = 1_000_000  # bytes of one chunk that is looked into; Pillow, too, unpacks no more than 1 MiB of one
 LENGTHS = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4, b"pHYs": 9, b"acTL": 8}
 ABOUT_COLORS = (b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM")
 TEXTS = (b"tEXt", b"zTXt", b"iTXt")
@@ -38,6 +38,7 @@ class Chunk:
 class Png:
     """The header of a PNG, and its first whole chunk of each name about colors or transparency."""
 
+    size: tuple[int, int]  # width, height
     depth: int  # bits of a sample
     color_type: int  # 0 grey, 2 RGB, 3 palette, 4 and 6 with alpha
     chunks: dict[bytes, bytes]
@@ -52,12 +53,12 @@ class Png:
 
 
 def read_png(file: BinaryIO) -> Png | None:
-    """What a file says before its pixels; None if it is no PNG."""
-    header: tuple[int, int] | None = None
+    """Read the chunks before the pixels; None if it is no PNG."""
+    header: tuple[tuple[int, int], int, int] | None = None
     chunks: dict[bytes, bytes] = {}
     for chunk in _chunks(file):
         if chunk.name == b"IHDR" and chunk.data is not None and len(chunk.data) >= 10:
-            header = chunk.data[8], chunk.data[9]
+            header = struct.unpack_from(">2I", chunk.data), chunk.data[8], chunk.data[9]
         elif chunk.name == b"IDAT":
             break  # what is about colors comes before it, or does not hold
         elif chunk.name in (*ABOUT_COLORS, b"tRNS") and chunk.whole and chunk.data is not None:
@@ -66,19 +67,25 @@ def read_png(file: BinaryIO) -> Png | None:
     return Png(*header, chunks) if header else None
 
 
-def without_damaged_metadata(file: BinaryIO) -> tuple[BinaryIO, tuple[str, ...]] | None:
-    """A PNG without the metadata that stop Pillow, and their names; None if there is nothing to leave out."""
-    kept, names = io.BytesIO(), dict[str, None]()
+def damaged_metadata(file: BinaryIO) -> dict[int, bytes]:  # where each begins: its name
+    """Find the metadata of a PNG that stop Pillow."""
+    return {
+        chunk.start: chunk.name
+        for chunk in _chunks(file)
+        if chunk.is_metadata and (not chunk.whole or chunk.data is None or not _can_be_read(chunk))
+    }
+
+
+def without_metadata(file: BinaryIO, left_out: dict[int, bytes]) -> BinaryIO:
+    """Copy a PNG into memory without the chunks that begin at some places."""
+    kept = io.BytesIO()
     kept.write(SIGNATURE)
     for chunk in _chunks(file):
-        if chunk.is_metadata and (not chunk.whole or chunk.data is None or not _can_be_read(chunk)):
-            names[chunk.name.decode("ascii")] = None
-            continue
-        file.seek(chunk.start)
-        kept.write(file.read(chunk.length + 12))
-        file.seek(chunk.start)
+        if chunk.start not in left_out:
+            file.seek(chunk.start)
+            kept.write(file.read(chunk.length + 12))
     kept.seek(0)
-    return (kept, tuple(names)) if names else None
+    return kept
 
 
 def _can_be_read(chunk: Chunk) -> bool:

@@ -1,5 +1,6 @@
 """Reading image files: whole, upright, in sRGB, in 8 bits."""
 
+import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,19 +13,23 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 from gpuquant.errors import ArgumentError, ImageFileError
 from gpuquant.image_alpha import alpha_of, has_alpha, settled, with_clear_color, without_alpha
 from gpuquant.image_avif import without_exif
-from gpuquant.image_colors import colors_of_container, colors_of_exif, colors_of_png, colors_of_tiff
+from gpuquant.image_colors import Said, colors_of_file, colors_of_info, colors_of_png
 from gpuquant.image_conversion import UNUSABLE, conversion, grey_table, profile_of, to_srgb
 from gpuquant.image_guard import Reading, check_size, pillow_guarded
 from gpuquant.image_jpeg import without_short_segments
-from gpuquant.image_png import read_png, without_damaged_metadata
+from gpuquant.image_png import damaged_metadata, read_png, without_metadata
 from gpuquant.image_raw import begins_with_preview, is_raw_photo
-from gpuquant.image_samples import Pixels, Range, grey_of, pixels_of, range_of
+from gpuquant.image_samples import COLOR_MAP, Pixels, Range, grey_of, mend_palette, pixels_of, range_of
 from gpuquant.image_turning import orientation_of, upright
 from gpuquant.image_words import notes_of, words_of
 
 MAX_PIXELS = 500_000_000
+MOST_COPIED = (
+    1 << 30
+)  # bytes of a file with damaged metadata, copied into memory; lossy photos of MAX_PIXELS have fewer
 KNOWN_MODES = {"RGB", "L", "1", "P", "CMYK", "YCbCr", "HSV", "LAB", "I;16", "I;16L", "I;16B", "I"}
 KNOWN_MODES |= {"RGBA", "LA", "PA", "RGBa", "La"}
+WITHOUT_RGB = ("CMYK", "LAB", "YCbCr", "HSV")  # which nobody takes for sRGB
 GREY_MODES = ("L", "1", "LA", "La", "I", "I;16", "I;16L", "I;16B")
 DEVELOP = "develop it first, into a TIFF or JPEG for example, or take the preview with preview=True (--preview)"
 
@@ -116,24 +121,40 @@ def _read(
         try:
             return attempt(path, file, ())
         except Exception as error:
-            if isinstance(error, ArgumentError | MemoryError) and not isinstance(error, _UndecodableError):
+            if _is_final(error):
                 raise
             if isinstance(error, UnidentifiedImageError) and is_raw_photo(file):
                 raise ImageFileError(f"{path} is a raw photo; develop it first, into a TIFF or JPEG") from None
-            for copy, note in _without_metadata(file):
+            for copy, note in _without_metadata(file, max_pixels):
                 try:  # metadata never cost the picture
                     return attempt(copy, copy, (note,))
-                except Exception:
-                    raise error from None
+                except Exception as second:
+                    raise (second if _is_final(second) else error) from None
             raise
 
 
-def _without_metadata(file: BinaryIO) -> Iterator[tuple[BinaryIO, str]]:
-    """A copy of a file that Pillow cannot read, without what may be the reason, and a note; if there is any."""
-    png = without_damaged_metadata(file)
-    if png is not None:
-        copy, names = png
-        yield copy, f"its metadata cannot be read, and are left out: {', '.join(names)}"
+def _is_final(error: Exception) -> bool:
+    """True of an error that another attempt would not mend: of ours, or for want of memory."""
+    return isinstance(error, ArgumentError | MemoryError) and not isinstance(error, _UndecodableError)
+
+
+def _without_metadata(file: BinaryIO, max_pixels: int) -> Iterator[tuple[BinaryIO, str]]:
+    """A copy of a file that Pillow cannot read, without what may be the reason, and a note; if there is any.
+
+    Raises
+    ------
+    TooLargeError
+        It is a PNG with more pixels than are allowed; of other formats Pillow knows the size when it reads the copy.
+    """
+    if file.seek(0, io.SEEK_END) > MOST_COPIED:
+        return
+    names = damaged_metadata(file)  # nothing is copied where there are none
+    if names:
+        header = read_png(file)
+        if header is not None:
+            check_size(header.size, max_pixels)
+        left_out = ", ".join(dict.fromkeys(name.decode("ascii") for name in names.values()))
+        yield without_metadata(file, names), f"its metadata cannot be read, and are left out: {left_out}"
     avif = without_exif(file)
     if avif is not None:
         yield avif, "the EXIF block cannot be read, and is left out"
@@ -188,6 +209,7 @@ def _photo_of(image: Image.Image, file: BinaryIO | None, max_pixels: int | None)
         levels, notes, tiles = range_of(image), _notes(image), list(getattr(image, "tile", None) or ())
         if levels.n_bits > 8:
             notes += (f"{levels.n_bits} bits a channel are reduced to 8",)
+        color_map = getattr(image, "tag_v2", {}).get(COLOR_MAP)
         image.load()
         check_size(image.size, max_pixels)  # some formats know it only now
         if image.mode not in KNOWN_MODES:
@@ -198,8 +220,10 @@ def _photo_of(image: Image.Image, file: BinaryIO | None, max_pixels: int | None)
         notes += more
         if file is None:
             image = image.copy()
-            notes += settled(image, tiles)
+            notes += settled(image, tiles) + mend_palette(image, color_map)
+            notes += _with_profile(image, colors_of_info(image.info, _exif_of(image), grey=image.mode in GREY_MODES))
         else:
+            notes += mend_palette(image, color_map)
             image, more = _as_the_file_says(image, image_format, file)
             notes += more
         photo = _converted(upright(image, orientation), levels)
@@ -214,23 +238,32 @@ def _as_the_file_says(
     image: Image.Image, image_format: str | None, file: BinaryIO
 ) -> tuple[Image.Image, tuple[str, ...]]:
     """An image with the transparency and the profile that its file gives it beyond what Pillow reads; notes."""
-    profile, block, grey = image.info.get("icc_profile"), image.info.get("exif"), image.mode in GREY_MODES
+    profile, grey = image.info.get("icc_profile"), image.mode in GREY_MODES
     png = read_png(file) if image_format == "PNG" else None
     if png is not None:
         image = with_clear_color(image, png, file)
-        said = colors_of_png(png, grey=grey)
-        if said is None:
-            return image, () if profile else (UNUSABLE,)
-    elif profile:
+        said = colors_of_png(png, _exif_of(image), grey=grey)
+    elif profile or (image_format == "TIFF" and image.mode in ("CMYK", "LAB")):
         return image, ()
-    elif image_format == "TIFF":
-        said = colors_of_tiff(file)
     else:
-        said = colors_of_container(file, grey=grey) if image_format == "AVIF" else (None, ())
-        if isinstance(block, bytes) and said == (None, ()) and image.mode != "CMYK":  # which nobody takes for sRGB
-            said = colors_of_exif(block, grey=grey)
-    image.info["icc_profile"], notes = said
-    return image, notes
+        said = colors_of_file(image_format, file, _exif_of(image), grey=grey)
+    return image, _with_profile(image, said)
+
+
+def _exif_of(image: Image.Image) -> bytes | None:
+    block = image.info.get("exif")
+    return block if isinstance(block, bytes) and image.mode not in WITHOUT_RGB else None
+
+
+def _with_profile(image: Image.Image, said: Said | None) -> tuple[str, ...]:
+    """Give an image the profile that was found, unless it has one that holds; notes."""
+    if said is None:
+        return () if image.info.get("icc_profile") else (UNUSABLE,)
+    profile, notes = said
+    if profile is not None and image.mode in WITHOUT_RGB and profile[16:20] == b"RGB ":
+        return (UNUSABLE,)
+    image.info["icc_profile"] = profile
+    return notes
 
 
 def _converted(image: Image.Image, levels: Range) -> Photo:
@@ -283,8 +316,18 @@ def _opaque(image: Image.Image, levels: Range) -> Photo:
 
 
 def _notes(image: Image.Image) -> tuple[str, ...]:
-    """What is lost, found before the image is decoded."""
-    n_frames: Any = getattr(image, "n_frames", 1)
+    """Find what is lost before the image is decoded."""
+    info = dict(image.info)
+    try:
+        n_frames: Any = getattr(image, "n_frames", 1)
+    except Exception:
+        if image.format != "TIFF":
+            raise
+        image._seek(0)  # type: ignore[attr-defined]  # for which seek() sees no need, though tags of others are loaded
+        return ("the file is damaged: what follows its first picture cannot be read",)
+    finally:
+        if image.format == "TIFF":  # whose profile may be that of another frame now
+            image.info = info
     if n_frames > 1 and image.format != "MPO":  # whose other pictures are previews
         return (f"only the first of {n_frames} frames is used",)
     return ()

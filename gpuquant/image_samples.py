@@ -14,6 +14,7 @@ STRIP_BYTES = 100_000  # that are taken over from Pillow at a time: larger strip
 WIDE = re.compile(r"(?!BGR).*;16")  # what Pillow calls samples of 16 bits, and not pixels of 16 bits
 FULL_RANGE = (None, "PNG", "TIFF", "JPEG2000", "PPM", "IM")  # formats whose unsigned 16 bits are black to white
 BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF
+COLOR_MAP = 320
 UNSIGNED, SIGNED = 1, 2
 KINDS = {"I": "whole numbers of 32 bits", "F": "floats"}
 SCALING = 'Image.fromarray((255 * (a - low) / (high - low)).round().astype("uint8")), where a is np.asarray(image)'
@@ -85,6 +86,19 @@ def _range_of_ppm(image: Image.Image) -> Range:
     if image.mode == "RGB":
         return Range(top or 255)
     return Range(top or 65535, stretched=True)
+
+
+def mend_palette(image: Image.Image, color_map: Any) -> tuple[str, ...]:
+    """Take the color map of a TIFF for one of 8 bits where no level needs more, as libtiff's tools do; a note.
+
+    It holds all reds, all greens and all blues, in 16 bits: of levels below 256 Pillow makes black.
+    """
+    if image.mode not in ("P", "PA") or not isinstance(color_map, tuple) or not 0 < max(color_map, default=0) < 256:
+        return ()
+    n_colors = len(color_map) // 3
+    planes = [color_map[place * n_colors : (place + 1) * n_colors] for place in range(3)]
+    image.putpalette(bytes(level for color in zip(*planes, strict=True) for level in color))
+    return ("the levels of its color map are taken for 8 bits, where the format has 16",)
 
 
 def grey_of(image: Image.Image, levels: Range) -> Pixels:  # [H, W]

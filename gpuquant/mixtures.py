@@ -1,6 +1,7 @@
 """For every color the palette entries that mix to it, and the share of each."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -21,12 +22,20 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class Slack:
+    """How far means may be off for the sake of less grain."""
+
+    most_off: float  # levels
+    worth: float  # how many times less grain is worth any distance; 0: all means may be off as far as that pays
+
+
 def mix_colors(
     colors: Tensor,  # [M, 3] uint8
     palette: Tensor,  # [K, 3] uint8
     strength: float,  # above 0 to 1
     n_levels: int,  # of the mask: limits are from 0 to that
-    most_off: float,  # levels that a mean may be off for the sake of less grain, or infinite
+    slack: Slack,
 ) -> tuple[Tensor, Tensor]:  # [M, 4] int32: entries, from light to dark; [M, 3] int16: limits, ascending
     """Mix each color from the palette entries around it.
 
@@ -35,11 +44,11 @@ def mix_colors(
     the corners of the simplex of the palette's Delaunay triangulation in which the color lies, four at most, and their
     weights its barycentric coordinates there (V. T. Rajan 1994, "Optimality of the Delaunay triangulation in R^d").
 
-    Then the mean may be off, by `most_off` levels, where that makes the grain much less: it has the lowest
+    Within the slack means may be off where that makes the grain much less: such a mixture has the lowest
     |mean - c|^2 + GRAIN_COST sum w |p - c|^2. k-means palettes are thin, and to reach the last level of a color takes
-    entries far away. On six Kodak photos at K = 8, 16, 64 and 256, 1 - SSIM after a blur of 1.5 pixels is 0.68, 0.68,
-    0.78 and 0.91 times that without dithering if means may be off as far as that pays; with exact means 1.4, 2.3, 8.5
-    and 11 times (eight photos).
+    entries far away. On six Kodak photos at K = 8, 16, 64 and 256, 1 - SSIM after a blur of 1.5 pixels is 0.67, 0.67,
+    0.78 and 0.90 times that without dithering if means may be off; with exact means 1.4, 2.3, 8.5 and 11 times (eight
+    photos).
 
     With less strength differences between weights are divided by it, and the weights moved back to the nearest ones
     that are none below 0 and add up to 1: half the strength mixes half of the way between two entries, around its
@@ -52,7 +61,7 @@ def mix_colors(
 
     The work is done on the CPU, on whichever device the colors are.
     """
-    mixing = _Mixing(triangulate(palette.cpu().numpy()), most_off)
+    mixing = _Mixing(triangulate(palette.cpu().numpy()), slack)
     given = colors.cpu().numpy()
     entries, limits = np.empty((len(given), 4), np.int32), np.empty((len(given), 3), np.int16)
 
@@ -71,8 +80,11 @@ def mix_colors(
 class _Mixing:
     """A triangulation in which colors are looked for."""
 
-    def __init__(self, found: Triangulation, most_off: float) -> None:
-        self._found, self._hull, self._most_off = found, HullProjection(found), most_off
+    def __init__(self, found: Triangulation, slack: Slack) -> None:
+        self._found, self._slack = found, slack
+        if slack.worth == 0:
+            return
+        self._hull = HullProjection(found)
         side = 256 >> CELL_BITS
         middles = np.arange(1 << CELL_BITS) * side + (side - 1) / 2
         blue, green, red = np.meshgrid(middles, middles, middles, indexing="ij")
@@ -83,18 +95,35 @@ class _Mixing:
         self,
         colors: npt.NDArray[np.uint8],  # [C, 3]
     ) -> tuple[Integers, Floats]:  # [4, C]: palette entries, from light to dark; [4, C]: their weights
-        found = self._found
-        if self._most_off == math.inf:
-            points = np.ascontiguousarray(colors.T, np.float64)
-            corners, weights = np.zeros((4, len(colors)), np.int64), np.zeros((4, len(colors)))
-            weights[0] = 1
+        found, slack = self._found, self._slack
+        points = np.ascontiguousarray(colors.T, np.float64)
+        if slack.worth == 0:
+            corners, weights = self._smooth(points, math.inf)
         else:
             points, corners, weights = self._exactly(colors)
-        ops.mixing().smooth(
-            points, found.points, found.first_link, found.links, GRAIN_COST, self._most_off, corners, weights
-        )
+            corners, weights = self._smooth(points, slack.most_off, corners, weights)
+            if slack.worth < math.inf:
+                others = self._smooth(points, math.inf)
+                grains = [self._grain(points, *one) for one in ((corners, weights), others)]
+                better = grains[0] > slack.worth * grains[1]
+                corners, weights = np.where(better, others[0], corners), np.where(better, others[1], weights)
         ops.mixing().put_in_order(found.points, LIGHTNESS, corners, weights)
         return found.entries[corners], weights / weights.sum(axis=0)
+
+    def _smooth(
+        self, points: Floats, most_off: float, corners: Integers | None = None, weights: Floats | None = None
+    ) -> tuple[Integers, Floats]:
+        if corners is None or weights is None:  # any mixture will do to begin with
+            corners, weights = np.zeros((4, points.shape[1]), np.int64), np.eye(4, 1).repeat(points.shape[1], axis=1)
+        found = self._found
+        links = found.first_link, found.links
+        ops.mixing().smooth(points, found.points, *links, GRAIN_COST, most_off, corners, weights)
+        return corners, weights
+
+    def _grain(self, points: Floats, corners: Integers, weights: Floats) -> Floats:  # [C]
+        apart = self._found.points.T[:, corners] - points[:, None]
+        found: Floats = (weights * np.square(apart).sum(axis=0)).sum(axis=0)
+        return found
 
     def _exactly(
         self,

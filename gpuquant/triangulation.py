@@ -1,4 +1,4 @@
-"""The Delaunay triangulation of a palette, from exact integers."""
+"""The Delaunay triangulation of a palette, with exact volumes: levels are integers."""
 
 from dataclasses import dataclass
 from math import gcd

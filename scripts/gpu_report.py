@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -31,11 +32,12 @@ LIMIT = 540  # seconds: machines with a device may be lent for ten minutes
 class Document:
     """The JSON file, whole at any moment."""
 
-    def __init__(self, path: Path, rehearsal: bool) -> None:
+    def __init__(self, path: Path, rehearsal: bool, plan: list[str]) -> None:
         self._path = path
         self._content: dict[str, Any] = {
             "rehearsal": rehearsal,
             "host": {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.platform()},
+            "plan": plan,  # a step of it that is not among those that ended was cut off, or never begun
             "steps": [],
             "rows": [],
         }
@@ -82,21 +84,19 @@ def run(step: Step, document: Document, environment: dict[str, str], log: IO[byt
 
         def stop() -> None:
             stopped.set()
-            os.killpg(process.pid, signal.SIGKILL)
+            kill(process.pid)
 
         timer = threading.Timer(limit, stop)
         timer.start()
         try:
             assert process.stdout is not None
             for line in process.stdout:
-                document.add_row({"step": step.name, **json.loads(line)})
-                print("   " + line.decode().strip()[:160], flush=True)
+                document.add_row({"step": step.name, **row_of(line)})
+                print("   " + line.decode(errors="replace").strip()[:160], flush=True)
             code = process.wait()
-        except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)
-            raise
         finally:
             timer.cancel()
+            kill(process.pid)  # also what a step has started and left behind
     seconds = time.monotonic() - start
     outcome = f"stopped after {limit:.0f} s" if stopped.is_set() else "done" if code == 0 else f"ended with {code}"
     if outcome != "done":
@@ -107,10 +107,26 @@ def run(step: Step, document: Document, environment: dict[str, str], log: IO[byt
     print(f"-- {step.name}: {outcome}, {seconds:.1f} s", flush=True)
 
 
+def row_of(line: bytes) -> dict[str, Any]:
+    """The row that a step printed; a step that is killed may leave a part of one."""
+    try:
+        return dict(json.loads(line))
+    except ValueError:
+        return {"what": "a row that broke off", "error": line.decode(errors="replace").strip()[:500]}
+
+
+def kill(group: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+
+
 def device_name() -> str | None:
     """The name of the CUDA device, asked in another process: this one stays clear of the driver."""
     code = "import torch; print(torch.cuda.get_device_name() if torch.cuda.is_available() else '')"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=90)
+    except subprocess.TimeoutExpired:  # a driver that hangs: the first step will say so
+        return "device"
     return done.stdout.strip().lower().replace(" ", "-") or None
 
 
@@ -132,9 +148,9 @@ def main() -> None:
         return
     usual = Path("gpu-rehearsal.json") if given.rehearse else ROOT / "benchmarks" / "results" / f"gpu-{name}.json"
     out = (given.out or usual).absolute()
-    document = Document(out, given.rehearse)
-    begun = time.monotonic()
     steps = [step for step in STEPS.values() if not given.only or step.name in given.only.split(",")]
+    document = Document(out, given.rehearse, [step.name for step in steps])
+    begun = time.monotonic()
     with tempfile.TemporaryDirectory() as folder, out.with_suffix(".log").open("wb") as log:
         environment = os.environ | {
             "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),

@@ -42,5 +42,5 @@ def _kind(value: Any) -> str:
     if isinstance(value, torch.Tensor):
         assert value.data_ptr() % 16 == 0
         return NAMES[value.dtype]
-    assert 0 <= abs(int(value)) < 1 << 31
+    assert abs(int(value)) < 1 << 31
     return "i32"

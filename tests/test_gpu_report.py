@@ -58,7 +58,7 @@ def test_a_rehearsal_leaves_a_row_of_every_step(tmp_path: Path) -> None:
         rows[row.pop("step")].append(row)
     # the last row of a step counts the kernels that it compiled
     assert {name: len(found) for name, found in rows.items()} == {
-        "first": 7, "cache": 5, "tests": 2, "profile": 4, "times": 16, "sanitizer": 3, "repeats": 5, "comparisons": 25,
+        "first": 7, "cache": 5, "tests": 2, "profile": 4, "times": 20, "sanitizer": 3, "repeats": 5, "comparisons": 25,
         "features": 10, "peers": 9, "scikit-learn": 4,
     }  # fmt: skip
     assert sum(row.get("compared", 0) for row in rows["comparisons"]) > 600
@@ -84,6 +84,8 @@ def test_killed_at_any_moment_it_leaves_what_it_has(how: signal.Signals, tmp_pat
     process.wait(timeout=30)
     process.stdout.close()
     document = json.loads(out.read_text())
+    assert document["plan"] == list(steps())
+    assert document["steps"] == []
     assert len(document["rows"]) >= len(seen)
     assert [row["step"] for row in document["rows"]] == ["first"] * len(document["rows"])
     assert children
@@ -159,7 +161,7 @@ def report(tmp_path: Path) -> Any:
 
     def run(code: str, limit: float = 60) -> dict[str, Any]:
         runner = runner_of(code, tmp_path)
-        document = gpu_report.Document(tmp_path / "out.json", True)
+        document = gpu_report.Document(tmp_path / "out.json", True, ["one"])
         with pytest.MonkeyPatch.context() as patch, (tmp_path / "log").open("wb") as log:
             patch.setattr(gpu_report, "RUNNER", runner)
             gpu_report.run(Step("one", "own:rows", 1, 2), document, dict(os.environ), log, limit)
@@ -175,6 +177,7 @@ def report(tmp_path: Path) -> Any:
         ("raise ValueError('odd')", "ended with 1", "ValueError: odd"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "ended with -11", "ended with -11"),
         ("import time; time.sleep(60)", "stopped after 4 s", "stopped after 4 s"),
+        ('import os; os.write(3, b\'{"what": "ha\'); os._exit(1)', "ended with 1", '{"what": "ha'),
     ],
 )
 def test_a_step_that_fails_keeps_its_rows_and_tells_why(end: str, outcome: str, says: str, report: Any) -> None:

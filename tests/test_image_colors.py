@@ -1,4 +1,4 @@
-"""What files say of their colors without an ICC profile: followed, or told by name."""
+"""Colors of files without an ICC profile: what is said of them is followed, or told by name."""
 
 import struct
 import zlib
@@ -8,13 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from PIL import Image, ImageCms
-from test_image_guard import AVIF
 from test_image_png import chunk, png
 from test_image_reading import swapped_profile
 from test_image_samples import samples, tiff
 
 import gpuquant
-from gpuquant.image_reading import Photo, read_photo
+from gpuquant.image_reading import Photo, photo_of, read_photo
 
 BT709_D65 = 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000
 P3_D65 = 31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000
@@ -216,19 +215,67 @@ def test_tags_of_a_tiff(tags: dict[int, tuple[int, tuple[int, ...]]], name: str,
     assert read_photo(tmp_path / "a.tif").notes == expected
 
 
-@pytest.mark.skipif(not AVIF, reason="this Pillow reads no AVIF")
-def test_color_box_of_avif(tmp_path: Path) -> None:
-    path = tmp_path / "a.avif"
-    Image.new("RGB", (16, 16), (128, 64, 191)).save(path, quality=100, subsampling="4:4:4")
-    data = path.read_bytes()
-    place = data.index(b"colrnclx") + 8
-    assert read_photo(path).notes == ()
-    plain = read_photo(path).in_srgb()[8, 8].astype(int)
-    path.write_bytes(data[:place] + struct.pack(">HH", 12, 13) + data[place + 4 :])  # Display P3
-    found = read_photo(path)
-    assert found.icc_profile is not None
-    assert found.in_srgb()[8, 8, 0] > plain[0] + 4  # 135 by CSS Color 4
-    path.write_bytes(data[:place] + struct.pack(">HH", 9, 16) + data[place + 4 :])
-    assert read_photo(path).notes == (
-        "the file's nclx color box (9, 16) cannot be followed; colors are taken for sRGB",
-    )
+def test_adobe_rgb_by_exif_in_png_and_tiff(tmp_path: Path) -> None:
+    """Where nothing else is said."""
+    block = exif_of(0xFFFF, b"R03\0")
+    row = [150, 150, 150, 200, 100, 100]
+    photo = read(tmp_path, row, chunk(b"eXIf", block.removeprefix(b"Exif\0\0")))
+    assert np.abs(photo.in_srgb()[0].astype(int)[:, 0] - [151, 226]).max() <= 1  # see above
+    for said in (chunk(b"sRGB", b"\0"), gamma(45_455)):
+        photo = read(tmp_path, row, said, chunk(b"eXIf", block.removeprefix(b"Exif\0\0")))
+        assert (photo.to_srgb, photo.notes) == (None, ())
+    (tmp_path / "a.tif").write_bytes(adobe_tiff(bytes(row)))
+    photo = read_photo(tmp_path / "a.tif")
+    assert np.abs(photo.in_srgb()[0].astype(int)[:, 0] - [151, 226]).max() <= 1
+    assert photo.notes == ()
+
+
+def adobe_tiff(row: bytes) -> bytes:
+    """Whose directory of EXIF lies at its end."""
+    end = len(tiff(row, len(row) // 3, 1, {34665: (4, (0,))}, bits=(8, 8, 8), photometric=2))
+    exif = struct.pack("<HHHIHHHHIII", 2, 40961, 3, 1, 0xFFFF, 0, 40965, 4, 1, end + 30, 0)
+    index = struct.pack("<HHHI4sI", 1, 1, 2, 4, b"R03\0", 0)
+    return tiff(row, len(row) // 3, 1, {34665: (4, (end,))}, bits=(8, 8, 8), photometric=2) + exif + index
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        (gamma(100_000),),
+        (gamma(100_000), corners(P3_D65)),
+        (gamma(100_000), chunk(b"sRGB", b"\0")),
+        (corners(P3_D65),),
+        (gamma(0),),
+        (chunk(b"eXIf", exif_of(0xFFFF, b"R03\0").removeprefix(b"Exif\0\0")),),
+        (chunk(b"iCCP", b"name\0\0no zlib at all"), gamma(100_000)),
+        (),
+    ],
+)
+def test_an_opened_png_gives_what_its_file_gives(chunks: tuple[bytes, ...], tmp_path: Path) -> None:
+    """And so does an image that Pillow makes of it."""
+    from_file = read(tmp_path, [100, 150, 200], *chunks)
+    with Image.open(tmp_path / "a.png") as image:
+        before = dict(image.info)
+        for each in (image, image.convert("RGB")):
+            photo = photo_of(each)
+            np.testing.assert_array_equal(photo.in_srgb(), from_file.in_srgb())
+            assert photo.notes == from_file.notes
+        assert image.info.items() >= before.items()
+
+
+def test_an_opened_photo_in_adobe_rgb_is_converted(tmp_path: Path) -> None:
+    for name in ("a.jpg", "a.webp"):
+        Image.new("RGB", (8, 8), (200, 100, 100)).save(tmp_path / name, exif=exif_of(0xFFFF, b"R03\0"))
+        with Image.open(tmp_path / name) as image:
+            photo, from_file = photo_of(image), read_photo(tmp_path / name)
+        assert photo.icc_profile is not None
+        assert photo.icc_profile == from_file.icc_profile
+        np.testing.assert_array_equal(photo.in_srgb(), from_file.in_srgb())
+
+
+@pytest.mark.parametrize("info", [{"gamma": "a"}, {"gamma": -1.0}, {"chromaticity": 5}, {"gamma": float("inf")}])
+def test_what_people_write_beside_an_image_never_costs_it(info: dict[str, object]) -> None:
+    image = Image.new("RGB", (2, 2), (1, 2, 3))
+    image.info.update(info)
+    photo = photo_of(image)
+    assert (photo.to_srgb, photo.notes) == (None, ())

@@ -1,6 +1,9 @@
 """Pillow under one limit of ours, and its warnings as notes of the file that they are about."""
 
+import ctypes
 import io
+import os
+import platform
 import struct
 import subprocess
 import sys
@@ -10,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 import pytest
 from PIL import Image, ImageFile
 from test_image_png import png
@@ -23,6 +27,11 @@ from gpuquant.image_words import notes_of, words_of
 
 AVIF = ["a.avif"] if ".avif" in Image.registered_extensions() else []  # which old versions of Pillow do not know
 FORMATS = ["a.tif", "b.tif", "a.png", "a.jpg", "a.webp", "a.gif", "a.bmp", "a.ppm", "a.ico", "a.icns", "a.jp2", *AVIF]
+
+
+BRINGS_LIBTIFF = platform.machine() in image_libtiff.SAFE and any(
+    folder.is_dir() for folder in (Path(PIL.__file__).parent / ".dylibs", Path(PIL.__file__).parents[1] / "pillow.libs")
+)
 
 
 def picture(name: str, path: Path) -> np.ndarray:
@@ -228,8 +237,9 @@ def test_complaints_of_libtiff_are_kept_off_standard_error(tmp_path: Path, capfd
     with Image.open(path) as image:
         image.load()
     printed = capfd.readouterr().err
-    if "Fax4Decode" not in printed or image_libtiff._library() is None:
+    if "Fax4Decode" not in printed or not BRINGS_LIBTIFF:
         pytest.skip("this libtiff says nothing, or not to us")
+    assert image_libtiff._library() is not None
     photo = read_photo(path)
     assert capfd.readouterr().err == ""
     assert photo.notes == ("the file is damaged; some of its pixels may be wrong",)
@@ -248,6 +258,48 @@ def test_complaints_of_libtiff_are_kept_off_standard_error(tmp_path: Path, capfd
     assert capfd.readouterr().err == printed
 
 
+@pytest.mark.skipif(not BRINGS_LIBTIFF, reason="this Pillow brings no libtiff")
+def test_a_handler_that_somebody_else_sets_meanwhile_stays() -> None:
+    """Like those of most libraries it calls the one that it replaced: ours must not call it in turn for ever."""
+    setter = image_libtiff._library().TIFFSetErrorHandler
+    heard: list[str] = []
+
+    def plain(module: bytes | None, words: bytes | None, values: int | None) -> None:
+        heard.append("plain")
+
+    def theirs(module: bytes | None, words: bytes | None, values: int | None) -> None:
+        heard.append("theirs")
+        if len(heard) < 100:
+            image_libtiff.HANDLER(replaced)(module, words, values)
+
+    def load() -> None:
+        with Image.open(io.BytesIO(damaged_fax())) as image:
+            image.load()
+
+    callbacks = [image_libtiff.HANDLER(handler) for handler in (plain, theirs)]
+    addresses = [ctypes.cast(callback, ctypes.c_void_p) for callback in callbacks]
+    original = setter(addresses[0])
+    try:
+        load()
+        n_complaints = len(heard)
+        with pillow_guarded(None):
+            replaced = setter(addresses[1])
+        heard.clear()
+        with pillow_guarded(None):
+            thread = threading.Thread(target=load)
+            thread.start()
+            thread.join()
+        assert heard == ["theirs", "plain"] * n_complaints
+        heard.clear()
+        with pillow_guarded(None) as reading:
+            load()
+        assert reading.damaged
+        assert heard == []
+    finally:
+        last = setter(original)
+    assert last == addresses[1].value
+
+
 def test_records_of_pillow_are_kept_off_standard_error(tmp_path: Path) -> None:
     """It logs an error on too many samples, which Python prints where nobody handles it."""
     data = tiff(bytes(20), 1, 1, bits=(8, 8, 8), photometric=2)
@@ -262,3 +314,91 @@ assert not logging.getLogger("PIL").handlers
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr == ""
+
+
+# It runs in a process of its own: pytest's has threads, and Python warns of forking such a one.
+FORK = """
+import logging, os, signal, sys, threading, warnings
+from PIL import Image
+from gpuquant import image_guard
+from gpuquant.image_guard import pillow_guarded
+from gpuquant.image_reading import read_photo
+
+warnings.simplefilter("ignore")
+def state():
+    return warnings.warn, Image._decompression_bomb_check, list(logging.getLogger("PIL").handlers)
+
+plain, path = state(), sys.argv[1]
+inside, leave = threading.Event(), threading.Event()
+
+def forked(call):
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    signal.alarm(10)  # ends a child that waits for ever
+    try:
+        os._exit(0 if call() else 1)
+    except BaseException as error:
+        print(repr(error), file=sys.stderr, flush=True)
+    finally:
+        os._exit(2)
+
+def beside(context, call):
+    def hold():
+        with context:
+            inside.set()
+            leave.wait(60)
+    thread = threading.Thread(target=hold)
+    thread.start()
+    inside.wait(60)
+    print(call())
+    leave.set()
+    thread.join()
+
+def reads():
+    assert state() == plain, state()
+    read_photo(path)
+    return state() == plain and image_guard._n_reading == 0
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform has no fork")
+@pytest.mark.parametrize(
+    "code",
+    [
+        "beside(image_guard._lock, lambda: forked(reads))",
+        "beside(pillow_guarded(None), lambda: forked(reads))",
+        """
+def goes_on():
+    inside_still = state() != plain
+    second.__exit__(None, None, None)
+    inside_still = inside_still and state() != plain
+    first.__exit__(None, None, None)
+    return inside_still and reads()
+
+first, second = pillow_guarded(None), pillow_guarded(None)
+first.__enter__(), second.__enter__()
+beside(pillow_guarded(None), lambda: forked(goes_on))
+""",
+        """
+def setter_of(kind):
+    return lambda place: getattr(image_libtiff._library(), f"TIFFSet{kind}Handler")(place)
+
+from gpuquant import image_libtiff
+before = [setter_of(kind)(None) for kind in image_libtiff.KINDS if image_libtiff._library()]
+for kind, place in zip(image_libtiff.KINDS, before):
+    setter_of(kind)(place)
+
+def is_back():
+    return [setter_of(kind)(None) for kind in image_libtiff.KINDS if image_libtiff._library()] == before
+
+beside(pillow_guarded(None), lambda: forked(is_back))
+""",
+    ],
+    ids=["lock", "other thread", "this thread", "libtiff"],
+)
+def test_a_forked_process_begins_anew(code: str, tmp_path: Path) -> None:
+    picture("a.png", tmp_path / "a.png")
+    command = [sys.executable, "-c", FORK + code, str(tmp_path / "a.png")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("0\n", "")

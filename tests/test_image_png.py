@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 import gpuquant
+from gpuquant import image_reading
 from gpuquant.errors import ImageFileError
 from gpuquant.image_reading import photo_of, read_photo, read_size
 
@@ -119,18 +120,49 @@ def test_damaged_metadata_never_cost_the_picture(name: str, tmp_path: Path) -> N
     exif = Image.Exif()
     exif[0x0112] = 3
     turn = chunk(b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0"))
-    for data in (png(8, 2, 2, PIXELS, DAMAGED[name], turn), png(8, 2, 2, PIXELS, turn, after=DAMAGED[name])):
+    note = (f"its metadata cannot be read, and are left out: {name}",)
+    before, after = png(8, 2, 2, PIXELS, DAMAGED[name], turn), png(8, 2, 2, PIXELS, turn, after=DAMAGED[name])
+    for data, notes in ((before, [note]), (after, [note, ()])):  # after the pixels Pillow itself passes over some
         (tmp_path / "a.png").write_bytes(data)
         photo = read_photo(tmp_path / "a.png")
         assert photo.pixels.tolist() == [[[4, 5, 6], [1, 2, 3]]]
-        assert photo.notes in ((f"its metadata cannot be read, and are left out: {name}",), ())
+        assert photo.notes in notes
         assert read_size(tmp_path / "a.png") == (2, 1)
-    assert read_photo_notes(png(8, 2, 2, PIXELS, DAMAGED[name]), tmp_path)
 
 
-def read_photo_notes(data: bytes, folder: Path) -> tuple[str, ...]:
-    (folder / "b.png").write_bytes(data)
-    return read_photo(folder / "b.png").notes
+@pytest.mark.parametrize("name", DAMAGED)
+def test_damaged_metadata_never_hide_the_limit(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.png").write_bytes(png(8, 2, 2, PIXELS, DAMAGED[name]))
+    monkeypatch.setattr(image_reading, "without_metadata", lambda *_: pytest.fail("copied"))
+    for read in (read_photo, read_size):
+        with pytest.raises(ImageFileError, match=r"more than the limit of.*raise it with max_pixels"):
+            read(tmp_path / "a.png", max_pixels=1)
+
+
+def test_the_true_reason_is_told_where_metadata_are_damaged_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.png").write_bytes(png(8, 2, 2, PIXELS, WRONG_SUM))
+
+    def work(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(image_reading, "_photo_of", work)
+    with pytest.raises(ImageFileError, match=r"a\.png does not fit into memory"):
+        read_photo(tmp_path / "a.png")
+
+
+def test_nothing_is_copied_without_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither of a PNG whose metadata are whole, nor of a file that is larger than a copy may be."""
+    data = bytearray(png(8, 2, 2, PIXELS, chunk(b"tEXt", b"Title\0words")))
+    data[20] ^= 1  # the checksum of the header fails
+    (tmp_path / "whole.png").write_bytes(data)
+    (tmp_path / "large.png").write_bytes(png(8, 2, 2, PIXELS, WRONG_SUM))
+    monkeypatch.setattr(image_reading, "without_metadata", lambda *_: pytest.fail("copied"))
+    for name in ("whole.png", "large.png"):
+        monkeypatch.setattr(image_reading, "MOST_COPIED", 10 if name == "large.png" else 1 << 30)
+        with pytest.raises(ImageFileError, match="not an image in a format that Pillow can read"):
+            read_photo(tmp_path / name)
 
 
 def test_damaged_pixels_cost_the_picture(tmp_path: Path) -> None:

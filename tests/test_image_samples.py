@@ -128,7 +128,7 @@ def test_tiff_of_no_known_range_is_refused(
 
 def test_other_files_of_no_known_range_are_refused(tmp_path: Path) -> None:
     cards = ["SIMPLE  = T", "BITPIX  = 16", "NAXIS   = 2", "NAXIS1  = 2", "NAXIS2  = 1", "END"]
-    fits = "".join(card.ljust(80) for card in cards).ljust(2880).encode() + samples([1, 500], ">h"[1:], ">").ljust(2880)
+    fits = "".join(card.ljust(80) for card in cards).ljust(2880).encode() + samples([1, 500], "h", ">").ljust(2880)
     for name, data in (("a.fits", fits), ("a.pfm", b"Pf\n2 1\n-1.0\n" + struct.pack("<2f", 0, 1))):
         (tmp_path / name).write_bytes(data)
         with pytest.raises(ImageFileError, match=ADVICE):
@@ -186,3 +186,51 @@ def test_sixteen_is_not_looked_for_in_numbers(tmp_path: Path) -> None:
     head += struct.pack("<3I", 0xF800, 0x7E0, 0x1F)
     (tmp_path / "pixels.bmp").write_bytes(head + bytes(4))
     assert read_photo(tmp_path / "pixels.bmp").notes == ()
+
+
+@pytest.mark.parametrize("bits", [1, 4, 8])
+def test_a_color_map_of_8_bits(bits: int, tmp_path: Path) -> None:
+    """As many writers make it: red is entry 1 and a dark blue entry 2, in planes of 2^bits levels."""
+    data, n_colors = {1: b"\x40", 4: b"\x01\x20", 8: b"\0\1\2"}[bits], 1 << bits
+    planes = np.zeros((3, n_colors), int)
+    planes[:, 1] = 255, 128, 7
+    if bits > 1:
+        planes[:, 2] = 0, 0, 90
+    expected = planes.T[[0, 1, 2 if bits > 1 else 0]].tolist()
+    for scale, notes in ((257, 0), (1, 1)):
+        tags = {320: (3, tuple(int(level) * scale for level in planes.ravel()))}
+        (tmp_path / "p.tif").write_bytes(tiff(data, 3, 1, tags, bits=(bits,), photometric=3))
+        with Image.open(tmp_path / "p.tif") as image:
+            for photo in (photo_of(image), read_photo(tmp_path / "p.tif")):
+                assert photo.pixels[0].tolist() == expected
+                assert ["color map" in note for note in photo.notes] == [True] * notes
+    tags = {320: (3, (0,) * 3 * n_colors)}  # all black, and meant so
+    (tmp_path / "p.tif").write_bytes(tiff(data, 3, 1, tags, bits=(bits,), photometric=3))
+    assert read_photo(tmp_path / "p.tif").notes == ()
+
+
+@pytest.mark.parametrize("offset", [1 << 61, (1 << 63) - 1, 1 << 63, 1_000_000])
+def test_a_next_directory_beyond_the_file(offset: int, tmp_path: Path) -> None:
+    """In a BigTIFF, whose offsets can be beyond what a file system allows."""
+    tags = {256: 2, 257: 1, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 1, 279: 2}
+    entries = b"".join(struct.pack("<HHQQ", tag, 4, 1, 16 if tag == 273 else value) for tag, value in tags.items())
+    head = struct.pack("<2sHHHQ", b"II", 43, 8, 0, 24) + bytes([5, 9]).ljust(8, b"\0")
+    (tmp_path / "big.tif").write_bytes(head + struct.pack("<Q", len(tags)) + entries + struct.pack("<Q", offset))
+    photo = read_photo(tmp_path / "big.tif")
+    assert photo.pixels.tolist() == [[5, 9]]
+    assert "the file is damaged: what follows its first picture cannot be read" in photo.notes
+
+
+@pytest.mark.parametrize("bits", [7, 8])
+def test_nothing_of_a_second_frame_reaches_the_first(bits: int, tmp_path: Path) -> None:
+    """Neither its size, where its depth is one that Pillow refuses, nor its profile."""
+    first = bytearray(tiff(bytes([5, 9]), 2, 1, bits=(8,)))
+    link = 10 + 2 + 12 * int.from_bytes(first[10:12], "little")
+    first[link : link + 4] = len(first).to_bytes(4, "little")
+    second = tiff(b"", 5, 5, {34675: (1, (1, 2, 3, 4))}, bits=(bits,))[8:]
+    (tmp_path / "a.tif").write_bytes(first + second)
+    damaged = "the file is damaged: what follows its first picture cannot be read"
+    with Image.open(tmp_path / "a.tif") as image:
+        for photo in (photo_of(image), read_photo(tmp_path / "a.tif")):
+            assert photo.pixels.tolist() == [[5, 9]]
+            assert photo.notes == ((damaged,) if bits == 7 else ("only the first of 2 frames is used",))

@@ -1,4 +1,4 @@
-"""Whether Triton's kernels run on a device: decided once, with the way out where they cannot."""
+"""Choice of Triton's kernels on a device: decided once, with the way out where they cannot."""
 
 import warnings
 from types import SimpleNamespace

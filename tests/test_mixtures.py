@@ -12,7 +12,7 @@ import torch
 from scipy.optimize import linprog, nnls
 
 from gpuquant import mixtures
-from gpuquant.mixtures import GRAIN_COST, mix_colors
+from gpuquant.mixtures import GRAIN_COST, Slack, mix_colors
 from gpuquant.ops import compiled_loops
 from gpuquant.triangulation import triangulate
 
@@ -49,9 +49,15 @@ PALETTES: dict[str, Pixels] = {
 }
 
 
+def slack_of(most_off: float) -> Slack:
+    return Slack(most_off, 0 if most_off == math.inf else math.inf)
+
+
 def mixed(colors: Pixels, palette: Pixels, most_off: float, strength: float = 1.0) -> tuple[Floats, Floats]:
     """The weights of all entries, [M, K], and the means, [M, 3]."""
-    entries, limits = mix_colors(torch.from_numpy(colors), torch.from_numpy(palette), strength, N_LEVELS, most_off)
+    entries, limits = mix_colors(
+        torch.from_numpy(colors), torch.from_numpy(palette), strength, N_LEVELS, slack_of(most_off)
+    )
     assert (entries.dtype, limits.dtype) == (torch.int32, torch.int16)
     ends = np.column_stack([np.zeros(len(colors)), limits.numpy(), np.full(len(colors), N_LEVELS)])
     shares = np.diff(ends, axis=1) / N_LEVELS
@@ -113,6 +119,30 @@ def test_means_are_off_as_far_as_allowed_and_no_farther() -> None:
     assert grains[3] < 0.9 * grains[0]
 
 
+def test_a_mean_may_be_off_where_the_grain_is_many_times_less() -> None:
+    """A thin palette: greys, and some a little beside them, which exact means would take."""
+    greys = np.arange(0, 256, 15)[:, None].repeat(3, axis=1)
+    palette = np.concatenate([greys, [[2, 0, 0], [250, 255, 250], [128, 128, 131]]]).astype(np.uint8)
+    colors = np.random.RandomState(0).randint(5, 250, (500, 1)).repeat(3, axis=1) + [[1, 0, 1]]
+    colors = colors.astype(np.uint8)
+    grains, offs = [], []
+    _, exact = mixed(colors, palette, 1e-3)
+    for worth in (math.inf, 2.0, 0.0):
+        entries, limits = mix_colors(
+            torch.from_numpy(colors), torch.from_numpy(palette), 1.0, N_LEVELS, Slack(0.2, worth)
+        )
+        ends = np.column_stack([np.zeros(500), limits.numpy(), np.full(500, N_LEVELS)])
+        shares, levels = np.diff(ends, axis=1) / N_LEVELS, palette[entries.numpy()].astype(float)
+        grains.append((shares * np.square(levels - colors[:, None]).sum(axis=2)).sum(axis=1))
+        offs.append(np.abs((shares[:, :, None] * levels).sum(axis=1) - exact).max(axis=1))
+    assert offs[0].max() <= 0.3
+    better = grains[0] > 2.2 * grains[2]
+    assert better.any()
+    assert not better.all()
+    assert (grains[1][better] < grains[0][better] / 1.9).all()
+    assert (offs[1][grains[0] < 1.9 * grains[2]] <= 0.3).all()
+
+
 @pytest.mark.parametrize("most_off", [0.1, math.inf])
 def test_entries_are_themselves_for_any_strength(most_off: float) -> None:
     palette = drawn(40)
@@ -135,12 +165,14 @@ def test_entries_lie_along_a_line_from_light_to_dark() -> None:
     """Black lies between green and red, which are farthest apart; green is lighter than red."""
     palette = np.array([[0, 0, 0], [250, 0, 0], [0, 240, 0]], np.uint8)
     entries, limits = mix_colors(
-        torch.tensor([[100, 90, 10]], dtype=torch.uint8), torch.from_numpy(palette), 1.0, 100, 0
+        torch.tensor([[100, 90, 10]], dtype=torch.uint8), torch.from_numpy(palette), 1.0, 100, slack_of(0.001)
     )
     assert entries[0, :3].tolist() == [2, 0, 1]
     np.testing.assert_allclose(np.diff(limits[0].numpy()), [100 - 40 - 37.5, 40], atol=1)
     greys = np.array([[0], [200], [100], [255]], np.uint8).repeat(3, axis=1)
-    entries, _ = mix_colors(torch.full((1, 3), 120, dtype=torch.uint8), torch.from_numpy(greys), 1.0, 100, 0.1)
+    entries, _ = mix_colors(
+        torch.full((1, 3), 120, dtype=torch.uint8), torch.from_numpy(greys), 1.0, 100, slack_of(0.1)
+    )
     assert entries[0, :2].tolist() == [1, 2]
 
 

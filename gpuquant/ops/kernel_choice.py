@@ -1,4 +1,4 @@
-"""Whether Triton's kernels run: for CUDA tensors, where Triton is installed and can build kernels."""
+"""Choice of Triton's kernels: they run for CUDA tensors, where Triton is installed and can build kernels."""
 
 import subprocess
 import threading

@@ -25,13 +25,13 @@ def time_features() -> Iterator[Row]:
     cases: dict[str, Callable[[], Row]] = {
         "alpha, K = 16": _alpha,
         "Oklab, K = 16": partial(_quantize, color_space="oklab"),
-        "blue noise, K = 16": partial(_quantize, dither="blue-noise"),
-        "Bayer, K = 16": partial(_quantize, dither="bayer"),
         "effort best, K = 16": partial(_quantize, effort="best"),
         f"palettes of {N_PHOTOS} photos as one batch, K = 16": _together,
         f"palettes of {N_PHOTOS} photos one after the other, K = 16": _in_turn,
         f"quantize_files, {N_PHOTOS} photos of {SMALL[0]} x {SMALL[1]}, K = 16": _files,
         "Floyd-Steinberg on a small photo, K = 16": partial(_quantize, size=SMALL, dither="floyd-steinberg"),
+        "blue noise, K = 16": partial(_quantize, dither="blue-noise"),  # last: without Numba they take minutes
+        "Bayer, K = 16": partial(_quantize, dither="bayer"),
     }
     yield from each_apart(cases)
 

@@ -15,7 +15,7 @@ PACKAGES = ("torch", "triton", "numpy", "scipy", "scikit-learn", "pillow", "numb
 
 
 def first_call() -> Iterator[dict[str, object]]:
-    """What a newcomer meets: the import, then the first photo, whose kernels are compiled on the way."""
+    """Go through what a newcomer meets: the import, then the first photo, whose kernels are compiled on the way."""
     yield {"what": "nvidia-smi", **_smi()}
     from importlib.metadata import PackageNotFoundError, version
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import product
 
 import torch
 from gpu.clock import Floors, timed
@@ -28,9 +29,11 @@ def time_operations() -> Iterator[Row]:
         cases[f"quantize, photo on the device, K = {n_colors}"] = partial(_quantize, n_colors, floors)
     for kind in ("one color", "two colors", "noise"):
         cases[f"quantize, {kind} on the device, K = 8"] = partial(_quantize, 8, floors, kind)
-    for pinned in (True, False):
+    for pinned, n_colors in product((True, False), (8, 64, 256)):
         where = "pinned" if pinned else "pageable"
-        cases[f"quantize, photo from {where} memory and back, K = 8"] = partial(_from_host, pinned, floors)
+        cases[f"quantize, photo from {where} memory and back, K = {n_colors}"] = partial(
+            _from_host, pinned, n_colors, floors
+        )
     for n_clusters in CLUSTERS:
         cases[f"Lloyd step on pixels, float32, K = {n_clusters}"] = partial(_step, n_clusters, floors)
     yield from each_apart(cases)
@@ -52,11 +55,11 @@ def _quantize(n_colors: int, floors: Floors, kind: str = "photo") -> Row:
     return timed(quantize, on_device(kind), floor=floors.milliseconds(n_bytes=7 * N_PIXELS))
 
 
-def _from_host(pinned: bool, floors: Floors) -> Row:
+def _from_host(pinned: bool, n_colors: int, floors: Floors) -> Row:
     photos = [photo(seed=seed) for seed in range(INPUTS)]
     if pinned and DEVICE.type == "cuda":
         photos = [image.pin_memory() for image in photos]
-    quantize = partial(gpuquant.quantize, n_colors=8, device=DEVICE)
+    quantize = partial(gpuquant.quantize, n_colors=n_colors, device=DEVICE)
     return timed(quantize, photos, floor=floors.milliseconds(up=3 * N_PIXELS, down=N_PIXELS))
 
 

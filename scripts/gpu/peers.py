@@ -1,4 +1,4 @@
-"""What others take for the same, where they are installed."""
+"""Peers: times of others for the same, where they are installed."""
 
 import time
 from collections.abc import Callable, Iterator

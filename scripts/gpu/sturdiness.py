@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -52,23 +53,20 @@ def _sanitized(tool: str, kind: str) -> Row:
     command = [tool, "--tool", kind, "--error-exitcode", "9", sys.executable, "-c", code]
     paths = os.pathsep.join([os.environ["PYTHONPATH"], str(Path(__file__).parents[1])])
     environment = os.environ | {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1", "PYTHONPATH": paths}
-    try:
-        done = subprocess.run(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=SECONDS,
-            env=environment,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        said = error.stdout.decode() if isinstance(error.stdout, bytes) else error.stdout or ""
-        return {"error": f"stopped after {SECONDS} s", "said": said[-500:]}
-    sys.stderr.write(done.stdout)
-    if done.returncode:
-        return {"error": f"ended with {done.returncode}", "said": done.stdout[-1500:]}
-    return {"said": done.stdout.strip().splitlines()[-1:]}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, stdout=pipe, stderr=subprocess.STDOUT, text=True, env=environment, start_new_session=True
+    ) as process:
+        try:
+            said, _ = process.communicate(timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # with the program under the tool, which would use the device on
+            said, _ = process.communicate()
+            return {"error": f"stopped after {SECONDS} s", "said": said[-500:]}
+    sys.stderr.write(said)
+    if process.returncode:
+        return {"error": f"ended with {process.returncode}", "said": said[-1500:]}
+    return {"said": said.strip().splitlines()[-1:]}
 
 
 def repeat() -> Iterator[Row]:
