@@ -42,7 +42,7 @@ def forked(call):
 
 
 def run(code: str) -> str:
-    """Run Python, and give what it prints; a process that is late is killed, and so are its children by their own alarms."""
+    """Run Python, and give what it prints; a process that is late is killed, its children by their own alarms."""
     done = subprocess.run([sys.executable, "-c", START + code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout

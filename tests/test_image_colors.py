@@ -138,7 +138,7 @@ def test_what_cannot_be_followed_is_told_by_name(chunks: tuple[bytes, ...], name
 
 def test_a_profile_that_cannot_be_unpacked_is_a_note(tmp_path: Path) -> None:
     photo = read(tmp_path, GREYS, chunk(b"iCCP", b"name\0\0no zlib at all"))
-    assert photo.notes == ("the embedded colour profile cannot be used; colours are taken for sRGB",)
+    assert photo.notes == ("the embedded color profile cannot be used; colors are taken for sRGB",)
 
 
 def test_levels_can_be_kept(tmp_path: Path) -> None:

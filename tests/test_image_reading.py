@@ -102,20 +102,20 @@ def test_awkward_files_are_one_line_of_error(name: str, monkeypatch: pytest.Monk
     ("name", "place", "color", "off"),
     [
         ("sharp_2x2_fdcce6.png", (0, 0), (0xFD, 0xCC, 0x6E), 3),
-        ("sharp_Flag_of_the_Netherlands-16bit.png", (100, 450), (0xAE, 0x1C, 0x28), 3),  # the flag's official colours
+        ("sharp_Flag_of_the_Netherlands-16bit.png", (100, 450), (0xAE, 0x1C, 0x28), 3),  # the flag's official colors
         ("sharp_Flag_of_the_Netherlands-16bit.png", (300, 450), (0xFF, 0xFF, 0xFF), 0),
         ("sharp_Flag_of_the_Netherlands-16bit.png", (500, 450), (0x21, 0x46, 0x8B), 3),
         ("sharp_p3.png", (4, 4), (255, 0, 0), 1),
     ],
 )
-def test_colours_of_awkward_files(name: str, place: tuple[int, int], color: tuple[int, int, int], off: int) -> None:
+def test_colors_of_awkward_files(name: str, place: tuple[int, int], color: tuple[int, int, int], off: int) -> None:
     assert np.abs(read_photo(AWKWARD / name).in_srgb()[place].astype(int) - color).max() <= off
 
 
 @needs_awkward
 @pytest.mark.parametrize("name", sorted(set(PICTURES) - {"sharp_giant-image.jpg"}))  # which Pillow takes for a bomb
-def test_colours_are_those_that_pillow_converts_and_turns(name: str) -> None:
-    """The whole picture by ImageCms, in place of its distinct colours; what Pillow cannot do is not compared."""
+def test_colors_are_those_that_pillow_converts_and_turns(name: str) -> None:
+    """The whole picture by ImageCms, in place of its distinct colors; what Pillow cannot do is not compared."""
     with Image.open(AWKWARD / name) as opened:
         opened.load()
         image: Image.Image | None = ImageOps.exif_transpose(opened)
@@ -143,7 +143,7 @@ def test_turned_files_are_the_ones_that_are_not() -> None:
     assert np.abs(hopper.astype(int) - lab).mean() < 6
 
 
-def test_the_profile_is_applied_to_distinct_colours(china: Pixels, tmp_path: Path) -> None:
+def test_the_profile_is_applied_to_distinct_colors(china: Pixels, tmp_path: Path) -> None:
     profile = swapped_profile()
     Image.fromarray(china).save(tmp_path / "swapped.png", icc_profile=profile.tobytes())
     photo = read_photo(tmp_path / "swapped.png")
@@ -176,7 +176,7 @@ def test_a_broken_profile_is_a_note(china: Pixels, tmp_path: Path) -> None:
     photo = read_photo(tmp_path / "broken.png")
     assert photo.to_srgb is None
     assert "profile cannot be used" in photo.notes[0]
-    with pytest.warns(UserWarning, match=r"broken\.png: the embedded colour profile cannot be used"):
+    with pytest.warns(UserWarning, match=r"broken\.png: the embedded color profile cannot be used"):
         gpuquant.quantize(tmp_path / "broken.png", 2)
 
 

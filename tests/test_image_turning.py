@@ -131,7 +131,7 @@ def test_garbage_for_xmp_and_profile(suffix: str, china: Pixels, tmp_path: Path)
     Image.fromarray(china).save(path, xmp=b"\xff\0garbage" * 9, icc_profile=b"garbage" * 30)
     photo = read_photo(path)
     assert photo.pixels.shape == china.shape
-    assert photo.notes == ("the embedded colour profile cannot be used; colours are taken for sRGB",)
+    assert photo.notes == ("the embedded color profile cannot be used; colors are taken for sRGB",)
 
 
 @pytest.mark.skipif(not AVIF, reason="this Pillow reads no AVIF")
