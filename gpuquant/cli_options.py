@@ -51,7 +51,10 @@ Effort = Annotated[str, typer.Option(help="fast, default or best: how long to lo
 Seed = Annotated[int, typer.Option("--random-state", help="Seed of the random draws.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object instead of a table.")]
 MaxPixels = Annotated[int, typer.Option(min=1, help="Refuse photos with more pixels than this.")]
-Preview = Annotated[bool, typer.Option("--preview", help="Take the preview of a raw photo, in place of refusing it.")]
+Preview = Annotated[
+    bool,
+    typer.Option("--preview", help="Take the preview of a raw photo or TIFF that has one, in place of refusing it."),
+]
 Compression = Annotated[
     int | None, typer.Option(min=0, max=9, help="zlib's level for a PNG, 0 (fast) to 9 (small); chosen if not given.")
 ]

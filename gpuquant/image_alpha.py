@@ -13,7 +13,7 @@ TOO_FINE = "the transparent color has 16 bits a channel and the pixels 8; all of
 
 
 def has_alpha(image: Image.Image) -> bool:
-    """Whether some pixels may be transparent."""
+    """True where some pixels may be transparent."""
     return "transparency" in image.info or image.mode in WITH_ALPHA
 
 
@@ -29,7 +29,7 @@ def with_clear_color(image: Image.Image, png: Png, file: BinaryIO) -> Image.Imag
         is_clear = (np.asarray(image) == [level >> 8 for level in levels]).all(axis=2)
         is_clear &= (np.asarray(low) == [level & 255 for level in levels]).all(axis=2)
     else:
-        stored = [level * 255 // ((1 << png.depth) - 1) for level in levels]  # as Pillow scales the pixels
+        stored = [_scaled(level, png.depth) for level in levels]
         pixels = np.asarray(image.convert("L") if image.mode == "1" else image)
         is_clear = (pixels == stored).all(axis=2) if pixels.ndim == 3 else pixels == stored[0]
     image.info.pop("transparency", None)
@@ -40,6 +40,12 @@ def with_clear_color(image: Image.Image, png: Png, file: BinaryIO) -> Image.Imag
     image.info = info
     image.putalpha(Image.fromarray(np.where(is_clear, 0, 255).astype(np.uint8)))
     return image
+
+
+def _scaled(level: int, depth: int) -> int:
+    """Scale a level to 8 bits as Pillow scales the pixels; bits above its depth do not count."""
+    top = (1 << depth) - 1
+    return (level & top) * 255 // top
 
 
 def _low_bytes(file: BinaryIO) -> Image.Image:
@@ -56,10 +62,9 @@ def settled(image: Image.Image, tiles: Any) -> tuple[str, ...]:
     """Make the transparent color of an image one of its levels, by what its tiles were before it was loaded; notes."""
     clear = image.info.get("transparency")
     raw_mode = str(tiles[0][3]) if tiles else ""
-    if image.mode == "L" and isinstance(clear, int) and raw_mode in ("L;2", "L;4"):
-        image.info["transparency"] = (clear & 3) * 85 if raw_mode == "L;2" else (clear & 15) * 17
-    if image.mode == "1" and isinstance(clear, int) and tiles:
-        image.info["transparency"] = 255 if clear else 0  # which old versions of Pillow leave as it is
+    depth = 1 if image.mode == "1" and tiles else {"L;2": 2, "L;4": 4}.get(raw_mode)
+    if image.mode in ("1", "L") and isinstance(clear, int) and depth:
+        image.info["transparency"] = _scaled(clear, depth)  # of one bit some versions of Pillow have done it already
     if image.mode == "RGB" and isinstance(clear, tuple) and (max(clear) > 255 or "16" in raw_mode):
         del image.info["transparency"]
         return (TOO_FINE,)

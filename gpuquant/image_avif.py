@@ -4,7 +4,7 @@ import io
 import re
 from typing import BinaryIO
 
-MOST_BYTES = 1_000_000  # of a file, in which its table of items begins
+MOST_BYTES = 1_000_000  # in which the table of items is: encoders write it first, with less than 100 bytes an item
 ITEM = re.compile(rb"(infe[\x02\x03]...(?:..|....)..)Exif", re.DOTALL)  # ISO/IEC 14496-12: an entry of the table
 
 

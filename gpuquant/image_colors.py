@@ -14,6 +14,7 @@ from gpuquant.image_profiles import (
     BT709,
     CODED_CURVES,
     D65,
+    ROUNDING,
     SRGB_CURVE,
     ColorSpace,
     coded_space,
@@ -23,12 +24,11 @@ from gpuquant.image_profiles import (
 
 TAKEN = "colors are taken for sRGB"
 PREFIX = "the file's "
-MOST_BYTES = 1_000_000  # of a file that are looked at: an ICC profile, the longest, has some 600,000 at most (of CMYK)
+MOST_BYTES = 1_000_000  # of a file that are looked at: usual profiles of CMYK, the longest, have some 600,000
 COLOR_SPACE, UNCALIBRATED = 40961, 0xFFFF
 TRANSFER_FUNCTION, WHITE_POINT, PRIMARIES = 301, 318, 319
 GAMMAS = 0.05, 5  # exponents beyond are damage: those of displays and scenes, 1 / 2.8 to 2.8, leave room on both sides
-ROUNDING = 0.0015  # of chromaticities: files give three digits or more, and D65 as 0.3127 or 0.313
-CURVE_MARGIN = 0.01  # of linear levels 0..1: gamma 2.2 is up to 0.0077 from sRGB's curve, gamma 1.8 and 2.4 over 0.03
+CURVE_MARGIN = 0.01  # of linear levels 0..1: gamma 2.2 is up to 0.0085 from sRGB's curve, 2.1 and 2.4 are 0.025
 NCLX = re.compile(rb"colrnclx(....)", re.DOTALL)
 ENUMERATED = (12, 16, 17, 18)  # ISO/IEC 15444-1 and -2: CMYK, sRGB, grey and sYCC, which decoders convert
 PLAIN_KINDS = (b"BGRs", b" niW")  # sRGB and the system's colors, letters of a number that is stored from its end

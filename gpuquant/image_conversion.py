@@ -8,7 +8,7 @@ from PIL import Image, ImageCms
 
 from gpuquant.image_samples import Pixels
 
-UNUSABLE = "the embedded colour profile cannot be used; colours are taken for sRGB"
+UNUSABLE = "the embedded color profile cannot be used; colors are taken for sRGB"
 NOT_OPTIMIZED = 0x0100  # littleCMS then reckons with 16 bits: for 256 greys that is no cost, and dark ones need it
 
 

@@ -4,7 +4,7 @@ import io
 from typing import BinaryIO
 
 SHORTEST = {b"JFIF": (0xE0, 14), b"ICC_PROFILE\0": (0xE2, 14), b"Adobe": (0xEE, 12)}  # by the specification of each
-MOST_SEGMENTS = 10_000
+MOST_SEGMENTS = 10_000  # before the pixels; the longest profile takes 255, and the rest is then kept as it is
 START_OF_SCAN, WITHOUT_LENGTH = 0xDA, (0x01, *range(0xD0, 0xDA))
 
 

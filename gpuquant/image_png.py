@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-MOST_CHUNKS = 1_000_000  # that are looked at: 4 GB of pixels in chunks of 4 KB, the shortest that encoders write
+MOST_CHUNKS = 1_000_000  # that are looked at: 8 GB of compressed pixels, as libpng writes them
 MOST_METADATA = 1_000_000  # bytes of one chunk that is looked into; Pillow, too, unpacks no more than 1 MiB of one
 LENGTHS = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4, b"pHYs": 9, b"acTL": 8}
 ABOUT_COLORS = (b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM")

@@ -11,6 +11,10 @@ import numpy.typing as npt
 
 D65 = (0.3127, 0.3290)
 D50 = (0.9642, 1.0, 0.8249)  # X, Y and Z of the white of all ICC profiles
+ROUNDING = 0.0015  # of chromaticities: files give three digits or more, and D65 as 0.3127 or 0.313
+GAMMA_ROUNDING = 0.0005  # of the exponent of a gAMA chunk: 1 / 2.2 with three digits or more
+FLATTEST = 1e-3  # determinant of X, Y, Z of the primaries: near 0 they lie on a line; BT.709's is 19 and BT.2020's 40
+HIGHEST = 100  # of X, Y, Z at full level: white has 1, and a profile holds at most 32767
 SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
 BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 
@@ -50,10 +54,10 @@ def coded_space(primaries: int, transfer: int) -> ColorSpace | None:
 
 
 def is_srgb(space: ColorSpace) -> bool:
-    """Whether a color space is sRGB, as files write it: with the gamma of its fallback, and rounded."""
+    """True of sRGB as files write it: with the gamma of its fallback, and rounded."""
     found, known = np.array([*space.primaries, space.white]), np.array([*BT709, D65])
-    fallback = isinstance(space.curve, float) and abs(1 / space.curve - 0.45455) < 0.0005
-    return (space.curve == SRGB_CURVE or fallback) and bool(np.abs(found - known).max() < 0.0015)
+    fallback = isinstance(space.curve, float) and abs(1 / space.curve - 0.45455) < GAMMA_ROUNDING
+    return (space.curve == SRGB_CURVE or fallback) and bool(np.abs(found - known).max() < ROUNDING)
 
 
 def icc_profile(space: ColorSpace, *, grey: bool) -> bytes | None:
@@ -78,14 +82,14 @@ def _to_d50(space: ColorSpace) -> npt.NDArray[np.float64] | None:  # [3, 3], lin
     corners = np.array([(x / y, 1, (1 - x - y) / y) for x, y in space.primaries]).T
     x, y = space.white
     white = np.array([x / y, 1, (1 - x - y) / y])
-    if abs(np.linalg.det(corners)) < 1e-3:
+    if abs(np.linalg.det(corners)) < FLATTEST:
         return None
     matrix = corners * np.linalg.solve(corners, white)
     cones = BRADFORD @ white
     if cones.min() <= 0:
         return None
     adapted: npt.NDArray[np.float64] = np.linalg.inv(BRADFORD) @ np.diag(BRADFORD @ D50 / cones) @ BRADFORD @ matrix
-    return adapted if np.abs(adapted).max() < 100 else None
+    return adapted if np.abs(adapted).max() < HIGHEST else None
 
 
 def _curve(curve: float | tuple[float, ...]) -> bytes:

@@ -20,7 +20,7 @@ SIGNATURES = (  # and where they are, of formats that are not TIFF, or only near
 
 
 def is_raw_photo(file: BinaryIO) -> bool:
-    """Whether a file holds the samples of a sensor, whatever it is called."""
+    """True of a file that holds the samples of a sensor, whatever its name is."""
     file.seek(0)
     head = file.read(16)
     if any(head[place:].startswith(letters) for place, letters in SIGNATURES):
@@ -36,7 +36,7 @@ def is_raw_photo(file: BinaryIO) -> bool:
 
 
 def begins_with_preview(file: BinaryIO) -> bool:
-    """Whether a TIFF says of its first picture that it is a smaller copy of another one, which has more pixels."""
+    """True of a TIFF whose first picture is, by its tags, a smaller copy of another one, which has more pixels."""
     directories = DirectoryFile(file)
     chain = directories.chain()
     if not chain or not (chain[0].number(SUBFILE_TYPE) or 0) & 1:

@@ -24,9 +24,7 @@ from gpuquant.image_turning import orientation_of, upright
 from gpuquant.image_words import notes_of, words_of
 
 MAX_PIXELS = 500_000_000
-MOST_COPIED = (
-    1 << 30
-)  # bytes of a file with damaged metadata, copied into memory; lossy photos of MAX_PIXELS have fewer
+MOST_COPIED = 1 << 30  # bytes of a file that are copied into memory, so that damaged metadata can be left out
 KNOWN_MODES = {"RGB", "L", "1", "P", "CMYK", "YCbCr", "HSV", "LAB", "I;16", "I;16L", "I;16B", "I"}
 KNOWN_MODES |= {"RGBA", "LA", "PA", "RGBa", "La"}
 WITHOUT_RGB = ("CMYK", "LAB", "YCbCr", "HSV")  # which nobody takes for sRGB
@@ -45,7 +43,7 @@ class Photo:
     """Pixels, and what to know about them."""
 
     pixels: Pixels  # [H, W, 3], [H, W, 4] with alpha (then not all opaque), or grey [H, W]
-    to_srgb: Callable[[Pixels], Pixels] | None = None  # for stored colours [M, 3], where a profile gives them a meaning
+    to_srgb: Callable[[Pixels], Pixels] | None = None  # for stored colors [M, 3], where a profile gives them a meaning
     icc_profile: bytes | None = None  # that profile
     other_profile: bool = False  # whether another one was applied: of grey, CMYK or Lab
     notes: tuple[str, ...] = ()  # what was lost in reading
@@ -73,13 +71,14 @@ def read_photo(path: str | Path, *, max_pixels: int = MAX_PIXELS, preview: bool 
     """Decode a file to upright pixels (EXIF orientation applied).
 
     RGB pixels stay as stored, with the conversion of their embedded profile to sRGB beside them: there are fewer
-    distinct colours than pixels. All other kinds are converted.
+    distinct colors than pixels. All other kinds are converted.
 
     Raises
     ------
     ImageFileError
         There is no such file, it has more than `max_pixels`, it is not a whole image of a kind that is supported, or
-        it is a raw photo, of which there is only a preview, and `preview` does not ask for that.
+        only a preview of it can be read (of a raw photo, or of a TIFF that begins with a smaller copy of its picture)
+        and `preview` does not ask for that.
     """
 
     def read(image: Image.Image, file: BinaryIO, reading: Reading, lost: tuple[str, ...]) -> Photo:

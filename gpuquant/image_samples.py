@@ -36,7 +36,7 @@ class Range:
 
 
 def range_of(image: Image.Image) -> Range:
-    """What the samples of a channel go from and to, by what the file says; to be asked before the image is loaded.
+    """Black and white among the samples of a channel, by the tags or the header; to be asked before the image is loaded.
 
     Raises
     ------

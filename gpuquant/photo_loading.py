@@ -47,12 +47,12 @@ def load_photo(image: ImageLike | Photo, max_pixels: int = MAX_PIXELS, *, previe
 
 
 def parse_color(color: str | tuple[int, int, int]) -> tuple[int, int, int]:
-    """An opaque colour: three levels, or what CSS calls it, such as "white", "#fff" or "#ffffff".
+    """An opaque color: three levels, or what CSS calls it, such as "white", "#fff" or "#ffffff".
 
     Raises
     ------
     ArgumentError
-        There is no such colour.
+        There is no such color.
     """
     try:
         levels = ImageColor.getrgb(color) if isinstance(color, str) else tuple(color)

@@ -369,6 +369,11 @@ def reads():
         "beside(image_guard._lock, lambda: forked(reads))",
         "beside(pillow_guarded(None), lambda: forked(reads))",
         """
+read_photo(path)
+locks = [handler._lock for handler in image_guard._complaints._ours.values()]
+beside(locks[0] if locks else image_guard._lock, lambda: forked(reads))
+""",
+        """
 def goes_on():
     inside_still = state() != plain
     second.__exit__(None, None, None)
@@ -395,7 +400,7 @@ def is_back():
 beside(pillow_guarded(None), lambda: forked(is_back))
 """,
     ],
-    ids=["lock", "other thread", "this thread", "libtiff"],
+    ids=["lock", "other thread", "lock of libtiff", "this thread", "libtiff"],
 )
 def test_a_forked_process_begins_anew(code: str, tmp_path: Path) -> None:
     picture("a.png", tmp_path / "a.png")

@@ -124,7 +124,7 @@ def test_a_mean_may_be_off_where_the_grain_is_many_times_less() -> None:
     greys = np.arange(0, 256, 15)[:, None].repeat(3, axis=1)
     palette = np.array([*greys, [2, 0, 0], [250, 255, 250], [128, 128, 131]], np.uint8)
     middles = np.random.RandomState(0).randint(5, 250, (500, 1)).repeat(3, axis=1)
-    colors: Pixels = (middles + [[1, 0, 1]]).astype(np.uint8)
+    colors: Pixels = np.add(middles, [1, 0, 1]).astype(np.uint8)
     grains, offs = [], []
     _, exact = mixed(colors, palette, 1e-3)
     for worth in (math.inf, 2.0, 0.0):
