@@ -41,18 +41,25 @@ class _Handler:
     def __init__(self, kind: str, take: Callable[[str], bool]) -> None:
         self._kind, self._take = kind, take
         self._before: int | None = None
+        self._is_in_place = False
         self._lock = threading.Lock()  # held while what ours replaced is not known
         self._callback = HANDLER(self._handle)
         self._address = ctypes.cast(self._callback, ctypes.c_void_p)
 
     def begin(self, library: Any) -> None:
         with self._lock:
-            self._before = getattr(library, f"TIFFSet{self._kind}Handler")(self._address)
+            found = getattr(library, f"TIFFSet{self._kind}Handler")(self._address)
+            if found != self._address.value:  # as it is in a process that was forked in the midst of this
+                self._before = found
+            self._is_in_place = True
 
     def end(self, library: Any) -> bool:
         """False where somebody else's handler had replaced ours: it stays, and may call ours."""
+        if not self._is_in_place:
+            return True
         setter = getattr(library, f"TIFFSet{self._kind}Handler")
         found = setter(self._before)
+        self._is_in_place = False
         if found == self._address.value:
             return True
         setter(found)

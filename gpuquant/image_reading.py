@@ -176,6 +176,8 @@ def _told(path: str | Path) -> Iterator[None]:
     except FileNotFoundError:
         raise ImageFileError(f"{path}: no such file") from None
     except UnidentifiedImageError:
+        if not Path(path).stat().st_size:
+            raise ImageFileError(f"{path} is not an image: the file is empty") from None
         raise ImageFileError(f"{path} is not an image in a format that Pillow can read") from None
     except ImageFileError:
         raise

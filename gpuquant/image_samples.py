@@ -17,7 +17,9 @@ BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF
 COLOR_MAP = 320
 UNSIGNED, SIGNED = 1, 2
 KINDS = {"I": "whole numbers of 32 bits", "F": "floats"}
-SCALING = 'Image.fromarray((255 * (a - low) / (high - low)).round().astype("uint8")), where a is np.asarray(image)'
+SCALING = 'Image.fromarray((255 * (a - low) / (high - low)).round().astype("uint8")), where a is '
+LEVELS = "np.asarray(image, float)"
+SIGNED_LEVELS = 'np.asarray(image).view("int8").astype(float)'  # Pillow takes their bits for levels without a sign
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -36,7 +38,7 @@ class Range:
 
 
 def range_of(image: Image.Image) -> Range:
-    """Black and white among the samples of a channel, by the tags or the header; to be asked before the image is loaded.
+    """Find black and white among the samples of a channel, by the tags or the header, before the image is loaded.
 
     Raises
     ------
@@ -47,7 +49,7 @@ def range_of(image: Image.Image) -> Range:
     kinds = tags.get(SAMPLE_FORMAT, (UNSIGNED,))
     signed = bool(kinds) and kinds[0] == SIGNED
     if image.format == "TIFF" and signed and image.mode == "L":
-        raise ArgumentError(_unknown("signed whole numbers of 8 bits"))
+        raise ArgumentError(_unknown("signed whole numbers of 8 bits", SIGNED_LEVELS))
     if image.mode.startswith("I;16") or image.mode == "I":
         bits = tags.get(BITS_PER_SAMPLE, (16,))[0]
         inverted = image.format == "TIFF" and tags.get(PHOTOMETRIC, 0) == 0
@@ -68,8 +70,8 @@ def range_of(image: Image.Image) -> Range:
     return Range(65535 if wide else 255)
 
 
-def _unknown(what: str) -> str:
-    advice = f"scale them to 8 bits first, from the darkest to the lightest of yours: {SCALING}"
+def _unknown(what: str, levels: str = LEVELS) -> str:
+    advice = f"scale them to 8 bits first, from the darkest to the lightest of yours: {SCALING}{levels}"
     return f"images of {what} are not supported, as nothing says which level is black and which is white; {advice}"
 
 

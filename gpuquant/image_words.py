@@ -25,6 +25,7 @@ ERRORS = {  # what Pillow says, or the system under it; the first that is found
     "cannot allocate": "it does not fit into memory",
     "unable to locate ghostscript": "reading this format needs Ghostscript, which is not installed",
     "cannot load this image": f"{DAMAGED}: it holds no pixels",
+    "create decoder object": f"{DAMAGED}: its end is missing",
     "cannot find loader": "Pillow has no decoder for this format here",
     "decoder": "Pillow has no decoder for what is in it: {said}",
 }

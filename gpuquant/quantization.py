@@ -90,7 +90,7 @@ def quantize(
     max_pixels : int
         A file with more is refused before it is decoded: a small file can hold a huge picture.
     preview : bool
-        Take the small preview of a raw photo, which is refused otherwise: develop it first.
+        Take the small preview of a raw photo, or of a TIFF that begins with a smaller copy; they are refused otherwise.
     background : str or (int, int, int), optional
         What transparent images are laid onto, such as "white" or "#ffffff"; the result is then opaque.
     keep_profile : bool

@@ -1,9 +1,7 @@
 """Pillow under one limit of ours, and its warnings as notes of the file that they are about."""
 
-import ctypes
 import io
 import os
-import platform
 import struct
 import subprocess
 import sys
@@ -13,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import PIL
 import pytest
 from PIL import Image, ImageFile
 from test_image_png import png
 from test_image_samples import tiff
 
-from gpuquant import image_libtiff, quantize_files
+from gpuquant import quantize_files
 from gpuquant.errors import ImageFileError
 from gpuquant.image_guard import pillow_guarded
 from gpuquant.image_reading import photo_of, read_photo, read_size
@@ -27,11 +24,6 @@ from gpuquant.image_words import notes_of, words_of
 
 AVIF = ["a.avif"] if ".avif" in Image.registered_extensions() else []  # which old versions of Pillow do not know
 FORMATS = ["a.tif", "b.tif", "a.png", "a.jpg", "a.webp", "a.gif", "a.bmp", "a.ppm", "a.ico", "a.icns", "a.jp2", *AVIF]
-
-
-BRINGS_LIBTIFF = platform.machine() in image_libtiff.SAFE and any(
-    folder.is_dir() for folder in (Path(PIL.__file__).parent / ".dylibs", Path(PIL.__file__).parents[1] / "pillow.libs")
-)
 
 
 def picture(name: str, path: Path) -> np.ndarray:
@@ -219,85 +211,6 @@ def test_damaged_files_are_told_in_plain_words(tmp_path: Path) -> None:
     with pytest.raises(ImageFileError, match=r"a\.tif: the image cannot be decoded: the file is damaged") as caught:
         read_photo(tmp_path / "a.tif")
     assert not any(word in str(caught.value) for word in ("Error", "error -", "Errno"))
-
-
-def damaged_fax() -> bytes:
-    """Black and white, compressed in group 4, with some bytes changed: libtiff complains, and goes on."""
-    file = io.BytesIO()
-    dots = Image.fromarray(np.random.RandomState(0).randint(0, 2, (60, 60)).astype(bool))
-    dots.save(file, "TIFF", compression="group4")
-    data = bytearray(file.getvalue())
-    data[300:330] = b"\xff" * 30
-    return bytes(data)
-
-
-def test_complaints_of_libtiff_are_kept_off_standard_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "fax.tif"
-    path.write_bytes(damaged_fax())
-    with Image.open(path) as image:
-        image.load()
-    printed = capfd.readouterr().err
-    if "Fax4Decode" not in printed or not BRINGS_LIBTIFF:
-        pytest.skip("this libtiff says nothing, or not to us")
-    assert image_libtiff._library() is not None
-    photo = read_photo(path)
-    assert capfd.readouterr().err == ""
-    assert photo.notes == ("the file is damaged; some of its pixels may be wrong",)
-
-    def elsewhere() -> None:
-        with Image.open(path) as image:
-            image.load()
-
-    with pillow_guarded(None) as reading:
-        thread = threading.Thread(target=elsewhere)
-        thread.start()
-        thread.join()
-    assert not reading.damaged
-    assert capfd.readouterr().err == printed
-    elsewhere()
-    assert capfd.readouterr().err == printed
-
-
-@pytest.mark.skipif(not BRINGS_LIBTIFF, reason="this Pillow brings no libtiff")
-def test_a_handler_that_somebody_else_sets_meanwhile_stays() -> None:
-    """Like those of most libraries it calls the one that it replaced: ours must not call it in turn for ever."""
-    setter = image_libtiff._library().TIFFSetErrorHandler
-    heard: list[str] = []
-
-    def plain(module: bytes | None, words: bytes | None, values: int | None) -> None:
-        heard.append("plain")
-
-    def theirs(module: bytes | None, words: bytes | None, values: int | None) -> None:
-        heard.append("theirs")
-        if len(heard) < 100:
-            image_libtiff.HANDLER(replaced)(module, words, values)
-
-    def load() -> None:
-        with Image.open(io.BytesIO(damaged_fax())) as image:
-            image.load()
-
-    callbacks = [image_libtiff.HANDLER(handler) for handler in (plain, theirs)]
-    addresses = [ctypes.cast(callback, ctypes.c_void_p) for callback in callbacks]
-    original = setter(addresses[0])
-    try:
-        load()
-        n_complaints = len(heard)
-        with pillow_guarded(None):
-            replaced = setter(addresses[1])
-        heard.clear()
-        with pillow_guarded(None):
-            thread = threading.Thread(target=load)
-            thread.start()
-            thread.join()
-        assert heard == ["theirs", "plain"] * n_complaints
-        heard.clear()
-        with pillow_guarded(None) as reading:
-            load()
-        assert reading.damaged
-        assert heard == []
-    finally:
-        last = setter(original)
-    assert last == addresses[1].value
 
 
 def test_records_of_pillow_are_kept_off_standard_error(tmp_path: Path) -> None:

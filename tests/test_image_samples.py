@@ -126,6 +126,29 @@ def test_tiff_of_no_known_range_is_refused(
         read_photo(tmp_path / "grey.tif")
 
 
+@pytest.mark.parametrize(
+    ("data", "bits", "sample_format"),
+    [
+        (samples([-128, -2, 0, 2], "b"), 8, 2),
+        (samples([-30_000, 0, 1, 30_000], "h"), 16, 2),
+        (samples([-2_000_000_000, 0, 1_000_000_000, 2_000_000_000], "i"), 32, 2),
+        (struct.pack("<4f", -0.5, 0, 1, 7.25), 32, 3),
+    ],
+)
+def test_the_advice_gives_the_right_levels(data: bytes, bits: int, sample_format: int, tmp_path: Path) -> None:
+    path = tmp_path / "grey.tif"
+    path.write_bytes(tiff(data, 4, 1, bits=(bits,), sample_format=sample_format))
+    with pytest.raises(ImageFileError) as caught:
+        read_photo(path)
+    formula, _, levels = str(caught.value).partition("of yours: ")[2].partition(", where a is ")
+    kind = {(8, 2): "<i1", (16, 2): "<i2", (32, 2): "<i4", (32, 3): "<f4"}[bits, sample_format]
+    expected = np.frombuffer(data, kind).astype(float)
+    with Image.open(path) as image:
+        names = {"np": np, "image": image, "Image": Image, "low": expected.min(), "high": expected.max()}
+        scaled = np.asarray(eval(formula, names | {"a": eval(levels, names)}))
+    np.testing.assert_array_equal(scaled[0], ((expected - expected.min()) / np.ptp(expected) * 255).round())
+
+
 def test_other_files_of_no_known_range_are_refused(tmp_path: Path) -> None:
     cards = ["SIMPLE  = T", "BITPIX  = 16", "NAXIS   = 2", "NAXIS1  = 2", "NAXIS2  = 1", "END"]
     fits = "".join(card.ljust(80) for card in cards).ljust(2880).encode() + samples([1, 500], "h", ">").ljust(2880)

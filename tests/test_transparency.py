@@ -291,7 +291,7 @@ def test_a_grey_profile_makes_no_colours_grey(mode: str, china: Pixels, tmp_path
     image.save(tmp_path / "photo.png", icc_profile=profile)
     photo = read_photo(tmp_path / "photo.png")
     np.testing.assert_array_equal(photo.pixels, np.asarray(image))
-    assert photo.notes == ("the embedded colour profile cannot be used; colours are taken for sRGB",)
+    assert photo.notes == ("the embedded color profile cannot be used; colors are taken for sRGB",)
 
 
 def test_profiles_that_cannot_be_kept_are_told(china: Pixels, tmp_path: Path) -> None:
