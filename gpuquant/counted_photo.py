@@ -52,10 +52,10 @@ class CountedPhoto:
         look_up = map_alpha_pixels if self._stored.shape[1] == 4 else map_pixels
         return look_up(self._rows, self._stored, color_labels, wide=wide, chunk_size=chunk_size).view(self.shape)
 
-    def bands(
+    def strips(
         self,
-        n_pixels: int,  # of a band, at most, unless a row has more
-    ) -> Iterator[tuple[int, Tensor]]:  # the first row of a band; [rows, W] int32: which of the colors each pixel is
+        n_pixels: int,  # of a strip, at most, unless a row has more
+    ) -> Iterator[tuple[int, Tensor]]:  # the first row of a strip; [rows, W] int32: which of the colors each pixel is
         """Go through the rows from top to bottom, some at a time."""
         height, width = self.shape
         n_rows = max(1, n_pixels // width)

@@ -26,8 +26,8 @@ OWN = Slack(math.inf, 0)  # of the photo's own palette
 CLOSE_ENTRIES = Slack(1.0, 2.0)  # of a given palette whose entries lie close together
 FEW_ENTRIES = Slack(0.2, math.inf)  # of others: more would cost some of what it gains after a blur
 MOST_LINKED = 4096  # gaps of more entries are small
-BAND_PIXELS = 1 << 24  # whose colours are held together: 4 bytes a pixel
-ORDERED_PIXELS = 1 << 20  # the same, where bands need not be high
+STRIP_PIXELS = 1 << 24  # whose colors are held together: 4 bytes a pixel
+ORDERED_PIXELS = 1 << 20  # the same, where strips need not be high
 
 
 @dataclass(frozen=True)
@@ -84,10 +84,10 @@ def _ordered(
     entries, limits = _mixed(colors, palette, labels, still, dither, mask.numel())
     entries = entries.to(_signed(_words(palette))).view(_words(palette))  # as few bytes as labels have
 
-    def choose(top: int, ranks: Tensor, band: Tensor) -> None:
-        ops.choose_entries(top, ranks, entries, limits, mask, band)
+    def choose(top: int, ranks: Tensor, strip: Tensor) -> None:
+        ops.choose_entries(top, ranks, entries, limits, mask, strip)
 
-    return _in_bands(photo, colors, palette, labels, still, ORDERED_PIXELS, choose)
+    return _in_strips(photo, colors, palette, labels, still, ORDERED_PIXELS, choose)
 
 
 def _mixed(
@@ -116,36 +116,36 @@ def _diffused(
     limit = error_limit(palette[entries, :3], close=dither.fitted or _is_close(palette[entries, :3]))
     strength = round(dither.strength * ops.FULL_STRENGTH)
 
-    def diffuse(_: int, ranks: Tensor, band: Tensor) -> None:
+    def diffuse(_: int, ranks: Tensor, strip: Tensor) -> None:
         nonlocal above
         part, above = ops.diffuse_errors(ranks, seen, still, nearest, above, limit, strength)
         if still is not None:
             part = torch.where(still[ranks], labels[ranks], entries[part.to(torch.int32)].to(torch.int32))
-        band.view(_signed(band.dtype)).copy_(part)
+        strip.view(_signed(strip.dtype)).copy_(part)
 
-    return _in_bands(photo, colors, palette, labels, still, BAND_PIXELS, diffuse)
+    return _in_strips(photo, colors, palette, labels, still, STRIP_PIXELS, diffuse)
 
 
-def _in_bands(
+def _in_strips(
     photo: CountedPhoto,
     colors: Tensor,  # [M, 3] or [M, 4] uint8
     palette: Tensor,  # [K, 3] or [K, 4] uint8
     labels: Tensor,  # [M] int32
     still: Tensor | None,  # [M] bool
-    n_pixels: int,  # of a band
+    n_pixels: int,  # of a strip
     dither: Callable[
         [int, Tensor, Tensor], None
-    ],  # a band's first row; [rows, W] int32: its colors; its labels, written
+    ],  # a strip's first row; [rows, W] int32: its colors; its labels, written
 ) -> DitheredPhoto:
     """Dither some rows at a time, and sum up what comes of it."""
     seen, levels = colors[:, :3].contiguous(), palette[:, :3].contiguous()
     found = torch.empty(photo.shape, dtype=_words(palette), device=palette.device)
     counts = torch.zeros(len(palette), dtype=torch.int64, device=palette.device)
     error = 0.0
-    for top, ranks in photo.bands(n_pixels):
-        band = found[top : top + len(ranks)]
-        dither(top, ranks, band)
-        n_part, apart = ops.tally_labels(ranks.reshape(-1), band.reshape(-1), seen, levels)
+    for top, ranks in photo.strips(n_pixels):
+        strip = found[top : top + len(ranks)]
+        dither(top, ranks, strip)
+        n_part, apart = ops.tally_labels(ranks.reshape(-1), strip.reshape(-1), seen, levels)
         counts += n_part
         error += apart
     if still is not None:  # whose distances have a fourth column

@@ -38,8 +38,8 @@ def test_a_mask_chooses_among_four(
     own = torch.from_numpy(entries.astype(np.uint8 if words == torch.uint8 else np.uint16))
     given = own, torch.from_numpy(limits.astype(np.int16)), torch.from_numpy(mask)
     for top in range(0, height, 9):
-        band = labels[top : top + 9]
-        module.choose_entries(top, torch.from_numpy(ranks[top : top + 9]), *given, band)
+        strip = labels[top : top + 9]
+        module.choose_entries(top, torch.from_numpy(ranks[top : top + 9]), *given, strip)
     levels = np.tile(mask, (11, 10))[:height, :width]
     expected = [
         [

@@ -101,7 +101,7 @@ def test_floyd_steinberg_equals_a_loop(china: Pixels, monkeypatch: pytest.Monkey
     given, fitted = (by_hand(pixels, palette.rows, limit=limit) for limit in (whole, half))
     assert (given != fitted).any()
     for n_pixels in (1 << 24, 999):
-        monkeypatch.setattr(dithering, "BAND_PIXELS", n_pixels)
+        monkeypatch.setattr(dithering, "STRIP_PIXELS", n_pixels)
         np.testing.assert_array_equal(apply_palette(pixels, palette, dither="floyd-steinberg").labels, given)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(dithering, "_is_close", lambda _: True)
@@ -112,11 +112,11 @@ def test_floyd_steinberg_equals_a_loop(china: Pixels, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_bands_chunks_and_threads_change_nothing(
+def test_strips_chunks_and_threads_change_nothing(
     china: Pixels, method: str, n_threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = quantize(china, 9, dither=method).to_array()
-    monkeypatch.setattr(dithering, "BAND_PIXELS", 3000)
+    monkeypatch.setattr(dithering, "STRIP_PIXELS", 3000)
     monkeypatch.setattr(dithering, "ORDERED_PIXELS", 3000)
     monkeypatch.setattr(metrics, "COLORS_AT_ONCE", {"cpu": 100})
     found = quantize(china, 9, dither=method, chunk_size=1000)

@@ -48,7 +48,7 @@ def found_by(
     palette: Pixels,
     strength: int = 128,
     still: npt.NDArray[np.bool_] | None = None,
-    bands: int = 1,
+    strips: int = 1,
     limit: int = 255,
 ) -> npt.NDArray[np.int64]:
     height, width, _ = pixels.shape
@@ -58,9 +58,9 @@ def found_by(
     nearest = NearestTable(torch.from_numpy(palette))
     above = torch.zeros(width, 4, dtype=torch.int16)
     found = []
-    for band in torch.from_numpy(ranks.reshape(height, width).astype(np.int32)).chunk(bands):
+    for strip in torch.from_numpy(ranks.reshape(height, width).astype(np.int32)).chunk(strips):
         labels, above = engine.diffuse_errors(
-            band,
+            strip,
             torch.from_numpy(colors),
             None if still is None else torch.from_numpy(still.ravel()),
             nearest,
@@ -122,7 +122,7 @@ def test_pixels_that_stand_still(engine: ModuleType) -> None:
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("shape", [(40, 13), (9, 1), (12, 2), (20, 50)])
-@pytest.mark.parametrize("bands", [2, 9])
-def test_bands_go_on_where_the_one_above_ended(engine: ModuleType, shape: tuple[int, int], bands: int) -> None:
+@pytest.mark.parametrize("strips", [2, 9])
+def test_strips_go_on_where_the_one_above_ended(engine: ModuleType, shape: tuple[int, int], strips: int) -> None:
     pixels, palette = noise(*shape, 3), noise(4, 3, seed=1)
-    np.testing.assert_array_equal(found_by(engine, pixels, palette, bands=bands), by_hand(pixels, palette))
+    np.testing.assert_array_equal(found_by(engine, pixels, palette, strips=strips), by_hand(pixels, palette))
