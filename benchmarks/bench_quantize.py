@@ -91,7 +91,7 @@ def test_scaling_with_colors(keep: Keep, device: str, n_colors: int, full: bool)
 
 
 def test_files(tell: Tell, tmp_path: Path) -> None:
-    """What stands around the quantiser: decoding and encoding, and a new process for one photo."""
+    """Time what stands around the quantiser: decoding and encoding, and a new process for one photo."""
     Image.fromarray(large_photo("china_13mp")).save(tmp_path / "photo.jpg", quality=92)
     photo, out, other = tmp_path / "photo.jpg", tmp_path / "out.png", tmp_path / "other.png"
     result = gpuquant.quantize(photo, 8)

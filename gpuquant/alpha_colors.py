@@ -78,7 +78,7 @@ def rank_table(
     colors: Tensor,  # [M, 3] or [M, 4] uint8, distinct
     ranks: Tensor,  # [M] int32
 ) -> Iterator[Callable[[Tensor], Tensor]]:  # pixels [N, 3], [N, 4] or [N] (grey) uint8 -> [N] int32
-    """What looks up pixels whose colours are among these, as long as the context is open."""
+    """A function that looks up pixels whose colors are among these, as long as the context is open."""
     if colors.shape[1] == 3:
         with ops.number_table(codes_from_colors(colors), ranks) as table:
             yield lambda pixels: ops.apply_lookup(pixels, table)

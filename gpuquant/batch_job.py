@@ -36,7 +36,7 @@ SHARED_PALETTE = "palette.hex"
 
 @dataclass(frozen=True, eq=False)
 class Settings:
-    """What holds for every file."""
+    """Settings that hold for every file."""
 
     search: PaletteSearch
     max_pixels: int

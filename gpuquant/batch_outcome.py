@@ -13,7 +13,7 @@ from gpuquant.errors import GpuquantError, ImageFileError, is_lack_of_memory
 
 @dataclass(frozen=True, eq=False)
 class FileOutcome:
-    """What became of one file.
+    """The outcome of one file.
 
     Attributes
     ----------

@@ -96,8 +96,8 @@ class _Mixing:
         colors: npt.NDArray[np.uint8],  # [C, 3]
     ) -> tuple[Integers, Floats]:  # [4, C]: palette entries, from light to dark; [4, C]: their weights
         found, slack = self._found, self._slack
-        points = np.ascontiguousarray(colors.T, np.float64)
         if slack.worth == 0:
+            points = np.ascontiguousarray(colors.T, np.float64)
             corners, weights = self._smooth(points, math.inf)
         else:
             points, corners, weights = self._exactly(colors)

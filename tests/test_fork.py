@@ -12,19 +12,8 @@ from gpuquant.errors import DeviceError
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform has no fork")
 
-# It runs in a process of its own: pytest's has threads, and Python warns of forking such a one.
-START = """
-import os, signal, sys, threading, warnings
-import numpy as np
-import torch
-import gpuquant
-from gpuquant.ops import torch_ops
-
-warnings.simplefilter("ignore")
-torch.set_num_threads(3)
-random = np.random.RandomState(0)
-samples = random.rand(60_000, 3)
-photo = random.randint(0, 256, (200, 200, 4), dtype=np.uint8)
+FORKED = """
+import os, signal, sys
 
 def forked(call):
     sys.stdout.flush()
@@ -40,10 +29,27 @@ def forked(call):
         os._exit(2)
 """
 
+# It runs in a process of its own: pytest's has threads, and Python warns of forking such a one.
+START = """
+import sys, threading, warnings
+import numpy as np
+import torch
+import gpuquant
+from gpuquant.ops import torch_ops
+
+warnings.simplefilter("ignore")
+torch.set_num_threads(3)
+random = np.random.RandomState(0)
+samples = random.rand(60_000, 3)
+photo = random.randint(0, 256, (200, 200, 4), dtype=np.uint8)
+"""
+
 
 def run(code: str) -> str:
     """Run Python, and give what it prints; a process that is late is killed, its children by their own alarms."""
-    done = subprocess.run([sys.executable, "-c", START + code], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", FORKED + START + code], capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

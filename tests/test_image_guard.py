@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image, ImageFile
+from test_fork import FORKED
 from test_image_png import png
 from test_image_samples import tiff
 
@@ -231,7 +232,7 @@ assert not logging.getLogger("PIL").handlers
 
 # It runs in a process of its own: pytest's has threads, and Python warns of forking such a one.
 FORK = """
-import logging, os, signal, sys, threading, warnings
+import logging, sys, threading, warnings
 from PIL import Image
 from gpuquant import image_guard
 from gpuquant.image_guard import pillow_guarded
@@ -243,18 +244,6 @@ def state():
 
 plain, path = state(), sys.argv[1]
 inside, leave = threading.Event(), threading.Event()
-
-def forked(call):
-    child = os.fork()
-    if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    signal.alarm(10)  # ends a child that waits for ever
-    try:
-        os._exit(0 if call() else 1)
-    except BaseException as error:
-        print(repr(error), file=sys.stderr, flush=True)
-    finally:
-        os._exit(2)
 
 def beside(context, call):
     def hold():
@@ -317,6 +306,6 @@ beside(pillow_guarded(None), lambda: forked(is_back))
 )
 def test_a_forked_process_begins_anew(code: str, tmp_path: Path) -> None:
     picture("a.png", tmp_path / "a.png")
-    command = [sys.executable, "-c", FORK + code, str(tmp_path / "a.png")]
+    command = [sys.executable, "-c", FORKED + FORK + code, str(tmp_path / "a.png")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.stdout, done.stderr) == ("0\n", "")

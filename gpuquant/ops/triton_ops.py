@@ -15,7 +15,6 @@ from gpuquant.ops.torch_ops import add_counts
 from gpuquant.ops.triton_seeding import KernelSeeding
 
 __all__ = ["MAX_COLUMNS", "KernelCounting", "KernelLloyd", "KernelSeeding", "apply_lookup", "count_colors"]
-__all__ += ["count_into", "counted"]
 
 BLOCK = 1024  # pixels of a program
 MOST_IN_A_BIN = 2**31 - 16  # pixels: an int32 holds no more, all may have one color, and parts stay aligned
