@@ -1,7 +1,7 @@
 """Looks of a result with dithering and with Oklab, and what they cost.
 
 MSE tells neither: both raise it. From a distance the eye sees means, so results are compared with the photo after a
-Gaussian blur, by SSIM (Wang et al. 2004); and colours are compared by CIEDE2000, which was fitted to what people see
+Gaussian blur, by SSIM (Wang et al. 2004); and colors are compared by CIEDE2000, which was fitted to what people see
 and shares nothing with Oklab. Run: scripts/setup.sh bench, then pytest benchmarks/bench_looks.py
 """
 

@@ -1,6 +1,6 @@
 """The error of quantize() over the Kodak photographs beside scikit-learn's KMeans, Pillow and libimagequant.
 
-scikit-learn's KMeans(n_init=1) runs on the distinct colours with counts; its centers are rounded and the colours
+scikit-learn's KMeans(n_init=1) runs on the distinct colors with counts; its centers are rounded and the colors
 assigned anew, for random_state 0..4. The k-means stage of each effort is timed in turn with that of the others.
 
 Run: scripts/setup.sh bench, then pytest benchmarks/bench_quality.py
@@ -103,7 +103,7 @@ def test_many_colors(report: Report) -> None:
     result = gpuquant.quantize(pixels, 4096)
     assert result.mse == pytest.approx(mse_of(pixels, result.to_array()), rel=1e-12)
     assert np.bincount(result.labels.reshape(-1)).min() > 0
-    beside = f"PSNR {result.psnr:.2f} dB, {result.n_iter} iterations on all colours"
+    beside = f"PSNR {result.psnr:.2f} dB, {result.n_iter} iterations on all colors"
     report("lake_atitlan_10mp, K = 4096: seconds", sum(result.seconds.values()), 60, 60, beside)
 
 

@@ -1,4 +1,4 @@
-"""quantize() beside other quantisers: time, memory, cold start, error. Results are checked: a fast wrong answer fails.
+"""quantize() beside other quantizers: time, memory, cold start, error. Results are checked: a fast wrong answer fails.
 
 Run: scripts/setup.sh bench, then pytest benchmarks/bench_quantize.py [--sizes 1MP,13MP] [--photos FOLDER]
 (nearly two hours; --full: also scikit-learn's KMeans on more than 13.7 megapixels, and every peer on your photos)
@@ -42,7 +42,7 @@ def compare(pixels: Pixels, n_colors: int, every: list[Quantizer], full: bool, *
 
 
 def check(found: list[Measurement], n_colors: int) -> None:
-    """Ours is the first, and must have K colours, or all, and an error that no other is far below."""
+    """Ours is the first, and must have K colors, or all, and an error that no other is far below."""
     ours = found[0]
     assert ours.name.startswith("gpuquant"), ours.name
     assert not ours.problem
@@ -91,7 +91,7 @@ def test_scaling_with_colors(keep: Keep, device: str, n_colors: int, full: bool)
 
 
 def test_files(tell: Tell, tmp_path: Path) -> None:
-    """Time what stands around the quantiser: decoding and encoding, and a new process for one photo."""
+    """Time what stands around the quantizer: decoding and encoding, and a new process for one photo."""
     Image.fromarray(large_photo("china_13mp")).save(tmp_path / "photo.jpg", quality=92)
     photo, out, other = tmp_path / "photo.jpg", tmp_path / "out.png", tmp_path / "other.png"
     result = gpuquant.quantize(photo, 8)
@@ -122,7 +122,7 @@ def test_files(tell: Tell, tmp_path: Path) -> None:
 
 
 def _scikit_learn(pixels: Pixels, n_colors: int) -> tuple[float, float]:
-    """Seconds of KMeans(n_init=1) on the distinct colours, and the MSE of its rounded centers."""
+    """Seconds of KMeans(n_init=1) on the distinct colors, and the MSE of its rounded centers."""
     histogram = gpuquant.ColorHistogram()
     histogram.add(pixels)
     colors, counts = histogram.colors.numpy(), histogram.counts.numpy()
@@ -164,7 +164,7 @@ def test_time_against_pillow(
     time_sklearn, mse_sklearn = _scikit_learn(pixels, n_colors)
     beside = (
         f"ours {time_ours * 1000:.0f} ms, MSE {result.mse:.2f}; MEDIANCUT {time_cut * 1000:.0f} ms, MSE {other:.2f}; "
-        f"FASTOCTREE {time_octree * 1000:.0f} ms; scikit-learn on distinct colours, once, counting apart, "
+        f"FASTOCTREE {time_octree * 1000:.0f} ms; scikit-learn on distinct colors, once, counting apart, "
         f"{time_sklearn:.1f} s, MSE {mse_sklearn:.2f}"
     )
     report(f"time / MEDIANCUT: {name}, K = {n_colors}", time_ours / time_cut, reach, aim, beside)

@@ -2,7 +2,7 @@
 
 Options: --sizes 1MP,13MP and so on, --photos FOLDER for real photographs, --full for what takes long, --save FOLDER for
 results as JSON, one file for each bench_NAME.py and device; there rows that were measured again take the place of old
-ones. Quantisers are not timed by pytest-benchmark: each has a process of its own, and as many runs as its time allows.
+ones. Quantizers are not timed by pytest-benchmark: each has a process of its own, and as many runs as its time allows.
 """
 
 import dataclasses
@@ -83,7 +83,7 @@ def mse_of(pixels: Pixels, result: Pixels) -> float:
 
 
 def rounded_mse(colors: Pixels, counts: npt.NDArray[np.int64], centers: npt.NDArray[np.float64]) -> float:
-    """The MSE when centers are rounded and every colour takes the nearest one."""
+    """The MSE when centers are rounded and every color takes the nearest one."""
     palette = centers.round().clip(0, 255)
     total = 0.0
     for start in range(0, len(colors), 1 << 16):
@@ -132,7 +132,7 @@ def _subject(request: pytest.FixtureRequest) -> str:
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="also what takes minutes")
     parser.addoption("--sizes", default=SIZES, help=f"of photographs that are made, {SIZES} if not given")
-    parser.addoption("--photos", type=Path, help="a folder with photographs to compare quantisers on as well")
+    parser.addoption("--photos", type=Path, help="a folder with photographs to compare quantizers on as well")
     parser.addoption("--save", type=Path, help="a folder to write results to, NAME-DEVICE.json")
 
 

@@ -1,4 +1,4 @@
-"""gpuquant: exact k-means colour quantisation of whole photos, on CUDA or the CPU."""
+"""gpuquant: exact k-means color quantization of whole photos, on CUDA or the CPU."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING

@@ -1,6 +1,6 @@
-"""Distinct colours with alpha: counted, looked up, weighted by their alpha, or laid onto a background.
+"""Distinct colors with alpha: counted, looked up, weighted by their alpha, or laid onto a background.
 
-Nearly all pixels of most pictures are opaque or clear: these go by way of the table of 2^24 colours. Only what is
+Nearly all pixels of most pictures are opaque or clear: these go by way of the table of 2^24 colors. Only what is
 partly transparent is sorted, chunk by chunk.
 """
 
@@ -23,7 +23,7 @@ def count_alpha_colors(
     *,
     chunk_size: int | None = None,
 ) -> tuple[Tensor, Tensor]:  # [M, 4] uint8, distinct; counts [M] int64
-    """Count every distinct colour exactly; all clear pixels are one, (0, 0, 0, 0)."""
+    """Count every distinct color exactly; all clear pixels are one, (0, 0, 0, 0)."""
     parts: dict[str, list[tuple[Tensor, Tensor]]] = {"opaque": [], "partly": []}
     n_clear = 0
     for chunk in pixels.split(CHUNK_PIXELS):
@@ -49,14 +49,14 @@ def count_alpha_colors(
 
 
 def map_alpha_pixels(
-    pixels: Tensor,  # [N, 4] uint8, every colour of it among `colors`
+    pixels: Tensor,  # [N, 4] uint8, every color of it among `colors`
     colors: Tensor,  # [M, 4] uint8, distinct
-    labels: Tensor,  # [M] int32, 0..65535: the label of each colour
+    labels: Tensor,  # [M] int32, 0..65535: the label of each color
     *,
     wide: bool,
     chunk_size: int | None = None,
 ) -> Tensor:  # [N] uint8, or uint16 where wide
-    """Give every pixel the label of its colour."""
+    """Give every pixel the label of its color."""
     opaque, clear = colors[:, 3] == OPAQUE, colors[:, 3] == 0
     table = lookup_table_of(colors[opaque][:, :3], labels[opaque], wide=wide)
     words = torch.int16 if wide else torch.uint8  # uint16 has few operations in torch; int16 has the same bits
@@ -102,7 +102,7 @@ def rank_table(
 def weighted_by_alpha(
     colors: Tensor,  # [M, 4] uint8
 ) -> Tensor:  # [M, 4] float64
-    """R, G and B times alpha / 255, and alpha: distances are then those that are seen, and clear colours are one."""
+    """R, G and B times alpha / 255, and alpha: distances are then those that are seen, and clear colors are one."""
     points = colors.double()
     points[:, :3] *= points[:, 3:] / 255
     return points
@@ -111,7 +111,7 @@ def weighted_by_alpha(
 def without_weight(
     points: Tensor,  # [K, 4] float64
 ) -> Tensor:  # [K, 4] uint8
-    """The colours nearest to points weighted by alpha."""
+    """The colors nearest to points weighted by alpha."""
     alpha = points[:, 3:].round().clamp(0, 255)
     levels = points[:, :3] * 255 / points[:, 3:].clamp(min=1e-9)
     return torch.cat([levels.round().clamp(0, 255) * (alpha > 0), alpha], dim=1).to(torch.uint8)
@@ -121,7 +121,7 @@ def laid_onto(
     colors: Tensor,  # [M, 4] uint8
     background: tuple[int, int, int],
 ) -> Tensor:  # [M, 3] uint8
-    """Colours as they look in front of a background."""
+    """Colors as they look in front of a background."""
     levels, alpha = colors[:, :3].to(torch.int32), colors[:, 3:].to(torch.int32)
     behind = torch.tensor(background, dtype=torch.int32, device=colors.device)
     return ((2 * (levels * alpha + behind * (255 - alpha)) + 255) // 510).to(torch.uint8)
@@ -130,7 +130,7 @@ def laid_onto(
 def with_alpha(
     colors: Tensor,  # [M, 3] or [M, 4] uint8
 ) -> Tensor:  # [M, 4] uint8
-    """Opaque colours with their alpha; others as they are."""
+    """Opaque colors with their alpha; others as they are."""
     return colors if colors.shape[1] == 4 else torch.nn.functional.pad(colors, (0, 1), value=OPAQUE)
 
 

@@ -1,4 +1,4 @@
-"""From counted colours with alpha to a palette with alpha."""
+"""From counted colors with alpha to a palette with alpha."""
 
 from dataclasses import replace
 from typing import Any
@@ -23,7 +23,7 @@ def fit_alpha_palette(
 ) -> PaletteFit:  # with a palette [K, 4]
     """One entry for what is clear, and the others for what is not.
 
-    Opaque colours are clustered in three columns, those of sRGB exactly, as in `fit_palette`. If others are partly
+    Opaque colors are clustered in three columns, those of sRGB exactly, as in `fit_palette`. If others are partly
     transparent, all are clustered in four columns, weighted by their alpha, and the faintest may take the entry of the
     clear ones.
     """

@@ -50,7 +50,7 @@ def quantize_files(
     dither_strength: float = 1.0,
     counted: Callable[[Path], None] | None = None,
 ) -> Batch:
-    """Quantise many files, several at a time: reading, clustering and writing overlap.
+    """Quantize many files, several at a time: reading, clustering and writing overlap.
 
     A file that fails becomes an outcome and does not stop the others. Every result is whole or not there, also if the
     process is killed, and is the same as that of `quantize` for the file alone.

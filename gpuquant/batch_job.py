@@ -48,7 +48,7 @@ class Settings:
 
 
 class Batch:
-    """Many files to quantise: an iterator that works on them and gives one `FileOutcome` each, as they finish.
+    """Many files to quantize: an iterator that works on them and gives one `FileOutcome` each, as they finish.
 
     Attributes
     ----------

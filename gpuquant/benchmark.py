@@ -1,4 +1,4 @@
-"""gpuquant beside other quantisers on one photo: the time and memory that each takes, and the error of what it gives.
+"""gpuquant beside other quantizers on one photo: the time and memory that each takes, and the error of what it gives.
 
 What is timed begins with pixels in memory and ends with a palette and one label for each pixel. Errors are those of the
 result as it would be written: 8-bit entries, and the labels that the peer gave. Each peer has a process of its own, so
@@ -35,7 +35,7 @@ PROC = Path("/proc/self")
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a quantiser took and gave."""
+    """What a quantizer took and gave."""
 
     name: str
     version: str
@@ -182,7 +182,7 @@ def measure(
     most_seconds: float,  # after which it is not run again
     labels_file: Path | None = None,  # .npy, to write the labels to
 ) -> Measurement:
-    """Run a quantiser some times, and check what it gives; one that is missing or fails becomes a problem."""
+    """Run a quantizer some times, and check what it gives; one that is missing or fails becomes a problem."""
     seconds: list[float] = []
     try:
         found = version(quantizer.package)
@@ -241,7 +241,7 @@ def _checked(
 
 
 def not_measured(quantizer: Quantizer, n_pixels: int, problem: str) -> Measurement:
-    """What stands in place of a quantiser's figures."""
+    """What stands in place of a quantizer's figures."""
     return Measurement(quantizer.name, "", (), n_pixels, 0, 0.0, None, problem=problem)
 
 
@@ -291,7 +291,7 @@ def machine() -> dict[str, Any]:
 
 
 def table(measurements: list[Measurement]) -> str:
-    """Markdown that is readable as it is, and a line for each quantiser that could not run."""
+    """Markdown that is readable as it is, and a line for each quantizer that could not run."""
     done = [one for one in measurements if one.seconds]
     cells = {heading: [text(one, done[0].median) for one in done] for heading, text in COLUMNS.items()}
     lines = [""] * (len(done) + 2)

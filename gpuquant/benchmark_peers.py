@@ -1,4 +1,4 @@
-"""Other quantisers, each asked in the way its own documentation shows, with all threads that it takes by itself.
+"""Other quantizers, each asked in the way its own documentation shows, with all threads that it takes by itself.
 
 Nothing is imported before it is asked: what a peer's first call takes is part of what is measured.
 """
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Pixels = npt.NDArray[np.uint8]
 
-SAMPLE = 1000  # pixels that scikit-learn's example of colour quantisation fits to
+SAMPLE = 1000  # pixels that scikit-learn's example of color quantization fits to
 FAISS_SAMPLE = 256  # points for each center that faiss fits to, if not told otherwise
 PLAIN_ITERATIONS = 20
 POINTS_AT_ONCE = 1 << 16  # sums of so many levels are exact in single precision
@@ -24,7 +24,7 @@ POINTS_AT_ONCE = 1 << 16  # sums of so many levels are exact in single precision
 
 @dataclass(frozen=True, eq=False)
 class Quantized:
-    """What a quantiser gives."""
+    """What a quantizer gives."""
 
     palette: npt.NDArray[Any]  # [K, 3] in levels, rounded or not
     labels: npt.NDArray[Any]  # [H, W] or [N]
@@ -33,7 +33,7 @@ class Quantized:
 
 @dataclass(frozen=True)
 class Quantizer:
-    """One way to quantise a photo. What it runs can be sent to another process."""
+    """One way to quantize a photo. What it runs can be sent to another process."""
 
     name: str
     package: str  # which pip installs

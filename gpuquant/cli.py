@@ -42,7 +42,7 @@ from gpuquant.cli_palette import apply, palette
 from gpuquant.errors import ArgumentError, GpuquantError, is_lack_of_memory
 
 app = typer.Typer(
-    help="Exact k-means colour quantisation of whole photos, on CUDA or the CPU.",
+    help="Exact k-means color quantization of whole photos, on CUDA or the CPU.",
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -77,7 +77,7 @@ def quantize(
     dither: DitherMethod = "none",
     dither_strength: DitherStrength = 1.0,
 ) -> None:
-    """Reduce a photo to its k-means colours and write it as an indexed image."""
+    """Reduce a photo to its k-means colors and write it as an indexed image."""
     from rich.console import Console
 
     from gpuquant.image_reading import read_size

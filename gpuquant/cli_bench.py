@@ -1,4 +1,4 @@
-"""The command that compares quantisers on the user's own machine."""
+"""The command that compares quantizers on the user's own machine."""
 
 import dataclasses
 import json
@@ -17,7 +17,7 @@ from gpuquant.cli_output import check_outputs
 QUICK_MEGAPIXELS = 3.0
 QUICK_SIZE, SIZE = (2120, 1415), (4531, 3023)  # of china.jpg
 ROUNDS = 5
-QUICK_SECONDS, SECONDS = 2.0, 60.0  # after which a quantiser is not run again
+QUICK_SECONDS, SECONDS = 2.0, 60.0  # after which a quantizer is not run again
 QUICK_LIMIT, LIMIT = 15.0, 600.0  # seconds after which it is stopped
 QUICK_IN_ALL = 100.0  # what is left of these is the limit of the last ones, and then a second each
 
@@ -40,7 +40,7 @@ def bench(
 
     What is not installed is a line below the table; gpuquant's extra "bench" has it all. Times are medians, from
     pixels in memory to a palette and one label for each pixel; errors are those of the result as written. Each
-    quantiser has a process of its own; "first s" is what its imports and a first small photo take. What takes over
+    quantizer has a process of its own; "first s" is what its imports and a first small photo take. What takes over
     ten minutes is stopped, with --quick after 15 seconds; all of that takes two minutes at most.
     """
     from rich.console import Console

@@ -68,8 +68,8 @@ def kmeans(
     Parameters
     ----------
     points : Tensor, [N, D] or [B, N, D], float16 to float64, or uint8
-        B separate problems of N points each. uint8 points with D = 3 are 8-bit colours: they are clustered exactly (no
-        operation rounds) and several times faster; pass each colour once, with its count as weight.
+        B separate problems of N points each. uint8 points with D = 3 are 8-bit colors: they are clustered exactly (no
+        operation rounds) and several times faster; pass each color once, with its count as weight.
     n_clusters : int
         K, from 1 to the number of points with a positive weight.
     weights : Tensor, [N] or [B, N], optional

@@ -1,4 +1,4 @@
-"""The names that CSS has for colours."""
+"""The names that CSS has for colors."""
 
 from functools import cache
 
@@ -16,9 +16,9 @@ CHUNK_ENTRIES = 4096  # compared with all names at a time
 def names_of(
     rows: npt.NDArray[np.uint8],  # [K, 3], or [K, 4] with alpha
 ) -> tuple[str, ...]:
-    """The CSS name that looks nearest to each colour, by the distance in Oklab; clear ones are "transparent".
+    """The CSS name that looks nearest to each color, by the distance in Oklab; clear ones are "transparent".
 
-    Of names of the same colour the first in the alphabet is taken ("gray", not "grey"), as it is of equally near ones.
+    Of names of the same color the first in the alphabet is taken ("gray", not "grey"), as it is of equally near ones.
     """
     names, points = _names_and_points()
     nearest = [
@@ -32,7 +32,7 @@ def names_of(
 
 
 def levels_of_name(name: str) -> tuple[int, int, int, int] | None:
-    """Red, green, blue and alpha of a colour that CSS has a name for."""
+    """Red, green, blue and alpha of a color that CSS has a name for."""
     if name.lower() == "transparent":
         return 0, 0, 0, 0
     if name.lower() not in ImageColor.colormap:
@@ -43,7 +43,7 @@ def levels_of_name(name: str) -> tuple[int, int, int, int] | None:
 
 @cache
 def _names_and_points() -> tuple[list[str], Tensor]:  # [N, 3] float64, Oklab
-    """One name for each colour that has any."""
+    """One name for each color that has any."""
     by_levels: dict[tuple[int, ...], str] = {}
     for name in sorted(ImageColor.colormap):
         by_levels.setdefault(ImageColor.getrgb(name), name)

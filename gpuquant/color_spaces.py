@@ -21,7 +21,7 @@ _OKLAB_FROM_ROOTS = (
 
 def oklab_from_srgb(
     levels: Tensor,  # [..., 3], 0..255
-) -> Tensor:  # [..., 3] float64: lightness 0..1, and the two axes of colour, about -0.4..0.4
+) -> Tensor:  # [..., 3] float64: lightness 0..1, and the two axes of color, about -0.4..0.4
     """sRGB levels in Oklab."""
     levels = levels.double() / 255
     linear = torch.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
@@ -33,7 +33,7 @@ def oklab_from_srgb(
 def srgb_from_oklab(
     oklab: Tensor,  # [..., 3]
 ) -> Tensor:  # [..., 3] float64, 0..255, not rounded
-    """Oklab colours as sRGB levels; those outside of sRGB are clipped, level by level."""
+    """Oklab colors as sRGB levels; those outside of sRGB are clipped, level by level."""
     oklab = oklab.double()
     roots = oklab @ _matrix(_OKLAB_FROM_ROOTS, oklab).inverse().T
     linear = (roots**3 @ _matrix(_LMS_FROM_LINEAR, oklab).inverse().T).clamp(0, 1)

@@ -1,4 +1,4 @@
-"""CountedPhoto: a photo's pixels on a device, and its distinct colours as they look."""
+"""CountedPhoto: a photo's pixels on a device, and its distinct colors as they look."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -32,8 +32,8 @@ class CountedPhoto:
     counts: Tensor  # [M] int64
     shape: tuple[int, int]  # height and width
     _rows: Tensor  # [N, 3], [N, 4] or [N] uint8
-    _stored: Tensor  # [L, 3 or 4] uint8: the colours of the rows
-    _place: Tensor | None  # [L]: which of the colours each stored one is; None if they are the same
+    _stored: Tensor  # [L, 3 or 4] uint8: the colors of the rows
+    _place: Tensor | None  # [L]: which of the colors each stored one is; None if they are the same
 
     @property
     def has_alpha(self) -> bool:
@@ -46,7 +46,7 @@ class CountedPhoto:
         wide: bool,
         chunk_size: int | None = None,
     ) -> Tensor:  # [H, W] uint8, or uint16 where wide
-        """Give every pixel the label of its colour."""
+        """Give every pixel the label of its color."""
         if self._place is not None:
             color_labels = color_labels[self._place]
         look_up = map_alpha_pixels if self._stored.shape[1] == 4 else map_pixels
@@ -74,7 +74,7 @@ def count_photo(
     background: tuple[int, int, int] | None = None,
     chunk_size: int | None = None,
 ) -> CountedPhoto:
-    """Count every distinct colour exactly; convert, and lay onto a background, the colours and not the pixels."""
+    """Count every distinct color exactly; convert, and lay onto a background, the colors and not the pixels."""
     rows = pixels.reshape(-1, pixels.shape[2]) if pixels.ndim == 3 else pixels.reshape(-1)
     if pixels.ndim == 3 and pixels.shape[2] == 4:
         rows = rows.to(device).contiguous()
@@ -87,7 +87,7 @@ def count_photo(
         rows = histogram.add_rows(rows, chunk_size=chunk_size)
         stored, counts = histogram.colors, histogram.counts
     colors, place = stored, None
-    if to_srgb or stored.shape[1] == 4:  # whose colours are put in order, too: draws depend on it
+    if to_srgb or stored.shape[1] == 4:  # whose colors are put in order, too: draws depend on it
         colors, counts, place = _looks(stored, counts, to_srgb, background)
     shape = int(pixels.shape[0]), int(pixels.shape[1])
     return CountedPhoto(colors, counts, shape, rows, stored, place)
@@ -99,7 +99,7 @@ def _looks(
     to_srgb: ToSrgb | None,
     background: tuple[int, int, int] | None,
 ) -> tuple[Tensor, Tensor, Tensor]:  # [M, 3 or 4] uint8, [M] int64, [L] int64
-    """What stored colours look like: the distinct colours, their counts, and which of them each stored one is."""
+    """What stored colors look like: the distinct colors, their counts, and which of them each stored one is."""
     seen = stored.clone()
     if to_srgb:
         seen[:, :3] = torch.from_numpy(to_srgb(stored[:, :3].cpu().numpy())).to(stored.device)
@@ -109,7 +109,7 @@ def _looks(
 
 
 class ColorSum:
-    """The distinct colours of many photos together. Threads may add to it.
+    """The distinct colors of many photos together. Threads may add to it.
 
     Opaque ones are kept in a table, 128 MiB however many there are.
     """
@@ -117,7 +117,7 @@ class ColorSum:
     def __init__(self, device: torch.device) -> None:
         self._lock = threading.Lock()
         self._table = torch.zeros(N_CODES, dtype=torch.int64, device=device)
-        self._others = self._table.new_zeros(0, 4).to(torch.uint8), self._table[:0]  # not opaque: colours and counts
+        self._others = self._table.new_zeros(0, 4).to(torch.uint8), self._table[:0]  # not opaque: colors and counts
         self.n_photos = 0
 
     def add(self, photo: CountedPhoto) -> None:
@@ -133,7 +133,7 @@ class ColorSum:
             self.n_photos += 1
 
     def total(self) -> tuple[Tensor, Tensor]:  # [M, 3] uint8 in Z-order, or [M, 4]; [M] int64
-        """All colours, with alpha if one is not opaque."""
+        """All colors, with alpha if one is not opaque."""
         codes = self._table.nonzero().view(-1)
         colors, counts = colors_from_codes(codes.to(torch.int32)), self._table[codes]
         if len(self._others[0]):
@@ -145,7 +145,7 @@ def _distinct(
     colors: Tensor,  # [L, 3 or 4] uint8
     counts: Tensor,  # [L] int64
 ) -> tuple[Tensor, Tensor, Tensor]:  # [M, 3 or 4] uint8, [M] int64, [L] int64
-    """The distinct colours in Z-order, their counts, and which of them each given one is."""
+    """The distinct colors in Z-order, their counts, and which of them each given one is."""
     keys = z_order(colors[:, :3])
     if colors.shape[1] == 4:
         colors = torch.where(colors[:, 3:] == 0, 0, colors)

@@ -1,4 +1,4 @@
-"""Dithering: mixing entries in such a way that neighbouring pixels average to the colours of the photo."""
+"""Dithering: mixing entries in such a way that neighbouring pixels average to the colors of the photo."""
 
 import math
 from collections.abc import Callable
@@ -60,10 +60,10 @@ def check_dither(dither: str, dither_strength: float, *, fitted: bool) -> Dither
 def dither_photo(
     photo: CountedPhoto,
     palette: Tensor,  # [K, 3] or [K, 4] uint8
-    labels: Tensor,  # [M] int32: the nearest entry of each colour
+    labels: Tensor,  # [M] int32: the nearest entry of each color
     dither: Dither,
 ) -> DitheredPhoto:
-    """Dither the opaque pixels of a photo, among the opaque entries, as the colours look.
+    """Dither the opaque pixels of a photo, among the opaque entries, as the colors look.
 
     Pixels that are not opaque, or whose nearest entry is not, keep their entry: a clear or partly transparent one says
     nothing of what is behind it.

@@ -38,7 +38,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     samples are drawn and summed as float64 ones.
 
     More than 32,768 samples that are 8-bit pixels (0..255, k / 255 or k x (1 / 255) in up to four columns) are
-    recognised and clustered as distinct colours with their counts, which is many times faster and gives the same
+    recognised and clustered as distinct colors with their counts, which is many times faster and gives the same
     result. CSR matrices are made dense. Sources: S. Lloyd 1982, "Least squares quantization in PCM"; D. Arthur and
     S. Vassilvitskii 2007, "k-means++: the advantages of careful seeding".
 
@@ -53,7 +53,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         "auto" is a tensor's own device; for anything else CUDA where there is one, or else the CPU.
     chunk_size : int, optional
         Bounds the memory for scores to 64 numbers per unit, or to what one matrix product takes; changes no result.
-        On the CPU samples or colours are also kept in single precision, up to 256 MB of them.
+        On the CPU samples or colors are also kept in single precision, up to 256 MB of them.
 
     Attributes
     ----------

@@ -110,7 +110,7 @@ def _plus_plus_pixels(
 ) -> Tensor:  # [K, D]
     """k-means++ with integer distances between levels, so that every sum is exact.
 
-    Only colours have distances; the draws go over the pixels.
+    Only colors have distances; the draws go over the pixels.
     """
     first = int(pixels.ranks[_first_draw(samples, float(random_state.uniform()))])
     uniforms = random_state.uniform(size=(n_clusters - 1, 2 + int(np.log(n_clusters))))
@@ -122,7 +122,7 @@ def _plus_plus_pixels(
 
 def _chosen_on_host(
     samples: Samples, pixels: LevelPixels, first: int, uniforms: npt.NDArray[np.float64]
-) -> Tensor:  # [K] int64, indices of colours
+) -> Tensor:  # [K] int64, indices of colors
     chunks = pixels.chunks
     if samples.weights is not None:
         chunks = PixelChunks(pixels.ranks.cpu(), len(pixels.colors), samples.weights.cpu())

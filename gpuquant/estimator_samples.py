@@ -1,4 +1,4 @@
-"""What the estimator clusters: samples, or 8-bit pixels folded to distinct colours in their place."""
+"""What the estimator clusters: samples, or 8-bit pixels folded to distinct colors in their place."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
@@ -45,7 +45,7 @@ class Samples:
 
     @cached_property
     def points(self) -> DensePoints:
-        """One problem: all samples, or the distinct colours with their summed weights."""
+        """One problem: all samples, or the distinct colors with their summed weights."""
         return self._later.result() if self._later else self._make_points()
 
     def _make_points(self) -> DensePoints:

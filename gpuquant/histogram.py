@@ -1,4 +1,4 @@
-"""ColorHistogram: every distinct colour of one or many images, with its exact count."""
+"""ColorHistogram: every distinct color of one or many images, with its exact count."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from gpuquant.ops.color_codes import ascending, codes_from_colors, colors_from_c
 
 
 class ColorHistogram:
-    """Distinct 8-bit colours and how many pixels have each.
+    """Distinct 8-bit colors and how many pixels have each.
 
     Histograms of tiles, photos or machines add up: counting together and merging counts give the same.
 
@@ -45,12 +45,12 @@ class ColorHistogram:
 
     @property
     def colors(self) -> Tensor:  # [M, 3] uint8
-        """The distinct colours, uint8 [M, 3]; neighbours in the colour cube close together (Z-order, Morton 1966)."""
+        """The distinct colors, uint8 [M, 3]; neighbours in the color cube close together (Z-order, Morton 1966)."""
         return colors_from_codes(self._codes)
 
     @property
     def counts(self) -> Tensor:  # [M] int64
-        """How many pixels have each colour, int64 [M]."""
+        """How many pixels have each color, int64 [M]."""
         return self._counts
 
     @property
@@ -143,7 +143,7 @@ class ColorHistogram:
         return total
 
     def points(self) -> tuple[Tensor, Tensor]:  # [M, 3] uint8, [M] float64
-        """The colours as points, uint8 [M, 3], and the counts as weights, float64 [M], as `kmeans` takes them.
+        """The colors as points, uint8 [M, 3], and the counts as weights, float64 [M], as `kmeans` takes them.
 
         Examples
         --------
@@ -157,7 +157,7 @@ class ColorHistogram:
         return self.colors, self._counts.to(torch.float64)
 
     def save(self, path: str | Path) -> None:
-        """Write colours and counts to a NumPy .npz file at exactly this path.
+        """Write colors and counts to a NumPy .npz file at exactly this path.
 
         Raises
         ------

@@ -46,7 +46,7 @@ def count_image(
     chunk_size: int | None,
     preview: bool = False,
 ) -> CountedImage:
-    """Read an image and count its colours, as they look."""
+    """Read an image and count its colors, as they look."""
     seconds: dict[str, float] = {}
     with _timed(seconds, "read", device):
         loaded = load_photo(image, max_pixels, preview=preview)
@@ -81,7 +81,7 @@ def palette_of(
     *,
     chunk_size: int | None = None,
 ) -> tuple[Palette, npt.NDArray[np.int64]]:  # and [K], how many pixels have each entry
-    """The palette of counted colours, the most common entry first."""
+    """The palette of counted colors, the most common entry first."""
     with told_when_memory_ends():
         fit = find_palette(colors, counts, search, chunk_size=chunk_size)
     order = fit.counts.argsort(descending=True, stable=True)

@@ -49,8 +49,8 @@ def check_format(
     Raises
     ------
     ArgumentError
-        The ending is unknown, or the format cannot hold so many colours, so many pixels in a row or column, or the
-        colours' opacity.
+        The ending is unknown, or the format cannot hold so many colors, so many pixels in a row or column, or the
+        colors' opacity.
     """
     suffix = _suffix(path)
     if suffix not in FORMATS:
@@ -106,7 +106,7 @@ def write_image(image: Image.Image, path: str | Path, compression: int | None = 
     """Write an image without loss, so that a failure leaves no half file.
 
     An indexed PNG or TIFF gets the smallest bit depth that holds its palette; no format renumbers the palette. A PNG
-    takes a zlib level from 0 (fast) to 9 (small); by default run lengths up to 16 colours, which are both faster and
+    takes a zlib level from 0 (fast) to 9 (small); by default run lengths up to 16 colors, which are both faster and
     smaller there, and level 4 above, which takes a third of the time of level 6 for 3 to 9 % more bytes (measured on
     photos of 13 and 17 megapixels).
 
@@ -157,7 +157,7 @@ def write_picture(image: Image.Image, path: str | Path) -> None:
     _check_size(path, picture_format, image.size, "use .png or .tif")
     profile = image.info.get("icc_profile")
     if picture_format == "JPEG" and len(profile or b"") > MAX_JPEG_PROFILE:
-        raise ArgumentError(f"{path}: a JPEG holds a colour profile of at most {MAX_JPEG_PROFILE} bytes; use .png")
+        raise ArgumentError(f"{path}: a JPEG holds a color profile of at most {MAX_JPEG_PROFILE} bytes; use .png")
     with whole_file(path) as file, _encoding(image, path, _bits(image)):
         image.save(file, picture_format, quality=92, icc_profile=profile)
 

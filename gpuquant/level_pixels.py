@@ -1,4 +1,4 @@
-"""Recognise samples that are 8-bit pixels, in whatever float scale, and fold them to distinct colours."""
+"""Recognise samples that are 8-bit pixels, in whatever float scale, and fold them to distinct colors."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,28 +19,28 @@ TILE_ROWS = 1 << 15  # 0.8 MB of three float64 columns: a tile stays in the L2 c
 DEVICE_ROWS = 1 << 22
 MAX_COLUMNS = 4
 FEW_SAMPLES = 1 << 15  # so few are not folded: there is little to gain
-MAX_BINS = 1 << 25  # of a table over pairs of a colour and a level of the fourth column; more are sorted
+MAX_BINS = 1 << 25  # of a table over pairs of a color and a level of the fourth column; more are sorted
 
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.floating]]
 
 
 @dataclass(eq=False)
 class LevelPixels:
-    """Pixels as distinct colours, and which one each pixel has."""
+    """Pixels as distinct colors, and which one each pixel has."""
 
     values: Tensor  # [256]: what a level was among the samples
-    colors: Tensor  # [M, D] uint8: the levels of the distinct colours, in the Z-order of the first three columns
-    ranks: Tensor  # [N] int32: the colour of each pixel
+    colors: Tensor  # [M, D] uint8: the levels of the distinct colors, in the Z-order of the first three columns
+    ranks: Tensor  # [N] int32: the color of each pixel
 
     @cached_property
     def counts(self) -> Tensor:  # [M] float64
-        """How many pixels have each colour."""
+        """How many pixels have each color."""
         if self.ranks.is_cpu:
             return self.chunks.totals()
         return torch.bincount(self.ranks, minlength=len(self.colors)).double()
 
     def rows(self) -> Tensor:  # [M, D], of the samples' dtype
-        """The distinct colours as they were among the samples."""
+        """The distinct colors as they were among the samples."""
         return self.values[self.colors.long()]
 
     def variance(self) -> float:
@@ -89,7 +89,7 @@ def _split(
     n_colors: int,
     levels: Tensor,  # [N] uint8
 ) -> tuple[Tensor, Tensor, Tensor]:  # ranks [N] int32, colors [M] int64, levels [M] uint8
-    """Split colours by the level of one more column."""
+    """Split colors by the level of one more column."""
     levels = levels.to(torch.int32)
     found = torch.bincount(levels, minlength=256).nonzero().view(-1)
     place = torch.zeros(256, dtype=torch.int32, device=ranks.device)

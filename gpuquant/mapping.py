@@ -1,4 +1,4 @@
-"""From pixels to labels: one lookup table over all colours, one pass over the pixels."""
+"""From pixels to labels: one lookup table over all colors, one pass over the pixels."""
 
 import torch
 from torch import Tensor
@@ -8,14 +8,14 @@ from gpuquant.ops.color_codes import N_CODES, codes_from_colors
 
 
 def map_pixels(
-    pixels: Tensor,  # [N, 3] or [N] (grey) uint8, every colour of it among `colors`
+    pixels: Tensor,  # [N, 3] or [N] (grey) uint8, every color of it among `colors`
     colors: Tensor,  # [M, 3] uint8, distinct
-    labels: Tensor,  # [M] int32, 0..65535: the label of each colour
+    labels: Tensor,  # [M] int32, 0..65535: the label of each color
     *,
     wide: bool,
     chunk_size: int | None = None,
 ) -> Tensor:  # [N] uint8, or uint16 where wide
-    """Give every pixel the label of its colour."""
+    """Give every pixel the label of its color."""
     table = lookup_table_of(colors, labels, wide=wide)
     return ops.apply_lookup(pixels, table, chunk_size=chunk_size)
 
@@ -26,7 +26,7 @@ def lookup_table_of(
     *,
     wide: bool,
 ) -> Tensor:  # [2^24] uint8, or uint16 where wide; other entries are undefined
-    """A table from colour codes to labels."""
+    """A table from color codes to labels."""
     # uint16 has few operations in torch; int16 has the same bits
     lookup_table = torch.empty(N_CODES, dtype=torch.int16 if wide else torch.uint8, device=colors.device)
     lookup_table[codes_from_colors(colors).to(torch.int64)] = labels.to(lookup_table.dtype)

@@ -1,4 +1,4 @@
-"""Palette: the colours of a quantised image."""
+"""Palette: the colors of a quantized image."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ MAX_ENTRIES = 65_536  # of a palette that is applied or kept in a file: labels h
 
 @dataclass(frozen=True, eq=False)
 class Palette:
-    """sRGB colours; `quantize` puts the most common first.
+    """sRGB colors; `quantize` puts the most common first.
 
     Parameters
     ----------
@@ -69,13 +69,13 @@ class Palette:
 
     @property
     def hex(self) -> tuple[str, ...]:
-        """The entries as CSS colours, "#rrggbb" or, with alpha, "#rrggbbaa"."""
+        """The entries as CSS colors, "#rrggbb" or, with alpha, "#rrggbbaa"."""
         return tuple("#" + row.tobytes().hex() for row in self.rows)
 
     def names(self) -> tuple[str, ...]:
         """The nearest CSS color name of each entry, by the distance in Oklab; clear entries are "transparent".
 
-        Of names of one colour the first in the alphabet is taken: "gray", not "grey"; "aqua", not "cyan". The names
+        Of names of one color the first in the alphabet is taken: "gray", not "grey"; "aqua", not "cyan". The names
         are those of CSS Color Module Level 4; Oklab is that of B. Ottosson 2020, "A perceptual color space for image
         processing".
 

@@ -1,4 +1,4 @@
-"""The nearest entry of a given palette for every colour."""
+"""The nearest entry of a given palette for every color."""
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ def nearest_entries(
     *,
     chunk_size: int | None = None,
 ) -> PaletteFit:  # with the palette as it was given, or with one more entry
-    """Label every colour with the nearest entry, the first of equal ones.
+    """Label every color with the nearest entry, the first of equal ones.
 
     With alpha on either side distances are those of four columns, weighted by alpha; a palette without a clear entry
     gets one at its end for a photo with clear pixels.

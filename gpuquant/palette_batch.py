@@ -33,7 +33,7 @@ MOST_PADDING = 2  # problems that go together differ at most so much in size
 
 
 def fit_palettes(
-    photos: Sequence[tuple[Tensor, Tensor]],  # colours [M, 3] uint8 in Z-order, and their counts [M] int64
+    photos: Sequence[tuple[Tensor, Tensor]],  # colors [M, 3] uint8 in Z-order, and their counts [M] int64
     n_colors: int,
     *,
     max_iter: int,
@@ -41,7 +41,7 @@ def fit_palettes(
     random_state: int,
     effort: str = "default",
 ) -> list[PaletteFit]:
-    """What `fit_palette` finds by k-means++ for each photo alone: no operation on counted colours rounds."""
+    """What `fit_palette` finds by k-means++ for each photo alone: no operation on counted colors rounds."""
     cost = EFFORTS[effort]
     max_iter = min(max_iter, cost.max_iter)
     fits: dict[int, PaletteFit] = {}
@@ -116,7 +116,7 @@ def _of_a_size(cells: dict[int, Cells], n_clusters: int) -> list[list[int]]:
 
 
 def _together(cells: list[Cells]) -> ops.PointSet:
-    """Several problems as one batch: the shorter ones repeat their last colour, with counts of 0."""
+    """Several problems as one batch: the shorter ones repeat their last color, with counts of 0."""
     longest = max(len(one) for one in cells)
     place = torch.arange(longest, device=cells[0].colors.device)
     colors = torch.stack([one.colors[place.clamp(max=len(one) - 1)] for one in cells])

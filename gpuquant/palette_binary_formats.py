@@ -92,7 +92,7 @@ def _clipped(level: float) -> float:
 
 
 def write_act(palette: Palette, _: str) -> bytes:
-    """A table of 256 colours, how many of them count, and which one is clear."""
+    """A table of 256 colors, how many of them count, and which one is clear."""
     alpha = palette.rgba[:, 3]
     clear: npt.NDArray[np.int64] = (alpha == 0).nonzero()[0]
     if len(clear) > 1 or bool(((alpha > 0) & (alpha < 255)).any()):
@@ -102,7 +102,7 @@ def write_act(palette: Palette, _: str) -> bytes:
 
 
 def read_act(data: bytes) -> list[Entry]:
-    """768 bytes of 256 colours, and 4 more where fewer count or one is clear."""
+    """768 bytes of 256 colors, and 4 more where fewer count or one is clear."""
     n_bytes = 3 * ACT_ENTRIES
     if len(data) not in (n_bytes, n_bytes + 4):
         raise ImageFileError(f"byte {len(data)}: the file ends here; an .act palette has {n_bytes} or {n_bytes + 4}")

@@ -57,7 +57,7 @@ TEXT_ENDINGS = tuple(ending for ending, form in _FORMATS.items() if isinstance(f
 def write_palette(palette: Palette, path: str | Path) -> None:
     """Write a palette in the format of the path's ending, so that a failure leaves no half file.
 
-    .hex, .txt (Paint.NET), .css, .json and .png hold every palette; .gpl (GIMP) and .ase (Adobe) hold opaque colours,
+    .hex, .txt (Paint.NET), .css, .json and .png hold every palette; .gpl (GIMP) and .ase (Adobe) hold opaque colors,
     and .act (Adobe) up to 256 of which one may be clear.
 
     Parameters
@@ -109,8 +109,8 @@ def read_palette(path: str | Path) -> Palette:
     """Read a palette in the format of the path's ending; what `write_palette` wrote comes back as it was.
 
     Also .gpl without a header's fields, .ase with groups and with Gray, CMYK and Lab swatches (converted by formula,
-    without profiles), .act of 768 or 772 bytes, the custom properties of any .css, and .json with a list of colours. Of
-    an indexed .png the palette is read, so that a quantised photo will do; of any other the distinct colours, line by
+    without profiles), .act of 768 or 772 bytes, the custom properties of any .css, and .json with a list of colors. Of
+    an indexed .png the palette is read, so that a quantized photo will do; of any other the distinct colors, line by
     line. A palette of opaque entries has no alpha, whatever was written.
 
     Raises
@@ -118,7 +118,7 @@ def read_palette(path: str | Path) -> Palette:
     ArgumentError
         The ending is unknown.
     ImageFileError
-        The file cannot be read, is malformed, or holds no colours or too many.
+        The file cannot be read, is malformed, or holds no colors or too many.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""From counted colours to a palette: k-means from coarse to fine, with as much effort as asked for, then rounding."""
+"""From counted colors to a palette: k-means from coarse to fine, with as much effort as asked for, then rounding."""
 
 import math
 import sys
@@ -21,13 +21,13 @@ from gpuquant.ops.torch_ops import one_torch_thread
 # measured on photos at K = 8, 64 and 256: a quarter fewer iterations than without momentum, and no higher error
 RELAXATION = 1.5
 MOMENTUM = 0.6
-SEEDING_COLORS = 1 << 16  # k-means++ chooses among at most about this many colours or cell means
+SEEDING_COLORS = 1 << 16  # k-means++ chooses among at most about this many colors or cell means
 CELLS_PER_COLOR = 32  # fewer cells than that are not worth a try: they lose too much (measured)
 START_PAIRS = 1 << 18  # pairs of cell and color that may be spent on starts: only the best is continued
 COARSE_PACE: dict[str, Any] = {"max_iter": 300, "relaxation": RELAXATION, "momentum": MOMENTUM}
 COARSE_BITS = (6, 5)
 COARSE_ERROR = 0.25  # a coarse level is used while its own error is at most this share of the seeding's
-BREATHING_CELLS = 5  # for each color: fewer tell the colours apart too little (measured on china.jpg)
+BREATHING_CELLS = 5  # for each color: fewer tell the colors apart too little (measured on china.jpg)
 BREATHING_PAIRS = 3 << 23  # of cell and center, over all cycles: larger problems are searched less
 
 
@@ -37,13 +37,13 @@ class Effort:
 
     max_starts: int  # of which only the best is continued
     max_levels: int  # of coarse cells on which Lloyd's algorithm runs
-    coarse_tol: float  # times as large as on all colours: the iterations that follow make up for it (measured)
-    max_iter: int  # on all colours
+    coarse_tol: float  # times as large as on all colors: the iterations that follow make up for it (measured)
+    max_iter: int  # on all colors
     settle_tol: float  # rounded entries are settled while the error falls by more than this share
     n_cycles: int  # of breathing k-means
 
     def cycles(self, n_cells: int, n_colors: int) -> int:
-        """So many of them as a problem of this size leaves time for; none where cells hardly tell the colours apart."""
+        """So many of them as a problem of this size leaves time for; none where cells hardly tell the colors apart."""
         at_most = BREATHING_PAIRS // (n_cells * n_colors)
         return min(self.n_cycles, at_most) if n_cells >= BREATHING_CELLS * n_colors else 0
 
@@ -62,7 +62,7 @@ def effort_for(init: str | Tensor, effort: str) -> Effort:
 
 @dataclass(frozen=True, eq=False)
 class PaletteFit:
-    """A palette settled on all colours."""
+    """A palette settled on all colors."""
 
     palette: Tensor  # [K, 3] uint8, or [K, 4] with alpha
     labels: Tensor  # [M] int32
@@ -74,13 +74,13 @@ class PaletteFit:
 
 
 def lossless(colors: Tensor, counts: Tensor) -> PaletteFit:
-    """All colours as entries."""
+    """All colors as entries."""
     labels = torch.arange(len(colors), dtype=torch.int32, device=colors.device)
     return PaletteFit(colors, labels, counts, error=0.0, inertia=0.0, n_iter=0, converged=True)
 
 
 class Cells:
-    """Counted colours, or the cells that they fall into, and what is lost by these for each pixel."""
+    """Counted colors, or the cells that they fall into, and what is lost by these for each pixel."""
 
     def __init__(self, colors: Tensor, counts: Tensor, error: float = 0.0, chunk_size: int | None = None) -> None:
         self.colors, self.counts, self.error = colors, counts, error  # [M, 3] uint8 in Z-order, [M] int64
@@ -129,7 +129,7 @@ def fit_palette(
     effort: str = "default",
     chunk_size: int | None = None,
 ) -> PaletteFit:
-    """The palette of the best of `n_init` runs (one from given centers), or all colours where there are no more."""
+    """The palette of the best of `n_init` runs (one from given centers), or all colors where there are no more."""
     if len(colors) <= n_colors:
         return lossless(colors, counts)
     cells = Cells(colors, counts, chunk_size=chunk_size)
@@ -163,7 +163,7 @@ def fit_palette(
 
 
 def levels_of(cells: Cells, n_colors: int) -> list[Cells]:
-    """Coarser cells that can tell so many colours apart, the coarsest first."""
+    """Coarser cells that can tell so many colors apart, the coarsest first."""
     folded = coarsen(cells.colors, cells.counts, COARSE_BITS)[::-1]
     return [Cells(level.colors, level.counts, level.error) for level in folded if n_colors < len(level.counts)]
 
@@ -177,7 +177,7 @@ def coarse_steps(
 ) -> Steps:  # returns [K, 3] float64
     """k-means++ on the coarsest cells that do, then Lloyd steps on finer and finer cells as far as they help.
 
-    Breathing k-means goes on from there, on the coarsest cells that tell the colours apart.
+    Breathing k-means goes on from there, on the coarsest cells that tell the colors apart.
 
     What takes time is asked for, so that it can be done for many photos together.
     """
@@ -232,7 +232,7 @@ def _alone(steps: Steps, n_colors: int, tol: float) -> Tensor:  # [K, 3] float64
 def settle(runs: Runs, run: int, tol: float) -> PaletteFit:
     """Round the centers of a run to a palette of different, used entries, and settle it by Lloyd steps on integers.
 
-    The mean rounded is the best integer entry for given labels, and an unused entry is replaced by the colour farthest
+    The mean rounded is the best integer entry for given labels, and an unused entry is replaced by the color farthest
     from its entry; both lower the error, which is an integer, so this ends.
     """
     state = runs.state

@@ -1,4 +1,4 @@
-"""Palettes as pictures: a PNG of swatches, or the colours of any other PNG."""
+"""Palettes as pictures: a PNG of swatches, or the colors of any other PNG."""
 
 import io
 import re
@@ -17,7 +17,7 @@ from gpuquant.image_reading import photo_of, read_photo
 from gpuquant.image_writing import indexed_image
 from gpuquant.palette import MAX_ENTRIES, Palette
 
-MAX_PIXELS = 1 << 24  # of a picture whose colours are a palette
+MAX_PIXELS = 1 << 24  # of a picture whose colors are a palette
 MAX_HEADER = 1 << 24  # bytes before the pixels
 MAX_CHUNK = 1 << 22
 STRIP_PIXELS = 1 << 20
@@ -52,12 +52,12 @@ def write_png(palette: Palette, _: str) -> bytes:
 
 
 def read_png(path: str | Path) -> Rows:  # [K, 4]
-    """The palette of an indexed PNG, in its order; of any other the distinct colours, as they come line by line.
+    """The palette of an indexed PNG, in its order; of any other the distinct colors, as they come line by line.
 
     Raises
     ------
     ImageFileError
-        The file is not a PNG, is damaged, has too many pixels, or too many colours.
+        The file is not a PNG, is damaged, has too many pixels, or too many colors.
     """
     try:
         with Path(path).open("rb") as file:

@@ -1,4 +1,4 @@
-"""What palette is wanted, and the search for it: so many colours, or the fewest that keep the error small enough."""
+"""What palette is wanted, and the search for it: so many colors, or the fewest that keep the error small enough."""
 
 import math
 from collections.abc import Callable
@@ -20,9 +20,9 @@ MAX_COLORS = 4096
 COLORS = 8  # if neither a number nor a target is given
 PACE: dict[str, Any] = {"init": "k-means++", "n_init": 1, "max_iter": 300, "tol": 1e-4}  # if no other is asked for
 TOTAL_WEIGHT = 2.0**30  # of all pixels: weights are integers, so that k-means stays exact
-EXPONENT = 1.5  # to which the number of colours is guessed to be proportional to 1 / error, as in a flat density
-FIRST_EXPONENT = 0.85  # from one colour to some hundred (measured on three photos)
-FIRST_COLORS = 256  # at most, after one colour: larger fits take long
+EXPONENT = 1.5  # to which the number of colors is guessed to be proportional to 1 / error, as in a flat density
+FIRST_EXPONENT = 0.85  # from one color to some hundred (measured on three photos)
+FIRST_COLORS = 256  # at most, after one color: larger fits take long
 ROUGHLY = 0.05  # by which the error of the fast effort may be lower than needed: another effort goes on from there
 LEAST_ERROR = 1e-6  # less than that of one level in one pixel of the faintest alpha
 CELL_LEVELS = 8  # the side of the cells whose pixels are weighted together
@@ -41,7 +41,7 @@ class PaletteSearch:
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is the palette of so many colours that has the lowest error."""
+        """Whether it is the palette of so many colors that has the lowest error."""
         return self.n_colors is not None and self.color_space == "srgb" and self.weighting == 1
 
 
@@ -126,12 +126,12 @@ def find_palette(
 def fewest_colors(
     fit: Callable[[int], PaletteFit],
     most: float,  # the largest error allowed, above 0
-    first: int = 1,  # the number of colours to begin with
+    first: int = 1,  # the number of colors to begin with
     slack: float = 0.0,  # a palette will do whose error is lower by at most this share of it
 ) -> PaletteFit:
-    """A fit whose error is small enough while that with one colour less is not, or that of MAX_COLORS.
+    """A fit whose error is small enough while that with one color less is not, or that of MAX_COLORS.
 
-    False position on logarithms, as the error falls about as a power of the number of colours, and bisection where the
+    False position on logarithms, as the error falls about as a power of the number of colors, and bisection where the
     interval does not become small as fast as by that.
     """
     low, high = (0, math.inf), (MAX_COLORS + 1, 0.0)  # what is too few, what is enough: numbers and their errors
@@ -160,7 +160,7 @@ def fewest_colors(
 
 
 def _exponent(ends: list[tuple[int, float]]) -> float:
-    """To which power of 1 / error the number of colours grows, from two numbers and their errors, or from one."""
+    """To which power of 1 / error the number of colors grows, from two numbers and their errors, or from one."""
     (fewer, larger), (more, smaller) = ends[0], ends[-1]
     if 0 < smaller < larger < math.inf:
         return math.log(more / fewer) / math.log(larger / smaller)
@@ -172,9 +172,9 @@ def spread_weights(
     counts: Tensor,  # [M] int64
     power: float,  # 0..1
 ) -> Tensor:  # [M] int64
-    """Weights of colours by which a cell of the cube with n pixels weighs as n^power, shared out by their counts.
+    """Weights of colors by which a cell of the cube with n pixels weighs as n^power, shared out by their counts.
 
-    Cells, not single colours, have a share that noise does not change: it spreads the same pixels over more colours.
+    Cells, not single colors, have a share that noise does not change: it spreads the same pixels over more colors.
     """
     keys = torch.zeros(len(colors), dtype=torch.int64, device=colors.device)
     for digits in (colors // CELL_LEVELS).unbind(dim=1):

@@ -26,7 +26,7 @@ def write_hex(palette: Palette, _: str) -> str:
 
 
 def read_hex(text: str) -> list[Entry]:
-    """One colour a line, with or without "#"; lines that begin with "//" or ";" are comments."""
+    """One color a line, with or without "#"; lines that begin with "//" or ";" are comments."""
     entries = []
     for number, line in _lines(text):
         if line.startswith(("//", ";")):
@@ -99,7 +99,7 @@ def write_css(palette: Palette, _: str) -> str:
 
 
 def read_css(text: str) -> list[Entry]:
-    """The colours among all custom properties, in their order; other properties and values are passed over."""
+    """The colors among all custom properties, in their order; other properties and values are passed over."""
     entries, number = [], 1
     for declaration in re.split("([;{}])", _without_comments(text)):
         name, _, value = declaration.partition(":")
@@ -121,7 +121,7 @@ def write_json(palette: Palette, _: str) -> str:
 
 
 def read_json(text: str) -> list[Entry]:
-    """A list of colours such as "#ff8000", or an object with such a list as "colors"."""
+    """A list of colors such as "#ff8000", or an object with such a list as "colors"."""
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:

@@ -45,44 +45,44 @@ def quantize(
     dither: str = "none",
     dither_strength: float = 1.0,
 ) -> QuantizedImage:
-    """Reduce an image to its `n_colors` k-means colours.
+    """Reduce an image to its `n_colors` k-means colors.
 
     All pixels take part, none is sampled: they are counted into an exact histogram, k-means runs on the distinct
-    colours with their counts, and every pixel is then looked up. Labels and error refer to the rounded palette.
+    colors with their counts, and every pixel is then looked up. Labels and error refer to the rounded palette.
 
     Parameters
     ----------
     image : path, Pillow image, or uint8 array or tensor [H, W, 3], [H, W, 4] or [H, W]
         RGB, RGB with alpha, or grey. OpenCV's images are BGR: pass `image[..., ::-1]`. Clear pixels (alpha 0) take one
-        entry of the palette; colours that are partly transparent are clustered in four columns, weighted by alpha.
+        entry of the palette; colors that are partly transparent are clustered in four columns, weighted by alpha.
     n_colors : int, optional
         K, from 1 to 4096; 8 if there is no target either. The result has exactly K entries, each used by a pixel, or,
-        when the image has fewer colours, all of them without loss.
+        when the image has fewer colors, all of them without loss.
     target_psnr : float, optional
-        Take as few colours as reach this PSNR in dB, in place of a given number: one colour less does not. It is that
+        Take as few colors as reach this PSNR in dB, in place of a given number: one color less does not. It is that
         of the palette, before dithering. Several palettes are tried, which takes as many times as long.
     effort : "fast", "default" or "best"
         How long to look for a low error after k-means++. "best" goes on from the local minimum that "default" ends in,
-        by breathing k-means on cells of the colour cube, as long as these are 5 for each entry; "fast" tries one
+        by breathing k-means on cells of the color cube, as long as these are 5 for each entry; "fast" tries one
         start, and does not iterate to the end. Other starts are always iterated as by default.
     color_space : "srgb" or "oklab"
         Where distances are taken. In Oklab, with a and b doubled, equal ones look about equal. Entries are sRGB
         nevertheless, and so is `mse`, which is higher.
     weighting : float
-        From 1, each pixel counts the same, to 0. A cell of the colour cube, of 8 levels a side, with n pixels counts as
-        n to this power, so that a lower one gives rare colours more of the palette, and large areas fewer shades.
+        From 1, each pixel counts the same, to 0. A cell of the color cube, of 8 levels a side, with n pixels counts as
+        n to this power, so that a lower one gives rare colors more of the palette, and large areas fewer shades.
     device : "auto", "cpu", "cuda", "cuda:1" or torch.device
         "auto" is a tensor's own device; otherwise CUDA where there is one, or else the CPU. The results for a tensor
         are tensors on its device.
     init : "k-means++", "random" or array [K, 3]
         Where k-means starts.
     n_init : int
-        Runs from different starts; the best is kept. In Oklab and with partly transparent colours "default" and "best"
+        Runs from different starts; the best is kept. In Oklab and with partly transparent colors "default" and "best"
         take at least 4.
     max_iter, tol : int, float
-        As for `kmeans`; they hold for the iterations on all colours, not for those on coarser cells before, nor for
-        settling the rounded palette after. In Oklab and with partly transparent colours they hold for k-means on the
-        means of cells, where there are more than 32,768 colours.
+        As for `kmeans`; they hold for the iterations on all colors, not for those on coarser cells before, nor for
+        settling the rounded palette after. In Oklab and with partly transparent colors they hold for k-means on the
+        means of cells, where there are more than 32,768 colors.
     random_state : int
         Seed of the draws. The same input gives the same bits, for any chunk_size and number of threads.
     chunk_size : int, optional
@@ -99,7 +99,7 @@ def quantize(
     dither : "none", "floyd-steinberg", "blue-noise" or "bayer"
         Mix entries so that neighbouring pixels average to what they show. "floyd-steinberg" diffuses each pixel's error
         to the next ones, exactly as row by row; "blue-noise" and "bayer" choose by a mask among the entries that mix to
-        a color, four at most. Only opaque pixels are dithered, and colours that are entries stay what they are. The
+        a color, four at most. Only opaque pixels are dithered, and colors that are entries stay what they are. The
         palette is not fitted to it: an entry may then be unused, and the error of single pixels is higher.
     dither_strength : float
         From 0, as "none", to 1: the part of each error that is diffused, in 128ths, or of the way between entries in
@@ -118,12 +118,12 @@ def quantize(
     DeviceError
         The device is not there.
     TargetError
-        4096 colours do not reach the target.
+        4096 colors do not reach the target.
 
     Notes
     -----
-    k-means goes from coarse to fine: it starts on the means of the cells of a coarser colour cube and ends on all
-    distinct colours, with over-relaxed Lloyd steps (B. Fritzke 2020, "The breathing k-means algorithm", between the
+    k-means goes from coarse to fine: it starts on the means of the cells of a coarser color cube and ends on all
+    distinct colors, with over-relaxed Lloyd steps (B. Fritzke 2020, "The breathing k-means algorithm", between the
     two for the best effort). The rounded palette is settled by Lloyd steps on integers. Sources: D. Arthur and
     S. Vassilvitskii 2007, "k-means++: the advantages of careful seeding"; S. Lloyd 1982, "Least squares quantization
     in PCM"; B. Ottosson 2020, "A perceptual color space for image processing" (Oklab). The dithers are those of
@@ -169,9 +169,9 @@ def extract_palette(
     preview: bool = False,
     background: str | tuple[int, int, int] | None = None,
 ) -> Palette:
-    """The `n_colors` k-means colours of one image, or of all pixels of many.
+    """The `n_colors` k-means colors of one image, or of all pixels of many.
 
-    Images are counted one after the other, and only their distinct colours are kept.
+    Images are counted one after the other, and only their distinct colors are kept.
 
     Parameters
     ----------
@@ -184,7 +184,7 @@ def extract_palette(
     Returns
     -------
     Palette
-        The most common colour first.
+        The most common color first.
 
     Raises
     ------

@@ -25,9 +25,9 @@ class QuantizedImage:
     Attributes
     ----------
     palette : Palette
-        K colours, the most common first, with alpha where the photo has transparency.
-    labels : array or tensor, uint8 [H, W], uint16 above 256 colours
-        Index of each pixel's palette entry: the nearest one in the color space, the same for all pixels of a colour,
+        K colors, the most common first, with alpha where the photo has transparency.
+    labels : array or tensor, uint8 [H, W], uint16 above 256 colors
+        Index of each pixel's palette entry: the nearest one in the color space, the same for all pixels of a color,
         unless dithered.
     counts : array or tensor, int64 [K]
         How many pixels have each entry; never 0, unless the palette was given or the image dithered.
@@ -36,16 +36,16 @@ class QuantizedImage:
         transparency the sum is over four columns: R, G and B times alpha / 255, and alpha.
     inertia : float
         Sum over pixels of the squared distance to the k-means center, before centers are rounded to 8 bits. With
-        another color space or weighting, or partly transparent colours, it is `mse` times the number of pixels.
+        another color space or weighting, or partly transparent colors, it is `mse` times the number of pixels.
     n_iter : int
-        Lloyd iterations over all distinct colours (those on coarser cells come before and are not counted); in Oklab
-        and with partly transparent colours those of k-means on cells, where it ran on these.
+        Lloyd iterations over all distinct colors (those on coarser cells come before and are not counted); in Oklab
+        and with partly transparent colors those of k-means on cells, where it ran on these.
     converged : bool
         Whether k-means stopped by itself within `max_iter` iterations.
     seconds : dict of str to float
         Wall time of each stage: "read", "count", "cluster", "map".
     icc_profile : bytes, optional
-        The colour profile in which the palette is to be understood, where the photo's own was kept; else it is sRGB.
+        The color profile in which the palette is to be understood, where the photo's own was kept; else it is sRGB.
 
     Notes
     -----
@@ -85,7 +85,7 @@ class QuantizedImage:
         return psnr(self.mse, n_channels=3 if self.palette.alpha is None else 4)
 
     def to_array(self) -> npt.NDArray[np.uint8]:  # [H, W, 3], or [H, W, 4] with alpha
-        """The pixels of the quantised image on the host, uint8 [H, W, 3], or [H, W, 4] with alpha.
+        """The pixels of the quantized image on the host, uint8 [H, W, 3], or [H, W, 4] with alpha.
 
         Examples
         --------
@@ -97,7 +97,7 @@ class QuantizedImage:
         return pixels
 
     def to_image(self) -> Image.Image:
-        """A Pillow image of mode P, or above 256 colours RGB or, with alpha, RGBA.
+        """A Pillow image of mode P, or above 256 colors RGB or, with alpha, RGBA.
 
         Examples
         --------
@@ -115,9 +115,9 @@ class QuantizedImage:
         return image
 
     def save(self, path: str | Path, *, compression: int | None = None) -> None:
-        """Write the image: .png, .tif or .gif, indexed; above 256 colours as RGB, which GIF cannot hold.
+        """Write the image: .png, .tif or .gif, indexed; above 256 colors as RGB, which GIF cannot hold.
 
-        A TIFF with transparency is written as RGBA. A GIF holds no colours that are partly transparent, and no profile.
+        A TIFF with transparency is written as RGBA. A GIF holds no colors that are partly transparent, and no profile.
 
         Parameters
         ----------
@@ -128,7 +128,7 @@ class QuantizedImage:
         Raises
         ------
         ArgumentError
-            The ending is unknown, the format cannot hold the colours, the size or the profile, or there is no such
+            The ending is unknown, the format cannot hold the colors, the size or the profile, or there is no such
             level.
         ImageFileError
             The file cannot be written; no half-written file is left.
@@ -145,7 +145,7 @@ class QuantizedImage:
         height, width = self.labels.shape
         image_format = check_format(path, len(self.palette), size=(width, height), alpha=self.palette.alpha)
         if image_format == "GIF" and self.icc_profile:
-            raise ArgumentError(f"{path}: a GIF holds no colour profile; use .png or .tif")
+            raise ArgumentError(f"{path}: a GIF holds no color profile; use .png or .tif")
         check_compression(compression)
         write_image(self.to_image(), path, compression)
 
@@ -202,7 +202,7 @@ class QuantizedImage:
         return error_map(self._seen(original, max_pixels), self.to_array())
 
     def _seen(self, original: ImageLike, max_pixels: int) -> npt.NDArray[np.uint8]:  # [H, W, 3], [H, W, 4] or [H, W]
-        """The pixels of the original in the colours of the result."""
+        """The pixels of the original in the colors of the result."""
         photo = load_photo(original, max_pixels, preview=True)  # or there were no result
         stored = photo.pixels if isinstance(photo, Photo) else as_numpy(photo)
         pixels = photo.in_srgb() if isinstance(photo, Photo) and not self.icc_profile else stored

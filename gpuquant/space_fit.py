@@ -1,7 +1,7 @@
-"""From counted colours to a palette in a working space of floating-point columns: with alpha, or in Oklab.
+"""From counted colors to a palette in a working space of floating-point columns: with alpha, or in Oklab.
 
-k-means runs on the means of cells where there are many colours. Its centers are then rounded to 8-bit entries, and
-these are settled on all colours.
+k-means runs on the means of cells where there are many colors. Its centers are then rounded to 8-bit entries, and
+these are settled on all colors.
 """
 
 import math
@@ -21,7 +21,7 @@ from gpuquant.color_spaces import oklab_from_srgb, srgb_from_oklab
 from gpuquant.ops.torch_ops import one_torch_thread, repeatable_sums
 from gpuquant.palette_fit import Effort, PaletteFit, effort_for, lossless
 
-MANY = 1 << 15  # more colours are folded for k-means
+MANY = 1 << 15  # more colors are folded for k-means
 CELL_SIDES = (2, 4, 8, 16)
 SETTLE_TOL = 1e-4  # half the time, for less than 0.1 % of the error (measured on three photos)
 MOST_STARTS = 4  # of k-means; the best is kept
@@ -35,7 +35,7 @@ class WorkingSpace:
     """Where distances are taken: columns of a range of about 255."""
 
     enter: Callable[[Tensor], Tensor]  # [M, 3] or [M, 4] uint8 -> [M, D] float64
-    leave: Callable[[Tensor], Tensor]  # [K, D] -> the nearest 8-bit colours [K, 3] or [K, 4]
+    leave: Callable[[Tensor], Tensor]  # [K, D] -> the nearest 8-bit colors [K, 3] or [K, 4]
 
 
 def _in_oklab(
@@ -74,7 +74,7 @@ def fit_in_space(
     effort: str,
     **settings: Any,  # those of `kmeans`
 ) -> PaletteFit:  # whose error is measured in the working space
-    """The palette that k-means finds in a working space, or all colours where there are no more."""
+    """The palette that k-means finds in a working space, or all colors where there are no more."""
     if len(colors) <= n_colors:
         return lossless(colors, counts)
     points, cost = space.enter(colors), effort_for(settings["init"], effort)
@@ -109,7 +109,7 @@ def start_in_space(
 
 
 def _folded(points: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:  # [M, D] float64, [M] -> [C, D], [C]
-    """Many colours as the means of cells of the working space, which k-means takes in far less time."""
+    """Many colors as the means of cells of the working space, which k-means takes in far less time."""
     for side in CELL_SIDES:
         if len(points) <= MANY:
             break

@@ -15,7 +15,7 @@ import gpuquant
 
 PICTURES = Path(__file__).parents[1] / "benchmarks" / "pictures"
 CAPTION = 24  # pixels of height
-SCATTERED = 6000  # colours that are drawn
+SCATTERED = 6000  # colors that are drawn
 SEEN = slice(40, 460)  # columns in pictures of many tiles, which are not made smaller: that would mix pixels
 Pixels = npt.NDArray[np.uint8]
 
@@ -36,7 +36,7 @@ def quantized(photo: Pixels, caption: str, **settings: Any) -> Pixels:
 
 
 def save(name: str, rows: list[list[Pixels]]) -> None:
-    """Write tiles, JPEG at full colour resolution: edges of flat colours are what they are about."""
+    """Write tiles, JPEG at full color resolution: edges of flat colors are what they are about."""
     picture = Image.fromarray(np.vstack([np.hstack(row) for row in rows]))
     picture.save(PICTURES / name, quality=85, subsampling=0, optimize=True)
     print(f"wrote {PICTURES / name}")
@@ -51,7 +51,7 @@ def with_red_alone(photo: Pixels) -> Pixels:
 
 
 def draw_steps(photo: Pixels) -> None:
-    """The photo, its counted colours in the cube, their clusters, and the picture that is looked up from them."""
+    """The photo, its counted colors in the cube, their clusters, and the picture that is looked up from them."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -67,9 +67,9 @@ def draw_steps(photo: Pixels) -> None:
     figure = plt.figure(figsize=(13, 3.6), layout="constrained")
     captions = (
         f"{photo.size // 3:,} pixels",
-        f"1  count: {len(histogram):,} colours",
-        "2  k-means on colours and counts",
-        "3  look each pixel's colour up",
+        f"1  count: {len(histogram):,} colors",
+        "2  k-means on colors and counts",
+        "3  look each pixel's color up",
     )
     for place, caption in enumerate(captions):
         if place in (0, 3):

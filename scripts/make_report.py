@@ -44,7 +44,7 @@ def documents(subject: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def tables(kind: str, **wanted: Any) -> list[dict[str, Any]]:
-    """The stored tables of a kind: those of the CPU first, of few pixels and of few colours."""
+    """The stored tables of a kind: those of the CPU first, of few pixels and of few colors."""
     wanted["kind"] = kind
     every = (
         one | {"device": device}
@@ -110,7 +110,7 @@ def efforts() -> str:
 
 
 def by_size(n_colors: int) -> str:
-    """The seconds and the error of each quantiser on the same photo in each size, a column for each."""
+    """The seconds and the error of each quantizer on the same photo in each size, a column for each."""
     cells: dict[str, dict[str, str]] = {}
     headings = []
     for found in tables("peers", n_colors=n_colors, device="cpu"):
@@ -147,7 +147,7 @@ def report() -> str:
     same = "k-means on all pixels from the same start, at most 10 iterations"
     parts += [section(same, found) for found in tables("same start")]
     parts += [
-        f"\n**Around it: a JPEG of 13.7 megapixels and 0.5 million colours, K = 8**\n\n{ratios('quantize', FILES)}"
+        f"\n**Around it: a JPEG of 13.7 megapixels and 0.5 million colors, K = 8**\n\n{ratios('quantize', FILES)}"
     ]
     return "".join(parts)
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Install gpuquant into .venv and quantise one photo. Usage: scripts/quickstart.sh [PHOTO]
+# Install gpuquant into .venv and quantize one photo. Usage: scripts/quickstart.sh [PHOTO]
 set -euo pipefail
 caller=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -51,7 +51,7 @@ def draw(path: Path, name: str, shown: Shown, metadata: dict[str, str]) -> None:
 
 
 def _looks(names: list[str]) -> list[tuple[str, str]]:
-    """A colour and a marker for each: one colour for all of ours, none twice together with a marker."""
+    """A color and a marker for each: one color for all of ours, none twice together with a marker."""
     looks, others = [], 0
     for index, name in enumerate(names):
         if name.startswith("gpuquant"):

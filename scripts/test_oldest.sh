@@ -31,7 +31,7 @@ fi
 .venv-oldest/bin/python -m pip freeze --exclude-editable
 
 # Left out is what was recorded or measured with the tested versions, whose BLAS, exp and zlib give other last digits
-# and sizes, an old Pillow that takes the head of a GIMP palette for colours, and how many threads OpenMP keeps.
+# and sizes, an old Pillow that takes the head of a GIMP palette for colors, and how many threads OpenMP keeps.
 left_out=(
     tests/test_dithering.py::test_blue_noise_is_what_the_script_makes_and_has_no_low_frequencies
     tests/test_estimator_references.py::test_labels_and_iterations_are_the_recorded_ones

@@ -70,13 +70,13 @@ def variants(*, every: bool = True) -> list[Variant]:
         for kind in ("u8", "i16", "i32"):
             types = {"pixels": "*u8", "table": f"*{kind}", "labels": f"*{kind}", "n_pixels": "i32"}
             found.append((f"lookup, {kind}, grey={grey}", triton_ops.apply_lookup_kernel, types, constants))
-    colors = [("colours", "fp32", 3, 128)]
+    colors = [("colors", "fp32", 3, 128)]
     points = [(f"{kind}, D={n_columns}", kind, n_columns, 1) for kind in ("fp32", "fp64") for n_columns in (1, 2, 3, 4)]
     for name, kind, n_columns, group in colors + points:
         types = {"points": f"*{kind}", "origin": "*fp64", "weights": "*fp64", "labels": "*i16" if group > 1 else "*i32"}
         sizes = {"D": n_columns, "GROUP": group}
         found += _lloyd(name, kind == "fp32" and group == 1, every, types, sizes)
-        for lanes in (2, 4, 8, 16) if every or name == "colours" else (4, 16) if n_columns == 1 else (16,):
+        for lanes in (2, 4, 8, 16) if every or name == "colors" else (4, 16) if n_columns == 1 else (16,):
             found += _seeding(name, types, sizes | {"LANES": lanes})
     for scatter in (False, True):
         types = {"parts": "*i64" if scatter else "*fp64", "runs": "*i64", "status": "*i32", "totals": "*fp64"}

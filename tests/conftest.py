@@ -42,7 +42,7 @@ def china() -> Pixels:
 
 @pytest.fixture(scope="session")
 def china_large() -> Pixels:
-    """The same at its size, with more colours than k-means++ chooses among."""
+    """The same at its size, with more colors than k-means++ chooses among."""
     return np.ascontiguousarray(load_sample_image("china.jpg"))
 
 

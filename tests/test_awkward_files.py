@@ -14,7 +14,7 @@ from gpuquant.image_reading import read_photo
 
 @needs_awkward
 def test_awkward_files_are_right_results_or_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From file to file: size after turning, transparency, and about the right colours."""
+    """From file to file: size after turning, transparency, and about the right colors."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     outcomes = {outcome.source.name: outcome for outcome in quantize_files(AWKWARD, tmp_path, 16)}
     assert {name for name, outcome in outcomes.items() if outcome.status == "failed"} == set(ERRORS)

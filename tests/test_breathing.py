@@ -20,7 +20,7 @@ def error_of(colors: torch.Tensor, counts: torch.Tensor, centers: torch.Tensor) 
 
 
 def settled_by_numpy(colors: torch.Tensor, centers: torch.Tensor) -> torch.Tensor:
-    """Lloyd's algorithm on colours that all count the same."""
+    """Lloyd's algorithm on colors that all count the same."""
     points, means = colors.numpy().astype(float), centers.numpy()
     for _ in range(20):
         labels = np.square(points[:, None] - means).sum(axis=2).argmin(axis=1)

@@ -43,7 +43,7 @@ def test_a_photo_becomes_an_indexed_png_beside_it(photo: Path) -> None:
     assert code == 0
     assert str(written) in out
     assert "MSE" in out
-    assert "\x1b" not in out  # no terminal, no colours
+    assert "\x1b" not in out  # no terminal, no colors
     with Image.open(written) as image:
         assert image.mode == "P"
         assert len(np.unique(np.asarray(image))) == 5

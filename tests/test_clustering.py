@@ -78,7 +78,7 @@ def test_8_bit_colors_give_what_scikit_learn_gives(n_clusters: int) -> None:
         torch.from_numpy(colors), n_clusters, weights=torch.from_numpy(counts), init=torch.from_numpy(init), tol=0
     )
     theirs = KMeans(n_clusters, n_init=1, init=init, tol=0).fit(colors.astype(np.float64), sample_weight=counts)
-    # centers are kept on a grid of 2^-10 levels, so a few colours on a boundary may go the other way
+    # centers are kept on a grid of 2^-10 levels, so a few colors on a boundary may go the other way
     assert (ours.labels.numpy() == theirs.labels_).mean() > 0.99
     assert float(ours.inertia) == pytest.approx(theirs.inertia_, rel=1e-4)
 

@@ -1,4 +1,4 @@
-"""Names of colours, beside a conversion in plain Python."""
+"""Names of colors, beside a conversion in plain Python."""
 
 import numpy as np
 import pytest

@@ -53,7 +53,7 @@ def found_by(
 ) -> npt.NDArray[np.int64]:
     height, width, _ = pixels.shape
     colors, ranks = np.unique(pixels.reshape(-1, 3), axis=0, return_inverse=True)
-    if still is not None:  # a colour of its own for every pixel
+    if still is not None:  # a color of its own for every pixel
         colors, ranks = pixels.reshape(-1, 3), np.arange(height * width)
     nearest = NearestTable(torch.from_numpy(palette))
     above = torch.zeros(width, 4, dtype=torch.int16)

@@ -1,4 +1,4 @@
-"""What the estimator clusters: every kind of samples, and pixels folded to colours."""
+"""What the estimator clusters: every kind of samples, and pixels folded to colors."""
 
 import threading
 from typing import Any

@@ -92,7 +92,7 @@ def test_bytes_of_a_tiff(n_colors: int, tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_profile_that_a_jpeg_cannot_hold(tmp_path: Path) -> None:
     picture = Image.new("RGB", (2, 2))
     picture.info["icc_profile"] = bytes(255 * 65_519 + 1)
-    is_refused("a JPEG holds a colour profile of at most 16707345 bytes", picture, tmp_path / "a.jpg")
+    is_refused("a JPEG holds a color profile of at most 16707345 bytes", picture, tmp_path / "a.jpg")
 
 
 @pytest.mark.parametrize(

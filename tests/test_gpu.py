@@ -52,12 +52,12 @@ def test_what_rounds_is_about_as_good(china: Pixels, settings: dict[str, Any]) -
     assert found.mse == pytest.approx(expected.mse, rel=0.03)
 
 
-@pytest.mark.parametrize("kind", ["one colour", "two colours", "noise"])
+@pytest.mark.parametrize("kind", ["one color", "two colors", "noise"])
 def test_pictures_that_no_camera_takes(kind: str) -> None:
     random = np.random.RandomState(0)
     image = {
-        "one colour": np.full((2000, 2000, 3), 77, np.uint8),
-        "two colours": np.where(random.uniform(size=(2000, 2000, 1)) < 0.5, 0, 255).astype(np.uint8).repeat(3, axis=2),
+        "one color": np.full((2000, 2000, 3), 77, np.uint8),
+        "two colors": np.where(random.uniform(size=(2000, 2000, 1)) < 0.5, 0, 255).astype(np.uint8).repeat(3, axis=2),
         "noise": random.randint(0, 256, (2000, 2000, 3)).astype(np.uint8),
     }[kind]
     found, expected = gpuquant.quantize(image, 8, device="cuda"), gpuquant.quantize(image, 8, device="cpu")

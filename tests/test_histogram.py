@@ -107,7 +107,7 @@ def test_coarsen_by_hand() -> None:
 
 @pytest.mark.parametrize("at_once", [1 << 14, 1 << 10, 7])
 def test_coarser_levels_nest(china: Pixels, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
-    """However the colours are parted: a cell may have some in several parts."""
+    """However the colors are parted: a cell may have some in several parts."""
     monkeypatch.setitem(color_cells.COLORS_AT_ONCE, "cpu", at_once)
     china = china if at_once > 7 else china[::9, ::9]
     histogram = counted(china)

@@ -11,7 +11,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def colors_in_z_order(n_colors: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Colours sorted by their interleaved bits, so that their order is that of the draws; and counts."""
+    """Colors sorted by their interleaved bits, so that their order is that of the draws; and counts."""
     random = np.random.RandomState(7)
     colors = np.unique(random.randint(0, 256, (n_colors, 3)), axis=0)
     keys = sum(((colors[:, axis] >> bit) & 1) << (3 * bit + axis) for bit in range(8) for axis in range(3))

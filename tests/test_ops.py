@@ -19,7 +19,7 @@ Calls = list[tuple[int, int]]
 
 
 def photo_like(n_pixels: int, *, grey: bool = False, seed: int = 0) -> Pixels:
-    """Pixels with many repeated and a few single colours, black and white among them."""
+    """Pixels with many repeated and a few single colors, black and white among them."""
     random = np.random.RandomState(seed)
     shape = (n_pixels,) if grey else (n_pixels, 3)
     pixels = random.normal(128, 30, shape).round().clip(0, 255).astype(np.uint8)

@@ -21,7 +21,7 @@ def counted(pixels: Pixels) -> Counted:
 
 @pytest.fixture(scope="module")
 def photos(china: Pixels) -> list[Counted]:
-    """Of many sizes; one of few colours, one of one, noise."""
+    """Of many sizes; one of few colors, one of one, noise."""
     random = np.random.RandomState(0)
     noise = random.randint(0, 256, (300, 300, 3)).astype(np.uint8)
     pixels = [

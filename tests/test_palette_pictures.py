@@ -85,7 +85,7 @@ def test_strips_together_keep_the_order(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_swatches_that_were_scaled_are_a_picture(tmp_path: Path) -> None:
-    rows = np.repeat(np.arange(200, dtype=np.uint8), 2)[:, None].repeat(3, axis=1)  # 400 entries, 200 colours
+    rows = np.repeat(np.arange(200, dtype=np.uint8), 2)[:, None].repeat(3, axis=1)  # 400 entries, 200 colors
     write_palette(Palette(rows), tmp_path / "p.png")
     assert len(read_palette(tmp_path / "p.png")) == 400
     with Image.open(tmp_path / "p.png") as image:

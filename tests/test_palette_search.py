@@ -1,4 +1,4 @@
-"""What a palette is wanted for: a target in place of a number, rare colours, distances in Oklab."""
+"""What a palette is wanted for: a target in place of a number, rare colors, distances in Oklab."""
 
 from collections.abc import Callable
 from typing import Any

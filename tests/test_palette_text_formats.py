@@ -106,7 +106,7 @@ def test_files_from_elsewhere(name: str, content: str | bytes, expected: str, tm
         ("a.json", '{"colors": [\n"#fff",\n}', "line 3: no JSON"),
         ("a.json", '["#fff", 7]', "color 2: '7' is not a color"),
         ("a.json", '["#ff8000", "red\\n\\ud800ish"]', "color 2: "),
-        ("a.json", '{"colours": []}', "neither a list of colors nor an object"),
+        ("a.json", '{"colors": []}', "neither a list of colors nor an object"),
         ("a.json", "[" * 200_000, "no JSON"),
         ("a.json", "9" * 5000, "no JSON"),
         ("a.json", "[]", "holds 0 colors"),

@@ -1,4 +1,4 @@
-"""What holds for any input, on small and awkward ones: one pixel, one colour, extreme levels, no colour to spare."""
+"""What holds for any input, on small and awkward ones: one pixel, one color, extreme levels, no color to spare."""
 
 import tempfile
 from collections.abc import Iterator
@@ -59,7 +59,7 @@ def threads(n_threads: int, *, small_parts: bool) -> Iterator[None]:
 
 @st.composite
 def images(draw: st.DrawFn, channels: tuple[int, ...] = (1, 3, 4)) -> Pixels:
-    """Few colours on many pixels, or about as many as pixels: uint8 [H, W], [H, W, 3] or [H, W, 4]."""
+    """Few colors on many pixels, or about as many as pixels: uint8 [H, W], [H, W, 3] or [H, W, 4]."""
     shape = draw(st.tuples(st.integers(1, 9), st.integers(1, 9)))
     n_channels = draw(st.sampled_from(channels))
     if draw(st.booleans()):
@@ -126,7 +126,7 @@ def test_counts_are_those_of_all_pixels(parts: list[Pixels], chunk_size: int, n_
     together, merged = ColorHistogram(), ColorHistogram()
     with threads(n_threads, small_parts=small):
         for part in parts:
-            pixels = part.reshape(-1) if part.ndim == 2 else part  # grey [H, 3] would be H colours
+            pixels = part.reshape(-1) if part.ndim == 2 else part  # grey [H, 3] would be H colors
             together.add(pixels, chunk_size=chunk_size)
             alone = ColorHistogram()
             alone.add(pixels)

@@ -163,7 +163,7 @@ def test_more_effort_gives_a_lower_error(china: Pixels, n_colors: int) -> None:
 
 
 def test_more_effort_for_many_colors(china_large: Pixels) -> None:
-    """Where cells hardly tell the colours apart, breathing k-means on them would lose."""
+    """Where cells hardly tell the colors apart, breathing k-means on them would lose."""
     default, best = (quantize(china_large, 1500, effort=effort).mse for effort in ("default", "best"))
     assert best <= default
 

@@ -21,7 +21,7 @@ from gpuquant.image_reading import photo_of, read_photo
 
 
 def drawing(kind: str, seed: int = 0) -> Pixels:
-    """[40, 30, 4]: some colours, clear on the left, opaque on the right, and between as the kind says."""
+    """[40, 30, 4]: some colors, clear on the left, opaque on the right, and between as the kind says."""
     random = np.random.RandomState(seed)
     middles = random.randint(0, 256, (9, 3))
     colors = middles[random.randint(0, 9, (40, 30))] + random.normal(0, 6, (40, 30, 3))
@@ -34,14 +34,14 @@ def drawing(kind: str, seed: int = 0) -> Pixels:
 
 
 def seen(pixels: Pixels) -> np.ndarray:
-    """[..., 4] float64: colours times alpha / 255, and alpha."""
+    """[..., 4] float64: colors times alpha / 255, and alpha."""
     wide = pixels.astype(np.float64)
     return np.concatenate([wide[..., :3] * wide[..., 3:] / 255, wide[..., 3:]], axis=-1)
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 300), st.integers(1, 64), st.integers(0, 2**32 - 1))
-def test_colours_are_counted_and_looked_up(n_pixels: int, chunk: int, seed: int) -> None:
+def test_colors_are_counted_and_looked_up(n_pixels: int, chunk: int, seed: int) -> None:
     random = np.random.RandomState(seed)
     pixels = random.choice([0, 7, 255], (n_pixels, 4)).astype(np.uint8)
     with pytest.MonkeyPatch.context() as patch:
@@ -97,7 +97,7 @@ def test_the_error_is_that_of_scikit_learn_or_lower() -> None:
     assert np.mean(found) <= 1.03 * np.mean(theirs)
 
 
-def test_opaque_colours_are_clustered_as_alone() -> None:
+def test_opaque_colors_are_clustered_as_alone() -> None:
     pixels = drawing("clear and opaque")
     opaque = pixels[pixels[..., 3] == 255][:, :3]
     result, alone = gpuquant.quantize(pixels, 8), gpuquant.quantize(opaque[None], 7)
@@ -106,7 +106,7 @@ def test_opaque_colours_are_clustered_as_alone() -> None:
     assert result.mse * pixels[..., 0].size == pytest.approx(alone.mse * len(opaque))
 
 
-def test_few_colours_are_kept_and_one_is_shared() -> None:
+def test_few_colors_are_kept_and_one_is_shared() -> None:
     pixels = np.array([[[9, 8, 7, 0], [1, 2, 3, 0], [5, 6, 7, 128], [200, 0, 0, 255]]], np.uint8)
     result = gpuquant.quantize(pixels, 3)
     assert result.palette.hex == ("#00000000", "#05060780", "#c80000ff")
@@ -180,8 +180,8 @@ def test_files_hold_it(kind: str, n_colors: int, suffix: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("n_colors", [3, 20])
-def test_many_colours_are_folded_first(n_colors: int, china: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
-    """k-means on the means of cells, settled on all colours, is about as good."""
+def test_many_colors_are_folded_first(n_colors: int, china: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
+    """k-means on the means of cells, settled on all colors, is about as good."""
     alpha = np.broadcast_to(np.linspace(0, 255, china.shape[1]), china.shape[:2]).astype(np.uint8)
     pixels = np.dstack([china, alpha])
     expected = gpuquant.quantize(pixels, n_colors)
@@ -211,7 +211,7 @@ def test_a_gif_of_one_entry(alpha: int, tmp_path: Path) -> None:
 
 
 def test_what_is_opaque_for_the_most_part_stays_opaque() -> None:
-    """A few soft edges beside opaque areas of the same colours."""
+    """A few soft edges beside opaque areas of the same colors."""
     pixels = drawing("clear and opaque")
     pixels[:, 14:16, 3] = 200
     for n_colors in (4, 8, 16):
@@ -281,8 +281,8 @@ def test_a_profile_is_kept(n_colors: int, suffix: str, china: Pixels, tmp_path: 
 
 @needs_awkward
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
-def test_a_grey_profile_makes_no_colours_grey(mode: str, china: Pixels, tmp_path: Path) -> None:
-    """One that was embedded by mistake is told, and the colours stay."""
+def test_a_grey_profile_makes_no_colors_grey(mode: str, china: Pixels, tmp_path: Path) -> None:
+    """One that was embedded by mistake is told, and the colors stay."""
     with Image.open(AWKWARD / "sharp_16-bit-grey-alpha.png") as grey:
         profile = grey.info["icc_profile"]
     image = Image.fromarray(china).convert(mode)

@@ -31,8 +31,8 @@ def pictures(n_pixels: int, grey: bool) -> dict[str, Pixels]:
     shape = (n_pixels,) if grey else (n_pixels, 3)
     return {
         "noise": random.randint(0, 256, shape).astype(np.uint8),
-        "one colour": np.full(shape, 255, np.uint8),
-        "two colours": np.where(random.uniform(size=shape[:1] + (1,) * (len(shape) - 1)) < 0.5, 0, 255).astype(np.uint8)
+        "one color": np.full(shape, 255, np.uint8),
+        "two colors": np.where(random.uniform(size=shape[:1] + (1,) * (len(shape) - 1)) < 0.5, 0, 255).astype(np.uint8)
         * np.ones(shape, np.uint8),
     }
 
@@ -66,7 +66,7 @@ def test_colors_are_counted_chunk_by_chunk(grey: bool) -> None:
 
 
 def test_bins_are_emptied_before_they_overflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if a bin held 48 pixels: all of them may have one colour."""
+    """As if a bin held 48 pixels: all of them may have one color."""
     monkeypatch.setattr(triton_ops, "MOST_IN_A_BIN", 48)
     monkeypatch.setattr(triton_ops, "BLOCK", 128)
     emptied: list[int] = []
@@ -202,8 +202,8 @@ def test_the_lowest_of_equal_centers_wins(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("n_clusters", [1, 7, 20])
-def test_runs_of_a_batch_on_blocks_of_colours(n_clusters: int) -> None:
-    """Two problems, two runs on each, one of them resting; colours lie in blocks, channel by channel."""
+def test_runs_of_a_batch_on_blocks_of_colors(n_clusters: int) -> None:
+    """Two problems, two runs on each, one of them resting; colors lie in blocks, channel by channel."""
     random = np.random.RandomState(3)
     levels = torch.from_numpy(random.randint(0, 256, (2, 300, 3)).astype(np.uint8))
     blocks = ColorBlocks(levels, torch.from_numpy(random.randint(1, 9, (2, 300))))
@@ -280,7 +280,7 @@ def small_photo() -> Pixels:
     return (middles[random.randint(0, 5, 400)] + random.normal(0, 9, (400, 3))).clip(0, 255).astype(np.uint8)
 
 
-def test_quantising_on_kernels_is_quantising(on_kernels: list[str]) -> None:
+def test_quantizing_on_kernels_is_quantizing(on_kernels: list[str]) -> None:
     photo = small_photo().reshape(20, 20, 3)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kernel_choice, "kernels_for", lambda _: None)

@@ -3,8 +3,8 @@
 | operation | CPU | CUDA |
 | --- | --- | --- |
 | `count_colors`, `apply_lookup`, `rank_pixels` | `cpu_ops`: worker threads | `triton_ops` |
-| Lloyd steps on 8-bit colours with counts | `color_lloyd` | `color_lloyd` on `triton_lloyd` |
-| seeding on 8-bit colours with counts | `color_seeding` | `triton_seeding` |
+| Lloyd steps on 8-bit colors with counts | `color_lloyd` | `color_lloyd` on `triton_lloyd` |
+| seeding on 8-bit colors with counts | `color_seeding` | `triton_seeding` |
 | Lloyd steps on floating-point points | `dense`, `cpu_dense` | `dense` on `triton_lloyd` |
 | seeding on floating-point points | `dense_seeding`, tiles and threads | `triton_seeding` |
 | error diffusion | `error_diffusion`: NumPy and threads | `torch_dither` |
@@ -80,7 +80,7 @@ def count_colors(
     *,
     chunk_size: int | None = None,  # pixels worked on together; changes no result
 ) -> tuple[Tensor, Tensor]:  # codes [M] int32, ascending; counts [M] int64
-    """Count every distinct colour exactly."""
+    """Count every distinct color exactly."""
     pixels = pixels.contiguous()
     found: tuple[Tensor, Tensor] = _module_for(pixels).count_colors(pixels, chunk_size=chunk_size)
     return found
@@ -90,7 +90,7 @@ def upload_and_count(
     pixels: Tensor,  # [N, 3] or [N] (grey) uint8, contiguous, on the CPU
     device: torch.device,  # a CUDA device
 ) -> tuple[Tensor, Tensor, Tensor]:  # the pixels there; codes [M] int32, ascending; counts [M] int64
-    """Count the colours of pixels while they are on their way to a device."""
+    """Count the colors of pixels while they are on their way to a device."""
     kernels = kernel_choice.kernels_for(torch.empty(0, device=device))
     if not kernels:
         there = pixels.to(device)
@@ -102,11 +102,11 @@ def upload_and_count(
 
 def apply_lookup(
     pixels: Tensor,  # [N, 3] or [N] (grey) uint8, contiguous
-    lookup_table: Tensor,  # [2^24] uint8 or uint16: the label of every colour code
+    lookup_table: Tensor,  # [2^24] uint8 or uint16: the label of every color code
     *,
     chunk_size: int | None = None,
 ) -> Tensor:  # [N] of the table's dtype
-    """Look every pixel up in a table with one entry per colour code."""
+    """Look every pixel up in a table with one entry per color code."""
     pixels = pixels.contiguous()
     labels: Tensor = _module_for(pixels).apply_lookup(pixels, lookup_table, chunk_size=chunk_size)
     return labels
@@ -115,7 +115,7 @@ def apply_lookup(
 def used_codes(
     pixels: Tensor,  # [N, 3] or [N] (grey) uint8
 ) -> Tensor:  # [M] int32, ascending
-    """The code of every distinct colour."""
+    """The code of every distinct color."""
     return cpu_ops.used_codes(pixels.contiguous()) if pixels.is_cpu else count_colors(pixels)[0]
 
 
@@ -130,9 +130,9 @@ def rank_pixels(
 
 
 def diffuse_errors(
-    ranks: Tensor,  # [H, W] int32: the colour of each pixel
+    ranks: Tensor,  # [H, W] int32: the color of each pixel
     colors: Tensor,  # [M, 3] uint8
-    still: Tensor | None,  # [M] bool: colours that neither take nor give errors
+    still: Tensor | None,  # [M] bool: colors that neither take nor give errors
     nearest: NearestTable,
     above: Tensor,  # [W, 4] int16: the errors of the row above
     limit: int,  # 0..255: an error beyond it is cut, channel by channel
@@ -200,12 +200,12 @@ def number_table(
 
 
 def point_set(
-    points: Tensor,  # [B, N, D] uint8 colours (D = 3), float32 or float64
-    weights: Tensor,  # [B, N] float64; integers for colours
+    points: Tensor,  # [B, N, D] uint8 colors (D = 3), float32 or float64
+    weights: Tensor,  # [B, N] float64; integers for colors
     *,
     chunk_size: int | None = None,
 ) -> PointSet:
-    """Prepare B problems for seeding and Lloyd steps: exact and pruned for 8-bit colours, chunk by chunk for others."""
+    """Prepare B problems for seeding and Lloyd steps: exact and pruned for 8-bit colors, chunk by chunk for others."""
     if points.dtype == torch.uint8:
         return ColorBlocks(points, weights, chunk_size)
     return DensePoints(points, weights, chunk_size)

@@ -1,4 +1,4 @@
-"""For every block of neighbouring colours, the centers that can be nearest in it.
+"""For every block of neighbouring colors, the centers that can be nearest in it.
 
 A center k cannot be nearest in a box if another center p is nearer everywhere in it, and as |x - k|^2 - |x - p|^2 is
 linear in x, that is one comparison per box (Pelleg and Moore 1999, "Accelerating exact k-means algorithms with
@@ -100,7 +100,7 @@ class CandidateLists:
         self,
         centers: Tensor,  # [A, K, 3] float64, shifted
     ) -> Tensor:  # [A, n_blocks, BLOCK] int16
-        """The nearest center of every colour."""
+        """The nearest center of every color."""
         labels = torch.empty(len(centers), self.blocks.n_blocks, BLOCK, dtype=torch.int16, device=centers.device)
         terms = _score_terms(centers).view(-1, 4)
         for tables in self._parts():

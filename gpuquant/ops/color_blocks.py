@@ -1,4 +1,4 @@
-"""Distinct 8-bit colours with counts, cut into blocks of neighbours.
+"""Distinct 8-bit colors with counts, cut into blocks of neighbours.
 
 Levels are integers and sums of them are exact in float64, so nothing here depends on the order of summation, the
 number of threads or the device.
@@ -11,13 +11,13 @@ from gpuquant.ops.color_codes import z_order
 from gpuquant.ops.cpu_ops import share_out
 from gpuquant.ops.torch_ops import worker_threads
 
-BLOCK = 128  # colours in a block
+BLOCK = 128  # colors in a block
 ORIGIN = 128.0  # levels are shifted to -128..127, which saves bits
 COLORS_AT_ONCE = {"cpu": 1 << 14, "cuda": 1 << 30}  # on the CPU what fits the cache
 
 
 class ColorBlocks:
-    """The colours of B problems with their counts, cut into blocks of neighbours.
+    """The colors of B problems with their counts, cut into blocks of neighbours.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ class ColorBlocks:
         return self.points[problem, index // BLOCK, :, index % BLOCK]
 
     def points_at(self, problem: int, index: Tensor) -> Tensor:  # [n] int64 -> [n, 3] float64
-        """Some colours, in levels."""
+        """Some colors, in levels."""
         return self.colors_at(problem, index).double() + ORIGIN
 
     def for_kernels(self) -> tuple[Tensor, Tensor, Tensor]:  # [B, n_blocks, 3, BLOCK], [B, 3], [B, places]
@@ -94,7 +94,7 @@ class ColorBlocks:
     def caller_order(
         self,
         values: Tensor,  # [B * R, n_blocks, BLOCK]: R runs on each problem
-    ) -> Tensor:  # [B * R, M], in the order in which the colours were given
+    ) -> Tensor:  # [B * R, M], in the order in which the colors were given
         flat = values.reshape(len(values), -1)[:, : self.n_points]
         if self._order is None:
             return flat

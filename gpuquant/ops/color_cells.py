@@ -1,4 +1,4 @@
-"""A histogram folded to coarser cells of the colour cube."""
+"""A histogram folded to coarser cells of the color cube."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ COLORS_AT_ONCE = {"cpu": 1 << 14, "cuda": 1 << 30}  # on the CPU what fits the c
 
 @dataclass(frozen=True, eq=False)
 class CoarseColors:
-    """Mean colour and count of every cell that is not empty.
+    """Mean color and count of every cell that is not empty.
 
-    `error` is the mean over pixels of the squared distance to the cell's colour.
+    `error` is the mean over pixels of the squared distance to the cell's color.
     """
 
     colors: Tensor  # [M, 3] uint8, in Z-order
@@ -30,7 +30,7 @@ def coarsen(
     counts: Tensor,  # [M] int64
     cell_bits: Sequence[int],  # bits of a level that are kept, descending: cells have side 2^(8 - bits)
 ) -> list[CoarseColors]:
-    """Fold a histogram to coarser and coarser cells; the colour of a cell is the rounded mean of its pixels."""
+    """Fold a histogram to coarser and coarser cells; the color of a cell is the rounded mean of its pixels."""
     kept = cell_bits[0]
     cells, sums = _folded_parts(colors, counts, kept)
     folded: list[CoarseColors] = []
@@ -45,7 +45,7 @@ def coarsen(
 
 
 def _folded_parts(colors: Tensor, counts: Tensor, bits: int) -> tuple[Tensor, Tensor]:
-    """Parts of a histogram, each folded: a cell whose colours lie in two parts is there twice."""
+    """Parts of a histogram, each folded: a cell whose colors lie in two parts is there twice."""
     step = COLORS_AT_ONCE[colors.device.type]
     found: dict[int, tuple[Tensor, Tensor]] = {}
 

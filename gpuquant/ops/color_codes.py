@@ -1,4 +1,4 @@
-"""24-bit codes of colours: the bin of the counting table, and the Z-order that keeps neighbours together."""
+"""24-bit codes of colors: the bin of the counting table, and the Z-order that keeps neighbours together."""
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ def z_order(
 ) -> Tensor:  # [M] int32
     """Interleave the bits of R, G and B (Morton's Z-order curve).
 
-    Colours that are close in this order are close in the colour cube, and all colours of a cell of side 2^b
+    Colors that are close in this order are close in the color cube, and all colors of a cell of side 2^b
     share the leading 24 - 3 b bits.
     """
     red, green, blue = (_spread_bits(colors[:, axis].to(torch.int32)) for axis in range(3))

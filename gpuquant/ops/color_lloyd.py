@@ -1,4 +1,4 @@
-"""Exact, pruned Lloyd iterations on distinct 8-bit colours with counts, in plain torch on any device.
+"""Exact, pruned Lloyd iterations on distinct 8-bit colors with counts, in plain torch on any device.
 
 Two properties of the data carry everything here.
 
@@ -6,7 +6,7 @@ Two properties of the data carry everything here.
 an integer multiple of a power of two that fits the 53 bits of a float64: no operation rounds. Results therefore do
 not depend on the order of summation, the shape of a matrix product, the number of threads or the device.
 
-*Locality.* Colours in Z-order fill small boxes, block by block, and few centers can be nearest in a box
+*Locality.* Colors in Z-order fill small boxes, block by block, and few centers can be nearest in a box
 (`candidate_lists`). The lists allow every center some slack, and stay valid until one has moved by more than that.
 """
 
@@ -60,7 +60,7 @@ class ColorLloyd:
     ) -> tuple[
         Tensor, Tensor, list[int]
     ]:  # sums [A, K, 3] float64, weights [A, K] float64, how many labels changed [A]
-        """Label every colour with its nearest center and sum up the clusters; all runs take part in the first step."""
+        """Label every color with its nearest center and sum up the clusters; all runs take part in the first step."""
         if self.kernels:
             return self.kernels.step(centers, active)
         if not self._lists.hold_for(active, centers):
@@ -101,7 +101,7 @@ class ColorLloyd:
         return centers + ORIGIN
 
     def snap(self, centers: Tensor) -> Tensor:
-        """Entered centers [..., K, 3] in the colour cube, on the grid on which every operation is exact."""
+        """Entered centers [..., K, 3] in the color cube, on the grid on which every operation is exact."""
         return (centers.clamp(-ORIGIN, 255 - ORIGIN) * _GRID).round() / _GRID
 
     @property
@@ -132,7 +132,7 @@ class ColorLloyd:
         n_points: int,
         centers: Tensor,  # [K, 3] float64, entered: those of the run's last step
     ) -> tuple[Tensor, Tensor, Tensor]:  # points [n, 3] float64, weights [n] float64, labels [n] int64
-        """The colours of positive weight that are farthest from their center, farthest first."""
+        """The colors of positive weight that are farthest from their center, farthest first."""
         problem = run // self.n_runs
         points, weights, labels = self.blocks.points[problem], self.blocks.weights[problem], self.labels[run].long()
         distances = torch.zeros(labels.shape, dtype=torch.float64, device=centers.device)
@@ -149,7 +149,7 @@ class ColorLloyd:
         labels: Tensor,  # [A, n_blocks, BLOCK] int16
         active: list[int],
     ) -> list[int]:  # how many changed in each run
-        """Take over new labels: colours that change clusters leave the sums of one and join those of another."""
+        """Take over new labels: colors that change clusters leave the sums of one and join those of another."""
         size = self.blocks.n_blocks * BLOCK
         if not self._labelled:
             self._labelled = True
@@ -185,7 +185,7 @@ class ColorLloyd:
     def _add(
         self,
         clusters: Tensor,  # [n] int64, among the clusters of all runs
-        colors: Tensor,  # [n] int64, among the colours of all problems
+        colors: Tensor,  # [n] int64, among the colors of all problems
         sign: int,
     ) -> None:
         weights = self.blocks.weights.view(-1).take(colors)

@@ -1,4 +1,4 @@
-"""k-means++ on distinct 8-bit colours with counts: exact, and looking only at colours that a new center can change.
+"""k-means++ on distinct 8-bit colors with counts: exact, and looking only at colors that a new center can change.
 
 This runs on the host whatever the device: each of the K - 1 steps depends on the one before and is short, so the
 time goes into calls, which NumPy makes fastest.
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gpuquant.ops.color_blocks import BLOCK, ORIGIN, ColorBlocks
 
-GROUP = 32  # colours that are looked at together
+GROUP = 32  # colors that are looked at together
 PAIRS_AT_ONCE = 1 << 14
 
 Floats = npt.NDArray[np.float64]
@@ -28,13 +28,13 @@ class ColorSeeding:
         self,
         uniforms: Floats,  # [P, L] in [0, 1)
     ) -> Indices:  # [P, L], positions in Z-order
-        """Draw colours with probability proportional to their weight times their closest squared distance."""
+        """Draw colors with probability proportional to their weight times their closest squared distance."""
         return np.stack([run.draw(row) for run, row in zip(self._runs, uniforms, strict=True)])
 
     def add_best(
         self,
         candidates: Indices,  # [P, L], positions in Z-order
-    ) -> Tensor:  # [P, 3] float64: the colours that were added, in levels
+    ) -> Tensor:  # [P, 3] float64: the colors that were added, in levels
         """Add the candidate that lowers the potential most (the first one on a tie) to the centers of each run."""
         best = [row[run.add_best(row)] for run, row in zip(self._runs, candidates, strict=True)]
         return torch.from_numpy(np.stack([run.color_at(place) for run, place in zip(self._runs, best, strict=True)]))
@@ -44,7 +44,7 @@ class ColorSeeding:
         return [run.potential() for run in self._runs]
 
     def closest(self) -> Tensor:  # [P, places in Z-order] float32
-        """The squared distance of every colour to the closest center so far."""
+        """The squared distance of every color to the closest center so far."""
         return torch.from_numpy(np.stack([run.closest.reshape(-1) for run in self._runs]))
 
 
@@ -59,7 +59,7 @@ def run_on_colors(
     colors: Tensor,  # [M, D] uint8, neighbours close together; D up to 4
     weights: Tensor,  # [M] float64
 ) -> "RunSeeding":
-    """k-means++ in one run on colours with any number of channels; positions are those in the given order."""
+    """k-means++ in one run on colors with any number of channels; positions are those in the given order."""
     n_colors, n_places = len(colors), -(-len(colors) // GROUP) * GROUP
     axes = np.empty((colors.shape[1], n_places), np.float32)
     for axis, levels in zip(axes, colors.cpu().numpy().T, strict=True):
@@ -71,9 +71,9 @@ def run_on_colors(
 
 
 class RunSeeding:
-    """For every colour the squared distance to the closest center chosen so far.
+    """For every color the squared distance to the closest center chosen so far.
 
-    Distances between colours are integers below 2^24, so float32 holds them, and float64 their weighted sums, exactly.
+    Distances between colors are integers below 2^24, so float32 holds them, and float64 their weighted sums, exactly.
     A center at distance d from the middle of a group of neighbours changes nothing in it if d is more than the group's
     radius plus its largest closest distance.
     """
@@ -152,7 +152,7 @@ class RunSeeding:
         members: Indices,  # [P]
         colors: npt.NDArray[np.float32],  # [D, P] or [D, 1]
     ) -> tuple[npt.NDArray[np.float32], Floats]:  # [P, GROUP], [P]
-        """The closest distances with a center at each pair's colour, in scratch memory, and the groups' potentials."""
+        """The closest distances with a center at each pair's color, in scratch memory, and the groups' potentials."""
         distances, numbers = self._scratch[:, : len(members)]
         for axis in range(len(colors)):
             levels = numbers if axis else distances

@@ -183,7 +183,7 @@ class TiledLloyd:
 
     def _summed(self, points: Doubles, weights: Doubles, labels: Labels) -> Doubles:  # [n, D], [n], [n] -> [K, D + 1]
         """The weighted sums of each cluster and, last, its weight."""
-        from scipy.sparse import csc_array  # quantising photos does without it, and it takes 0.1 s to import
+        from scipy.sparse import csc_array  # quantizing photos does without it, and it takes 0.1 s to import
 
         # a matrix with a point in every column adds row after row to the row's cluster
         entries = weights, labels, np.arange(len(points) + 1, dtype=np.int32)

@@ -59,7 +59,7 @@ def count_colors(
     *,
     chunk_size: int | None = None,  # pixels that a worker takes at a time
 ) -> tuple[Tensor, Tensor]:  # codes [M] int32, ascending; counts [M] int64
-    """Count every distinct colour exactly."""
+    """Count every distinct color exactly."""
     array = pixels.numpy()
     if len(array) < SORT_LIMIT:
         codes, counts = np.unique(pack_pixels(array, 0, len(array)), return_counts=True)
@@ -75,7 +75,7 @@ def count_colors(
 def used_codes(
     pixels: Tensor,  # [N, 3] or [N] (grey) uint8, contiguous
 ) -> Tensor:  # [M] int32, ascending
-    """The codes of the distinct colours: marking them in one table of bytes takes less time than counting them."""
+    """The codes of the distinct colors: marking them in one table of bytes takes less time than counting them."""
     array = pixels.numpy()
     if len(array) < SORT_LIMIT:
         return torch.from_numpy(np.unique(pack_pixels(array, 0, len(array))))
@@ -96,7 +96,7 @@ def apply_lookup(
     *,
     chunk_size: int | None = None,
 ) -> Tensor:  # [N] of the table's dtype
-    """Look every pixel up in a table with one entry per colour code."""
+    """Look every pixel up in a table with one entry per color code."""
     # uint16 has few operations in torch; int16 has the same bits
     table = lookup_table.view(torch.int16) if lookup_table.dtype == torch.uint16 else lookup_table
     array = pixels.numpy()
@@ -158,7 +158,7 @@ def column_means(samples: Tensor) -> Tensor:  # [N, D] float32, float64 or uint8
     n_columns = array.shape[1]
     if array.dtype != np.float64 or not 2 <= n_columns <= 4 or not samples.is_contiguous():
         return torch.from_numpy(array.mean(axis=0))
-    from scipy.sparse import csr_array  # quantising photos does without it, and it takes 0.1 s to import
+    from scipy.sparse import csr_array  # quantizing photos does without it, and it takes 0.1 s to import
 
     n_rows = CHUNK_PIXELS + 1
     numbers = np.zeros((n_rows, n_columns))  # the sum so far, and the next rows
@@ -177,7 +177,7 @@ def pack_pixels(
     start: int,
     stop: int,
 ) -> Codes:  # [stop - start]
-    """The colour codes of a run of pixels.
+    """The color codes of a run of pixels.
 
     Four bytes are read at every third byte, which is one pass instead of one per channel; the last pixel of the
     array has no fourth byte and is packed by itself.

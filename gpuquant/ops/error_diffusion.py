@@ -23,9 +23,9 @@ Lanes = npt.NDArray[np.int16]
 
 
 def diffuse_errors(
-    ranks: Tensor,  # [H, W] int32: the colour of each pixel
+    ranks: Tensor,  # [H, W] int32: the color of each pixel
     colors: Tensor,  # [M, 3] uint8
-    still: Tensor | None,  # [M] bool: colours that neither take nor give errors
+    still: Tensor | None,  # [M] bool: colors that neither take nor give errors
     nearest: NearestTable,
     above: Tensor,  # [W, 4] int16: the errors of the row above
     limit: int,  # 0..255: an error beyond it is cut, channel by channel
@@ -33,7 +33,7 @@ def diffuse_errors(
 ) -> tuple[Tensor, Tensor]:  # [H, W] int16 or int32: the entry of each pixel; [W, 4] int16: the last row's errors
     """Give every pixel the entry nearest to its level and the errors that reach it, and pass on what remains.
 
-    The level is that of the colour plus the errors / 16, rounded to an integer (half up) and clamped to 0..255. Its
+    The level is that of the color plus the errors / 16, rounded to an integer (half up) and clamped to 0..255. Its
     difference to the entry, cut to the limit and times the strength (rounded half up), is the error: 7 / 16 of it go to
     the right, 3 / 16 below to the left, 5 / 16 below and 1 / 16 below to the right. Every row is walked from left to
     right.

@@ -1,8 +1,8 @@
-"""NearestTable: the nearest palette entry of every 8-bit colour, worked out where it is asked for.
+"""NearestTable: the nearest palette entry of every 8-bit color, worked out where it is asked for.
 
-The colour cube is cut into cells of 8 x 8 x 8 colours. In a cell only the entries count that no other is nearer than
+The color cube is cut into cells of 8 x 8 x 8 colors. In a cell only the entries count that no other is nearer than
 everywhere in it (Pelleg and Moore 1999, "Accelerating exact k-means algorithms with geometric reasoning"); each of
-its colours is compared with these few. All numbers are integers: nothing rounds.
+its colors is compared with these few. All numbers are integers: nothing rounds.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gpuquant.ops.color_codes import N_CODES
 
-SIDE = 8  # colours on each side of a cell
+SIDE = 8  # colors on each side of a cell
 N_SIDE = 256 // SIDE  # cells on each side of the cube
 FEW_ENTRIES = 512  # more are sorted out for blocks of cells first
 LARGEST_BLOCK, LEAST_BLOCK = 16, 4  # cells on each side
@@ -22,7 +22,7 @@ UNKNOWN = -1
 
 
 class NearestTable:
-    """A table from colour codes to the nearest entries, the first of equal ones.
+    """A table from color codes to the nearest entries, the first of equal ones.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class NearestTable:
         self,
         codes: Tensor,  # [N] int32
     ) -> None:
-        """Fill the cells of colours, and the cells beside these."""
+        """Fill the cells of colors, and the cells beside these."""
         self._n_requests += 1
         if self._n_requests > MOST_REQUESTS:
             self.fill()

@@ -1,6 +1,6 @@
-"""Draw pixels with probability proportional to a value of their colour, in the order of the pixels.
+"""Draw pixels with probability proportional to a value of their color, in the order of the pixels.
 
-The running sum over all pixels is needed only at the drawn places: chunks of pixels are summed first, colour by colour,
+The running sum over all pixels is needed only at the drawn places: chunks of pixels are summed first, color by color,
 and only the drawn chunks are looked into.
 """
 
@@ -12,19 +12,19 @@ from torch import Tensor
 from gpuquant.ops.cpu_ops import share_out
 from gpuquant.ops.torch_ops import worker_threads
 
-CHUNK = 1 << 19  # pixels that have far fewer colours
+CHUNK = 1 << 19  # pixels that have far fewer colors
 PIECE = 1 << 12
 
 Floats = npt.NDArray[np.float64]
 
 
 class PixelChunks:
-    """Chunks of pixels as distinct colours with counts.
+    """Chunks of pixels as distinct colors with counts.
 
     Parameters
     ----------
     ranks : Tensor, int32 [N], on the CPU
-        Which of the distinct colours each pixel has.
+        Which of the distinct colors each pixel has.
     n_colors : int
         M.
     weights : Tensor, float64 [N], optional
@@ -34,7 +34,7 @@ class PixelChunks:
     def __init__(self, ranks: Tensor, n_colors: int, weights: Tensor | None = None) -> None:
         self._ranks, self._weights = ranks, weights
         self._starts = range(0, len(ranks), CHUNK)
-        self._colors = [torch.zeros(0)] * len(self._starts)  # of each chunk: the ranks of its colours
+        self._colors = [torch.zeros(0)] * len(self._starts)  # of each chunk: the ranks of its colors
         self._totals = [torch.zeros(0)] * len(self._starts)  # and their summed weights, float64
         self._scratch = torch.empty(min(CHUNK, len(ranks)), dtype=torch.float64)
         ones = torch.ones(len(self._scratch), dtype=torch.int32)
@@ -58,7 +58,7 @@ class PixelChunks:
         self._n_colors = n_colors
 
     def totals(self) -> Tensor:  # [M] float64
-        """The summed weights of each colour."""
+        """The summed weights of each color."""
         totals = torch.zeros(self._n_colors, dtype=torch.float64)
         for colors, shares in zip(self._colors, self._totals, strict=True):
             totals.index_add_(0, colors, shares)
@@ -66,9 +66,9 @@ class PixelChunks:
 
     def draw(
         self,
-        values: Tensor,  # [M] float64: squared distances between 8-bit colours
+        values: Tensor,  # [M] float64: squared distances between 8-bit colors
         uniforms: Floats,  # [L] in [0, 1)
-    ) -> list[int]:  # [L]: the ranks of the drawn pixels' colours
+    ) -> list[int]:  # [L]: the ranks of the drawn pixels' colors
         """Draw one pixel for each uniform number by the running sum of weight times value."""
         # one thread: two would spend more time on waking each other than these short calls take
         sums = np.array([self._sum(values, *entries) for entries in zip(self._colors, self._totals, strict=True)])

@@ -10,9 +10,9 @@ CHUNK_PIXELS = 1 << 24  # renumbered together: a few launches for a photo, and 6
 
 
 def diffuse_errors(
-    ranks: Tensor,  # [H, W] int32: the colour of each pixel
+    ranks: Tensor,  # [H, W] int32: the color of each pixel
     colors: Tensor,  # [M, 3] uint8
-    still: Tensor | None,  # [M] bool: colours that neither take nor give errors
+    still: Tensor | None,  # [M] bool: colors that neither take nor give errors
     nearest: NearestTable,
     above: Tensor,  # [W, 4] int16: the errors of the row above
     limit: int,  # 0..255: an error beyond it is cut, channel by channel

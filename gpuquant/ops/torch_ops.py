@@ -103,7 +103,7 @@ def count_colors(
     *,
     chunk_size: int | None = None,
 ) -> tuple[Tensor, Tensor]:  # codes [M] int32, ascending; counts [M] int64
-    """Count every distinct colour exactly."""
+    """Count every distinct color exactly."""
     table = torch.zeros(N_CODES, dtype=torch.int64, device=pixels.device)
     for chunk in pixels.split(chunk_size or CHUNK_PIXELS):
         codes = pack_pixels(chunk)
@@ -115,7 +115,7 @@ def count_colors(
 def add_counts(
     parts: Sequence[tuple[Tensor, Tensor]],  # codes [M] int32, counts [M] int64
 ) -> tuple[Tensor, Tensor]:  # codes [M] int32, ascending; counts [M] int64
-    """Add up several counts of colours."""
+    """Add up several counts of colors."""
     codes, inverse = torch.unique(torch.cat([codes for codes, _ in parts]), return_inverse=True)
     counts = torch.zeros(len(codes), dtype=torch.int64, device=codes.device)
     return codes, counts.index_add_(0, inverse, torch.cat([counts for _, counts in parts]))
@@ -127,7 +127,7 @@ def apply_lookup(
     *,
     chunk_size: int | None = None,
 ) -> Tensor:  # [N] of the table's dtype
-    """Look every pixel up in a table with one entry per colour code."""
+    """Look every pixel up in a table with one entry per color code."""
     # uint16 is little more than storage in torch: it is looked up as int16, which has the same bits
     words = lookup_table.view(torch.int16) if lookup_table.dtype == torch.uint16 else lookup_table
     labels = torch.empty(len(pixels), dtype=words.dtype, device=pixels.device)
@@ -187,5 +187,5 @@ def number_table(
 def pack_pixels(
     pixels: Tensor,  # [N, 3] or [N] (grey) uint8
 ) -> Tensor:  # [N] int32
-    """The colour codes of pixels; a grey pixel has the code of the colour with three equal levels."""
+    """The color codes of pixels; a grey pixel has the code of the color with three equal levels."""
     return codes_from_colors(pixels) if pixels.ndim == 2 else pixels.to(torch.int32) * 0x010101

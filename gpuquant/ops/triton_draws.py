@@ -86,7 +86,7 @@ def shares_of(
 def sum_shares_kernel(
     item_weights, ranks, closest, part_sums, chunk_sums, n_items, WEIGHTED: tl.constexpr, CHUNK: tl.constexpr
 ):  # fmt: skip
-    """Sum up the shares of pixels that have the ranks of their colours, chunk by chunk and part by part."""
+    """Sum up the shares of pixels that have the ranks of their colors, chunk by chunk and part by part."""
     n_chunks = (n_items + CHUNK - 1) // CHUNK
     per_part = (n_chunks + tl.num_programs(0) - 1) // tl.num_programs(0)
     first = tl.program_id(0) * per_part

@@ -58,7 +58,7 @@ def count_colors(
     *,
     chunk_size: int | None = None,  # of no use here: a program takes a block at a time
 ) -> tuple[Tensor, Tensor]:  # codes [M] int32, ascending; counts [M] int64
-    """Count every distinct colour exactly."""
+    """Count every distinct color exactly."""
     counting = KernelCounting(pixels.device)
     for part in pixels.split(MOST_IN_A_BIN):
         counting.add(part)
@@ -83,7 +83,7 @@ class KernelCounting:
         self._n_pixels += len(pixels)
 
     def counted(self) -> tuple[Tensor, Tensor]:  # codes [M] int32, ascending; counts [M] int64
-        """The colours of all chunks."""
+        """The colors of all chunks."""
         parts = [*self._emptied, counted(self._table)]
         return parts[0] if len(parts) == 1 else add_counts(parts)
 
@@ -96,7 +96,7 @@ def count_into(table: Tensor, pixels: Tensor) -> None:  # [2^24] int32, [N, 3] o
 
 
 def counted(table: Tensor) -> tuple[Tensor, Tensor]:  # [2^24] int32 -> codes [M] int32, ascending; counts [M] int64
-    """The colours that a table of counts holds."""
+    """The colors that a table of counts holds."""
     codes = table.nonzero().view(-1)
     return codes.to(torch.int32), table[codes].long()
 
@@ -116,7 +116,7 @@ def apply_lookup(
     *,
     chunk_size: int | None = None,  # of no use here
 ) -> Tensor:  # [N] of the table's dtype
-    """Look every pixel up in a table with one entry per colour code."""
+    """Look every pixel up in a table with one entry per color code."""
     table = lookup_table.view(torch.int16) if lookup_table.dtype == torch.uint16 else lookup_table
     labels = torch.empty(len(pixels), dtype=table.dtype, device=pixels.device)
     grid = (triton.cdiv(len(pixels), BLOCK),)

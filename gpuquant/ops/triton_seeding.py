@@ -3,7 +3,7 @@
 The first launch draws the candidates and measures how low each would bring the potential; the second adds the best one.
 A third one sums up the shares of items, such as pixels, where those are drawn in place of points. What all programs
 need, they all work out, from the sums of all programs, always added up alike: a few microseconds in place of a launch.
-Over distinct colours every sum is exact, and the draws are those of the CPU.
+Over distinct colors every sum is exact, and the draws are those of the CPU.
 """
 
 import numpy as np

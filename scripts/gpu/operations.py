@@ -20,7 +20,7 @@ CLUSTERS = (16, 256)
 
 
 def time_operations() -> Iterator[Row]:
-    """Count pixels of four kinds, quantise, and take Lloyd steps."""
+    """Count pixels of four kinds, quantize, and take Lloyd steps."""
     floors = Floors()
     cases: dict[str, Callable[[], Row]] = {}
     for kind in KINDS:
