@@ -183,9 +183,11 @@ def measure(
     labels_file: Path | None = None,  # .npy, to write the labels to
 ) -> Measurement:
     """Run a quantizer some times, and check what it gives; one that is missing or fails becomes a problem."""
+    problem = missing(quantizer)
+    if problem:
+        return not_measured(quantizer, photo.shape[0] * photo.shape[1], problem)
     seconds: list[float] = []
     try:
-        found = version(quantizer.package)
         start = time.perf_counter()
         quantizer.run(photo[:WARM_UP, :WARM_UP], min(n_colors, 4))
         first = time.perf_counter() - start
@@ -196,9 +198,6 @@ def measure(
             seconds.append(time.perf_counter() - start)
         peak = None if before is None else (_memory("VmHWM") - before) * 1024 / 1e6
         palette, labels, used = _checked(result.palette, result.labels, photo, n_colors)
-    except PackageNotFoundError:
-        problem = f"not installed: pip install {quantizer.package}"
-        return not_measured(quantizer, photo.shape[0] * photo.shape[1], problem)
     except Exception as error:  # of any library: the others go on
         problem = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         return not_measured(quantizer, photo.shape[0] * photo.shape[1], problem)
@@ -206,7 +205,7 @@ def measure(
         np.save(labels_file, labels.astype(np.uint16))
     return Measurement(
         name=quantizer.name,
-        version=found,
+        version=version(quantizer.package),
         seconds=tuple(seconds),
         n_pixels=labels.size,
         n_colors=len(np.unique(palette[used], axis=0)),
@@ -238,6 +237,15 @@ def _checked(
     if len(used) > n_colors:
         raise ValueError(f"{len(used)} colors in place of {n_colors}")
     return palette.round().clip(0, 255).astype(np.uint8), labels, used
+
+
+def missing(quantizer: Quantizer) -> str:
+    """The problem that a quantizer is not installed, or nothing."""
+    try:
+        version(quantizer.package)
+    except PackageNotFoundError:
+        return f"not installed: pip install {quantizer.package}"
+    return ""
 
 
 def not_measured(quantizer: Quantizer, n_pixels: int, problem: str) -> Measurement:

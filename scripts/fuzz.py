@@ -1,6 +1,8 @@
-"""Read mutated photos and palettes: nothing but errors of gpuquant's may come of it. Usage: fuzz.py [SECONDS] [SEED]
+"""Read mutated photos and palettes for a minute: nothing but errors of gpuquant's may come of it.
 
 A file that breaks this, takes over half a minute or (on Linux) two gigabytes is left in the current folder, and named.
+
+Example: .venv/bin/python scripts/fuzz.py 600 7
 """
 
 import io
@@ -12,6 +14,14 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+if __name__ == "__main__":  # before the imports that take long, or may fail
+    from parts.arguments import Arguments
+
+    parser = Arguments(__doc__)
+    parser.add_argument("seconds", metavar="SECONDS", nargs="?", type=float, default=60, help="how long (60)")
+    parser.add_argument("seed", metavar="SEED", nargs="?", type=int, default=0, help="of the mutations (0)")
+    given = parser.parse_args()
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -128,9 +138,8 @@ def bound() -> None:
         signal.signal(signal.SIGALRM, stop)
 
 
-def main() -> int:
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 60.0
-    seed = int(sys.argv[2]) if len(sys.argv) > 2 else 0
+def main(seconds: float, seed: int) -> None:
+    """Read mutants for so long."""
     bound()
     start, n_read, slowest = time.perf_counter(), 0, (0.0, "")
     with tempfile.TemporaryDirectory() as folder:
@@ -152,8 +161,7 @@ def main() -> int:
             n_read += 1
             slowest = max(slowest, (time.perf_counter() - before, name))
     print(f"{n_read} files read, the slowest, {slowest[1]}, in {slowest[0]:.2f} s")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(given.seconds, given.seed)

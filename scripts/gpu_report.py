@@ -1,14 +1,15 @@
-"""Check and time gpuquant on a CUDA device. Usage: python scripts/gpu_report.py [--rehearse] [--out FILE]
+"""Check and time gpuquant on a CUDA device, in about seven minutes.
 
 Each step (scripts/gpu/steps.py) runs in a process of its own with a limit of its own, and its rows are in the JSON file
 as soon as they are known: a step that fails, hangs or leaves the device unusable costs no row but its own, and neither
 does the end of this process. Beside the JSON file stands a log. All kernels are built into a fresh cache, so that first
-calls are what a newcomer sees. It runs from the source tree (PYTHONPATH=.) and takes about seven minutes; steps that
-would begin after the limit are rows that say so. Where there is no CUDA device nothing is measured or written;
---rehearse runs the whole order there, small, on the CPU and in Triton's interpreter.
+calls are what a newcomer sees. It runs from the source tree (PYTHONPATH=.); steps that would begin after the limit are
+rows that say so. Where there is no CUDA device nothing is measured or written; --rehearse runs the whole order there,
+small, on the CPU and in Triton's interpreter, in a minute or two.
+
+Example: .venv/bin/python scripts/gpu_report.py --out h200.json
 """
 
-import argparse
 import json
 import os
 import platform
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from gpu.steps import STEPS, Step
+from parts.arguments import Arguments
 
 ROOT = Path(__file__).parents[1]
 RUNNER = Path(__file__).parent / "gpu" / "run_step.py"
@@ -127,11 +129,14 @@ def device_name() -> str | None:
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=90)
     except subprocess.TimeoutExpired:  # a driver that hangs: the first step will say so
         return "device"
+    if done.returncode:
+        told = done.stderr.strip().rpartition("\n")[2] or f"torch ended with {done.returncode}"
+        sys.exit(f"gpu_report.py: {told}; scripts/setup.sh dev installs what this needs")
     return done.stdout.strip().lower().replace(" ", "-") or None
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Check and time gpuquant on a CUDA device.")
+    parser = Arguments(__doc__)
     parser.add_argument("--rehearse", action="store_true", help="small, on the CPU and in Triton's interpreter")
     parser.add_argument(
         "--out", type=Path, help="the JSON file (benchmarks/results/gpu-NAME.json; rehearsed, gpu-rehearsal.json here)"

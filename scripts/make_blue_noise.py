@@ -1,11 +1,18 @@
-"""Make gpuquant/blue_noise.npy, the threshold mask of dither="blue-noise": python scripts/make_blue_noise.py
+"""Make gpuquant/blue_noise.npy, the threshold mask of dither="blue-noise", in a second.
 
 The void-and-cluster method (R. Ulichney 1993, "The void-and-cluster method for dither array generation", Proc. SPIE
 1913): every rank goes to the largest void among the ranks below it, on a torus, so each threshold leaves an even
 pattern and copies of the mask fit together. Voids and clusters are extremes of the pattern under a Gaussian.
+
+Example: .venv/bin/python scripts/make_blue_noise.py
 """
 
 from pathlib import Path
+
+if __name__ == "__main__":  # before the imports that take long, or may fail
+    from parts.arguments import Arguments
+
+    Arguments(__doc__).parse_args()
 
 import numpy as np
 import numpy.typing as npt

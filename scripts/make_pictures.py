@@ -1,10 +1,17 @@
-"""Draw the pictures of README.md, from scikit-learn's china.jpg, into benchmarks/pictures. Usage: make_pictures.py
+"""Draw the pictures of README.md, from scikit-learn's china.jpg, into benchmarks/pictures, in ten seconds.
 
-The drawing of how it works needs matplotlib (scripts/setup.sh bench).
+That of how it works needs matplotlib, which scripts/setup.sh bench installs.
+
+Example: .venv/bin/python scripts/make_pictures.py
 """
 
 from pathlib import Path
 from typing import Any
+
+if __name__ == "__main__":  # before the imports that take long, or may fail
+    from parts.arguments import Arguments
+
+    Arguments(__doc__).parse_args()
 
 import numpy as np
 import numpy.typing as npt
@@ -52,10 +59,13 @@ def with_red_alone(photo: Pixels) -> Pixels:
 
 def draw_steps(photo: Pixels) -> None:
     """The photo, its counted colors in the cube, their clusters, and the picture that is looked up from them."""
-    import matplotlib as mpl
+    from parts.arguments import needing
 
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
+    with needing("bench"):
+        import matplotlib as mpl
+
+        mpl.use("Agg")
+        import matplotlib.pyplot as plt
 
     result = gpuquant.quantize(photo, 8)
     histogram = gpuquant.ColorHistogram()

@@ -1,10 +1,11 @@
-"""Write the tables of README.md between its markers, and its plots, from benchmarks/results. Usage: make_report.py
+"""Write the tables of README.md between its markers, and its plots in benchmarks/pictures, in seconds.
 
-The results are what `pytest benchmarks --save benchmarks/results` writes. The plots need matplotlib (scripts/setup.sh
-bench). Each plot keeps the digest of the results that it shows.
+They show benchmarks/results, which `pytest benchmarks --save benchmarks/results` writes. The plots need matplotlib,
+which scripts/setup.sh bench installs. Each plot keeps the digest of the results that it shows.
+
+Example: .venv/bin/python scripts/make_report.py
 """
 
-import argparse
 import hashlib
 import json
 import re
@@ -13,6 +14,11 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+if __name__ == "__main__":  # before the imports that take long, or may fail
+    from parts.arguments import Arguments
+
+    Arguments(__doc__).parse_args()
 
 from gpuquant.benchmark import Measurement, table
 
@@ -184,7 +190,7 @@ def readme() -> str:
 def digest() -> str:
     """Of the results that plots show, and of what draws them."""
     stored = [document for subject in SUBJECTS for _, document in documents(subject)]
-    drawing = Path(__file__).with_name("report_plots.py").read_text()
+    drawing = (Path(__file__).parent / "parts" / "report_plots.py").read_text()
     return hashlib.sha256((json.dumps(stored) + drawing).encode()).hexdigest()[:16]
 
 
@@ -199,8 +205,10 @@ def shown(kind: str, at: Callable[[dict[str, Any]], float], **wanted: Any) -> li
 
 
 def main() -> None:
-    argparse.ArgumentParser(description="Write README.md's tables and plots from benchmarks/results.").parse_args()
-    from report_plots import draw
+    from parts.arguments import needing
+
+    with needing("bench"):
+        from parts.report_plots import draw
 
     missing = [name for name in EVERY_SUBJECT if not (RESULTS / f"{name}-cpu.json").exists()]
     if missing:

@@ -1,9 +1,17 @@
 #!/usr/bin/env bash
-# Install gpuquant into .venv and quantize one photo. Usage: scripts/quickstart.sh [PHOTO]
+# usage: scripts/quickstart.sh [PHOTO]
+#
+# Install gpuquant into .venv (minutes, where it is new) and quantize a photo to 8 colors (seconds): PHOTO, or
+# scikit-learn's china.jpg. Writes quantized.png, side-by-side.png and palette.hex into the folder quickstart of the
+# repository, over those of before.
+#
+# Example: scripts/quickstart.sh ~/holiday.jpg
 set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/parts/options.sh"
 caller=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+[ $# -le 1 ] || refuse "one photo at a time"
 photo=${1:-}
 if [ -n "$photo" ]; then
     case $photo in /*) ;; *) photo=$caller/$photo ;; esac

@@ -1,6 +1,13 @@
 #!/usr/bin/env bash
-# Make .venv if it is missing and install the package with the tested versions. Usage: scripts/setup.sh [EXTRA]
+# usage: scripts/setup.sh [EXTRA]
+#
+# Make .venv where it is missing and install gpuquant there, editable, with the tested versions; with EXTRA also what the
+# checks need (dev), what gpuquant is compared with (bench), or that on CUDA devices (bench-cuda). Takes minutes the first
+# time, as torch is large, and no time while nothing has changed. PYTHON=/path/to/python chooses the Python.
+#
+# Example: scripts/setup.sh dev
 set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/parts/options.sh"
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 fail() {
@@ -8,6 +15,11 @@ fail() {
     exit 1
 }
 
+[ $# -le 1 ] || refuse "one extra at a time"
+if [ $# -eq 1 ]; then
+    extras=$(sed -n '/^\[project.optional-dependencies\]/,/^$/s/^\([a-z-]*\) = .*/\1/p' pyproject.toml)
+    grep -qxF -e "$1" <<<"$extras" || refuse "there is no extra '$1', but ${extras//$'\n'/, }"
+fi
 python=${PYTHON:-python3}
 command -v "$python" >/dev/null || fail "no '$python' found; install Python 3.11 or newer, or set PYTHON=/path/to/python"
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

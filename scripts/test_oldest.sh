@@ -1,6 +1,12 @@
 #!/usr/bin/env bash
-# Run the tests in .venv-oldest, with the lowest versions that pyproject.toml allows. Usage: scripts/test_oldest.sh [PYTEST OPTION...]
+# usage: scripts/test_oldest.sh [TEST FILE...] [-- PYTEST OPTION...]
+#
+# Install gpuquant into .venv-oldest, with Python 3.11 and the lowest versions that pyproject.toml allows, and run the
+# tests there. Takes minutes to install and then ten on two cores. PYTHON=/path/to/python3.11 chooses the Python.
+#
+# Example: scripts/test_oldest.sh tests/test_cli.py -- -x
 set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/parts/options.sh"
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 fail() {

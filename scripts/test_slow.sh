@@ -1,6 +1,12 @@
 #!/usr/bin/env bash
-# Run the checks that are too slow for scripts/test.sh: the kernels for another chip. Usage: scripts/test_slow.sh [PYTEST OPTION...]
+# usage: scripts/test_slow.sh [TEST FILE...] [-- PYTEST OPTION...]
+#
+# Install gpuquant with the extra dev into .venv (as setup.sh does) and run the checks that are too slow for test.sh: the
+# kernels, compiled for another chip. Takes minutes. Writes nothing else but caches of these tools.
+#
+# Example: scripts/test_slow.sh -- -x
 set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/parts/options.sh"
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 scripts/setup.sh dev

@@ -1,11 +1,13 @@
 """gpuquant bench: what is measured is checked, and what cannot run is said."""
 
+import itertools
 import json
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -227,28 +229,68 @@ def test_the_command(
     assert run(["bench", tmp_path / "missing.png"], monkeypatch, capsys)[0] == 1
 
 
-def test_quick_has_a_limit_for_all(
+def test_peers_run_from_fast_to_slow() -> None:
+    """As far as stored times are well apart, which those of another machine leave in order."""
+    stored_results = json.loads((ROOT / "benchmarks" / "results" / "quantize-cpu.json").read_text())
+    seconds: dict[str, list[float]] = {}
+    for one in stored_results["tables"]:
+        if (one["kind"], one["photo"]) == ("peers", "china.jpg, 13MP"):
+            for row in one["measurements"]:
+                seconds.setdefault(row["name"], []).append(float(np.median(row["seconds"] or [300])))
+    means = {name: float(np.exp(np.log(found).mean())) for name, found in seconds.items()}
+    every = quantizers("cpu")
+    assert {one.name for one in every} == set(means)
+    assert [one.rank for one in every[:3]] == [0, 0, 0]  # ours
+    peers = sorted(every[3:], key=lambda one: one.rank)
+    assert peers[0].rank > 0
+    for first, second in itertools.combinations(peers, 2):
+        assert means[first.name] < 2 * means[second.name], f"{first.name} before {second.name}"
+
+
+def test_quick_runs_what_is_fast_and_begins_nothing_late(
     china: Pixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def limited(quantizer: Quantizer, *_: Any, limit: float, **settings: Any) -> benchmark.Measurement:
-        limits.append(limit)
-        time.sleep(0.5)
-        return benchmark.not_measured(quantizer, 1, "")
+        begun.append(quantizer.name)
+        clock[0] += limit
+        assert limit == (cli_bench.QUICK_LIMIT if quick else cli_bench.LIMIT)
+        if quantizer.name == "ours":
+            return measure(quantizer, china, 2, rounds=1, most_seconds=1)
+        return benchmark.not_measured(quantizer, 1, f"stopped after {limit:.3g} s")
 
-    limits: list[float] = []
-    three = [Quantizer(name, "numpy", black_and_white) for name in ("one", "two", "three")]
-    monkeypatch.setattr(cli_bench, "QUICK_LIMIT", 2.8)
-    monkeypatch.setattr(cli_bench, "QUICK_IN_ALL", 3)
+    begun: list[str] = []
+    clock = [7.0]  # seconds, which limits are taken from
+    every = [Quantizer("ours", "numpy", black_and_white), Quantizer("gone", "no-such", black_and_white, 30)]
+    every += [Quantizer(f"peer {rank}", "numpy", black_and_white, rank) for rank in range(20, 0, -1)]
+    monkeypatch.setattr(cli_bench, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     monkeypatch.setattr(benchmark, "measure_apart", limited)
-    monkeypatch.setattr(benchmark_peers, "quantizers", lambda _: three)
-    Image.fromarray(china).save(tmp_path / "photo.png")
-    assert run(["bench", tmp_path / "photo.png", "--quick"], monkeypatch, capsys)[0] == 0
-    first, second, third = limits
-    assert first == 2.8
-    assert 1 <= third <= second - 0.4
-    limits.clear()
-    assert run(["bench", tmp_path / "photo.png"], monkeypatch, capsys)[0] == 0
-    assert limits == 3 * [cli_bench.LIMIT]
+    monkeypatch.setattr(benchmark_peers, "quantizers", lambda _: every)
+    photo, out = tmp_path / "photo.png", tmp_path / "figures.json"
+    Image.fromarray(china).save(photo)
+    quick = True
+    code, printed, _ = run(["bench", photo, "--quick", "--out", out], monkeypatch, capsys)
+    assert code == 0
+    n_begun = 115 // 15
+    assert begun == ["ours", *(f"peer {rank}" for rank in range(1, n_begun))]
+    (found,) = json.loads(out.read_text())["tables"]
+    assert [one["name"] for one in found["measurements"]] == [one.name for one in every]  # in the order of the list
+    problems = {one["name"]: one["problem"] for one in found["measurements"]}
+    assert problems.pop("gone") == "not installed: pip install no-such"
+    assert [problems.pop(name) for name in begun] == ["", *(n_begun - 1) * ["stopped after 15 s"]]
+    assert set(problems.values()) == {"no time was left of the two minutes; run without --quick"}
+    assert f"not measured: peer 20: {problems['peer 20']}" in printed
+    begun.clear()
+    quick = False
+    assert run(["bench", photo], monkeypatch, capsys)[0] == 0
+    assert len(begun) == 21
+
+
+def test_no_photo_is_read_from_standard_input(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, printed, err = run(["bench", "-"], monkeypatch, capsys)
+    assert (code, printed) == (2, "")
+    assert err == "gpuquant: bench reads no photo from standard input (-); name a file\n"
 
 
 def test_ctrl_c_shows_what_is_there(

@@ -1,5 +1,11 @@
-"""Run one step of the report and print its rows, one line of JSON each; gpu_report.py starts it."""
+"""Run one step of the report and print its rows, one line of JSON each; gpu_report.py starts it.
 
+Its process group is killed when its standard input ends.
+
+Example: sleep 60 | PYTHONPATH=. GPUQUANT_REHEARSAL=1 .venv/bin/python scripts/gpu/run_step.py times
+"""
+
+import argparse
 import importlib
 import json
 import os
@@ -42,6 +48,9 @@ def count_compiled() -> list[str]:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("step", metavar="STEP", choices=STEPS, help=", ".join(STEPS))
+    step = STEPS[parser.parse_args().step]
     end_with_parent()
     stream = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what others print is no row
@@ -50,7 +59,7 @@ def main() -> None:
         stream.write(json.dumps(row) + "\n")
         stream.flush()
 
-    module, function = STEPS[sys.argv[1]].place.split(":")
+    module, function = step.place.split(":")
     warnings.simplefilter("default")
     failed = False
     compiled = count_compiled()
