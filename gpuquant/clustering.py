@@ -1,7 +1,7 @@
 """k-means, written by hand: batched, weighted, on any device."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -16,7 +16,7 @@ from gpuquant.initialization import kmeans_plus_plus, random_points
 from gpuquant.lloyd import Runs, lloyd, runs_together
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class KMeansResult:
     """What `kmeans` found; for a batch every field has a leading axis B.
 
@@ -48,6 +48,20 @@ class KMeansResult:
     inertia: Tensor
     n_iter: Tensor
     converged: Tensor
+
+    def __repr__(self) -> str:
+        n_problems = f"{_count(len(self.centers), 'problem')} of " if self.centers.ndim == 3 else ""
+        n_clusters, n_columns = self.centers.shape[-2:]
+        size = f"{_count(n_clusters, 'cluster')} of {_count(self.labels.shape[-1], 'point')}"
+        size = f"{n_problems}{size} in {_count(n_columns, 'column')}"
+        if self.inertia.is_meta or not self.inertia.numel():
+            return f"KMeansResult({size})"
+        inertia = _span(f"{value:.3g}" for value in self.inertia.aminmax())
+        n_iter = _span(str(int(value)) for value in self.n_iter.aminmax())
+        iterations = "1 iteration" if n_iter == "1" else f"{n_iter} iterations"
+        n_ended = int(self.converged.sum())
+        ended = f"{n_ended} of {len(self.converged)} converged" if n_problems else "converged" * n_ended or "stopped"
+        return f"KMeansResult({size}, inertia {inertia}, {iterations}, {ended})"
 
 
 @told_when_memory_ends()
@@ -143,6 +157,15 @@ def kmeans(
     found = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
     found["centers"] = found["centers"].to(dtype)
     return KMeansResult(**{name: value if points.ndim == 3 else value[0] for name, value in found.items()})
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
+def _span(ends: Iterable[str]) -> str:
+    """The lowest and the highest of some numbers, or the one that they are."""
+    return " to ".join(dict.fromkeys(ends))
 
 
 def _in_groups(n_problems: int, at_once: int, cluster: Callable[[slice], KMeansResult]) -> list[KMeansResult]:

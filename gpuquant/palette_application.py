@@ -6,7 +6,7 @@ from torch import Tensor
 from gpuquant import ops
 from gpuquant.alpha_colors import weighted_by_alpha, with_alpha
 from gpuquant.errors import ArgumentError
-from gpuquant.palette import MAX_ENTRIES
+from gpuquant.palette_entries import MAX_ENTRIES
 from gpuquant.palette_fit import PaletteFit
 
 

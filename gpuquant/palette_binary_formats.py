@@ -7,8 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpuquant.errors import ArgumentError, ImageFileError
-from gpuquant.palette import Palette
-from gpuquant.palette_text_formats import WITH_ALPHA, Entry, refuse_alpha
+from gpuquant.palette_entries import WITH_ALPHA, Entry, PaletteEntries, refuse_alpha
 
 ACT_ENTRIES = 256
 NO_INDEX = 0xFFFF
@@ -23,7 +22,7 @@ _LINEAR_FROM_XYZ = (  # of D50, to linear sRGB: B. Lindbloom, Bradford-adapted
 )
 
 
-def write_ase(palette: Palette, _: str) -> bytes:
+def write_ase(palette: PaletteEntries, _: str) -> bytes:
     """One RGB swatch for each entry, named "#rrggbb"."""
     refuse_alpha(palette, ".ase")
     blocks = []
@@ -91,7 +90,7 @@ def _clipped(level: float) -> float:
     return min(max(level, 0.0), 1.0)
 
 
-def write_act(palette: Palette, _: str) -> bytes:
+def write_act(palette: PaletteEntries, _: str) -> bytes:
     """A table of 256 colors, how many of them count, and which one is clear."""
     alpha = palette.rgba[:, 3]
     clear: npt.NDArray[np.int64] = (alpha == 0).nonzero()[0]

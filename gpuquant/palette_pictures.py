@@ -1,6 +1,7 @@
 """Palettes as pictures: a PNG of swatches, or the colors of any other PNG."""
 
 import io
+import math
 import re
 import struct
 import zlib
@@ -15,12 +16,13 @@ from PIL.PngImagePlugin import PngInfo
 from gpuquant.errors import ImageFileError
 from gpuquant.image_reading import photo_of, read_photo
 from gpuquant.image_writing import indexed_image
-from gpuquant.palette import MAX_ENTRIES, Palette
+from gpuquant.palette_entries import MAX_ENTRIES, PaletteEntries
 
 MAX_PIXELS = 1 << 24  # of a picture whose colors are a palette
 MAX_HEADER = 1 << 24  # bytes before the pixels
 MAX_CHUNK = 1 << 22
 STRIP_PIXELS = 1 << 20
+WIDEST = 1024  # pixels of swatches: it fits a screen
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _KEPT = (b"IHDR", b"PLTE", b"tRNS", b"iCCP", b"tEXt")
 _NOTE = "gpuquant palette"  # the keyword of a tEXt chunk
@@ -29,26 +31,38 @@ _LAYOUT = re.compile(r"([0-9]{1,5}) entries in ([0-9]{1,5}) columns of ([0-9]{1,
 Rows = npt.NDArray[np.uint8]
 
 
-def write_png(palette: Palette, _: str) -> bytes:
+def write_png(palette: PaletteEntries, _: str) -> bytes:
     """Swatches of an indexed PNG whose palette is this one; above 256 entries of RGB or RGBA, and a note of them.
 
     The note is a tEXt chunk "gpuquant palette": how many entries there are, in how many columns, and how many pixels
     wide and high each is.
     """
     n_entries = len(palette)
-    few = n_entries <= 256
-    n_columns, side = (min(n_entries, 16), 32) if few else (256, 4)
+    n_columns, side = _layout(n_entries)
     n_rows = -(-n_entries // n_columns)
     places = np.arange(n_rows * n_columns).clip(max=n_entries - 1).reshape(n_rows, n_columns)
     places = places.repeat(side, axis=0).repeat(side, axis=1)
     file = io.BytesIO()
-    if few:
+    if n_entries <= 256:
         indexed_image(places.astype(np.uint8), palette.rows).save(file, "PNG")
     else:
         note = PngInfo()
         note.add_text(_NOTE, f"{n_entries} entries in {n_columns} columns of {side} pixels")
         Image.fromarray(palette.rows[places]).save(file, "PNG", pnginfo=note)
     return file.getvalue()
+
+
+def _layout(n_entries: int) -> tuple[int, int]:
+    """Columns, and the side of a swatch in pixels: a picture of at most WIDEST pixels a side, its rows filled."""
+    if n_entries <= 16:
+        most, side = 8, 128
+    elif n_entries <= 256:
+        most, side = 16, 64
+    else:
+        most = math.isqrt(n_entries - 1) + 1
+        side = WIDEST // most
+    n_rows = -(-n_entries // most)
+    return -(-n_entries // n_rows), side
 
 
 def read_png(path: str | Path) -> Rows:  # [K, 4]

@@ -1,26 +1,21 @@
 """Palettes as text: .hex, .txt (Paint.NET), .gpl (GIMP), .css and .json. Readers give the entries as they come."""
 
 import json
-import math
 import re
 from collections.abc import Iterator
 
-from gpuquant.color_names import levels_of_name
-from gpuquant.errors import ArgumentError, ImageFileError
-from gpuquant.palette import Palette
+from gpuquant.errors import ImageFileError
+from gpuquant.palette_entries import Entry, PaletteEntries, as_numpy, css_entry, hex_entry, refuse_alpha
 
-Entry = tuple[int, int, int, int]  # red, green, blue, alpha: 0..255
-
-WITH_ALPHA = ".hex, .txt, .css, .json or .png"
-_HEX = re.compile(r"#?([0-9a-f]{6}|[0-9a-f]{8})", re.IGNORECASE)
-_CSS_HEX = re.compile(r"#([0-9a-f]{3,4}|[0-9a-f]{6}|[0-9a-f]{8})", re.IGNORECASE)
-_CSS_RGB = re.compile(r"rgba?\(([^()]*)\)", re.IGNORECASE)
 _COLOR_BEGINNINGS = ("#", "rgb", "hsl", "hwb", "lab(", "lch(", "oklab(", "oklch(", "color(", "color-mix(")
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)%?")
+_CSS_SHARE = re.compile(  # of a line that write_css writes
+    r"^ *--[a-z0-9_-]{1,100}: #[0-9a-f]{6,8}; /\* [^*\n]{0,100}, ([0-9]{1,3}\.[0-9]{2}) % \*/\r?$",
+    re.IGNORECASE | re.MULTILINE,
+)
 _GPL_FIELD = re.compile(r"[A-Za-z]+:")
 
 
-def write_hex(palette: Palette, _: str) -> str:
+def write_hex(palette: PaletteEntries, _: str) -> str:
     """One "#rrggbb" or, with alpha, "#rrggbbaa" a line."""
     return "".join(f"{color}\n" for color in palette.hex)
 
@@ -31,14 +26,14 @@ def read_hex(text: str) -> list[Entry]:
     for number, line in _lines(text):
         if line.startswith(("//", ";")):
             continue
-        found = _HEX.fullmatch(line)
-        if not found:
+        entry = hex_entry(line)
+        if not entry:
             raise ImageFileError(f"line {number}: {line[:40]!r} is not a color such as #ff8000")
-        entries.append(_entry_of(found[1]))
+        entries.append(entry)
     return entries
 
 
-def write_txt(palette: Palette, _: str) -> str:
+def write_txt(palette: PaletteEntries, _: str) -> str:
     """Paint.NET's palette: one AARRGGBB a line."""
     rows = palette.rgba[:, [3, 0, 1, 2]]
     return "; paint.net Palette File\n" + "".join(f"{row.tobytes().hex().upper()}\n" for row in rows)
@@ -51,17 +46,14 @@ def read_txt(text: str) -> list[Entry]:
         color = line.partition(";")[0].strip()
         if not color or color.startswith("//"):
             continue
-        found = _HEX.fullmatch(color)
-        if not found:
+        entry = hex_entry(color[2:] + color[:2] if len(color) == 8 and color[0] != "#" else color)
+        if not entry:
             raise ImageFileError(f"line {number}: {line[:40]!r} is not a color such as FFFF8000 (AARRGGBB) or #ff8000")
-        digits = found[1]
-        if len(digits) == 8 and color[0] != "#":
-            digits = digits[2:] + digits[:2]
-        entries.append(_entry_of(digits))
+        entries.append(entry)
     return entries
 
 
-def write_gpl(palette: Palette, name: str) -> str:
+def write_gpl(palette: PaletteEntries, name: str) -> str:
     """GIMP's palette: red, green and blue in decimals, and a name."""
     refuse_alpha(palette, ".gpl")
     columns = min(len(palette), 16)
@@ -92,9 +84,16 @@ def read_gpl(text: str) -> list[Entry]:
     return entries
 
 
-def write_css(palette: Palette, _: str) -> str:
-    """Custom properties --color-1, --color-2 and so on of :root."""
-    lines = (f"  --color-{number}: {color};" for number, color in enumerate(palette.hex, start=1))
+def write_css(palette: PaletteEntries, prefix: str) -> str:
+    """Custom properties --prefix-1, --prefix-2 and so on of :root, each with its name and, where known, its share."""
+    comments = [" ".join(name.split()).replace("*", "") for name in palette.names()]
+    if palette.shares is not None:
+        shares = as_numpy(palette.shares).tolist()
+        comments = [f"{name}, {100 * share:.2f} %" for name, share in zip(comments, shares, strict=True)]
+    lines = [
+        f"  --{prefix}-{number}: {color}; /* {comment} */"
+        for number, (color, comment) in enumerate(zip(palette.hex, comments, strict=True), start=1)
+    ]
     return "\n".join([":root {", *lines, "}"]) + "\n"
 
 
@@ -107,7 +106,7 @@ def read_css(text: str) -> list[Entry]:
         number += declaration.count("\n")
         if name.strip().startswith("--"):
             value = re.sub(r"\s*!\s*important\Z", "", value.strip()[:200], flags=re.IGNORECASE)
-            entry = _css_color(value)
+            entry = css_entry(value)
             if entry:
                 entries.append(entry)
             elif value.lower().startswith(_COLOR_BEGINNINGS):
@@ -115,40 +114,48 @@ def read_css(text: str) -> list[Entry]:
     return entries
 
 
-def write_json(palette: Palette, _: str) -> str:
-    """An object with the list "colors"."""
-    return '{"colors": [\n' + ",\n".join(f'  "{color}"' for color in palette.hex) + "\n]}\n"
+def css_shares(text: str) -> list[float]:
+    """The shares in the comments of lines as `write_css` writes them."""
+    return [float(percent) / 100 for percent in _CSS_SHARE.findall(text)]
+
+
+def write_json(palette: PaletteEntries, _: str) -> str:
+    """An object with the list "colors", and as many "names" and, where known, "shares" from 0 to 1."""
+    lists: dict[str, list[object]] = {"colors": [*palette.hex], "names": [*palette.names()]}
+    if palette.shares is not None:
+        lists["shares"] = as_numpy(palette.shares).tolist()
+    texts = (f'"{key}": [\n' + ",\n".join(f"  {json.dumps(one)}" for one in some) for key, some in lists.items())
+    return "{" + "\n], ".join(texts) + "\n]}\n"
 
 
 def read_json(text: str) -> list[Entry]:
     """A list of colors such as "#ff8000", or an object with such a list as "colors"."""
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ImageFileError(f"line {error.lineno}: no JSON: {error.msg}") from None
-    except (ValueError, RecursionError):  # of a number that is too long, or of brackets that are too deep
-        raise ImageFileError("line 1: no JSON that is a palette") from None
+    value = _json_value(text)
     colors = value.get("colors") if isinstance(value, dict) else value
     if not isinstance(colors, list):
         raise ImageFileError('line 1: neither a list of colors nor an object with the list "colors"')
     entries = []
     for number, color in enumerate(colors, start=1):
-        found = _HEX.fullmatch(color) if isinstance(color, str) else None
-        entry = _entry_of(found[1]) if found else _css_color(color) if isinstance(color, str) else None
+        entry = (hex_entry(color) or css_entry(color)) if isinstance(color, str) else None
         if entry is None:
             raise ImageFileError(f'color {number}: {str(color)[:40]!r} is not a color such as "#ff8000"')
         entries.append(entry)
     return entries
 
 
-def refuse_alpha(palette: Palette, ending: str) -> None:
-    """Raise unless all entries are opaque."""
-    if palette.alpha is None:
-        return
-    alpha = palette.rgba[:, 3]
-    for number in (alpha < 255).nonzero()[0][:1].tolist():
-        found = f"entry {number + 1} has alpha {alpha[number]}"
-        raise ArgumentError(f"{ending} palettes hold opaque colors only, and {found}; use {WITH_ALPHA}")
+def json_shares(text: str) -> object:
+    """What an object has as "shares"."""
+    value = _json_value(text)
+    return value.get("shares") if isinstance(value, dict) else None
+
+
+def _json_value(text: str) -> object:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ImageFileError(f"line {error.lineno}: no JSON: {error.msg}") from None
+    except (ValueError, RecursionError):  # of a number that is too long, or of brackets that are too deep
+        raise ImageFileError("line 1: no JSON that is a palette") from None
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
@@ -156,11 +163,6 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
     for number, line in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), start=1):
         if line.strip():
             yield number, line.strip()
-
-
-def _entry_of(digits: str) -> Entry:
-    red, green, blue, alpha = bytes.fromhex(digits.ljust(8, "f"))
-    return red, green, blue, alpha
 
 
 def _without_comments(text: str) -> str:
@@ -172,24 +174,3 @@ def _without_comments(text: str) -> str:
         parts += [text[place:start], " ", "\n" * text.count("\n", start, end)]
         place = end
     return "".join([*parts, text[place:]])
-
-
-def _css_color(value: str) -> Entry | None:
-    digits = _CSS_HEX.fullmatch(value)
-    if digits:
-        short = len(digits[1]) < 5
-        return _entry_of("".join(digit * 2 for digit in digits[1]) if short else digits[1])
-    levels = levels_of_name(value)
-    if levels:
-        return levels
-    inside = _CSS_RGB.fullmatch(value)
-    words = re.split(r"[\s,/]+", inside[1].strip()) if inside else []
-    if len(words) not in (3, 4) or not all(_NUMBER.fullmatch(word) for word in words):
-        return None
-    numbers = [float(word.rstrip("%")) / (100 if word.endswith("%") else 1) for word in words]
-    wholes = [1 if word.endswith("%") else 255 for word in words[:3]] + [1]
-    shares = [number / whole for number, whole in zip(numbers, wholes, strict=False)]
-    if not all(0 <= share <= 1 for share in shares):
-        return None
-    red, green, blue, alpha = (math.floor(share * 255 + 0.5) for share in [*shares, 1.0][:4])
-    return red, green, blue, alpha

@@ -245,3 +245,25 @@ POINTS = torch.rand(10, 3)
 def test_bad_arguments_are_named(arguments: dict[str, object], named: str) -> None:
     with pytest.raises(ArgumentError, match=named):
         kmeans(**({"points": POINTS, "n_clusters": 2} | arguments))  # type: ignore[arg-type]
+
+
+def test_a_line_shows_a_result() -> None:
+    points = torch.tensor([[0.0, 0.0], [2.0, 0.0], [10.0, 0.0]])
+    found = kmeans(points, 2, init=torch.tensor([[0.0, 0.0], [10.0, 0.0]]))
+    size = "2 clusters of 3 points in 2 columns"
+    assert repr(found) == f"KMeansResult({size}, inertia 2, 2 iterations, converged)"
+    assert repr(kmeans(points[:1], 1, max_iter=1)).startswith(
+        "KMeansResult(1 cluster of 1 point in 2 columns, inertia 0"
+    )
+    both = kmeans(torch.stack([points, 1e6 * points]), 2, random_state=3)
+    assert repr(both) == (
+        f"KMeansResult(2 problems of {size}, inertia 2 to 2e+12, "
+        f"{min(both.n_iter)} to {max(both.n_iter)} iterations, 2 of 2 converged)"
+    ).replace(f"{max(both.n_iter)} to {max(both.n_iter)} ", f"{max(both.n_iter)} ")
+    stopped = KMeansResult(points, torch.zeros(5), torch.tensor(0.125), torch.tensor(1), torch.tensor(False))
+    assert repr(stopped) == "KMeansResult(3 clusters of 5 points in 2 columns, inertia 0.125, 1 iteration, stopped)"
+    for nothing in (
+        KMeansResult(*(torch.zeros(shape, device="meta") for shape in [(2, 2), (3,), (), (), ()])),
+        KMeansResult(*(torch.zeros(shape) for shape in [(0, 2, 2), (0, 3), (0,), (0,), (0,)])),
+    ):
+        assert size in repr(nothing)

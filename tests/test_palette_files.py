@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 import gpuquant
 from gpuquant.errors import ArgumentError, GpuquantError, ImageFileError
 from gpuquant.palette import Palette
-from gpuquant.palette_files import check_palette_format, read_palette, write_palette
+from gpuquant.palette_files import palette_text, read_palette, write_palette
+from gpuquant.palette_formats import check_palette_format
 
 ENDINGS = [".hex", ".gpl", ".ase", ".act", ".txt", ".css", ".json", ".png"]
 WITH_ALPHA = [".hex", ".txt", ".css", ".json", ".png"]
@@ -26,11 +28,19 @@ def palette_of(n_entries: int, n_columns: int) -> Palette:
     return Palette(rows[:, :3], rows[:, 3] if n_columns == 4 else None)
 
 
+def short_names(palette: Palette) -> tuple[str, ...]:
+    return ("red",) * len(palette)
+
+
 @pytest.mark.parametrize("n_entries", [1, 2, 16, 255, 256, 257, 65_536])
 @pytest.mark.parametrize(
     ("ending", "n_columns"), [*((ending, 3) for ending in ENDINGS), *((ending, 4) for ending in WITH_ALPHA)]
 )
-def test_there_and_back(ending: str, n_entries: int, n_columns: int, tmp_path: Path) -> None:
+def test_there_and_back(
+    ending: str, n_entries: int, n_columns: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if n_entries > 1000:
+        monkeypatch.setattr(Palette, "names", short_names)  # finding so many takes seconds
     palette, path = palette_of(n_entries, n_columns), tmp_path / f"p{ending}"
     if ending == ".act" and n_entries > 256:
         with pytest.raises(ArgumentError, match="at most 256"):
@@ -83,7 +93,7 @@ def test_damaged_files_are_errors_of_ours_or_palettes(ending: str, tmp_path: Pat
 def test_files_that_are_too_large(ending: str, tmp_path: Path) -> None:
     with (tmp_path / f"p{ending}").open("wb") as file:
         file.truncate(1 << 40)  # without using the disk
-    with pytest.raises(ImageFileError, match="more than 4194304 bytes"):
+    with pytest.raises(ImageFileError, match="more than 8388608 bytes"):
         read_palette(tmp_path / f"p{ending}")
 
 
@@ -119,6 +129,56 @@ def test_what_is_no_palette(tmp_path: Path) -> None:
         with pytest.raises(ArgumentError, match=f"from 1 to 65536 entries, not {n_entries}"):
             write_palette(Palette(np.zeros((n_entries, 3), np.uint8)), tmp_path / "p.hex")
     assert gpuquant.read_palette is read_palette
+
+
+@pytest.mark.parametrize("n_entries", [1, 7, 256])
+@pytest.mark.parametrize("ending", [".json", ".css"])
+def test_shares_there_and_back(ending: str, n_entries: int, tmp_path: Path) -> None:
+    path, palette = tmp_path / f"p{ending}", palette_of(n_entries, 3)
+    write_palette(palette, path)
+    assert read_palette(path).shares is None
+    counts = np.random.RandomState(0).randint(1, 1000, n_entries)
+    write_palette(Palette(palette, shares=counts / counts.sum()), path)
+    found = read_palette(path)
+    assert found.hex == palette.hex
+    np.testing.assert_allclose(
+        np.asarray(found.shares), counts / counts.sum(), atol=5e-5 if ending == ".css" else 0, rtol=1e-12
+    )
+
+
+def test_shares_that_a_comment_is_too_coarse_for(tmp_path: Path) -> None:
+    equal = Palette(np.zeros((4096, 3), np.uint8), shares=np.full(4096, 1 / 4096))
+    write_palette(equal, tmp_path / "p.css")
+    assert "0.02 %" in (tmp_path / "p.css").read_text()  # 81.92 % in all
+    assert read_palette(tmp_path / "p.css").shares is None
+
+
+def test_prefixes(tmp_path: Path) -> None:
+    palette = palette_of(3, 3)
+    for prefix in ("brand", "9", "-a_B", "p" * 40):
+        write_palette(palette, tmp_path / "p.css", prefix=prefix)
+        text = (tmp_path / "p.css").read_text()
+        assert re.findall(r"--(.+)-\d+: #", text) == [prefix] * 3
+        assert text == palette_text(palette, ".css", prefix)
+        assert read_palette(tmp_path / "p.css").hex == palette.hex
+    for wrong in ("", "a b", "a:b", "é", "p" * 41, "*/", "a\n", 7):
+        with pytest.raises(ArgumentError, match='letters, digits, "-" and "_", such as "brand"'):
+            write_palette(palette, tmp_path / "q.css", prefix=wrong)  # type: ignore[arg-type]
+    for ending in ENDINGS:
+        if ending != ".css":
+            with pytest.raises(ArgumentError, match=r"prefix='brand' is for variables, which are in \.css alone"):
+                write_palette(palette, tmp_path / f"q{ending}", prefix="brand")
+    assert list(tmp_path.iterdir()) == [tmp_path / "p.css"]
+
+
+def test_the_largest_files_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Palette, "names", lambda palette: ("an unusually long name of one color",) * len(palette))
+    counts = np.random.RandomState(0).randint(1, 1000, 65_536)
+    palette = Palette(palette_of(65_536, 4), shares=counts / counts.sum())
+    write_palette(palette, tmp_path / "p.json")
+    assert read_palette(tmp_path / "p.json").hex == palette.hex
+    write_palette(palette, tmp_path / "p.css", prefix="p" * 40)
+    assert read_palette(tmp_path / "p.css").hex == palette.hex
 
 
 def test_a_path_is_asked_for() -> None:

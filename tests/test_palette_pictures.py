@@ -84,15 +84,53 @@ def test_strips_together_keep_the_order(tmp_path: Path, monkeypatch: pytest.Monk
     assert read_palette(tmp_path / "p.png").hex == tuple(expected)
 
 
+@pytest.mark.parametrize(
+    ("n_entries", "side", "columns", "rows"),
+    [
+        (1, 128, 1, 1),
+        (8, 128, 8, 1),
+        (9, 128, 5, 2),
+        (16, 128, 8, 2),
+        (17, 64, 9, 2),
+        (256, 64, 16, 16),
+        (257, 60, 17, 16),
+        (65_536, 4, 256, 256),
+    ],
+)
+def test_swatches_are_large_enough_to_look_at(
+    n_entries: int, side: int, columns: int, rows: int, tmp_path: Path
+) -> None:
+    levels = np.arange(n_entries)
+    entries = np.stack([levels % 256, levels // 256, levels * 0 + 9], axis=1).astype(np.uint8)
+    write_palette(Palette(entries), tmp_path / "p.png")
+    with Image.open(tmp_path / "p.png") as image:
+        assert (image.size, image.mode) == ((columns * side, rows * side), "P" if n_entries <= 256 else "RGB")
+        pixels = np.asarray(image.convert("RGB")).reshape(rows, side, columns, side, 3)
+    shown = pixels[:, 0, :, 0].reshape(-1, 3)
+    np.testing.assert_array_equal(pixels, shown.reshape(rows, 1, columns, 1, 3).repeat(side, 1).repeat(side, 3))
+    np.testing.assert_array_equal(shown[:n_entries], entries)
+    np.testing.assert_array_equal(read_palette(tmp_path / "p.png").rows, entries)
+    assert (tmp_path / "p.png").stat().st_size < 6000 + 5 * n_entries
+
+
+def test_swatches_that_earlier_versions_wrote_are_read(tmp_path: Path) -> None:
+    rows = np.repeat(np.arange(200, dtype=np.uint8), 2)[:, None].repeat(3, axis=1)
+    places = np.arange(512).clip(max=399).reshape(2, 256).repeat(4, axis=0).repeat(4, axis=1)
+    note = PngInfo()
+    note.add_text("gpuquant palette", "400 entries in 256 columns of 4 pixels")
+    Image.fromarray(rows[places]).save(tmp_path / "p.png", pnginfo=note)
+    np.testing.assert_array_equal(read_palette(tmp_path / "p.png").rows, rows)
+
+
 def test_swatches_that_were_scaled_are_a_picture(tmp_path: Path) -> None:
     rows = np.repeat(np.arange(200, dtype=np.uint8), 2)[:, None].repeat(3, axis=1)  # 400 entries, 200 colors
     write_palette(Palette(rows), tmp_path / "p.png")
-    assert len(read_palette(tmp_path / "p.png")) == 400
+    assert read_palette(tmp_path / "p.png").hex == Palette(rows).hex
     with Image.open(tmp_path / "p.png") as image:
         note = image.text["gpuquant palette"]  # type: ignore[attr-defined]
-        assert note == "400 entries in 256 columns of 4 pixels"
-        np.testing.assert_array_equal(np.asarray(image)[5, 4 * 143 + 1], rows[256 + 143])
-        larger = image.resize((2048, 16), Image.Resampling.NEAREST)
+        assert note == "400 entries in 20 columns of 51 pixels"
+        np.testing.assert_array_equal(np.asarray(image)[51 * 3 + 50, 51 * 7], rows[3 * 20 + 7])
+        larger = image.resize((2040, 2040), Image.Resampling.NEAREST)
     kept = PngInfo()
     kept.add_text("gpuquant palette", note)
     larger.save(tmp_path / "q.png", pnginfo=kept)

@@ -12,9 +12,12 @@ from PIL import GimpPaletteFile, ImageColor
 from gpuquant.errors import ArgumentError, ImageFileError
 from gpuquant.palette import Palette
 from gpuquant.palette_files import palette_text, read_palette, write_palette
+from gpuquant.palette_text_formats import css_shares
 
 OPAQUE = Palette(np.array([[255, 128, 0], [0, 0, 0], [255, 128, 0]], np.uint8))
 WITH_ALPHA = Palette(OPAQUE.colors, np.array([255, 0, 128], np.uint8))
+
+RED = Palette("red, white")
 
 
 def read(name: str, content: str | bytes, folder: Path) -> tuple[str, ...]:
@@ -29,8 +32,16 @@ def read(name: str, content: str | bytes, folder: Path) -> tuple[str, ...]:
         (".hex", WITH_ALPHA, "#ff8000ff\n#00000000\n#ff800080\n"),
         (".txt", OPAQUE, "; paint.net Palette File\nFFFF8000\nFF000000\nFFFF8000\n"),
         (".txt", WITH_ALPHA, "; paint.net Palette File\nFFFF8000\n00000000\n80FF8000\n"),
-        (".css", WITH_ALPHA, ":root {\n  --color-1: #ff8000ff;\n  --color-2: #00000000;\n  --color-3: #ff800080;\n}\n"),
-        (".json", OPAQUE, '{"colors": [\n  "#ff8000",\n  "#000000",\n  "#ff8000"\n]}\n'),
+        (".css", RED, ":root {\n  --color-1: #ff0000; /* red */\n  --color-2: #ffffff; /* white */\n}\n"),
+        (
+            ".css",
+            Palette(["#f00", "#0000"], shares=[0.87654, 0.12346]),
+            ":root {\n"
+            "  --color-1: #ff0000ff; /* red, 87.65 % */\n"
+            "  --color-2: #00000000; /* transparent, 12.35 % */\n"
+            "}\n",
+        ),
+        (".json", RED, '{"colors": [\n  "#ff0000",\n  "#ffffff"\n], "names": [\n  "red",\n  "white"\n]}\n'),
         (
             ".gpl",
             OPAQUE,
@@ -49,8 +60,11 @@ def test_other_programs_read_what_is_written(tmp_path: Path) -> None:
     found, mode = GimpPaletteFile.GimpPaletteFile(io.BytesIO((tmp_path / "odd \n name.gpl").read_bytes())).getpalette()
     assert (mode, found) == ("RGB", rows.tobytes())
     assert b"Name: odd name\n" in (tmp_path / "odd \n name.gpl").read_bytes()
-    colors = json.loads(palette_text(Palette(rows), ".json"))["colors"]
-    assert [ImageColor.getrgb(color) for color in colors] == list(map(tuple, rows.tolist()))
+    shares = (np.arange(256) / np.arange(256).sum()).tolist()
+    value = json.loads(palette_text(Palette(rows, shares=shares), ".json"))
+    assert [ImageColor.getrgb(color) for color in value["colors"]] == list(map(tuple, rows.tolist()))
+    assert (value["names"], value["shares"]) == (list(Palette(rows).names()), shares)
+    assert list(value) == ["colors", "names", "shares"]
     values = re.findall(r"--color-\d+: (#\w+);", palette_text(Palette(rows), ".css"))
     assert [ImageColor.getrgb(value) for value in values] == list(map(tuple, rows.tolist()))
 
@@ -85,6 +99,49 @@ def test_files_from_elsewhere(name: str, content: str | bytes, expected: str, tm
     assert read(name, content, tmp_path) == tuple(expected.split())
 
 
+class Named(Palette):
+    def names(self) -> tuple[str, ...]:
+        return ('*/ } a { --evil: red; /* "\\', "two\nlines, */*/ 7.00 % */")
+
+
+def test_names_stay_in_their_places() -> None:
+    named = Named("#000,#fff", shares=[0.25, 0.75])
+    text = palette_text(named, ".css")
+    assert re.sub(r"/\*.*?\*/", "", text) == ":root {\n  --color-1: #000000; \n  --color-2: #ffffff; \n}\n"
+    assert text.count("\n") == 4
+    assert json.loads(palette_text(named, ".json"))["names"] == list(named.names())
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("a.css", "  --a: #000000; /* x, 25.00 % */\n  --b: #ffffff; /* y, z, 75.00 % */\n", [0.25, 0.75]),
+        ("a.css", "--a: #000000; /* x, 25.00 % */\r\n--b: #ffffff; /* y, 75.01 % */\r\n", [0.25, 0.7501]),
+        ("a.css", "--a: #000000; /* x, 25.00 % */\n--b: #ffffff;\n", None),
+        ("a.css", "--a: #000000; /* x, 25.00 % */\n--b: #ffffff; /* y, 25.00 % */\n", None),
+        ("a.css", "--a: #000000; /* x, 25.00 % */\n--b: #ffffff; /* y, 975.00 % */\n", None),
+        ("a.css", "--a: #000000; /* x, 25 % */\n--b: #ffffff; /* y, 75 % */\n", None),
+        ("a.json", '{"colors": ["#000", "#fff"], "shares": [0.25, 0.75]}', [0.25, 0.75]),
+        ("a.json", '{"colors": ["#000", "#fff"], "shares": [0, 1]}', [0, 1]),
+        ("a.json", '{"colors": ["#000", "#fff"], "shares": [25, 75]}', None),
+        ("a.json", '{"colors": ["#000", "#fff"], "shares": [1]}', None),
+        ("a.json", '{"colors": ["#000", "#fff"], "shares": [NaN, 1]}', None),
+        ("a.json", '{"colors": ["#000", "#fff"], "shares": [true, false]}', None),
+        ("a.json", '{"colors": ["#000", "#fff"], "shares": ["25 %", "75 %"]}', None),
+        ("a.json", '{"colors": ["#000", "#fff"], "shares": {"facebook": 7}}', None),
+        ("a.json", '{"colors": ["#000", "#fff"], "shares": 1e999}', None),
+        ("a.json", '["#000", "#fff"]', None),
+    ],
+)
+def test_shares_are_read_where_they_make_sense(
+    name: str, content: str, expected: list[float] | None, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content.encode())
+    palette = read_palette(tmp_path / name)
+    assert palette.hex == ("#000000", "#ffffff")
+    assert (palette.shares if palette.shares is None else palette.shares.tolist()) == pytest.approx(expected)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
@@ -106,7 +163,7 @@ def test_files_from_elsewhere(name: str, content: str | bytes, expected: str, tm
         ("a.json", '{"colors": [\n"#fff",\n}', "line 3: no JSON"),
         ("a.json", '["#fff", 7]', "color 2: '7' is not a color"),
         ("a.json", '["#ff8000", "red\\n\\ud800ish"]', "color 2: "),
-        ("a.json", '{"colors": []}', "neither a list of colors nor an object"),
+        ("a.json", '{"entries": []}', "neither a list of colors nor an object"),
         ("a.json", "[" * 200_000, "no JSON"),
         ("a.json", "9" * 5000, "no JSON"),
         ("a.json", "[]", "holds 0 colors"),
@@ -120,13 +177,25 @@ def test_malformed_files(name: str, content: str | bytes, words: str, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "content", [b"/*" * (1 << 20), b"--" * (1 << 20), b"--a:rgb(" + b"1" * (1 << 21), b" " * 4000000]
+    "content",
+    [
+        b"/*" * (1 << 20),
+        b"--" * (1 << 20),
+        b"--a:rgb(" + b"1" * (1 << 21),
+        b" " * 4000000,
+        b'["rgb(' + b"1" * (1 << 21) + b'e,0,0)"]',
+    ],
 )
 @pytest.mark.parametrize("ending", [".css", ".hex", ".gpl", ".txt", ".json"])
 def test_long_files_take_linear_time(content: bytes, ending: str, tmp_path: Path) -> None:
     """Of what takes quadratic time this would take hours."""
     with pytest.raises(ImageFileError):
         read(f"a{ending}", content, tmp_path)
+
+
+@pytest.mark.parametrize("part", [" ", "-", "--a: #000000; /* ", "\n", "\n  --a: #000000; /* a", "\n--a: #"])
+def test_looking_for_shares_takes_linear_time(part: str) -> None:
+    assert css_shares(part * (4_000_000 // len(part))) == []
 
 
 @pytest.mark.parametrize("ending", [".gpl", ".ase", ".act"])
