@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from gpuquant.arguments import check_compression, check_positive
+from gpuquant.batch_existing import EXISTING, results_to_keep
 from gpuquant.batch_job import SHARED_PALETTE, Batch, Settings, n_cores
 from gpuquant.batch_plan import PlannedFile, holds, plan_files
 from gpuquant.devices import resolve_device
@@ -14,27 +15,28 @@ from gpuquant.dithering import check_dither
 from gpuquant.errors import ArgumentError
 from gpuquant.image_reading import MAX_PIXELS
 from gpuquant.image_writing import check_format
-from gpuquant.palette import Palette
+from gpuquant.palette import PaletteLike
+from gpuquant.palette_parsing import palette_to_apply
 from gpuquant.palette_search import check_search
 from gpuquant.photo_loading import parse_color
-from gpuquant.quantization import check_palette
+from gpuquant.result_options import options_of
 
 MOST_JOBS = 16  # if not asked for more
-EXISTING = ("refuse", "skip", "overwrite")
 
 
 def quantize_files(
     paths: Sequence[str | Path] | str | Path,
-    output: str | Path,
+    output: str | Path | None = None,
     n_colors: int | None = None,
     *,
     target_psnr: float | None = None,
     recursive: bool = False,
     image_format: str = "png",
+    suffix: str | None = None,
     jobs: int | None = None,
     device: str | torch.device = "auto",
     existing: str = "refuse",
-    palette: Palette | None = None,
+    palette: PaletteLike | None = None,
     shared_palette: bool = False,
     log: str | Path | None = None,
     effort: str = "default",
@@ -49,6 +51,7 @@ def quantize_files(
     dither: str = "none",
     dither_strength: float = 1.0,
     counted: Callable[[Path], None] | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> Batch:
     """Quantize many files, several at a time: reading, clustering and writing overlap.
 
@@ -59,33 +62,41 @@ def quantize_files(
     ----------
     paths : path or list of paths
         Files, and folders whose photos are taken.
-    output : path
+    output : path, optional
         The folder for the results. The tree below a given folder is kept there; files that would write one result
-        (a.jpg and a.png) keep their full names (a.jpg.png and a.png.png). Nothing is written elsewhere.
+        (a.jpg and a.png) keep their full names (a.jpg.png and a.png.png). Nothing is written elsewhere. What lies in it
+        is not read. With a suffix it may be the folder of the photos, or None: each result then lies beside its photo.
     n_colors, target_psnr, effort, color_space, weighting, random_state, max_pixels, preview, background, \
     keep_profile, dither, dither_strength
         As for `quantize`.
     recursive : bool
         Also take the photos of sub-folders.
     image_format : "png", "tif" or "gif"
+    suffix : str, optional
+        The end of the results' names, such as "-16-colors": a.jpg becomes a-16-colors.png. Photos are then read from
+        the output folder, too, but not what has such a name, or says that gpuquant wrote it.
     jobs : int, optional
         Files worked on at a time; as many as there are cores, up to 16, if not given. Memory grows with it: about 32
         megapixels for each job are in flight, and a larger photo goes alone.
     device : str or torch.device
         As for `quantize`; "cuda:0,cuda:1" shares the files out among several.
-    existing : "refuse", "skip" or "overwrite"
-        What to do about results that are there already: raise before anything is written, go on where an earlier run
-        stopped, or write them anew. A shared palette that is no longer that of the results that are there is an error.
-    palette : Palette, optional
-        Apply it, in place of finding one for each file.
+    existing : "refuse", "skip", "update" or "overwrite"
+        What to do about results that are there already: raise before anything is written; go on where an earlier run
+        stopped, which is an error if they say that they were made with other options, or if their shared palette is no
+        longer that of all photos; write those anew that are not known to be made with the same options; or all.
+    palette : Palette, or whatever it takes, optional
+        Apply it, in place of finding one for each file: also a list of colors, a text such as "#000,#fff", or a path.
     shared_palette : bool
         Find one palette for all pixels of all files, exactly, and apply it; it is written to palette.hex, too.
     log : path, optional
-        A file to which one line of JSON is added for each outcome, as it comes.
+        A file to which one line of JSON is added for each outcome, as it comes; and before them, if a folder has other
+        files than photos, one with their numbers by ending.
     compression : int, optional
         As for `QuantizedImage.save`.
     counted : callable, optional
-        Called with each path that has been counted for a shared palette.
+        Called with each path that has been counted for a shared palette; not with those that fail.
+    progress : callable, optional
+        Called with the name of each stage as it begins: "count" and "cluster" for a shared palette, and "write".
 
     Returns
     -------
@@ -120,8 +131,8 @@ def quantize_files(
         check_positive("jobs", jobs)
     if existing not in EXISTING:
         raise ArgumentError(f"existing={existing!r} must be one of {', '.join(map(repr, EXISTING))}")
-    if palette is not None:
-        check_palette(palette)
+    applied = None if palette is None else palette_to_apply(palette)
+    if applied is not None:
         if shared_palette:
             raise ArgumentError("palette and shared_palette exclude each other; give one of them")
         if n_colors is not None or not search.is_plain or effort != "default":
@@ -129,46 +140,70 @@ def quantize_files(
             raise ArgumentError(f"a given palette is not searched for; it excludes {others}")
     if image_format not in ("png", "tif", "gif"):
         raise ArgumentError(f"image_format={image_format!r} must be 'png', 'tif' or 'gif'")
-    suffix = f".{image_format}"
-    n_entries, alpha = (search.n_colors or 1, None) if palette is None else (len(palette), palette.alpha)
-    check_format(f"{output}/*{suffix}", n_entries, alpha=alpha)
+    ending = f".{image_format}"
+    n_entries, alpha = (search.n_colors or 1, None) if applied is None else (len(applied), applied.alpha)
+    check_format(f"*{ending}" if output is None else f"{output}/*{ending}", n_entries, alpha=alpha)
     given = [paths] if isinstance(paths, str | Path) else list(paths) if isinstance(paths, Iterable) else [paths]
-    for name, value in [*(("paths", path) for path in given), ("output", output), ("log", log or "")]:
+    for name, value in [
+        *(("paths", path) for path in given),
+        ("output", "" if output is None else output),
+        ("log", log or ""),
+    ]:
         if not isinstance(value, str | Path) or "\0" in str(value):
             raise ArgumentError(f"{name} must be paths, got {value!r}")
     if keep_profile and (shared_palette or palette is not None):
         raise ArgumentError("keep_profile and one palette for several photos exclude each other: profiles may differ")
-    output = Path(output)
-    if holds(output.exists) and not holds(output.is_dir):
-        raise ArgumentError(f"{output} is not a folder; name another one for the results")
-    files = plan_files(given, output, recursive=recursive, suffix=suffix)
+    _check_suffix(suffix, output, shared_palette)
+    folder = None if output is None else Path(output)
+    if folder and holds(folder.exists) and not holds(folder.is_dir):
+        raise ArgumentError(f"{folder} is not a folder; name another one for the results")
+    plan = plan_files(given, folder, recursive=recursive, ending=ending, suffix=suffix or "")
     log_path = None if log is None else Path(log)
-    _check_targets(files, existing, output / SHARED_PALETTE if shared_palette else None, log_path)
+    palette_path = folder / SHARED_PALETTE if folder and shared_palette else None
+    _check_targets(plan.files, palette_path, log_path)
+    behind = None if background is None else parse_color(background)
+    dithering = check_dither(dither, dither_strength, fitted=applied is None)
+    options = options_of(
+        applied if applied is not None else None if shared_palette else search,
+        preview=preview,
+        background=behind,
+        keep_profile=keep_profile,
+        dither=dithering,
+    )
+    kept = results_to_keep(plan.files, existing, options, palette_path, among_photos=suffix is not None)
     names = [name.strip() for name in device.split(",")] if isinstance(device, str) else [device]
     return Batch(
-        files,
-        output,
-        Settings(
-            search,
-            max_pixels,
-            preview,
-            None if background is None else parse_color(background),
-            keep_profile,
-            compression,
-            check_dither(dither, dither_strength, fitted=palette is None),
-        ),
+        plan,
+        folder,
+        Settings(search, max_pixels, preview, behind, keep_profile, compression, dithering, options),
         jobs=int(jobs) if jobs is not None else min(n_cores(), MOST_JOBS),
         devices=[resolve_device(name) for name in names],
         existing=existing,
-        palette=palette,
+        kept=kept,
+        palette=applied,
         shared_palette=shared_palette,
         log=log_path,
         counted=counted,
+        progress=progress,
     )
 
 
-def _check_targets(files: list[PlannedFile], existing: str, palette: Path | None, log: Path | None) -> None:
-    """Nothing that is written is a photo, or what is written elsewhere; and nothing is lost without being asked for."""
+def _check_suffix(suffix: str | None, output: str | Path | None, shared_palette: bool) -> None:
+    if suffix is None and output is None:
+        raise ArgumentError(
+            "there is no place for the results; name a folder with output (--output), or give a suffix (--suffix) "
+            "for results beside their photos"
+        )
+    if suffix is not None and (
+        not isinstance(suffix, str) or not suffix.strip(".") or any(letter in suffix for letter in "/\\\0")
+    ):
+        raise ArgumentError(f"suffix={suffix!r} cannot end the name of a file; use one such as '-16-colors'")
+    if shared_palette and output is None:
+        raise ArgumentError("a shared palette is also written; name the folder for it with output (--output)")
+
+
+def _check_targets(files: list[PlannedFile], palette: Path | None, log: Path | None) -> None:
+    """Refuse to write where a photo is, or to write two things in one place."""
     sources = {os.path.realpath(file.source) for file in files}
     results = {os.path.realpath(file.target): file.target for file in files}
     for path in [*results.values(), *(path for path in (palette, log) if path)]:
@@ -177,8 +212,3 @@ def _check_targets(files: list[PlannedFile], existing: str, palette: Path | None
     others = [os.path.realpath(path) for path in (palette, log) if path]
     if len({*results, *others}) < len(results) + len(others):
         raise ArgumentError(f"the log {log} is also the place of a result; name another file")
-    wanted = [file.target for file in files] + ([palette] if palette else [])
-    there = [path for path in wanted if holds(path.exists)] if existing == "refuse" else []
-    if there:
-        message = f"{len(there)} of {len(wanted)} results exist already, such as {there[0]}"
-        raise ArgumentError(f"{message}; skip or overwrite them (--skip-existing or --force)")

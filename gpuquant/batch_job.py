@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from gpuquant.batch_outcome import FileOutcome, OutcomeLog, reason_of
-from gpuquant.batch_plan import PlannedFile, check_inside, holds
+from gpuquant.batch_plan import Plan, PlannedFile, check_inside, holds
 from gpuquant.batch_threads import PixelBudget, Together, in_threads
 from gpuquant.counted_photo import ColorSum
 from gpuquant.devices import told_when_memory_ends
@@ -29,6 +29,7 @@ from gpuquant.palette_files import read_palette, write_palette
 from gpuquant.palette_fit import PaletteFit
 from gpuquant.palette_search import PACE, PaletteSearch
 from gpuquant.quantized_image import QuantizedImage
+from gpuquant.result_options import Options, palette_options
 
 PIXELS_IN_FLIGHT = 32_000_000  # for each job; a larger file goes alone
 SHARED_PALETTE = "palette.hex"
@@ -45,6 +46,7 @@ class Settings:
     keep_profile: bool
     compression: int | None
     dither: Dither | None
+    options: Options  # for the results, without a palette that is shared
 
 
 class Batch:
@@ -54,6 +56,8 @@ class Batch:
     ----------
     files : list of PlannedFile
         What is read, and where each result goes: `source` and `target`, paths.
+    passed_over : dict of str to int
+        How many other files the folders have, by their ending, in lower case with its dot, or "" for none.
 
     Examples
     --------
@@ -68,22 +72,25 @@ class Batch:
 
     def __init__(
         self,
-        files: list[PlannedFile],
-        output: Path,
+        plan: Plan,
+        output: Path | None,
         settings: Settings,
         *,
         jobs: int,
         devices: list[torch.device],
         existing: str,
+        kept: set[PlannedFile],
         palette: Palette | None,
         shared_palette: bool,
         log: Path | None,
         counted: Callable[[Path], None] | None,
+        progress: Callable[[str], None] | None,
     ) -> None:
-        self.files = files
+        self.files, self.passed_over = plan.files, plan.passed_over
         self._output, self._settings, self._jobs, self._devices = output, settings, jobs, devices
-        self._existing, self._palette, self._shared = existing, palette, shared_palette
-        self._log_path, self._counted = log, counted
+        self._existing, self._kept, self._palette, self._shared = existing, kept, palette, shared_palette
+        self._log_path, self._counted, self._progress = log, counted, progress or (lambda stage: None)
+        self._options = settings.options
         self._stopped = threading.Event()
         self._running = self._logged()
         self._budget = PixelBudget(PIXELS_IN_FLIGHT * jobs)
@@ -131,10 +138,13 @@ class Batch:
     def _logged(self) -> Generator[FileOutcome, None, None]:
         n_threads = torch.get_num_threads()
         try:
-            if self._log_path and self._log_path.resolve().is_relative_to(self._output.resolve()):
+            if self._output and self._log_path and self._log_path.resolve().is_relative_to(self._output.resolve()):
                 _make_folder(self._log_path.parent)
             with OutcomeLog(self._log_path) as log:
-                _make_folder(self._output)
+                if self._output:
+                    _make_folder(self._output)
+                if self.passed_over:
+                    log.add_passed_over(self.passed_over)
                 for outcome in self._outcomes():
                     log.add(outcome)
                     yield outcome
@@ -142,24 +152,26 @@ class Batch:
             torch.set_num_threads(n_threads)  # which torch also keeps for threads to come
 
     def _outcomes(self) -> Iterator[FileOutcome]:
-        there = {file for file in self.files if self._existing == "skip" and holds(file.target.is_file)}
+        there, palette = self._kept, self._palette
         waiting = [file for file in self.files if file not in there]
-        palette = self._palette
         if self._shared and waiting:
+            self._progress("count")
             total = ColorSum(torch.device("cpu"))
             failed: set[Path] = set()
             for file, outcome in self._in_threads(self.files, lambda file, place: self._count(file, place, total)):
                 if outcome is not None:
                     failed.add(file.source)
                     yield outcome
-                if self._counted:
+                elif self._counted:
                     self._counted(file.source)
             if self._stopped.is_set() or not total.n_photos:
                 return
-            palette, _ = palette_of(*total.total(), self._settings.search)
-            self._keep(palette, anew=len(waiting) == len(self.files))
-            there = {file for file in there if file.source not in failed}
-            waiting = [file for file in waiting if file.source not in failed]
+            self._progress("cluster")
+            palette = palette_of(*total.total(), self._settings.search)
+            self._options = self._options | palette_options(palette)
+            there = {file for file in self._keep(palette, there) if file.source not in failed}
+            waiting = [file for file in self.files if file not in there and file.source not in failed]
+        self._progress("write")
         for file in self.files:
             if file in there:
                 yield FileOutcome(file.source, file.target, "skipped")
@@ -167,14 +179,24 @@ class Batch:
             if outcome is not None:
                 yield outcome
 
-    def _keep(self, palette: Palette, *, anew: bool) -> None:
-        """Write the shared palette, unless earlier results have another one."""
+    def _keep(self, palette: Palette, there: set[PlannedFile]) -> set[PlannedFile]:
+        """Write the shared palette, unless results are to be kept that have another one; and the results that have it.
+
+        Raises
+        ------
+        ArgumentError
+            There are such results.
+        """
+        assert self._output is not None
         path = self._output / SHARED_PALETTE
-        if not anew and (not path.is_file() or not np.array_equal(read_palette(path).rgba, palette.rgba)):
-            message = f"the palette of all photos is not, or no longer, that of {path}, which results that exist have"
-            raise ArgumentError(f"{message}; write them anew (--force), or apply it to the new ones (--palette)")
+        if there and (not path.is_file() or not np.array_equal(read_palette(path).rgba, palette.rgba)):
+            if self._existing == "skip":
+                other = f"the palette of all photos is not, or no longer, that of {path}, which results that exist have"
+                raise ArgumentError(f"{other}; write them anew (--force), or apply it to the new ones (--palette)")
+            there = set()
         check_inside(path, self._output)
         write_palette(palette, path)
+        return there
 
     def _in_threads(
         self, files: list[PlannedFile], work: Callable[[PlannedFile, int], Any]
@@ -215,7 +237,8 @@ class Batch:
         source, target = file.source, file.target
         if self._existing == "refuse" and holds(target.exists):
             raise ImageFileError(f"{target} exists")
-        check_inside(target, self._output)
+        if self._output:
+            check_inside(target, self._output)
         with self._budget.of(self._n_pixels(file)):
             if self._stopped.is_set():
                 return None
@@ -255,7 +278,8 @@ class Batch:
             image.seconds["cluster"] = time.perf_counter() - start
         with self._turns[place]:
             in_order, dither = palette is not None, self._settings.dither
-            return map_image(source, image, fit, in_order=in_order, dither=dither), image.notes
+            found = map_image(source, image, fit, in_order=in_order, dither=dither, options=self._options)
+            return found, image.notes
 
     def _shares_launches(self, place: int) -> bool:
         return self._devices[place].type == "cuda"

@@ -111,9 +111,17 @@ class OutcomeLog:
         return self
 
     def add(self, outcome: FileOutcome) -> None:
+        """One line on a file."""
+        self._add(outcome.as_json())
+
+    def add_passed_over(self, numbers: dict[str, int]) -> None:
+        """One line on the files that are not read, by ending."""
+        self._add(json.dumps({"status": "passed over", "endings": numbers}))
+
+    def _add(self, line: str) -> None:
         if self._file is not None:
             try:
-                self._write(f"{outcome.as_json()}\n".encode())
+                self._write(f"{line}\n".encode())
             except OSError as error:
                 self._trouble = error
 

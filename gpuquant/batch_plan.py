@@ -3,15 +3,19 @@
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
 from PIL import Image
 
+from gpuquant.batch_passed_over import passed_over_words
 from gpuquant.errors import ArgumentError, ImageFileError
+from gpuquant.image_heif import register
+from gpuquant.image_note import read_note
 
 NOT_PHOTOS = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}  # which Pillow knows, but does not decode by itself
+RESULT_ENDINGS = {".png", ".tif", ".tiff", ".gif"}
 MAX_NAMED = 5  # of the places looked at, in a message
 
 
@@ -23,10 +27,23 @@ class PlannedFile:
     target: Path
 
 
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """The files to read, and how many others the folders have."""
+
+    files: list[PlannedFile]
+    passed_over: dict[str, int]  # by ending, in lower case with its dot; "" where there is none
+
+
 def plan_files(
-    paths: Sequence[str | Path], output: str | Path, *, recursive: bool = False, suffix: str = ".png"
-) -> list[PlannedFile]:
-    """Every image that the paths lead to, once, each with a target of its own inside `output`.
+    paths: Sequence[str | Path],
+    output: str | Path | None,
+    *,
+    recursive: bool = False,
+    ending: str = ".png",
+    suffix: str = "",
+) -> Plan:
+    """Every image that the paths lead to, once, each with a target of its own.
 
     The same files give the same plan, so that a job that is taken up again finds its results.
 
@@ -35,44 +52,56 @@ def plan_files(
     paths : sequence of str or Path
         A file is taken whatever its ending, and so is what does not exist or cannot be listed: reading it says so. A
         folder gives its files with an ending that Pillow reads, without hidden ones, in the order of their names.
-    output : str or Path
+    output : str, Path or None
         The folder for the results, in the tree of their sources; with several folders, under the name of each. What
-        lies in it is not read, unless it is named as a file.
+        lies in it is not read, unless it is named as a file, or there is a suffix. None stands for the folder of each
+        source, and needs a suffix.
     recursive : bool, default False
         Whether sub-folders are read, too, after the files beside them; hidden and symlinked ones are not.
-    suffix : str, default ".png"
+    ending : str, default ".png"
         The ending of all targets. Sources that differ in nothing but their ending keep it (a.jpg.png, a.tif.png), and
         what is still the same, in upper or lower case, is numbered (a-2.png).
+    suffix : str, default ""
+        What all targets have before their ending. Results in a folder are then told by it, or by their note, and are
+        not read, wherever they lie.
 
     Raises
     ------
     ArgumentError
-        There is nothing to read, or the suffix is not one.
+        There is nothing to read, or the ending is not one.
     """
-    if suffix in ("", ".") or Path(f"a{suffix}").suffix != suffix:
-        raise ArgumentError(f"suffix={suffix!r} is not the ending of a file; use one such as '.png'")
+    if ending in ("", ".") or Path(f"a{ending}").suffix != ending:
+        raise ArgumentError(f"ending={ending!r} is not the ending of a file; use one such as '.png'")
+    assert suffix or output is not None, "a target would have the place of its source"
     given = [Path(path) for path in paths]
-    output_folder = os.path.realpath(output)
+    closed = "" if output is None or suffix else os.path.realpath(output)
     folders = {path: os.path.realpath(path) for path in given if holds(path.is_dir)}
     several = len(set(folders.values())) > 1
     found: dict[str, tuple[Path, str]] = {}  # path in its resolved folder -> source, place in the tree of targets
-    more_below = False
+    others: set[str] = set()
+    more_below = has_results = False
     for path in given:
         if path not in folders:
             found.setdefault(f"{os.path.realpath(path.parent)}/{path.name}", (path, path.name))
             continue
         name = Path(folders[path]).name
         prefix = f"{name}/" if several and name else ""
-        inside, has_folders = _files_in(folders[path], output_folder, recursive)
-        more_below |= has_folders
-        for place in inside:
+        inside = _listed(folders[path], closed, recursive, suffix)
+        more_below |= inside.has_folders
+        has_results |= inside.has_results
+        others |= {f"{folders[path]}/{place}" for place in inside.others}
+        for place in inside.images:
             found.setdefault(f"{folders[path]}/{place}", (path / place, prefix + place))
+    passed_over = dict(Counter(map(_ending_of, others - set(found))).most_common())
     if not found:
-        raise _nothing_found(folders, output_folder, more_below and not recursive)
-    targets = _targets([place for _, place in found.values()], suffix)
-    return [
-        PlannedFile(source, Path(output, target)) for (source, _), target in zip(found.values(), targets, strict=True)
-    ]
+        raise _nothing_found(folders, closed, passed_over, more_below and not recursive, has_results)
+    sources = [source for source, _ in found.values()]
+    if output is None:
+        names = [target.rpartition("/")[2] for target in _targets(list(found), suffix + ending)]
+        targets = [source.parent / name for source, name in zip(sources, names, strict=True)]
+    else:
+        targets = [Path(output, target) for target in _targets([place for _, place in found.values()], suffix + ending)]
+    return Plan([PlannedFile(*pair) for pair in zip(sources, targets, strict=True)], passed_over)
 
 
 def check_inside(target: Path, output: Path) -> None:
@@ -88,41 +117,62 @@ def check_inside(target: Path, output: Path) -> None:
         raise ImageFileError(f"{target} is not written: it would go to {folder}, which is outside {output}")
 
 
-def _files_in(top: str, output_folder: str, recursive: bool) -> tuple[list[str], bool]:
-    """The images of a resolved folder, relative to it, and whether it has sub-folders."""
-    files: list[str] = []
-    has_folders = False
+@dataclass(eq=False)
+class _Listing:
+    """Contents of a folder, relative to it."""
+
+    images: list[str] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+    has_folders: bool = False
+    has_results: bool = False
+
+
+def _listed(top: str, closed: str, recursive: bool, suffix: str) -> _Listing:
+    """The images of a resolved folder, but those of a closed one, or results if there is a suffix; and other files."""
+    found = _Listing()
     endings = _endings()
-    waiting = [] if _is_inside(top, output_folder) else [(top, "")]
+    waiting = [] if _is_inside(top, closed) else [(top, "")]
     while waiting:
         folder, place = waiting.pop()
         try:
             with os.scandir(folder) as listing:
                 entries = sorted((entry for entry in listing if entry.name[0] != "."), key=lambda entry: entry.name)
         except OSError:
-            files.append(place.rstrip("/") or ".")  # reading it fails, which is told as of any other
+            found.images.append(place.rstrip("/") or ".")  # reading it fails, which is told as of any other
             continue
         below = []
         for entry in entries:
-            _, dot, ending = entry.name.rpartition(".")
             if _is_folder(entry):
-                if entry.path != output_folder:
+                if entry.path != closed:
                     below.append((entry.path, f"{place}{entry.name}/"))
-            elif dot + ending.lower() in endings and holds(entry.is_file) and not _leads_into(entry, output_folder):
-                files.append(place + entry.name)
-        has_folders |= bool(below)
+            elif not holds(entry.is_file) or _leads_into(entry, closed):
+                continue
+            elif _ending_of(entry.name) not in endings:
+                found.others.append(place + entry.name)
+            elif suffix and _is_result(entry, suffix):
+                found.has_results = True
+            else:
+                found.images.append(place + entry.name)
+        found.has_folders |= bool(below)
         if recursive:
             waiting += reversed(below)
-    return files, has_folders
+    return found
 
 
-def _targets(places: list[str], suffix: str) -> list[str]:
+def _is_result(entry: os.DirEntry[str], suffix: str) -> bool:
+    ending = _ending_of(entry.name)
+    if ending not in RESULT_ENDINGS:
+        return False
+    return entry.name[: -len(ending)].endswith(suffix) or read_note(entry.path) is not None
+
+
+def _targets(places: list[str], tail: str) -> list[str]:
     """Where the results go, all different even where upper and lower case are the same, and none where a folder is."""
-    replaced = [_without_ending(place) + suffix for place in places]
+    replaced = [_without_ending(place) + tail for place in places]
     taken = _folders_of(places)
     sharing = Counter(target.casefold() for target in replaced) + Counter(taken)
     targets = [
-        target if sharing[target.casefold()] == 1 else place + suffix
+        target if sharing[target.casefold()] == 1 else place + tail
         for place, target in zip(places, replaced, strict=True)
     ]
     later = []
@@ -132,8 +182,8 @@ def _targets(places: list[str], suffix: str) -> list[str]:
         taken.add(target.casefold())
     numbers: defaultdict[str, Iterator[int]] = defaultdict(lambda: count(2))
     for index in later:  # last, so that no number takes the name of another file
-        start = targets[index].removesuffix(suffix)
-        numbered = (f"{start}-{number}{suffix}" for number in numbers[start.casefold()])
+        start = targets[index].removesuffix(tail)
+        numbered = (f"{start}-{number}{tail}" for number in numbers[start.casefold()])
         targets[index] = next(target for target in numbered if target.casefold() not in taken)
     return targets
 
@@ -154,20 +204,33 @@ def _folders_of(places: list[str]) -> set[str]:
     return folders
 
 
-def _nothing_found(folders: dict[Path, str], output_folder: str, more_below: bool) -> ArgumentError:
+def _nothing_found(
+    folders: dict[Path, str], closed: str, passed_over: dict[str, int], more_below: bool, has_results: bool
+) -> ArgumentError:
     if not folders:
         return ArgumentError("no files or folders are given")
     names = [str(path) for path in folders]
     more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
     message = f"there are no image files to read in {', '.join(names[:MAX_NAMED])}{more}"
-    if any(_is_inside(folder, output_folder) for folder in folders.values()):
+    if passed_over:
+        message += f"; {passed_over_words(passed_over)}"
+    if any(_is_inside(folder, closed) for folder in folders.values()):
         message += "; what lies in the output folder is not read"
+    if has_results:
+        message += "; results of gpuquant are not read, unless they are named as files"
     if more_below:
         message += "; sub-folders are read with recursive=True (--recursive)"
     return ArgumentError(message)
 
 
+def _ending_of(path: str) -> str:
+    """With its dot, in lower case; "" where there is none."""
+    _, dot, ending = path.rpartition("/")[2].rpartition(".")
+    return dot + ending.lower() if dot and ending else ""
+
+
 def _endings() -> set[str]:
+    register()
     Image.init()
     read_as = {"MPO": "JPEG"}
     return {
@@ -182,7 +245,7 @@ def _leads_into(entry: os.DirEntry[str], folder: str) -> bool:
 
 
 def _is_inside(path: str, folder: str) -> bool:
-    return Path(path).is_relative_to(folder)
+    return folder != "" and Path(path).is_relative_to(folder)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -1,14 +1,15 @@
 """Files that are whole or not there."""
 
 import contextlib
+import io
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, Protocol, TypeGuard
 
-from gpuquant.errors import ArgumentError, ImageFileError
+from gpuquant.errors import ArgumentError, GpuquantError, ImageFileError
 
 
 @contextlib.contextmanager
@@ -72,3 +73,60 @@ def _give_name(file: IO[bytes], path: Path) -> None:
         file.seek(0)
         with path.open("xb") as named:
             shutil.copyfileobj(file, named)
+
+
+class BinaryFile(Protocol):
+    """An object that takes bytes."""
+
+    def write(self, data: bytes, /) -> Any:
+        """Take bytes, and tell how many, or None for all of them."""
+
+
+def is_binary_file(file: object) -> TypeGuard[BinaryFile]:
+    """True of an object that has `write`.
+
+    Raises
+    ------
+    ArgumentError
+        It takes text.
+    """
+    if isinstance(file, io.TextIOBase) or (hasattr(file, "write") and hasattr(file, "encoding")):
+        raise _takes_text()
+    return hasattr(file, "write")
+
+
+@contextlib.contextmanager
+def whole_bytes(file: BinaryFile) -> Iterator[IO[bytes]]:
+    """A file in memory, all of which goes to an object when it is written, and nothing before.
+
+    Raises
+    ------
+    ArgumentError
+        The object takes text.
+    ImageFileError
+        The object takes no bytes, or no more.
+    """
+    try:
+        memory = io.BytesIO()
+        yield memory
+        _write_all(file, memory.getvalue())
+    except GpuquantError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError if it is closed
+        reason = getattr(error, "strerror", None) or error
+        raise ImageFileError(f"the file cannot be written: {reason}") from None
+
+
+def _write_all(file: BinaryFile, data: bytes) -> None:
+    while data:
+        try:
+            n_taken = file.write(data)
+        except TypeError as error:
+            raise _takes_text() from error
+        if n_taken == 0 or (n_taken is None and isinstance(file, io.RawIOBase)):  # which would have to wait
+            raise OSError("it takes no more bytes")
+        data = data[n_taken:] if isinstance(n_taken, int) else b""
+
+
+def _takes_text() -> ArgumentError:
+    return ArgumentError('file takes text, but an image is bytes; open it with "wb"')

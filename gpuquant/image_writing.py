@@ -9,19 +9,20 @@ from typing import IO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, TiffImagePlugin
+from PIL import Image, PngImagePlugin, TiffImagePlugin
 from torch import Tensor
 
 from gpuquant.errors import ArgumentError, GpuquantError, ImageFileError
-from gpuquant.files import whole_file
-from gpuquant.palette import as_numpy
+from gpuquant.files import BinaryFile, is_binary_file, whole_bytes, whole_file
+from gpuquant.image_note import KEYWORD
+from gpuquant.palette_entries import as_numpy
 
 FORMATS = {".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".gif": "GIF"}
 PICTURE_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
 MAX_SIDES = {"PNG": (1 << 31) - 1, "TIFF": (1 << 32) - 1, "GIF": 65_535, "JPEG": 65_500, "WEBP": 16_383}  # libjpeg's
 MAX_ROW_BITS = (1 << 31) - 1 - 7 * 32  # that Pillow's encoders take, for pixels of up to 32 bits
 MAX_TIFF_BYTES = (1 << 32) - 1  # its offsets have 32 bits
-MAX_TIFF_HEADER = 1 << 12  # bytes of what a TIFF of ours has before its pixels, but for a profile
+MAX_TIFF_HEADER = 1 << 12  # bytes of what a TIFF of ours has before its pixels, but for a profile and a note
 MAX_JPEG_PROFILE = 255 * 65_519  # bytes, in as many pieces as can be numbered
 
 
@@ -38,72 +39,105 @@ def indexed_image(
 
 
 def check_format(
-    path: str | Path,
+    file: str | Path | BinaryFile,
     n_colors: int,
     *,
+    image_format: str | None = None,  # in place of a path's ending
     size: tuple[int, int] | None = None,  # width and height, as stored or upright: no format tells them apart
     alpha: npt.NDArray[np.uint8] | Tensor | None = None,  # [K]
 ) -> str:
-    """The format that a path's ending asks for.
+    """The format that is asked for, by name or by a path's ending: "PNG", "TIFF" or "GIF".
 
     Raises
     ------
     ArgumentError
-        The ending is unknown, or the format cannot hold so many colors, so many pixels in a row or column, or the
-        colors' opacity.
+        There is no such format, or it cannot hold so many colors, so many pixels in a row or column, or the colors'
+        opacity; or the file is neither a path nor takes bytes.
     """
-    suffix = _suffix(path)
-    if suffix not in FORMATS:
-        raise ArgumentError(f"{path}: cannot write {suffix or 'a file without an ending'!r}; use .png, .tif or .gif")
-    if FORMATS[suffix] == "GIF" and n_colors > 256:
-        raise ArgumentError(f"{path}: a GIF holds at most 256 colors, not {n_colors}; use .png or .tif")
-    if FORMATS[suffix] == "GIF" and alpha is not None and not np.isin(as_numpy(alpha), (0, 255)).all():
-        raise ArgumentError(f"{path}: a GIF holds no partly transparent colors; use .png, or give a background")
+    name = name_of(file)
+    if image_format is not None:
+        ending = f".{image_format.lower().removeprefix('.')}" if isinstance(image_format, str) else ""
+        if ending not in FORMATS:
+            raise ArgumentError(f"format={image_format!r} is unknown; use 'png', 'tif' or 'gif'")
+    elif isinstance(file, str | os.PathLike):
+        ending = _ending(file)
+        if ending not in FORMATS:
+            raise ArgumentError(
+                f"{name}: cannot write {ending or 'a file without an ending'!r}; use .png, .tif or .gif"
+            )
+    else:
+        raise ArgumentError("a file object has no ending; say what to write: format='png', 'tif' or 'gif'")
+    if FORMATS[ending] == "GIF" and n_colors > 256:
+        raise ArgumentError(f"{name}: a GIF holds at most 256 colors, not {n_colors}; use .png or .tif")
+    if FORMATS[ending] == "GIF" and alpha is not None and not np.isin(as_numpy(alpha), (0, 255)).all():
+        raise ArgumentError(f"{name}: a GIF holds no partly transparent colors; use .png, or give a background")
     if size is not None:
-        _check_size(path, FORMATS[suffix], size, "use .png or .tif")
-    return FORMATS[suffix]
+        _check_size(name, FORMATS[ending], size, "use .png or .tif")
+    return FORMATS[ending]
 
 
-def _suffix(path: str | Path) -> str:
+def name_of(file: str | Path | BinaryFile) -> str:
+    """A path, or "the file" for an object that takes bytes.
+
+    Raises
+    ------
+    ArgumentError
+        It is neither.
+    """
+    if isinstance(file, str | os.PathLike):
+        return str(file)
+    if not is_binary_file(file):
+        raise ArgumentError(f"file must be the path of a file to write, or a binary file, got {type(file).__name__}")
+    return "the file"
+
+
+def _ending(path: str | Path) -> str:
     if not isinstance(path, str | os.PathLike):
         raise ArgumentError(f"path must be the path of a file to write, got {type(path).__name__}")
     return Path(path).suffix.lower()
 
 
-def _check_size(path: str | Path, image_format: str, size: tuple[int, int], advice: str) -> None:
+def _check_size(name: str, image_format: str, size: tuple[int, int], advice: str) -> None:
     if min(size) < 1:
-        raise ArgumentError(f"{path}: the image is empty ({size[0]} x {size[1]})")
+        raise ArgumentError(f"{name}: the image is empty ({size[0]} x {size[1]})")
     if max(size) > MAX_SIDES[image_format]:
         limit = f"at most {MAX_SIDES[image_format]} pixels wide and high, not {size[0]} x {size[1]}"
-        name = {"WEBP": "WebP"}.get(image_format, image_format)
-        raise ArgumentError(f"{path}: a {name} is {limit}; {advice}")
+        kind = {"WEBP": "WebP"}.get(image_format, image_format)
+        raise ArgumentError(f"{name}: a {kind} is {limit}; {advice}")
 
 
 @contextmanager
-def _encoding(image: Image.Image, path: str | Path, bits: int) -> Iterator[None]:
+def _encoding(image: Image.Image, name: str, image_format: str, bits: int) -> Iterator[None]:
     """Make an error of ours of what an encoder raises, and of what it would call a lack of memory."""
     if image.width * bits > MAX_ROW_BITS:
         limit = f"rows of at most {MAX_ROW_BITS // bits} pixels can be written with {bits} bits each"
-        raise ArgumentError(f"{path}: {limit}, not of {image.width}")
+        raise ArgumentError(f"{name}: {limit}, not of {image.width}")
     try:
         yield
     except (GpuquantError, MemoryError):
         raise
     except Exception as error:  # Pillow's encoders raise errors of many kinds
-        if _suffix(path) in (".tif", ".tiff") and image.width * image.height * bits // 8 > MAX_TIFF_BYTES:
-            raise _too_large(path) from None
+        if image_format == "TIFF" and image.width * image.height * bits // 8 > MAX_TIFF_BYTES:
+            raise _too_large(name) from None
         if isinstance(error, OSError):
             raise
         words = " ".join(f"{type(error).__name__}: {error}".split())
-        raise ImageFileError(f"{path} cannot be written: {words}") from None
+        raise ImageFileError(f"{name} cannot be written: {words}") from None
 
 
-def _too_large(path: str | Path) -> ArgumentError:
-    return ArgumentError(f"{path}: a TIFF holds at most 4 GiB, which the image does not fit into; use .png")
+def _too_large(name: str) -> ArgumentError:
+    return ArgumentError(f"{name}: a TIFF holds at most 4 GiB, which the image does not fit into; use .png")
 
 
-def write_image(image: Image.Image, path: str | Path, compression: int | None = None) -> None:
-    """Write an image without loss, so that a failure leaves no half file.
+def write_image(
+    image: Image.Image,
+    file: str | Path | BinaryFile,
+    compression: int | None = None,
+    *,
+    image_format: str | None = None,  # in place of a path's ending
+    note: str | None = None,  # ASCII letters
+) -> None:
+    """Write an image without loss, so that a failure leaves no half file; the note is read by `read_note`.
 
     An indexed PNG or TIFF gets the smallest bit depth that holds its palette; no format renumbers the palette. A PNG
     takes a zlib level from 0 (fast) to 9 (small); by default run lengths up to 16 colors, which are both faster and
@@ -113,27 +147,32 @@ def write_image(image: Image.Image, path: str | Path, compression: int | None = 
     Raises
     ------
     ArgumentError
-        The path's ending is unknown, or the format cannot hold so many pixels.
+        There is no such format, or it cannot hold so many pixels.
     ImageFileError
         The file cannot be written.
     """
-    image_format = check_format(path, 0, size=image.size)
+    image_format = check_format(file, 0, image_format=image_format, size=image.size)
+    name, described = name_of(file), note and f"{KEYWORD} {note}"
     profile = image.info.get("icc_profile")
     as_rgba = image_format == "TIFF" and "transparency" in image.info  # which a TIFF's palette cannot hold
-    with whole_file(path) as file, _encoding(image, path, 32 if as_rgba else _bits(image)):
+    whole = whole_file(file) if isinstance(file, str | os.PathLike) else whole_bytes(file)
+    with whole as unfinished, _encoding(image, name, image_format, 32 if as_rgba else _bits(image)):
         if image_format == "GIF":
             image = image.copy()
             alpha = image.info.pop("transparency", b"")
             clear = {"transparency": alpha.index(0)} if 0 in alpha else {}
-            image.save(file, "GIF", optimize=False, **clear)
+            image.save(unfinished, "GIF", optimize=False, comment=(described or "").encode(), **clear)
         elif image_format == "PNG":
-            image.save(file, "PNG", **_compression(image, compression))
-        elif as_rgba:
-            image.convert("RGBA").save(file, "TIFF", compression="tiff_adobe_deflate", icc_profile=profile)
-        elif image.mode == "P" and _bit_depth(image) < 8:
-            _write_tiff(image, path, profile, file)
+            texts = PngImagePlugin.PngInfo()
+            if note:
+                texts.add_text(KEYWORD, note)
+            image.save(unfinished, "PNG", pnginfo=texts, **_compression(image, compression))
+        elif image.mode == "P" and _bit_depth(image) < 8 and not as_rgba:
+            _write_tiff(image, name, profile, described, unfinished)
         else:
-            image.save(file, "TIFF", compression="tiff_adobe_deflate", icc_profile=profile)
+            about = {TiffImagePlugin.IMAGEDESCRIPTION: described} if described else {}
+            pixels = image.convert("RGBA") if as_rgba else image
+            pixels.save(unfinished, "TIFF", compression="tiff_adobe_deflate", icc_profile=profile, tiffinfo=about)
 
 
 def _compression(image: Image.Image, level: int | None) -> dict[str, int]:
@@ -154,11 +193,11 @@ def write_picture(image: Image.Image, path: str | Path) -> None:
         The file cannot be written.
     """
     picture_format = check_picture_format(path)
-    _check_size(path, picture_format, image.size, "use .png or .tif")
+    _check_size(str(path), picture_format, image.size, "use .png or .tif")
     profile = image.info.get("icc_profile")
     if picture_format == "JPEG" and len(profile or b"") > MAX_JPEG_PROFILE:
         raise ArgumentError(f"{path}: a JPEG holds a color profile of at most {MAX_JPEG_PROFILE} bytes; use .png")
-    with whole_file(path) as file, _encoding(image, path, _bits(image)):
+    with whole_file(path) as file, _encoding(image, str(path), picture_format, _bits(image)):
         image.save(file, picture_format, quality=92, icc_profile=profile)
 
 
@@ -170,10 +209,10 @@ def check_picture_format(path: str | Path) -> str:
     ArgumentError
         The ending is unknown.
     """
-    suffix = _suffix(path)
-    if suffix not in PICTURE_FORMATS:
-        raise ArgumentError(f"{path}: cannot write {suffix or 'a file without an ending'!r}; use .png or .jpg")
-    return PICTURE_FORMATS[suffix]
+    ending = _ending(path)
+    if ending not in PICTURE_FORMATS:
+        raise ArgumentError(f"{path}: cannot write {ending or 'a file without an ending'!r}; use .png or .jpg")
+    return PICTURE_FORMATS[ending]
 
 
 def _bits(image: Image.Image) -> int:
@@ -187,12 +226,12 @@ def _bit_depth(image: Image.Image) -> int:
     return next(bits for bits in (1, 2, 4, 8) if n_colors <= 1 << bits)
 
 
-def _write_tiff(image: Image.Image, path: str | Path, profile: bytes | None, file: IO[bytes]) -> None:
+def _write_tiff(image: Image.Image, name: str, profile: bytes | None, described: str | None, file: IO[bytes]) -> None:
     """An indexed TIFF of 1, 2 or 4 bits, which Pillow reads but has no way to ask for."""
     bits = _bit_depth(image)
     data = zlib.compress(image.tobytes("raw", f"P;{bits}"))
-    if len(data) + len(profile or b"") > MAX_TIFF_BYTES - MAX_TIFF_HEADER:
-        raise _too_large(path)
+    if len(data) + len(profile or b"") + len(described or "") > MAX_TIFF_BYTES - MAX_TIFF_HEADER:
+        raise _too_large(name)
     palette = [level * 257 for level in image.getpalette("RGB") or []]  # to 16 bits
     columns = [palette[channel::3] for channel in range(3)]
     tags = TiffImagePlugin.ImageFileDirectory_v2()
@@ -206,6 +245,8 @@ def _write_tiff(image: Image.Image, path: str | Path, profile: bytes | None, fil
     )
     if profile:
         tags[TiffImagePlugin.ICCPROFILE] = profile
+    if described:
+        tags[TiffImagePlugin.IMAGEDESCRIPTION] = described
     tags[TiffImagePlugin.ROWSPERSTRIP] = image.height
     tags[TiffImagePlugin.STRIPBYTECOUNTS] = len(data)
     tags[TiffImagePlugin.STRIPOFFSETS] = 0  # counted from the end of the tags

@@ -51,7 +51,7 @@ def test_existing_results(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match=r"1 of 7 results exist already, such as .*p0\.png; .*--skip-existing"):
         quantize_files(folder, output, 5)
     assert sorted(path.name for path in output.iterdir()) == ["p0.png"]
-    outcomes = by_name(quantize_files(folder, output, 5, existing="skip"))
+    outcomes = by_name(quantize_files(folder, output, 3, existing="skip"))
     assert {name for name, outcome in outcomes.items() if outcome.status == "skipped"} == {"p0.png"}
     assert (output / "p0.png").read_bytes() == before
     outcomes = by_name(quantize_files(folder, output, 5, existing="overwrite"))
@@ -212,7 +212,13 @@ def test_devices_take_turns(folder: Path, tmp_path: Path, monkeypatch: pytest.Mo
         ({"compression": 11}, ArgumentError, "compression"),
         ({"log": "/nowhere/log"}, ImageFileError, "/nowhere/log cannot be written"),
         ({"palette": gpuquant.Palette(np.zeros((2, 3), np.uint8)), "shared_palette": True}, ArgumentError, "exclude"),
-        ({"palette": 3}, ArgumentError, "Palette"),
+        ({"palette": 3}, ArgumentError, "got int"),
+        ({"suffix": ""}, ArgumentError, "suffix='' cannot end the name of a file; use one such as '-16-colors'"),
+        ({"suffix": ".."}, ArgumentError, "suffix"),
+        ({"suffix": "/../x"}, ArgumentError, "suffix"),
+        ({"suffix": "a\\b"}, ArgumentError, "suffix"),
+        ({"suffix": "a\0b"}, ArgumentError, "suffix"),
+        ({"suffix": 16}, ArgumentError, "suffix=16"),
         ({"keep_profile": True, "shared_palette": True}, ArgumentError, "keep_profile"),
         ({"log": 3}, ArgumentError, "log must be paths, got 3"),
     ],

@@ -1,11 +1,15 @@
 """gpuquant batch as a process: kills, interrupts, full disks, no terminal."""
 
+import fcntl
 import json
 import os
 import pty
+import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +18,7 @@ import numpy as np
 import pytest
 from conftest import Pixels
 from PIL import Image
+from test_cli import run as run_here
 
 COMMAND = [sys.executable, "-m", "gpuquant", "batch"]
 
@@ -142,7 +147,9 @@ def test_files_may_be_no_larger(photos: Path, tmp_path: Path) -> None:
 
 
 def test_a_terminal_shows_progress(photos: Path, tmp_path: Path) -> None:
+    (photos / "p00.jpg").write_bytes(b"broken")
     ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     command = [*COMMAND, str(photos), "-o", str(tmp_path / "out"), "--shared-palette", "-k", "4"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, env=os.environ | {"TERM": "xterm"})
     os.close(theirs)
@@ -159,11 +166,17 @@ def test_a_terminal_shows_progress(photos: Path, tmp_path: Path) -> None:
     assert process.stdout is not None
     printed = process.stdout.read().decode()
     process.stdout.close()
-    assert process.wait() == 0
-    assert b"photos" in shown
-    assert b"12/12" in shown
-    assert b"MP/s" in shown
-    assert printed.startswith("12 written; ")
+    assert process.wait() == 1
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode()).replace("\r", "\n").splitlines()
+    for stage, end in (
+        ("counting colors", r"11/11 \d:\d\d:\d\d 1 failed$"),
+        ("finding the palette", r"\d:\d\d:\d\d$"),
+        ("writing", r"11/11 \d:\d\d:\d\d [\d.]+ MP/s, 1 failed$"),
+    ):
+        last = [line.strip() for line in lines if line.startswith(stage)][-1]
+        assert re.search(end, last), last
+    assert f"gpuquant: {photos / 'p00.jpg'}: is not an image" in "".join(lines)
+    assert printed.startswith("11 written, 1 failed; ")
     assert len(printed.splitlines()) == 1
     assert (tmp_path / "out" / "palette.hex").exists()
 
@@ -176,3 +189,48 @@ def test_closed_streams_lose_no_results(closed: str, photos: Path, tmp_path: Pat
     assert "terminate" not in done.stderr
     names = whole(tmp_path / "out")
     assert len(names) == 12 or (closed == "| head -1" and names)
+
+
+@pytest.mark.filterwarnings("default")
+def test_the_options_of_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A suffix beside the photos, what an earlier run made, and what is passed over."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (2, 2), "red").save(folder / name)
+    (folder / "c.txt").write_bytes(b"")
+    given = ["batch", folder, "--suffix", "-x"]
+    code, out, _ = run_here([*given, "-k", 2], monkeypatch, capsys)
+    assert code == 0
+    assert out.splitlines()[-1].startswith("2 written; 1 passed over: 1 .txt; 0.0 megapixels in ")
+    assert sorted(path.name for path in folder.iterdir()) == ["a-x.png", "a.png", "b-x.png", "b.png", "c.txt"]
+    code, out, err = run_here([*given, "-k", 3, "--skip-existing"], monkeypatch, capsys)
+    assert (code, out) == (2, "")
+    assert "a-x.png was made with " in err
+    assert "(--skip-existing --force)" in err or "with --skip-existing --force" in err
+    Image.open(folder / "b-x.png").save(folder / "b-x.png")
+    code, out, err = run_here([*given, "-k", 2, "--skip-existing"], monkeypatch, capsys)
+    assert (code, out.splitlines()[-1][:11]) == (0, "2 skipped; ")
+    assert err == "gpuquant: 1 of 2 results do not say what they were made with; they are taken as they are\n"
+    (folder / "b-x.png").unlink()
+    code, out, err = run_here([*given, "-k", 2, "--skip-existing", "--force"], monkeypatch, capsys)
+    assert (code, err, out.splitlines()[-1][:22]) == (0, "", "1 written, 1 skipped; ")
+    code, _, err = run_here(["batch", folder], monkeypatch, capsys)
+    assert code == 2
+    assert "--output" in err
+    assert "--suffix" in err
+    code, _, err = run_here(["batch", folder, "-o", tmp_path / "out", "--format", "jpg"], monkeypatch, capsys)
+    assert code == 2
+    assert "--format" in err
+    assert "image_format" not in err
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = run_here(["batch", photos, "-o", "/proc/nowhere"], monkeypatch, capsys)
+    assert (code, out) == (1, "")
+    assert err.startswith("gpuquant: /proc/nowhere cannot be written: ")
+    assert len(err.splitlines()) == 1

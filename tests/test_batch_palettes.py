@@ -21,7 +21,7 @@ def test_one_palette_for_all(folder: Path, tmp_path: Path) -> None:
     pixels = np.concatenate([np.asarray(Image.open(photo).convert("RGB")).reshape(-1, 3) for photo in photos])
     expected = quantize(pixels[None], 7).palette
     assert read_palette(tmp_path / "out" / "palette.hex").hex == expected.hex
-    assert sorted(counted) == sorted(given)
+    assert sorted(counted) == photos
     assert outcomes["broken.jpg"].status == "failed"
     for photo in photos:
         alone = gpuquant.apply_palette(photo, expected)
@@ -31,6 +31,18 @@ def test_one_palette_for_all(folder: Path, tmp_path: Path) -> None:
     again = by_name(quantize_files(folder, tmp_path / "out", palette=expected, existing="overwrite"))
     assert again["p1.png"].mse == outcomes["p1.png"].mse
     assert again["clear.png"].n_colors == 8  # the clear pixels' entry
+
+
+def test_stages_are_told(folder: Path, tmp_path: Path) -> None:
+    photos = [folder / f"p{number}.png" for number in range(2)]
+    for settings, expected in (
+        ({}, ["write"]),
+        ({"shared_palette": True, "existing": "overwrite"}, ["count", "cluster", "write"]),
+        ({"shared_palette": True, "existing": "skip"}, ["write"]),
+    ):
+        stages: list[str] = []
+        assert len(list(quantize_files(photos, tmp_path, 2, progress=stages.append, **settings))) == 2  # type: ignore[arg-type]
+        assert stages == expected
 
 
 def test_a_resumed_palette_is_that_of_all(folder: Path, tmp_path: Path) -> None:

@@ -1,5 +1,10 @@
+import dataclasses
+import io
+import os
 import struct
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +15,7 @@ from PIL import Image, ImageSequence
 from gpuquant.errors import ArgumentError, ImageFileError
 from gpuquant.image_writing import indexed_image, write_image, write_picture
 from gpuquant.quantization import quantize
+from gpuquant.quantized_image import QuantizedImage
 
 
 def labels_and_colors(n_colors: int) -> tuple[Pixels, Pixels]:
@@ -112,3 +118,143 @@ def test_a_png_is_as_small_as_level_6_makes_it_or_nearly(n_colors: int, china: P
     assert sizes[0] < (1.0 if n_colors == 16 else 1.1) * sizes[1]
     with pytest.raises(ArgumentError, match="compression=10 must be an integer from 0 to 9"):
         result.save(tmp_path / "out.png", compression=10)
+
+
+@pytest.fixture
+def result() -> QuantizedImage:
+    return quantize(np.arange(300, dtype=np.uint8).reshape(10, 10, 3), 5)
+
+
+class Taker:
+    """Takes bytes, a few at a time, and has nothing else: no place, no end."""
+
+    def __init__(self, at_most: int | None) -> None:
+        self.taken, self._at_most = b"", at_most
+
+    def write(self, data: bytes) -> int | None:
+        if self._at_most is None:
+            self.taken += data
+            return None
+        self.taken += data[: self._at_most]
+        return min(len(data), self._at_most)
+
+
+@pytest.mark.parametrize("image_format", ["png", "PNG", ".tif", "tiff", "GIF"])
+def test_a_file_object_gets_what_a_file_gets(image_format: str, result: QuantizedImage, tmp_path: Path) -> None:
+    path = tmp_path / f"a.{image_format.strip('.')}"
+    result.save(path, compression=2)
+    memory, taker, slow = io.BytesIO(b"before"), Taker(None), Taker(100)
+    memory.seek(6)
+    for file in (memory, taker, slow):
+        result.save(file, format=image_format, compression=2)
+    with (tmp_path / "open").open("wb") as opened:
+        result.save(opened, format=image_format, compression=2)
+        assert not opened.closed
+    assert memory.getvalue() == b"before" + path.read_bytes()
+    assert taker.taken == slow.taken == (tmp_path / "open").read_bytes() == path.read_bytes()
+
+
+def test_a_pipe_is_a_file_object(result: QuantizedImage, tmp_path: Path) -> None:
+    """Standard output may be one; nobody can seek in it."""
+    result.save(tmp_path / "a.tif")
+    reader, writer = os.pipe()
+    with os.fdopen(reader, "rb") as taken:
+        with os.fdopen(writer, "wb") as pipe:
+            result.save(pipe, format="tif")
+        assert taken.read() == (tmp_path / "a.tif").read_bytes()
+
+
+def test_a_format_is_taken_in_place_of_an_ending(result: QuantizedImage, tmp_path: Path) -> None:
+    for name in ("photo", "photo.jpg", "photo.gif"):
+        result.save(tmp_path / name, format="png")
+        with Image.open(tmp_path / name) as image:
+            assert image.format == "PNG"
+
+
+@pytest.mark.parametrize(
+    ("file", "image_format", "words"),
+    [
+        (io.BytesIO(), None, "a file object has no ending; say what to write: format='png', 'tif' or 'gif'"),
+        (io.BytesIO(), "jpg", "format='jpg' is unknown; use 'png', 'tif' or 'gif'"),
+        (io.BytesIO(), 3, "format=3 is unknown"),
+        ("a.png", "", "format='' is unknown"),
+        (io.StringIO(), "png", 'file takes text, but an image is bytes; open it with "wb"'),
+        (3, "png", "file must be the path of a file to write, or a binary file, got int"),
+    ],
+)
+def test_files_and_formats_that_cannot_be_used(
+    file: Any, image_format: Any, words: str, result: QuantizedImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ArgumentError) as caught:
+        result.save(file, format=image_format)
+    assert words in str(caught.value)
+    assert not list(tmp_path.iterdir())
+    assert not isinstance(file, io.IOBase) or file.tell() == 0
+
+
+def test_files_for_text_are_told(result: QuantizedImage, tmp_path: Path) -> None:
+    class Text:
+        def write(self, data: str) -> None:
+            raise TypeError("write() argument must be str, not bytes")
+
+    with (tmp_path / "a.png").open("w") as opened, tempfile.NamedTemporaryFile("w") as wrapped:
+        for file in (opened, wrapped, Text()):
+            with pytest.raises(ArgumentError, match='open it with "wb"'):
+                result.save(file, format="png")  # type: ignore[arg-type]
+    assert (tmp_path / "a.png").read_bytes() == b""
+
+
+def test_limits_name_no_path() -> None:
+    many = quantize(np.stack([*np.indices((20, 20)) * 9, np.zeros((20, 20))], axis=2).astype(np.uint8), 257)
+    wide = quantize(np.zeros((1, 65_536), np.uint8), 1)
+    profiled = dataclasses.replace(wide, labels=wide.labels[:, :9], icc_profile=b"x")
+    for found, words in (
+        (many, "the file: a GIF holds at most 256 colors, not 257; use .png or .tif"),
+        (wide, "the file: a GIF is at most 65535 pixels wide and high, not 65536 x 1; use .png or .tif"),
+        (profiled, "the file: a GIF holds no color profile; use .png or .tif"),
+    ):
+        file = io.BytesIO()
+        with pytest.raises(ArgumentError, match=words):
+            found.save(file, format="gif")
+        assert file.getvalue() == b""
+
+
+@pytest.mark.parametrize("image_format", ["png", "tif", "gif"])
+def test_a_file_object_gets_nothing_of_what_fails(
+    image_format: str, result: QuantizedImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide = dataclasses.replace(result, palette=quantize(np.arange(51, dtype=np.uint8)[None], 17).palette)
+
+    def half(_: Image.Image, file: Any, *__: object, **___: object) -> None:
+        file.write(b"half")
+        raise OSError("encoder error")
+
+    monkeypatch.setattr(Image.Image, "save", half)
+    taker = Taker(None)
+    with pytest.raises(ImageFileError, match="the file cannot be written: encoder error"):
+        wide.save(taker, format=image_format)
+    assert taker.taken == b""
+
+
+def test_file_objects_that_take_nothing(result: QuantizedImage, tmp_path: Path) -> None:
+    closed = io.BytesIO()
+    closed.close()
+    (tmp_path / "a").write_bytes(b"old")
+    full = Path("/dev/full").open("wb", buffering=0)  # noqa: SIM115
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    os.write(writer, bytes(65_536))  # until nothing more goes in
+    stuck = os.fdopen(writer, "wb", buffering=0)
+    with (tmp_path / "a").open("rb") as reading, full, stuck:
+        for file, words in (
+            (closed, "I/O operation on closed file"),
+            (reading, "write"),
+            (full, "No space left on device"),
+            (Taker(0), "it takes no more bytes"),
+            (stuck, "it takes no more bytes"),
+        ):
+            with pytest.raises(ImageFileError, match=f"^the file cannot be written: {words}"):
+                result.save(file, format="png")
+    os.close(reader)
+    assert (tmp_path / "a").read_bytes() == b"old"

@@ -1,0 +1,104 @@
+"""Results that are there already: kept, made anew, or a reason to stop, by what they say they were made with."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_batch import by_name
+
+import gpuquant
+from gpuquant import quantize_files
+from gpuquant.errors import ArgumentError
+from gpuquant.result_options import read_options
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> list[Path]:
+    (tmp_path / "photos").mkdir()
+    found = [tmp_path / "photos" / f"p{number}.png" for number in range(4)]
+    for number, photo in enumerate(found):
+        Image.fromarray((np.arange(192, dtype=np.uint8) + number).reshape(8, 8, 3)).save(photo)
+    return found
+
+
+def statuses(photos: list[Path], out: Path, n_colors: int | None, **settings: Any) -> str:
+    """The first letters of the outcomes, in order of the photos."""
+    outcomes = by_name(quantize_files(photos, out, n_colors, **settings))
+    return "".join(outcomes[photo.name].status[0] for photo in photos)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("image_format", ["png", "tif", "gif"])
+def test_other_options_stop_what_would_mix_them(photos: list[Path], tmp_path: Path, image_format: str) -> None:
+    out = tmp_path / "out"
+    assert statuses(photos[:2], out, 4, image_format=image_format) == "ww"
+    before = contents(out)
+    words = f"2 of 2 results that exist were made with other options: {out}/p0.{image_format} was made with "
+    words += "n_colors=4, not n_colors=16; write those anew with existing='update' (--skip-existing --force), or "
+    with pytest.raises(ArgumentError, match=re.escape(words)):
+        quantize_files(photos, out, 16, image_format=image_format, existing="skip")
+    assert contents(out) == before
+    assert statuses(photos[:3], out, 4, image_format=image_format, existing="skip") == "ssw"
+    assert statuses(photos[2:], out, 16, image_format=image_format, existing="update") == "ww"
+    assert statuses(photos, out, 16, image_format=image_format, existing="update") == "wwss"
+    assert {(read_options(path) or {})["n_colors"] for path in out.iterdir()} == {16}
+
+
+def test_another_version_is_no_difference(photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gpuquant.result_options.__version__", "0.0.1")
+    statuses(photos, tmp_path / "out", 4)
+    monkeypatch.undo()
+    assert (read_options(tmp_path / "out" / "p0.png") or {})["gpuquant"] == "0.0.1"
+    assert statuses(photos, tmp_path / "out", 4, existing="skip") == "ssss"
+
+
+def test_results_that_say_nothing(photos: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    statuses(photos[:3], out, 4)
+    for name in ("p0.png", "p1.png"):
+        with Image.open(out / name) as image:
+            image.save(out / name)  # as another program does
+    note = "2 of 3 results do not say what they were made with; they are taken as they are"
+    with pytest.warns(UserWarning, match=f"^{note}$"):
+        assert statuses(photos, out, 4, existing="skip") == "sssw"
+    assert statuses(photos, out, 4, existing="update") == "wwss"
+    assert statuses(photos, out, 4, existing="skip") == "ssss"
+
+
+def test_a_given_palette_is_an_option(photos: list[Path], tmp_path: Path) -> None:
+    inks = gpuquant.Palette(np.array([[0, 0, 0], [255, 255, 255]], np.uint8))
+    other = gpuquant.Palette(np.array([[0, 0, 0], [255, 255, 254]], np.uint8))
+    assert statuses(photos[:2], tmp_path / "out", None, palette=inks) == "ww"
+    assert statuses(photos[:3], tmp_path / "out", None, palette=inks, existing="skip") == "ssw"
+    for settings in ({"palette": other}, {}, {"palette": inks, "dither": "bayer"}):
+        with pytest.raises(ArgumentError, match=r"p0\.png was made with (palette|dither)="):
+            quantize_files(photos, tmp_path / "out", existing="skip", **settings)
+
+
+def test_a_shared_palette_and_what_has_another_one(photos: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert statuses(photos[:3], out, 4, shared_palette=True) == "www"
+    assert statuses(photos[:3], out, 4, shared_palette=True, existing="update") == "sss"
+    (out / "p1.png").unlink()
+    assert statuses(photos[:3], out, 4, shared_palette=True, existing="update") == "sws"
+    kept = gpuquant.read_palette(out / "palette.hex")
+    assert statuses(photos[:2], out, None, palette=kept, existing="skip") == "ss"  # it is the same one
+    assert statuses(photos[:3], out, 3, shared_palette=True, existing="update") == "sss"  # nothing to be done
+    assert statuses(photos, out, 3, shared_palette=True, existing="update") == "wwww"
+    palettes = {str((read_options(path) or {})["palette"]) for path in out.glob("*.png")}
+    assert len(palettes) == 1
+    assert palettes.pop().startswith("3 colors, ")
+    statuses(photos[:1], out, 3, existing="overwrite")  # of its own
+    with pytest.raises(ArgumentError, match=r"1 of 4 results that exist .*p0\.png was made with n_colors=3, "):
+        quantize_files(photos, out, 3, shared_palette=True, existing="skip")
+    assert statuses(photos, out, 3, shared_palette=True, existing="update") == "wsss"
+    (out / "palette.hex").unlink()
+    assert statuses(photos, out, 3, shared_palette=True, existing="skip") == "ssss"
+    assert statuses(photos, out, 3, shared_palette=True, existing="update") == "wwww"
+    assert (out / "palette.hex").exists()

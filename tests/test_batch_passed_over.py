@@ -1,0 +1,67 @@
+"""Files in a folder that are no photos are counted by ending, with what would read them."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from gpuquant import batch_passed_over, batch_plan, quantize_files
+from gpuquant.batch_passed_over import passed_over_words
+from gpuquant.errors import ArgumentError
+
+
+@pytest.fixture
+def no_heic(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where pillow-heif is not installed."""
+    monkeypatch.setattr(batch_plan, "register", lambda: False)
+    monkeypatch.setattr(batch_passed_over, "find_spec", lambda name: None)
+    Image.init()
+    known = {ending: name for ending, name in Image.EXTENSION.items() if name not in ("HEIF", "AVIF")}
+    monkeypatch.setattr(Image, "registered_extensions", lambda: known)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    found = tmp_path / "in"
+    (found / "sub").mkdir(parents=True)
+    for name in ("a.HEIC", "b.heic", "sub/c.heic", "notes.txt", "README", ".hidden.txt", "sub/d.NEF"):
+        (found / name).write_bytes(b"")
+    return found
+
+
+@pytest.mark.usefixtures("no_heic")
+def test_they_are_counted_and_logged(folder: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (2, 2)).save(folder / "photo.png")
+    log = tmp_path / "log"
+    (folder / "link.txt").symlink_to("notes.txt")
+    job = quantize_files([folder, folder / "sub", folder], tmp_path / "out", 2, recursive=True, log=log)
+    assert job.passed_over == {".heic": 3, ".txt": 2, "": 1, ".nef": 1}
+    assert [outcome.status for outcome in job] == ["written"]
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert lines[0] == {"status": "passed over", "endings": job.passed_over}
+    assert [line["status"] for line in lines] == ["passed over", "written"]
+    named = quantize_files([folder, folder / "notes.txt"], tmp_path / "named", 2)
+    assert named.passed_over == {".heic": 2, ".txt": 1, "": 1}  # less one that is read
+
+
+@pytest.mark.usefixtures("no_heic")
+def test_a_folder_of_nothing_else_says_what_it_has(folder: Path, tmp_path: Path) -> None:
+    words = r"; 4 passed over: 2 \.heic \(pip install 'gpuquant\[heic\]'\), 1 without an ending, 1 \.txt; sub-folders"
+    with pytest.raises(ArgumentError, match=f"no image files to read in {folder}{words}"):
+        quantize_files(folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_passed_over, "find_spec", lambda name: None)
+    assert passed_over_words({".txt": 1, ".heic": 6}) == "7 passed over: 6 .heic (pip install 'gpuquant[heic]'), 1 .txt"
+    assert passed_over_words({".avif": 1}) == "1 passed over: 1 .avif (Pillow 11.3 or newer reads it)"
+    assert passed_over_words({".cr3": 2}) == "2 passed over: 2 .cr3 (raw photos: develop them first)"
+    many = {f".{letter}": 2 for letter in "abcdefg"}
+    assert passed_over_words(many) == "14 passed over: 2 .a, 2 .b, 2 .c, 2 .d, 2 .e, 4 others"
+    hostile = passed_over_words({"." + "\x1b" * 200: 1})
+    assert hostile.isprintable()
+    assert len(hostile) < 60
+    monkeypatch.setattr(batch_passed_over, "find_spec", lambda name: object())
+    assert passed_over_words({".heic": 6}) == "6 passed over: 6 .heic"
