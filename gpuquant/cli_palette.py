@@ -1,11 +1,9 @@
 """The commands for palettes: finding that of photos, and applying a given one."""
 
 import dataclasses
-import json
 import sys
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -19,99 +17,128 @@ from gpuquant.cli_options import (
     DitherMethod,
     DitherStrength,
     Effort,
+    ErrorMap,
     Force,
     MaxPixels,
     Photo,
     Preview,
     Seed,
+    SideBySide,
     TargetPsnr,
     Weighting,
+    check_strength,
 )
-from gpuquant.cli_output import check_outputs, color_block, print_result, summary
+from gpuquant.cli_output import Outputs, check_outputs, color_block, report, shown_stages
+from gpuquant.cli_photo import STANDARD, given_photo, name_of_photo
 from gpuquant.errors import ArgumentError
 
 if TYPE_CHECKING:
     from gpuquant.palette import Palette
 
-ORDERS = ("share", "luminance", "hue")
-
-Photos = Annotated[list[Path], typer.Argument(help="The photos to read.", show_default=False)]
-Format = Annotated[str | None, typer.Option("--format", help="Print the palette as hex, css, json, gpl or txt.")]
+Photos = Annotated[
+    list[Path], typer.Argument(metavar="PHOTO", help="The photos to read, or - for standard input.", show_default=False)
+]
+Format = Annotated[
+    Literal["hex", "css", "json", "gpl", "txt"] | None,
+    typer.Option("--format", help="Print the palette as one of these."),
+]
 Out = Annotated[
     Path | None,
-    typer.Option("--out", "-o", help="Also write it: .hex, .gpl, .ase, .act, .txt, .css, .json or .png."),
+    typer.Option(
+        "--out", "-o", metavar="FILE", help="Also write it: .hex, .gpl, .ase, .act, .txt, .css, .json or .png."
+    ),
 ]
 Sort = Annotated[
-    str,
+    Literal["share", "luminance", "hue"],
     typer.Option(
-        help="share: the most common color first; luminance: from dark to light; hue: greys from dark to light, then "
+        help="share: the most common color first; luminance: from dark to light; hue: grays from dark to light, then "
         "from pink over red, green and blue to purple.",
     ),
 ]
-PaletteToApply = Annotated[
-    Path,
-    typer.Argument(help="A palette: .hex, .gpl, .ase, .act, .txt, .css, .json or .png.", show_default=False),
+Prefix = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WORD", help="What CSS variables are called: brand for --brand-1 and so on, in place of color."
+    ),
 ]
-Result = Annotated[Path, typer.Argument(help="What to write: .png, .tif or .gif.", show_default=False)]
+PaletteToApply = Annotated[
+    str,
+    typer.Argument(
+        metavar="PALETTE",
+        help='Colors, such as "#000,#fff,tomato", or a file: .hex, .gpl, .ase, .act, .txt, .css, .json or .png.',
+        show_default=False,
+    ),
+]
+Result = Annotated[
+    Path,
+    typer.Argument(
+        metavar="OUT", help="What to write (.png, .tif, .gif), or - for a PNG on standard output.", show_default=False
+    ),
+]
 
 
 def palette(
     photos: Photos,
     colors: Colors = None,
-    text_format: Format = None,
-    out: Out = None,
-    sort: Sort = "share",
-    device: Device = "auto",
     target_psnr: TargetPsnr = None,
     effort: Effort = "default",
     color_space: ColorSpace = "srgb",
     weighting: Weighting = 1.0,
-    random_state: Seed = 0,
-    max_pixels: MaxPixels = 500_000_000,
-    preview: Preview = False,
-    background: Background = None,
+    sort: Sort = "share",
+    text_format: Format = None,
+    prefix: Prefix = None,
+    out: Out = None,
     force: Force = False,
+    background: Background = None,
+    preview: Preview = False,
+    max_pixels: MaxPixels = 500_000_000,
+    device: Device = "auto",
+    random_state: Seed = 0,
 ) -> None:
     """Find the k-means palette of a photo, or of all pixels of several.
 
-    On a terminal each color is shown with its share of the pixels and the nearest CSS name. Elsewhere each is a line:
-    the color, its share from 0 to 1 and the name, with tabs between.
+    On a terminal each color is shown with its share of the pixels and its name. Elsewhere each is a line: the color,
+    its share from 0 to 1 and the name, with tabs between.
     """
-    from rich.console import Console
-
-    from gpuquant.palette_files import TEXT_ENDINGS, check_palette_format, palette_text, write_palette
+    from gpuquant.palette_files import check_prefix, palette_text, write_palette
+    from gpuquant.palette_formats import check_palette_format
     from gpuquant.palette_order import hue_order, luminance_order
     from gpuquant.palette_search import check_search
-    from gpuquant.quantization import extract_with_counts
+    from gpuquant.quantization import extract_palette
 
-    if sort not in ORDERS:
-        raise ArgumentError(f"--sort {sort} is unknown; use {', '.join(ORDERS)}")
-    ending = f".{text_format}".lower()
-    if text_format is not None and ending not in TEXT_ENDINGS:
-        known = ", ".join(known[1:] for known in TEXT_ENDINGS)
-        raise ArgumentError(f"--format {text_format} is no format of text; use {known}, or name a file with --out")
     search = check_search(colors, target_psnr, color_space, weighting, effort, random_state)
+    out_ending = check_palette_format(out, search.n_colors or 1) if out else ""
+    ending = f".{text_format}" if text_format else ""
+    check_prefix(prefix, ending, out_ending)
+    if photos.count(STANDARD) > 1:
+        raise ArgumentError("- is given twice, but standard input holds one photo")
     if out:
-        check_palette_format(out, search.n_colors or 1)
-        check_outputs(photos, [out], force)
-    with Console(stderr=True).status(f"Finding the palette of {len(photos)} photo{'s' * (len(photos) > 1)}"):
-        found, counts = extract_with_counts(
-            photos,
-            search,
+        check_outputs([photo for photo in photos if photo != STANDARD], [out], force)
+    photo_or_photos = name_of_photo(photos[0]) if len(photos) == 1 else f"{len(photos)} photos"
+    with shown_stages(f"Finding the palette of {photo_or_photos}", n_photos=len(photos)) as progress:
+        found = extract_palette(
+            map(given_photo, photos),
+            colors,
+            target_psnr=target_psnr,
+            effort=effort,
+            color_space=color_space,
+            weighting=weighting,
             device=device,
+            random_state=random_state,
             max_pixels=max_pixels,
             preview=preview,
             background=background,
+            progress=progress,
         )
     if sort != "share":
         order = (luminance_order if sort == "luminance" else hue_order)(found)
-        rows, counts = found.rows[order], counts[order]
-        found = dataclasses.replace(found, colors=rows[:, :3], alpha=None if found.alpha is None else rows[:, 3])
-    printed = palette_text(found, ending) if text_format is not None else None
+        parts = {name: part[order] for name, part in vars(found).items() if part is not None}
+        found = dataclasses.replace(found, **parts)
+    printed = palette_text(found, ending, prefix) if ending else None
     if out:
-        write_palette(found, out)
+        write_palette(found, out, prefix=prefix if out_ending == ".css" else None)
     if printed is None:
-        _print_palette(found, (counts / counts.sum()).tolist())
+        _print_palette(found)
     else:
         sys.stdout.write(printed)
     if out:
@@ -122,53 +149,54 @@ def apply(
     palette: PaletteToApply,
     photo: Photo,
     out: Result,
-    device: Device = "auto",
+    dither: DitherMethod = "none",
+    dither_strength: DitherStrength = None,
+    side_by_side: SideBySide = None,
+    error_map: ErrorMap = None,
     as_json: AsJson = False,
     force: Force = False,
-    max_pixels: MaxPixels = 500_000_000,
+    background: Background = None,
     preview: Preview = False,
     compression: Compression = None,
-    background: Background = None,
-    dither: DitherMethod = "none",
-    dither_strength: DitherStrength = 1.0,
+    max_pixels: MaxPixels = 500_000_000,
+    device: Device = "auto",
 ) -> None:
     """Give every pixel of a photo the nearest color of a palette, whose order is kept, or dither."""
-    from rich.console import Console
-
-    from gpuquant.image_reading import read_size
-    from gpuquant.image_writing import check_format
-    from gpuquant.palette_files import read_palette
+    from gpuquant.palette import n_colors
+    from gpuquant.palette_formats import is_palette_path
+    from gpuquant.palette_parsing import as_palette
     from gpuquant.quantization import apply_palette
 
-    check_outputs([palette, photo], [out], force)
-    check_format(out, 0)
-    given = read_palette(palette)
-    check_format(out, len(given), size=read_size(photo, max_pixels=max_pixels), alpha=given.alpha)
-    with Console(stderr=True).status(f"Applying {palette.name} to {photo.name}"):
+    strength = check_strength(dither, dither_strength)
+    file = Path(palette) if is_palette_path(palette) else None
+    outputs = Outputs(out, side_by_side, error_map)
+    outputs.check(0, [path for path in (file, photo) if path and path != STANDARD], force)
+    entries = as_palette(palette)
+    wanted = file.name if file else n_colors(len(entries))
+    with shown_stages(f"Applying {wanted} to {name_of_photo(photo)}") as progress:
+        given = given_photo(photo)
+        outputs.check_photo(given, len(entries), max_pixels, alpha=entries.alpha)
         result = apply_palette(
-            photo,
             given,
+            entries,
             device=device,
             max_pixels=max_pixels,
             preview=preview,
             background=background,
             dither=dither,
-            dither_strength=dither_strength,
+            dither_strength=strength,
+            progress=progress,
         )
-        start = time.perf_counter()
-        result.save(out, compression=compression)
-        seconds = result.seconds | {"write": time.perf_counter() - start}
-    result = dataclasses.replace(result, seconds=seconds)
-    if as_json:
-        sys.stdout.write(json.dumps(summary(result, [out])) + "\n")
-    else:
-        print_result(Console(highlight=False), result, [out], is_palette_given=True)
+        progress("write")
+        result = outputs.write(result, given, compression=compression, max_pixels=max_pixels)
+    report(result, outputs, as_json=as_json, is_palette_given=True)
 
 
-def _print_palette(palette: "Palette", shares: list[float]) -> None:
+def _print_palette(palette: "Palette") -> None:
     from rich.console import Console
 
     console = Console(highlight=False)
+    shares = () if palette.shares is None else palette.shares.tolist()
     for color, share, name in zip(palette.hex, shares, palette.names(), strict=True):
         if console.is_terminal:
             console.print(f"{color_block(console, color)}{color}  {share:6.2%}  {name}")

@@ -21,10 +21,10 @@ class ArgumentError(GpuquantError, ValueError):
     Examples
     --------
     >>> import gpuquant
-    >>> gpuquant.Palette([[255, 0, 0]])
+    >>> gpuquant.Palette([[255, 0, 300]])
     Traceback (most recent call last):
         ...
-    gpuquant.errors.ArgumentError: colors must be an array or tensor, uint8 [K, 3], got list
+    gpuquant.errors.ArgumentError: color 1: levels are from 0 to 255, got 300
     """
 
 

@@ -23,7 +23,7 @@ from gpuquant.estimator_fit import Fit, SampleLloyd, fit_once, named_centers, nu
 from gpuquant.estimator_samples import Samples, as_given, as_tensor, check_centers_shape, checked_tensor, float_type
 from gpuquant.level_pixels import fold_pixels
 from gpuquant.ops.cpu_dense import one_blas_thread
-from gpuquant.palette import as_numpy
+from gpuquant.palette_entries import as_numpy
 
 TRANSFORMED = 1 << 16  # samples of a tensor at a time
 

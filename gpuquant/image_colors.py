@@ -76,7 +76,7 @@ def colors_of_file(image_format: str | None, file: BinaryIO, exif: bytes | None,
         said = colors_of_jpeg2000(file)
     elif image_format in ("BMP", "DIB"):
         said = colors_of_bmp(file)
-    elif image_format == "AVIF":
+    elif image_format in ("AVIF", "HEIF"):
         said = colors_of_container(file, grey=grey)
     return colors_of_exif(exif, grey=grey) if exif and said == NOTHING else said
 
@@ -141,7 +141,7 @@ def _is_about_srgb(table: tuple[float, ...]) -> bool:
 
 
 def colors_of_container(file: BinaryIO, *, grey: bool) -> Said:
-    """By the color box of an AVIF file: nclx, ISO/IEC 23000-22 and 14496-12."""
+    """By the color box of an AVIF or HEIF file: nclx, ISO/IEC 23000-22 and 14496-12."""
     file.seek(0)
     every = {struct.unpack(">HH", found) for found in NCLX.findall(file.read(65_536))}
     every = {codes for codes in every if codes[0] not in (1, 2) or codes[1] not in (1, 2, 6, 13, 14, 15)} and every

@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -10,16 +9,18 @@ from typing import Any, BinaryIO, TypeVar
 import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
-from gpuquant.errors import ArgumentError, ImageFileError
+from gpuquant.errors import ArgumentError
 from gpuquant.image_alpha import alpha_of, has_alpha, settled, with_clear_color, without_alpha
 from gpuquant.image_avif import without_exif
 from gpuquant.image_colors import Said, colors_of_file, colors_of_info, colors_of_png
 from gpuquant.image_conversion import UNUSABLE, conversion, grey_table, profile_of, to_srgb
 from gpuquant.image_guard import Reading, check_size, pillow_guarded
+from gpuquant.image_heif import kind_of, notes_on, register
 from gpuquant.image_jpeg import without_short_segments
 from gpuquant.image_png import damaged_metadata, read_png, without_metadata
 from gpuquant.image_raw import begins_with_preview, is_raw_photo
 from gpuquant.image_samples import COLOR_MAP, Pixels, Range, grey_of, mend_palette, pixels_of, range_of
+from gpuquant.image_sources import ImageSource, Source, told
 from gpuquant.image_turning import orientation_of, upright
 from gpuquant.image_words import notes_of, words_of
 
@@ -56,7 +57,7 @@ class Photo:
         return np.concatenate([converted, self.pixels[:, :, 3:]], axis=2)
 
 
-def read_size(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+def read_size(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """Width and height as stored, without decoding.
 
     Raises
@@ -64,10 +65,10 @@ def read_size(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> tuple[int, i
     ImageFileError
         There is no such file, it has more than `max_pixels`, or it is not an image.
     """
-    return _read(path, max_pixels, lambda image, *_: (image.width, image.height))
+    return _read(source, max_pixels, lambda image, *_: (image.width, image.height))
 
 
-def read_photo(path: str | Path, *, max_pixels: int = MAX_PIXELS, preview: bool = False) -> Photo:
+def read_photo(source: ImageSource, *, max_pixels: int = MAX_PIXELS, preview: bool = False) -> Photo:
     """Decode a file to upright pixels (EXIF orientation applied).
 
     RGB pixels stay as stored, with the conversion of their embedded profile to sRGB beside them: there are fewer
@@ -82,12 +83,12 @@ def read_photo(path: str | Path, *, max_pixels: int = MAX_PIXELS, preview: bool 
     """
 
     def read(image: Image.Image, file: BinaryIO, reading: Reading, lost: tuple[str, ...]) -> Photo:
-        notes = lost + _notes_on_preview(image, file, preview)
+        notes = lost + _notes_on_preview(image, file, preview) + notes_on(image, file)
         photo = _photo_of(image, file, max_pixels)
         said = notes_of(reading.said, is_tiff=image.format == "TIFF", damaged=reading.damaged)
         return replace(photo, notes=(*dict.fromkeys(notes + photo.notes + said),))
 
-    return _read(path, max_pixels, read)
+    return _read(source, max_pixels, read)
 
 
 def photo_of(image: Image.Image) -> Photo:
@@ -105,25 +106,26 @@ def photo_of(image: Image.Image) -> Photo:
 
 
 def _read(
-    path: str | Path, max_pixels: int, work: Callable[[Image.Image, BinaryIO, Reading, tuple[str, ...]], Found]
+    given: ImageSource, max_pixels: int, work: Callable[[Image.Image, BinaryIO, Reading, tuple[str, ...]], Found]
 ) -> Found:
     """Do something with an image whose pixels are not decoded yet."""
 
-    def attempt(source: str | Path | BinaryIO, file: BinaryIO, lost: tuple[str, ...]) -> Found:
+    def attempt(pillows: Path | BinaryIO, file: BinaryIO, lost: tuple[str, ...]) -> Found:
         reading.said.clear()
         reading.damaged = False
-        with Image.open(source) as image:
+        with Image.open(pillows) as image:
             check_size(image.size, max_pixels)
             return work(image, file, reading, lost)
 
-    with _told(path), pillow_guarded(max_pixels) as reading, Path(path).open("rb") as file:
+    source = Source(given)
+    with told(source), pillow_guarded(max_pixels) as reading, source.open() as file:
+        if kind_of(file) == "HEIC":
+            register()
         try:
-            return attempt(path, file, ())
+            return attempt(source.for_pillow(), file, ())
         except Exception as error:
-            if _is_final(error):
+            if _is_final(error) or (isinstance(error, UnidentifiedImageError) and is_raw_photo(file)):
                 raise
-            if isinstance(error, UnidentifiedImageError) and is_raw_photo(file):
-                raise ImageFileError(f"{path} is a raw photo; develop it first, into a TIFF or JPEG") from None
             for copy, note in _without_metadata(file, max_pixels):
                 try:  # metadata never cost the picture
                     return attempt(copy, copy, (note,))
@@ -160,31 +162,6 @@ def _without_metadata(file: BinaryIO, max_pixels: int) -> Iterator[tuple[BinaryI
     jpeg = without_short_segments(file)
     if jpeg is not None:
         yield jpeg, "some of its metadata cannot be read, and are left out"
-
-
-@contextmanager
-def _told(path: str | Path) -> Iterator[None]:
-    """All that goes wrong with a file becomes an error of ours."""
-    if Path(path).is_dir():
-        raise ImageFileError(f"{path} is a folder, or one that cannot be listed, and not a regular file")
-    if Path(path).exists() and not Path(path).is_file():  # a pipe would be waited for
-        raise ImageFileError(f"{path} is not a regular file")
-    try:
-        yield
-    except ArgumentError as error:
-        raise ImageFileError(f"{path}: {error}") from None
-    except FileNotFoundError:
-        raise ImageFileError(f"{path}: no such file") from None
-    except UnidentifiedImageError:
-        if not Path(path).stat().st_size:
-            raise ImageFileError(f"{path} is not an image: the file is empty") from None
-        raise ImageFileError(f"{path} is not an image in a format that Pillow can read") from None
-    except ImageFileError:
-        raise
-    except MemoryError:
-        raise ImageFileError(f"{path} does not fit into memory") from None
-    except Exception as error:  # what Pillow's decoders raise is not limited, see scripts/fuzz.py
-        raise ImageFileError(f"{path} cannot be read: {words_of(error)}") from None
 
 
 def _notes_on_preview(image: Image.Image, file: BinaryIO, preview: bool) -> tuple[str, ...]:

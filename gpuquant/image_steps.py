@@ -1,13 +1,12 @@
 """The steps of a recipe: count an image, find its palette or take a given one, map its pixels."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -18,12 +17,17 @@ from gpuquant.dithering import Dither, dither_photo
 from gpuquant.histogram import shared_tensor
 from gpuquant.image_reading import Photo
 from gpuquant.ops.torch_ops import one_torch_thread
-from gpuquant.palette import Palette, as_numpy
+from gpuquant.palette import Palette, shares_of
 from gpuquant.palette_application import nearest_entries
+from gpuquant.palette_entries import as_numpy
 from gpuquant.palette_fit import PaletteFit
 from gpuquant.palette_search import PaletteSearch, find_palette
 from gpuquant.photo_loading import ImageLike, load_photo
 from gpuquant.quantized_image import QuantizedImage
+from gpuquant.result_options import Options
+
+Progress = Callable[[str], None] | None
+"""Called with the name of each stage as it begins: "read", "count", "cluster" and "map"."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +39,7 @@ class CountedImage:
     icc_profile: bytes | None  # that was kept
     notes: tuple[str, ...]
     seconds: dict[str, float] = field(default_factory=dict)  # of each stage so far
+    progress: Progress = None
 
 
 def count_image(
@@ -45,31 +50,32 @@ def count_image(
     keep_profile: bool,
     chunk_size: int | None,
     preview: bool = False,
+    progress: Progress = None,
 ) -> CountedImage:
     """Read an image and count its colors, as they look."""
     seconds: dict[str, float] = {}
-    with _timed(seconds, "read", device):
+    with _timed(seconds, "read", device, progress):
         loaded = load_photo(image, max_pixels, preview=preview)
         pixels = loaded.detach() if isinstance(loaded, Tensor) else shared_tensor(loaded.pixels)
         photo = Photo(np.empty((0, 0), np.uint8)) if isinstance(loaded, Tensor) else loaded
     kept, notes = photo.icc_profile if keep_profile else None, photo.notes
     if keep_profile and photo.other_profile:
         notes = (*notes, "only RGB profiles can be kept; converted to sRGB")
-    with _timed(seconds, "count", device):
+    with _timed(seconds, "count", device, progress):
         to_srgb = None if kept else photo.to_srgb
         counted = count_photo(pixels, device, to_srgb=to_srgb, background=background, chunk_size=chunk_size)
-    return CountedImage(counted, device, kept, notes, seconds)
+    return CountedImage(counted, device, kept, notes, seconds, progress)
 
 
 def fit_colors(image: CountedImage, search: PaletteSearch, **settings: Any) -> PaletteFit:
     """Find the palette of an image; the settings are those of `find_palette`."""
-    with _timed(image.seconds, "cluster", image.device, held=False):  # it knows what is large
+    with _timed(image.seconds, "cluster", image.device, image.progress, held=False):  # it knows what is large
         return find_palette(image.counted.colors, image.counted.counts, search, **settings)
 
 
 def fit_to_palette(image: CountedImage, palette: Palette, *, chunk_size: int | None) -> PaletteFit:
     """Find the nearest entry of a palette for each color of an image."""
-    with _timed(image.seconds, "cluster", image.device):
+    with _timed(image.seconds, "cluster", image.device, image.progress):
         entries = torch.from_numpy(palette.rows.copy()).to(image.device)
         return nearest_entries(image.counted.colors, image.counted.counts, entries, chunk_size=chunk_size)
 
@@ -80,13 +86,13 @@ def palette_of(
     search: PaletteSearch,
     *,
     chunk_size: int | None = None,
-) -> tuple[Palette, npt.NDArray[np.int64]]:  # and [K], how many pixels have each entry
+) -> Palette:
     """The palette of counted colors, the most common entry first."""
     with told_when_memory_ends():
         fit = find_palette(colors, counts, search, chunk_size=chunk_size)
     order = fit.counts.argsort(descending=True, stable=True)
-    rows = fit.palette[order].cpu().numpy()
-    return Palette(rows[:, :3], rows[:, 3] if rows.shape[1] == 4 else None), as_numpy(fit.counts[order])
+    rows, shares = fit.palette[order].cpu().numpy(), shares_of(as_numpy(fit.counts[order]))
+    return Palette(rows[:, :3], rows[:, 3] if rows.shape[1] == 4 else None, shares)
 
 
 def map_image(
@@ -97,10 +103,11 @@ def map_image(
     in_order: bool = False,
     chunk_size: int | None = None,
     dither: Dither | None = None,
+    options: Options | None = None,
 ) -> QuantizedImage:
     """Look up every pixel, or dither; entries come the most common first, or in their order."""
     device, counted = loaded.device, loaded.counted
-    with _timed(loaded.seconds, "map", device):
+    with _timed(loaded.seconds, "map", device, loaded.progress):
         dithered = dither_photo(counted, fit.palette, fit.labels, dither) if dither else None
         counts, error = (dithered.counts, dithered.error) if dithered else (fit.counts, fit.error)
         order = counts.argsort(descending=True, stable=True)
@@ -120,7 +127,7 @@ def map_image(
     found = [output.to(image.device) if isinstance(image, Tensor) else as_numpy(output) for output in found]
     palette = found[0]
     return QuantizedImage(
-        palette=Palette(palette[:, :3], palette[:, 3] if palette.shape[1] == 4 else None),
+        palette=Palette(palette[:, :3], palette[:, 3] if palette.shape[1] == 4 else None, shares_of(found[2])),
         labels=found[1],
         counts=found[2],
         mse=error / labels.numel(),
@@ -129,11 +136,16 @@ def map_image(
         converged=fit.converged,
         seconds=loaded.seconds,
         icc_profile=loaded.icc_profile,
+        options=options,
     )
 
 
 @contextmanager
-def _timed(seconds: dict[str, float], stage: str, device: torch.device, *, held: bool = True) -> Iterator[None]:
+def _timed(
+    seconds: dict[str, float], stage: str, device: torch.device, progress: Progress, *, held: bool = True
+) -> Iterator[None]:
+    if progress:
+        progress(stage)
     start = time.perf_counter()
     with told_when_memory_ends(), one_torch_thread() if held and device.type == "cpu" else nullcontext():
         yield

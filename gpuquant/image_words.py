@@ -26,6 +26,8 @@ ERRORS = {  # what Pillow says, or the system under it; the first that is found
     "unable to locate ghostscript": "reading this format needs Ghostscript, which is not installed",
     "cannot load this image": f"{DAMAGED}: it holds no pixels",
     "create decoder object": f"{DAMAGED}: its end is missing",
+    "decoder plugin generated an error": f"{DAMAGED}: its compressed pixels cannot be decoded",
+    "invalid input": f"{DAMAGED}: {{said}}",  # of libheif, which then says what
     "cannot find loader": "Pillow has no decoder for this format here",
     "decoder": "Pillow has no decoder for what is in it: {said}",
 }

@@ -1,17 +1,18 @@
 """load_photo(): whatever may be given as an image."""
 
-from pathlib import Path
-
 import numpy as np
 from PIL import Image, ImageColor
 from torch import Tensor
 
 from gpuquant.arguments import is_integer
 from gpuquant.errors import ArgumentError
+from gpuquant.image_arrays import pixels_from
 from gpuquant.image_reading import MAX_PIXELS, Photo, photo_of, read_photo
+from gpuquant.image_sources import ImageSource, is_source
 
-ImageLike = str | Path | Image.Image | np.ndarray | Tensor
-"""A path, a Pillow image, or uint8 pixels [H, W, 3] in RGB order, [H, W, 4] with alpha, or grey [H, W]."""
+ImageLike = ImageSource | Image.Image | np.ndarray | Tensor
+"""A path, the bytes of an image file, a file open for reading, a Pillow image, or pixels in RGB order: uint8, or floats
+from 0 to 1, [H, W, 3], [H, W, 4] with alpha, or grey [H, W]."""
 
 
 def load_photo(image: ImageLike | Photo, max_pixels: int = MAX_PIXELS, *, preview: bool = False) -> Photo | Tensor:
@@ -20,30 +21,22 @@ def load_photo(image: ImageLike | Photo, max_pixels: int = MAX_PIXELS, *, previe
     Raises
     ------
     ArgumentError
-        The array or tensor has an unusable shape or dtype.
+        It is no image, or an array or tensor with a shape or dtype that images do not have.
     ImageFileError
         The file cannot be read.
     """
     if isinstance(image, Photo):
         return image
-    if isinstance(image, str | Path):
-        return read_photo(image, max_pixels=max_pixels, preview=preview)
     if isinstance(image, Image.Image):
         return photo_of(image)
-    if not isinstance(image, np.ndarray | Tensor):
-        expected = "a path, a Pillow image, or a uint8 array or tensor [H, W, 3], [H, W, 4] or [H, W]"
-        raise ArgumentError(f"image must be {expected}, got {type(image).__name__}")
-    shape = tuple(image.shape)
-    if image.ndim == 3 and shape[0] in (1, 3, 4) and shape[2] not in (1, 3, 4):
-        raise ArgumentError(f"image must be [H, W, 3], got {shape}; move the channels to the end with permute(1, 2, 0)")
-    if image.ndim not in (2, 3) or (image.ndim == 3 and shape[2] not in (3, 4)):
-        raise ArgumentError(f"image must be [H, W, 3], [H, W, 4] with alpha, or grey [H, W], got {shape}")
-    if 0 in shape:
-        raise ArgumentError(f"image is empty, got {shape}")
-    if "uint8" not in str(image.dtype):
-        advice = "for levels 0..1 use (image * 255).round() and convert to uint8"
-        raise ArgumentError(f"image must be uint8, got {image.dtype}; {advice}")
-    return image if isinstance(image, Tensor) else Photo(image)
+    if isinstance(image, np.ndarray | Tensor):
+        pixels = pixels_from(image)
+        return pixels if isinstance(pixels, Tensor) else Photo(pixels)
+    if is_source(image):
+        return read_photo(image, max_pixels=max_pixels, preview=preview)
+    expected = "a path, the bytes of a file, an open file, a Pillow image, or an array or tensor [H, W, 3]"
+    advice = "; pass np.asarray(image)" if isinstance(image, list | tuple) or hasattr(image, "__array__") else ""
+    raise ArgumentError(f"image must be {expected}, got {type(image).__name__}{advice}")
 
 
 def parse_color(color: str | tuple[int, int, int]) -> tuple[int, int, int]:

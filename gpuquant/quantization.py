@@ -2,10 +2,8 @@
 
 import warnings
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
@@ -15,12 +13,16 @@ from gpuquant.counted_photo import ColorSum
 from gpuquant.devices import resolve_device
 from gpuquant.dithering import check_dither
 from gpuquant.errors import ArgumentError
+from gpuquant.image_arrays import rows_as_image
 from gpuquant.image_reading import MAX_PIXELS
-from gpuquant.image_steps import count_image, fit_colors, fit_to_palette, map_image, palette_of
-from gpuquant.palette import MAX_ENTRIES, Palette
-from gpuquant.palette_search import PaletteSearch, check_search
+from gpuquant.image_sources import is_source, name_of
+from gpuquant.image_steps import Progress, count_image, fit_colors, fit_to_palette, map_image, palette_of
+from gpuquant.palette import Palette, PaletteLike
+from gpuquant.palette_parsing import as_start, n_colors_of, palette_to_apply
+from gpuquant.palette_search import check_search
 from gpuquant.photo_loading import ImageLike, parse_color
 from gpuquant.quantized_image import QuantizedImage
+from gpuquant.result_options import options_of
 
 
 def quantize(
@@ -32,7 +34,7 @@ def quantize(
     color_space: str = "srgb",
     weighting: float = 1.0,
     device: str | torch.device = "auto",
-    init: str | np.ndarray | Tensor = "k-means++",
+    init: PaletteLike = "k-means++",
     n_init: int = 1,
     max_iter: int = 300,
     tol: float = 1e-4,
@@ -44,6 +46,7 @@ def quantize(
     keep_profile: bool = False,
     dither: str = "none",
     dither_strength: float = 1.0,
+    progress: Progress = None,
 ) -> QuantizedImage:
     """Reduce an image to its `n_colors` k-means colors.
 
@@ -52,9 +55,11 @@ def quantize(
 
     Parameters
     ----------
-    image : path, Pillow image, or uint8 array or tensor [H, W, 3], [H, W, 4] or [H, W]
-        RGB, RGB with alpha, or grey. OpenCV's images are BGR: pass `image[..., ::-1]`. Clear pixels (alpha 0) take one
-        entry of the palette; colors that are partly transparent are clustered in four columns, weighted by alpha.
+    image : path, bytes, open file, Pillow image, or array or tensor [H, W, 3], [H, W, 4] or [H, W]
+        RGB, RGB with alpha, or grey; a file that is open, for reading bytes, is read from its start. Arrays and tensors
+        are uint8, or floats from 0 to 1, which are rounded to 8 bits. OpenCV's images are BGR: pass
+        `image[..., ::-1]`. Clear pixels (alpha 0) take one entry of the palette; colors that are partly transparent
+        are clustered in four columns, weighted by alpha.
     n_colors : int, optional
         K, from 1 to 4096; 8 if there is no target either. The result has exactly K entries, each used by a pixel, or,
         when the image has fewer colors, all of them without loss.
@@ -74,8 +79,9 @@ def quantize(
     device : "auto", "cpu", "cuda", "cuda:1" or torch.device
         "auto" is a tensor's own device; otherwise CUDA where there is one, or else the CPU. The results for a tensor
         are tensors on its device.
-    init : "k-means++", "random" or array [K, 3]
-        Where k-means starts.
+    init : "k-means++", "random", or opaque colors
+        Where k-means starts. Colors are a palette, or whatever `Palette` takes, such as "#000,#fff"; `n_colors` is then
+        their number. Arrays and tensors may also hold floats up to 255.
     n_init : int
         Runs from different starts; the best is kept. In Oklab and with partly transparent colors "default" and "best"
         take at least 4.
@@ -104,6 +110,8 @@ def quantize(
     dither_strength : float
         From 0, as "none", to 1: the part of each error that is diffused, in 128ths, or of the way between entries in
         which several are used.
+    progress : callable, optional
+        Called with the name of each stage as it begins: "read", "count", "cluster" and "map".
 
     Returns
     -------
@@ -112,7 +120,7 @@ def quantize(
     Raises
     ------
     ArgumentError
-        An argument cannot be used, for example a float image.
+        An argument cannot be used, for example an image of 16-bit numbers.
     ImageFileError
         The file cannot be read.
     DeviceError
@@ -141,17 +149,29 @@ def quantize(
     >>> result.palette.hex, result.mse
     (('#000000', '#c8c8c8'), 0.0)
     """
+    start = as_start(init)
+    n_colors = n_colors_of(start, n_colors, target_psnr)
     search = check_search(n_colors, target_psnr, color_space, weighting, effort, random_state)
     check_settings(n_init, max_iter, tol, random_state, chunk_size)
     check_positive("max_pixels", max_pixels)
     target = resolve_device(device, tensor_device=image.device if isinstance(image, Tensor) else None)
-    start = _check_init(init, search.n_colors)
     behind = None if background is None else parse_color(background)
     dithering = check_dither(dither, dither_strength, fitted=True)
-    loaded = count_image(image, target, max_pixels, behind, keep_profile, chunk_size, preview)
+    loaded = count_image(image, target, max_pixels, behind, keep_profile, chunk_size, preview, progress)
     _warn(image, loaded.notes)
     fit = fit_colors(loaded, search, init=start, n_init=n_init, max_iter=max_iter, tol=tol, chunk_size=chunk_size)
-    return map_image(image, loaded, fit, chunk_size=chunk_size, dither=dithering)
+    options = options_of(
+        search,
+        preview=preview,
+        background=behind,
+        keep_profile=keep_profile,
+        dither=dithering,
+        init=start,
+        n_init=n_init,
+        max_iter=max_iter,
+        tol=tol,
+    )
+    return map_image(image, loaded, fit, chunk_size=chunk_size, dither=dithering, options=options)
 
 
 def extract_palette(
@@ -168,6 +188,7 @@ def extract_palette(
     max_pixels: int = MAX_PIXELS,
     preview: bool = False,
     background: str | tuple[int, int, int] | None = None,
+    progress: Progress = None,
 ) -> Palette:
     """The `n_colors` k-means colors of one image, or of all pixels of many.
 
@@ -176,9 +197,9 @@ def extract_palette(
     Parameters
     ----------
     images : image or iterable of images
-        Each a path, a Pillow image or pixels, as `quantize` takes them. A generator is read one by one.
+        Each as `quantize` takes it, or rows of pixels [N, 3] or, with alpha, [N, 4]. A generator is read one by one.
     n_colors, target_psnr, effort, color_space, weighting, device, random_state, chunk_size, max_pixels, preview, \
-    background
+    background, progress
         As for `quantize`.
 
     Returns
@@ -199,50 +220,31 @@ def extract_palette(
     ('#fafafa', '#000000')
     """
     search = check_search(n_colors, target_psnr, color_space, weighting, effort, random_state)
-    return extract_with_counts(
-        images,
-        search,
-        device=device,
-        chunk_size=chunk_size,
-        max_pixels=max_pixels,
-        preview=preview,
-        background=background,
-    )[0]
-
-
-def extract_with_counts(
-    images: ImageLike | Iterable[ImageLike],
-    search: PaletteSearch,
-    *,
-    device: str | torch.device = "auto",
-    chunk_size: int | None = None,
-    max_pixels: int = MAX_PIXELS,
-    preview: bool = False,
-    background: str | tuple[int, int, int] | None = None,
-) -> tuple[Palette, npt.NDArray[np.int64]]:  # [K]
-    """What `extract_palette` gives, and how many pixels have each entry."""
     check_chunk_size(chunk_size)
     check_positive("max_pixels", max_pixels)
     behind = None if background is None else parse_color(background)
-    single = isinstance(images, str | Path | Image.Image | np.ndarray | Tensor)
+    single = is_source(images) or isinstance(images, Image.Image | np.ndarray | Tensor)
     if not single and not isinstance(images, Iterable):
         raise ArgumentError(f"images must be one image or several, got {type(images).__name__}")
     every: Iterable[ImageLike] = [images] if single else images  # type: ignore[list-item, assignment]
     total: ColorSum | None = None
     for image in every:
         target = resolve_device(device, tensor_device=image.device if isinstance(image, Tensor) else None)
-        loaded = count_image(image, target, max_pixels, behind, False, chunk_size, preview)
-        _warn(image, loaded.notes, stacklevel=4)
+        rows = rows_as_image(image)
+        loaded = count_image(rows, target, max_pixels, behind, False, chunk_size, preview, progress)
+        _warn(image, loaded.notes)
         total = total or ColorSum(target)
         total.add(loaded.counted)
     if total is None:
         raise ArgumentError("images is empty; give at least one")
+    if progress:
+        progress("cluster")
     return palette_of(*total.total(), search, chunk_size=chunk_size)
 
 
 def apply_palette(
     image: ImageLike,
-    palette: Palette,
+    palette: PaletteLike,
     *,
     device: str | torch.device = "auto",
     chunk_size: int | None = None,
@@ -251,17 +253,18 @@ def apply_palette(
     background: str | tuple[int, int, int] | None = None,
     dither: str = "none",
     dither_strength: float = 1.0,
+    progress: Progress = None,
 ) -> QuantizedImage:
     """Give every pixel of an image the nearest entry of a given palette, the first of equal ones, or dither.
 
     Parameters
     ----------
-    image, device, chunk_size, max_pixels, preview, background, dither, dither_strength
+    image, device, chunk_size, max_pixels, preview, background, dither, dither_strength, progress
         As for `quantize`.
-    palette : Palette
-        From 1 to 65536 entries, whose order is kept. If one of them is partly transparent or the image is, distances
-        are those of four columns, weighted by alpha. A palette without a clear entry gets one at its end for an image
-        with clear pixels.
+    palette : Palette, or whatever it takes
+        For example a list of colors, a text such as "#000,#fff", or a path. It has from 1 to 65536 entries, whose order
+        is kept. If one of them is partly transparent or the image is, distances are those of four columns, weighted by
+        alpha. A palette without a clear entry gets one at its end for an image with clear pixels.
 
     Returns
     -------
@@ -276,55 +279,23 @@ def apply_palette(
     Examples
     --------
     >>> import gpuquant, numpy as np
-    >>> palette = gpuquant.Palette(np.array([[0, 0, 0], [255, 255, 255]], np.uint8))
-    >>> gpuquant.apply_palette(np.array([[10, 200]], np.uint8), palette).labels.tolist()
+    >>> gpuquant.apply_palette(np.array([[10, 200]], np.uint8), "black, white").labels.tolist()
     [[0, 1]]
     """
-    check_palette(palette)
+    given = palette_to_apply(palette)
     check_chunk_size(chunk_size)
     check_positive("max_pixels", max_pixels)
     target = resolve_device(device, tensor_device=image.device if isinstance(image, Tensor) else None)
     behind = None if background is None else parse_color(background)
     dithering = check_dither(dither, dither_strength, fitted=False)
-    loaded = count_image(image, target, max_pixels, behind, False, chunk_size, preview)
+    loaded = count_image(image, target, max_pixels, behind, False, chunk_size, preview, progress)
     _warn(image, loaded.notes)
-    fit = fit_to_palette(loaded, palette, chunk_size=chunk_size)
-    return map_image(image, loaded, fit, in_order=True, chunk_size=chunk_size, dither=dithering)
+    fit = fit_to_palette(loaded, given, chunk_size=chunk_size)
+    options = options_of(given, preview=preview, background=behind, keep_profile=False, dither=dithering)
+    return map_image(image, loaded, fit, in_order=True, chunk_size=chunk_size, dither=dithering, options=options)
 
 
-def check_palette(palette: Palette) -> None:
-    """Raise unless a palette can be applied."""
-    if not isinstance(palette, Palette):
-        found = type(palette).__name__
-        raise ArgumentError(
-            f"palette must be a gpuquant.Palette(colors, uint8 [K, 3]) or that of read_palette, got {found}"
-        )
-    if not 1 <= len(palette) <= MAX_ENTRIES:
-        raise ArgumentError(f"a palette to apply has from 1 to {MAX_ENTRIES} entries, not {len(palette)}")
-
-
-def _warn(image: ImageLike, notes: Sequence[str], stacklevel: int = 3) -> None:
-    name = str(image) if isinstance(image, str | Path) else "the image"
+def _warn(image: ImageLike, notes: Sequence[str]) -> None:
+    name = name_of(image, "the image")
     for note in notes:
-        warnings.warn(f"{name}: {note}", stacklevel=stacklevel)
-
-
-def _check_init(init: str | np.ndarray | Tensor, n_colors: int | None) -> str | Tensor:
-    """The name of a method, or given centers [K, 3] float64."""
-    if isinstance(init, str):
-        if init not in ("k-means++", "random"):
-            raise ArgumentError(f'init={init!r} is unknown; use "k-means++", "random" or an array of colors')
-        return init
-    if not isinstance(init, np.ndarray | Tensor):
-        raise ArgumentError(f"init must be a name or an array [n_colors, 3], got {type(init).__name__}")
-    if n_colors is None:
-        raise ArgumentError("init as an array has a number of colors; it excludes target_psnr")
-    centers = torch.as_tensor(init)
-    if centers.is_complex():
-        raise ArgumentError("init must be real levels from 0 to 255")
-    centers = centers.double()
-    if centers.shape != (n_colors, 3):
-        raise ArgumentError(f"init must be [n_colors, 3] = [{n_colors}, 3], got {tuple(centers.shape)}")
-    if not bool(((centers >= 0) & (centers <= 255)).all()):
-        raise ArgumentError("init must hold levels from 0 to 255, without NaN")
-    return centers
+        warnings.warn(f"{name}: {note}", stacklevel=3)

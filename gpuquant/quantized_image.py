@@ -3,6 +3,7 @@
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,14 +12,17 @@ from torch import Tensor
 
 from gpuquant.arguments import check_compression
 from gpuquant.errors import ArgumentError
+from gpuquant.files import BinaryFile
 from gpuquant.image_reading import MAX_PIXELS, Photo
-from gpuquant.image_writing import check_format, indexed_image, write_image
+from gpuquant.image_writing import check_format, indexed_image, name_of, write_image
 from gpuquant.metrics import psnr
-from gpuquant.palette import Palette, as_numpy
+from gpuquant.palette import Palette, n_colors, shares_of
+from gpuquant.palette_entries import as_numpy
 from gpuquant.photo_loading import ImageLike, load_photo
+from gpuquant.result_options import options_text
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class QuantizedImage:
     """A photo reduced to a palette and one label per pixel. It keeps no copy of the photo.
 
@@ -46,6 +50,9 @@ class QuantizedImage:
         Wall time of each stage: "read", "count", "cluster", "map".
     icc_profile : bytes, optional
         The color profile in which the palette is to be understood, where the photo's own was kept; else it is sRGB.
+    options : dict, optional
+        The options that it was made with, without paths and names: values of JSON. `save` writes them into the file (a
+        PNG's text "gpuquant", a TIFF's description, a GIF's comment), unless they are None.
 
     Notes
     -----
@@ -70,14 +77,12 @@ class QuantizedImage:
     converged: bool
     seconds: dict[str, float]
     icc_profile: bytes | None = None
+    options: dict[str, object] | None = None
 
     @property
     def shares(self) -> npt.NDArray[np.float64] | Tensor:
         """The entries' shares of the pixels, float64 [K], adding up to 1."""
-        if isinstance(self.counts, Tensor):
-            return self.counts.double() / self.counts.sum()
-        shares: npt.NDArray[np.float64] = self.counts / self.counts.sum()
-        return shares
+        return shares_of(self.counts)
 
     @property
     def psnr(self) -> float:
@@ -102,9 +107,9 @@ class QuantizedImage:
         Examples
         --------
         >>> import gpuquant, numpy as np
-        >>> image = gpuquant.quantize(np.array([[10, 12, 90]], np.uint8), 2).to_image()
+        >>> image = gpuquant.quantize(np.array([[10, 12, 12, 90, 90]], np.uint8), 2).to_image()
         >>> image.mode, image.size, image.getpalette()
-        ('P', (3, 1), [11, 11, 11, 90, 90, 90])
+        ('P', (5, 1), [11, 11, 11, 90, 90, 90])
         """
         if len(self.palette) > 256:
             image = Image.fromarray(self.to_array())
@@ -114,40 +119,55 @@ class QuantizedImage:
             image.info["icc_profile"] = self.icc_profile
         return image
 
-    def save(self, path: str | Path, *, compression: int | None = None) -> None:
-        """Write the image: .png, .tif or .gif, indexed; above 256 colors as RGB, which GIF cannot hold.
+    def save(
+        self,
+        file: str | Path | BinaryFile,
+        *,
+        format: str | None = None,  # noqa: A002, the word that Pillow uses
+        compression: int | None = None,
+    ) -> None:
+        """Write the image as PNG, TIFF or GIF, indexed; above 256 colors as RGB, which GIF cannot hold.
 
         A TIFF with transparency is written as RGBA. A GIF holds no colors that are partly transparent, and no profile.
 
         Parameters
         ----------
-        path : str or Path
+        file : path or binary file object
+            Where to write. An object (anything with `write`) gets bytes when all of them are there; it stays open.
+        format : "png", "tif" or "gif", optional
+            What to write, in upper or lower case: needed for an object, and taken in place of a path's ending.
         compression : int, optional
             zlib's level for a PNG, 0 (fast) to 9 (small). The default is nearly as small as 9 in a tenth of the time.
 
         Raises
         ------
         ArgumentError
-            The ending is unknown, the format cannot hold the colors, the size or the profile, or there is no such
-            level.
+            The format is unknown or not given, it cannot hold the colors, the size or the profile, there is no such
+            level, the file object takes text, or the options are no values of JSON.
         ImageFileError
             The file cannot be written; no half-written file is left.
 
         Examples
         --------
         >>> import gpuquant, numpy as np, tempfile
-        >>> result = gpuquant.quantize(np.array([[0, 0, 255]], np.uint8), 2)
+        >>> result = gpuquant.quantize(np.array([[0, 255]], np.uint8), 2)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     result.save(f"{folder}/two.png", compression=9)
         ...     gpuquant.read_palette(f"{folder}/two.png").hex
         ('#000000', '#ffffff')
+        >>> import io
+        >>> file = io.BytesIO()
+        >>> result.save(file, format="gif")
+        >>> file.getvalue()[:6]
+        b'GIF89a'
         """
-        height, width = self.labels.shape
-        image_format = check_format(path, len(self.palette), size=(width, height), alpha=self.palette.alpha)
-        if image_format == "GIF" and self.icc_profile:
-            raise ArgumentError(f"{path}: a GIF holds no color profile; use .png or .tif")
+        size, palette = (self.labels.shape[1], self.labels.shape[0]), self.palette
+        kind = check_format(file, len(palette), image_format=format, size=size, alpha=palette.alpha)
+        if kind == "GIF" and self.icc_profile:
+            raise ArgumentError(f"{name_of(file)}: a GIF holds no color profile; use .png or .tif")
         check_compression(compression)
-        write_image(self.to_image(), path, compression)
+        note = None if self.options is None else options_text(self.options)
+        write_image(self.to_image(), file, compression, image_format=format, note=note)
 
     def side_by_side(self, original: ImageLike, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
         """The original and the result next to each other, with the palette and its shares below, to fit a screen.
@@ -209,6 +229,16 @@ class QuantizedImage:
         if pixels.shape[:2] != tuple(self.labels.shape):
             raise ArgumentError(f"original is {pixels.shape[:2]}, the result is {tuple(self.labels.shape)}")
         return pixels
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        if copy is False:
+            raise ValueError("the pixels of a result are looked up: there is no array without a copy; use np.asarray")
+        return np.asarray(self.to_array(), dtype)
+
+    def __repr__(self) -> str:
+        size = " x ".join(map(str, reversed(self.labels.shape)))
+        error = "lossless" if self.mse == 0 else f"MSE {self.mse:.2f}, PSNR {self.psnr:.2f} dB"
+        return f"QuantizedImage({size}, {n_colors(len(self.palette))}, {error})"
 
     def _repr_png_(self) -> bytes:
         picture = self.to_image().convert("RGB" if self.palette.alpha is None else "RGBA")

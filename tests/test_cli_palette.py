@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -119,6 +120,67 @@ def test_a_palette_of_any_format_is_applied_in_its_order(
         np.testing.assert_array_equal(np.asarray(image), expected.labels)
 
 
+@pytest.mark.parametrize("text", ["#fff, black,rgb(90, 100, 110)", "white"])
+def test_colors_are_applied(
+    text: str, photos: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = photos[0].with_name("out.png")
+    code, printed, error = run(["apply", text, photos[0], out, "--json"], monkeypatch, capsys)
+    assert (code, error) == (0, "")
+    expected = gpuquant.apply_palette(photos[0], text)
+    assert json.loads(printed)["palette"] == list(expected.palette.hex)
+    np.testing.assert_array_equal(np.asarray(Image.open(out).convert("RGB")), expected.to_array())
+    folder = photos[0].with_name("out")
+    assert run(["batch", photos[0], "-o", folder, "--palette", text], monkeypatch, capsys)[0] == 0
+    np.testing.assert_array_equal(np.asarray(Image.open(folder / "a.png").convert("RGB")), expected.to_array())
+
+
+def test_a_terminal_says_what_is_applied(photos: list[Path]) -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "gpuquant", "apply", "#fff,#000,red", "a.png", "out.png"]
+    environment = os.environ | {"TERM": "xterm"}
+    folder = photos[0].parent
+    subprocess.run(command, stdout=subprocess.PIPE, stderr=theirs, env=environment, check=True, cwd=folder)
+    os.close(theirs)
+    shown = os.read(ours, 1 << 16).decode()
+    os.close(ours)
+    assert "Applying 3 colors to a.png" in shown
+
+
+def test_a_prefix_names_variables(
+    photos: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = gpuquant.quantize(photos[0], 3)
+    given = ["palette", photos[0], "-k", 3, "--prefix", "brand"]
+    code, printed, _ = run([*given, "--format", "css"], monkeypatch, capsys)
+    assert code == 0
+    lines = re.findall(r"--(\S+): (\S+); /\* (.+), (\S+) % \*/", printed)
+    assert [line[0] for line in lines] == ["brand-1", "brand-2", "brand-3"]
+    assert (tuple(line[1] for line in lines), tuple(line[2] for line in lines)) == (
+        result.palette.hex,
+        result.palette.names(),
+    )
+    np.testing.assert_allclose([float(line[3]) / 100 for line in lines], result.shares, atol=6e-5)
+    out = photos[0].with_name("p.css")
+    assert run([*given, "--format", "hex", "--out", out], monkeypatch, capsys)[:2] == (
+        0,
+        "".join(f"{color}\n" for color in result.palette.hex),
+    )
+    assert out.read_text() == printed
+
+
+def test_shares_keep_their_entries_when_sorted(
+    photos: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = photos[0].with_name("p.json")
+    given = ["palette", photos[0], "-k", 6, "--sort", "luminance", "--out", out]
+    assert run(given, monkeypatch, capsys)[0] == 0
+    result, found = gpuquant.quantize(photos[0], 6), read_palette(out)
+    assert found.hex != result.palette.hex
+    shares = dict(zip(result.palette.hex, np.asarray(result.shares), strict=True))
+    assert np.asarray(found.shares).tolist() == [shares[color] for color in found.hex]
+
+
 def test_apply_dithers(photos: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     palette, out = photos[0].with_name("p.hex"), photos[0].with_name("out.png")
     palette.write_text("#ffffff\n#000000\n")
@@ -148,23 +210,30 @@ def test_what_apply_prints(
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["palette"], 2, "photos"),
-        (["palette", "{a}", "--format", "ase"], 2, "--format ase is no format of text; use hex, gpl"),
-        (["palette", "{a}", "--sort", "age"], 2, "--sort age is unknown; use share, luminance, hue"),
+        (["palette"], 2, "PHOTO"),
+        (["palette", "{a}", "--format", "ase"], 2, "'--format': 'ase' is not one of 'hex', 'css'"),
+        (["palette", "{a}", "--sort", "age"], 2, "'--sort': 'age' is not one of 'share', 'luminance', 'hue'"),
         (["palette", "{none}", "--out", "{folder}/p.pal"], 2, "use .hex"),
         (["palette", "{none}", "--out", "{folder}/p.act", "-k", "300"], 2, "at most 256"),
-        (["palette", "{a}", "{b}", "--out", "{b}", "--force"], 2, "named twice"),
+        (["palette", "{none}", "--prefix", "brand"], 2, "--prefix 'brand' is for variables, which are in .css alone"),
+        (["palette", "{none}", "--prefix", "a b", "--format", "css"], 2, "--prefix 'a b' must be"),
+        (["palette", "{none}", "--prefix", "brand", "--out", "{folder}/p.json"], 2, "in .css alone"),
+        (["apply", "#fff,#00", "{a}", "{folder}/out.png"], 2, "'#00' in '#fff,#00' is not a color; give a list"),
+        (["apply", "#fff", "{a}", "{a}", "--force"], 2, "a name of its own"),
+        (["apply", "{a}.jpg", "{a}", "{folder}/out.png"], 2, "a file that ends in .hex, .gpl"),
+        (["batch", "{a}", "-o", "{folder}/out", "--palette", "#fff,#00"], 2, "'#00' in '#fff,#00' is not a color"),
+        (["palette", "{a}", "{b}", "--out", "{b}", "--force"], 2, "a name of its own"),
         (["palette", "{a}", "{none}"], 1, "no such file"),
         (["palette", "{a}", "--max-pixels", "9"], 1, "--max-pixels"),
         (["palette", "{a}", "--device", "mps"], 1, "mps"),
         (["apply", "{none}", "{none}", "{folder}/out.jpg"], 2, "use .png, .tif or .gif"),
-        (["apply", "{good}", "{a}", "{a}", "--force"], 2, "named twice"),
+        (["apply", "{good}", "{a}", "{a}", "--force"], 2, "a name of its own"),
         (["apply", "{good}", "{a}", "{folder}/nowhere/out.png"], 2, "there is no folder"),
-        (["apply", "{b}", "{a}", "{b}", "--force"], 2, "named twice"),
+        (["apply", "{b}", "{a}", "{b}", "--force"], 2, "a name of its own"),
         (["apply", "{a}.txt", "{a}", "{folder}/out.png"], 1, "no such file"),
         (["apply", "{bad}", "{a}", "{folder}/out.png"], 1, "line 1: "),
         (["apply", "{good}", "{good}", "{folder}/out.png"], 1, "good.hex is not an image"),
-        (["apply", "{good}", "{a}", "{good}"], 2, "named twice"),
+        (["apply", "{good}", "{a}", "{good}"], 2, "cannot write '.hex'"),
         (["quantize", "{none}", "{folder}/out.png", "--palette", "{folder}/p.pal"], 2, "use .hex"),
         (["quantize", "{clear}", "{folder}/out.png", "--palette", "{folder}/p.gpl"], 2, ".gpl palettes hold opaque"),
         (["batch", "{a}", "-o", "{folder}/out", "--palette", "{bad}"], 1, "bad.css: line 1"),
@@ -212,4 +281,4 @@ def test_other_commands_take_any_format(
 def test_help_has_an_example(command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run([command, "--help"], monkeypatch, capsys)
     assert code == 0
-    assert f"Example: gpuquant {command} holiday" in out
+    assert f"Example: gpuquant {command} " in out

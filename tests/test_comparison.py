@@ -104,7 +104,7 @@ def test_original_of_another_size_is_refused(shape: tuple[int, ...]) -> None:
 
 def test_unusable_original_is_refused() -> None:
     with pytest.raises(ArgumentError, match="uint8"):
-        quantize(noise(12, 15, 3), 4).side_by_side(np.zeros((12, 15, 3)))
+        quantize(noise(12, 15, 3), 4).side_by_side(np.zeros((12, 15, 3), int))
 
 
 def test_a_bar_is_as_wide_as_the_shares() -> None:

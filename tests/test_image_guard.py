@@ -67,7 +67,7 @@ def test_our_limit_comes_before_decoding(name: str, tmp_path: Path, monkeypatch:
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("decoded"))
     for read in (read_photo, read_size):
         with pytest.raises(
-            ImageFileError, match=r"megapixels, more than the limit of 0\.001; raise it with max_pixels"
+            ImageFileError, match=r"pixels, more than the limit of 1000 pixels; raise it with max_pixels"
         ):
             read(tmp_path / name, max_pixels=1000)
 
@@ -81,7 +81,7 @@ def test_parts_that_are_larger_than_the_whole(tmp_path: Path, monkeypatch: pytes
     assert photo.pixels.shape == (200, 300)
     assert photo.notes == ("the picture in it has another size than the file says",)
     for max_pixels in (300 * 200 - 1, 16 * 16):
-        with pytest.raises(ImageFileError, match=r"300 x 200 = 0\.06 megapixels, more than the limit"):
+        with pytest.raises(ImageFileError, match=r"300 x 200 = 60000 pixels, more than the limit"):
             read_photo(tmp_path / "a.ico", max_pixels=max_pixels)
     (tmp_path / "b.png").write_bytes(inner)  # or what is known only when it is decoded
     real = ImageFile.ImageFile.load

@@ -54,7 +54,7 @@ TRANSPARENT = {  # which have clear pixels, and whether others are partly transp
     "sharp_tbgn2c16.png": False,
 }
 ERRORS = {
-    "pillow_broken.png": "not an image in a format that Pillow can read",
+    "pillow_broken.png": "begins as a PNG file, but is damaged",
     "pillow_broken_data_stream.png": "cannot be decoded",
     "pillow_decompression_bomb.gif": "65535 x 66601 = 4365 megapixels, more than the limit of 500.*--max-pixels",
     "sharp_65536-uint32-limit.png": "65536 x 65536 = 4295 megapixels, more than the limit of 500.*--max-pixels",
@@ -265,8 +265,8 @@ def test_not_an_image_is_an_error(content: bytes, tmp_path: Path) -> None:
 
 def test_what_is_not_a_file_is_an_error(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path, tmp_path / "pipe"):
-        with pytest.raises(ImageFileError, match="regular file"):
+    for path, words in ((tmp_path, "is a folder; name a photo in it"), (tmp_path / "pipe", "regular file")):
+        with pytest.raises(ImageFileError, match=words):
             read_photo(path)
 
 

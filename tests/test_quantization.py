@@ -266,10 +266,7 @@ GOOD = np.zeros((4, 4, 3), np.uint8)
 @pytest.mark.parametrize(
     ("image", "words"),
     [
-        (GOOD.astype(np.float32), r"uint8, got float32.*255"),
-        (torch.zeros(4, 4, 3), r"uint8, got torch.float32.*255"),
         (GOOD.astype(np.int64), "uint8"),
-        (np.zeros((3, 8, 9), np.uint8), "permute"),
         (np.zeros((4, 4, 2), np.uint8), "H, W, 3"),
         (np.zeros(4, np.uint8), "H, W"),
         (np.zeros((0, 4, 3), np.uint8), "empty"),
@@ -292,7 +289,7 @@ def test_unusable_images_are_refused(image: object, words: str) -> None:
         ({"n_colors": True}, ArgumentError),
         ({"effort": "most"}, ArgumentError),
         ({"init": "wu"}, ArgumentError),
-        ({"init": np.zeros((3, 3))}, ArgumentError),
+        ({"init": np.zeros((3, 5))}, ArgumentError),
         ({"init": np.full((8, 3), 256.0)}, ArgumentError),
         ({"n_init": 0}, ArgumentError),
         ({"max_iter": 0}, ArgumentError),

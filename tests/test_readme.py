@@ -1,7 +1,7 @@
 """Every block of code in README.md runs, in order, in a folder with photos of the names that it uses."""
 
+import os
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -28,21 +28,20 @@ def folder(china: Pixels, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def commands() -> list[str]:
-    lines = [line.split("#")[0].strip() for block in blocks("bash") for line in block.splitlines()]
-    return [line for line in lines if line.startswith("gpuquant ")]
+    return [line for block in blocks("bash") for line in block.splitlines() if line.startswith("gpuquant ")]
 
 
 @pytest.fixture(scope="module")
 def failures(folder: Path) -> dict[str, str]:
-    """Run every command, in order: those that make files come before those that read them."""
+    """Run every command in a shell, in order: those that make files come before those that read them."""
     found = {}
+    path = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     for command in commands():
-        words, _, target = command.partition(" > ")
-        call = [sys.executable, "-m", "gpuquant", *shlex.split(words)[1:]]
-        done = subprocess.run(call, cwd=folder, capture_output=True, text=True, check=False)
-        if target:
-            (folder / target).write_text(done.stdout)
-        if done.returncode or (target and not done.stdout):
+        done = subprocess.run(
+            ["bash", "-c", command], cwd=folder, env=path, capture_output=True, text=True, check=False
+        )
+        target = re.search(r" > (\S+)", command)
+        if done.returncode or (target and not (folder / target[1]).stat().st_size):
             found[command] = done.stderr
     return found
 

@@ -1,0 +1,78 @@
+"""HEIF and AVIF, the formats of phones: one needs another package, the other a newer Pillow."""
+
+import io
+from importlib import import_module
+from typing import BinaryIO
+
+import PIL
+from PIL import Image, features
+
+HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
+AVIF_BRANDS = {b"avif", b"avis"}
+INSTALL = "pip install 'gpuquant[heic]'"
+UPDATE = "pip install -U pillow"
+MOST_BOXES = 1000
+HEAD = 256  # bytes in which a file names its brands: ISO/IEC 14496-12, "ftyp"
+
+
+def register() -> bool:
+    """Have Pillow read HEIC where pillow-heif is installed; False where it is not."""
+    try:
+        import_module("pillow_heif").register_heif_opener()
+    except ImportError:
+        return False
+    return True
+
+
+def reads_avif() -> bool:
+    """Whether Pillow is new enough, and built with it."""
+    return "avif" in features.modules and bool(features.check("avif"))
+
+
+def kind_of(file: BinaryIO) -> str | None:
+    """ "HEIC", "AVIF" or None, by the brands that a file says it is of."""
+    file.seek(0)
+    head = file.read(HEAD)
+    if head[4:8] != b"ftyp":
+        return None
+    end = min(int.from_bytes(head[:4], "big"), len(head))
+    brands = {head[8:12], *(head[place : place + 4] for place in range(16, end, 4))}
+    if brands & AVIF_BRANDS:
+        return "AVIF"
+    return "HEIC" if brands & HEIC_BRANDS else None
+
+
+def missing_reader(file: BinaryIO) -> str | None:
+    """What a file is that cannot be read here, and what to install; None of all others."""
+    kind = kind_of(file)
+    if kind == "AVIF" and not reads_avif():
+        return f"an AVIF photo, which Pillow 11.3 or newer reads, and not {PIL.__version__}; {UPDATE}"
+    if kind == "HEIC" and not register():
+        return f"a HEIC photo, which needs another package: {INSTALL}"
+    return None
+
+
+def notes_on(image: Image.Image, file: BinaryIO) -> tuple[str, ...]:
+    """What is lost in reading a HEIC or AVIF photo, that its decoder does not tell."""
+    if image.format not in ("HEIF", "AVIF"):
+        return ()
+    n_bits = image.info.get("bit_depth", 8)
+    depth = (f"{n_bits} bits a channel are reduced to 8",) if n_bits > 8 else ()
+    return ("the file is damaged: its end is missing; some of its pixels may be wrong",) * _ends_early(file) + depth
+
+
+def _ends_early(file: BinaryIO) -> bool:
+    """True of a file whose last box, by its length, does not end in it: ISO/IEC 14496-12."""
+    end, place = file.seek(0, io.SEEK_END), 0
+    for _ in range(MOST_BOXES):
+        file.seek(place)
+        header = file.read(16)
+        if len(header) < 8:
+            break
+        length = int.from_bytes(header[:4], "big")
+        if length == 1:  # then 8 bytes after its name have it
+            length = int.from_bytes(header[8:], "big")
+        if length < 8:  # 0: to the end of the file
+            return False
+        place += length
+    return place > end

@@ -1,0 +1,118 @@
+"""What the command line says: its own names, in every message and every help."""
+
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gpuquant import cli
+from gpuquant.cli_words import ONLY_WITH_VALUE, OPTIONS, in_cli_words
+
+COMMANDS = ["quantize", "batch", "palette", "apply", "bench", "info"]
+
+
+def said(arguments: Sequence[object], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
+    monkeypatch.setattr(sys, "argv", ["gpuquant", *map(str, arguments)])
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        cli.main()
+    output = capsys.readouterr()
+    return output.out + output.err
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("n_colors and target_psnr exclude each other", "-k and --target-psnr exclude each other"),
+        ("device='gpu' is not there; use device=\"auto\"", "--device 'gpu' is not there; use --device \"auto\""),
+        ("raise it with max_pixels (--max-pixels)", "raise it with --max-pixels"),
+        ("take it with preview=True (--preview)", "take it with --preview"),
+        ("or use existing='update' (--skip-existing --force)", "or use --skip-existing --force"),
+        ("all of them with quantize_files (gpuquant batch)", "all of them with gpuquant batch"),
+        ("skip or overwrite them (--skip-existing or --force)", "skip or overwrite them (--skip-existing or --force)"),
+        ("the dither of this device", "the dither of this device"),
+        ("n_colors=3: no such file", "n_colors=3: no such file"),
+        ("my n_colors/a.png: image_format", "my n_colors/a.png: --format"),
+    ],
+)
+def test_messages_in_the_words_of_options(message: str, expected: str) -> None:
+    assert in_cli_words(message, ["batch", "quantize", "n_colors=3", "my n_colors/a.png"]) == expected
+
+
+def test_every_option_that_is_named_is_there(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = "".join(said([command, "--help"], monkeypatch, capsys) for command in COMMANDS)
+    for option in [*OPTIONS.values(), *ONLY_WITH_VALUE.values()]:
+        if option.startswith("-"):
+            assert re.search(rf"{option}\b", shown), option
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["quantize", "{photo}", "-k", 4, "--target-psnr", 30],
+        ["quantize", "{photo}", "--target-psnr", "inf"],
+        ["quantize", "{photo}", "--effort", "none"],
+        ["quantize", "{photo}", "--dither", "none-such"],
+        ["quantize", "{photo}", "--dither-strength", 0.5],
+        ["quantize", "{photo}", "--background", "nothing"],
+        ["quantize", "{photo}", "--device", "gpu"],
+        ["quantize", "{photo}", "--device", "cuda:99"],
+        ["quantize", "{photo}", "--random-state", -1],
+        ["quantize", "{photo}", "--max-pixels", 10],
+        ["quantize", "{folder}", "{folder}/a.png"],
+        ["quantize", "{photo}", "{folder}/a.gif", "-k", 300],
+        ["quantize", "{photo}", "{photo}"],
+        ["palette", "{photo}", "-k", 3, "--target-psnr", 30],
+        ["palette", "{photo}", "--sort", "size"],
+        ["palette", "{photo}", "--format", "act"],
+        ["palette", "{photo}", "--prefix", "a b", "--format", "css"],
+        ["palette", "{photo}", "--prefix", "a", "--format", "hex"],
+        ["apply", "#12", "{photo}", "{folder}/a.png"],
+        ["apply", "{folder}/no.hex", "{photo}", "{folder}/a.png"],
+        ["batch", "{photo}", "-o", "{folder}/out", "--format", "jpg"],
+        ["batch", "{photo}", "-o", "{folder}/out", "--palette", "#000", "--shared-palette"],
+        ["batch", "{photo}", "-o", "{folder}/out", "--palette", "#000", "-k", 4],
+        ["batch", "{photo}", "-o", "{folder}/out", "--keep-profile", "--shared-palette"],
+        ["batch", "{photo}", "-o", "{folder}/out", "--target-psnr", 0],
+        ["batch", "{photo}", "-o", "{folder}/out", "--suffix", "/"],
+        ["batch", "{photo}"],
+        ["batch", "{folder}/empty", "-o", "{folder}/out"],
+        ["bench", "{folder}/no.png"],
+        ["bench", "-k", 0],
+    ],
+    ids=lambda arguments: " ".join(map(str, arguments)),
+)
+def test_no_message_has_names_of_python(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(tmp_path / "photo.png")
+    (tmp_path / "empty").mkdir()
+    filled = [str(one).format(photo=tmp_path / "photo.png", folder=tmp_path) for one in arguments]
+    line = said(filled, monkeypatch, capsys).replace(str(tmp_path), "")
+    assert line.startswith("gpuquant: ")
+    assert line.count("\n") == 1
+    assert not re.search(r"\b[a-z]+_[a-z_]+\b|=(True|None|'|\")|uint8|ndarray|Traceback|colour", line), line
+
+
+def test_help_is_whole_and_in_the_order_of_use(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = said(["--help"], monkeypatch, capsys)
+    assert re.findall(r"^  ([a-z]+) +[A-Z].*\.$", shown, re.MULTILINE) == COMMANDS
+    for text in [shown, *(said([command, "--help"], monkeypatch, capsys) for command in COMMANDS)]:
+        assert not re.search(r"^ .*\w\.\.\.", text, re.MULTILINE)  # cut off
+        assert "colour" not in text
+        assert max(map(len, text.splitlines())) <= 80
+        assert text.endswith("\n")
+
+
+def test_the_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from gpuquant import __version__
+
+    assert said(["--version"], monkeypatch, capsys) == f"gpuquant {__version__}\n"
