@@ -1,6 +1,5 @@
 """Whatever may be given as a palette: arrays, lists, texts and paths, as levels of 8 bits."""
 
-import math
 import os
 import re
 from pathlib import Path
@@ -126,7 +125,7 @@ def _rows_of(values: list[Any] | tuple[Any, ...]) -> Levels:  # [K, 3] or [K, 4]
             advice = "; write levels to 255 as integers" if as_shares else ""
             raise ArgumentError(f"color {place}: {expected}, {found}{advice}")
         if as_shares:
-            row[:] = [math.floor(255 * level + 0.5) for level in row]
+            row[:] = [round(255 * level) for level in row]
     return np.array([[*row, 255][:4] for row in rows], np.uint8)
 
 
@@ -164,8 +163,8 @@ def _levels_of(values: npt.NDArray[Any] | Tensor) -> Levels:  # [K, 3] or [K, 4]
         advice = ".round().to(torch.uint8)" if isinstance(values, Tensor) else ".round().astype(np.uint8)"
         raise ArgumentError(f"colors as floats are from 0 to 1, {found}; for levels from 0 to 255 use {advice}")
     if isinstance(wide, Tensor):
-        return (wide * 255 + 0.5).floor().to(torch.uint8)
-    return np.floor(wide * 255 + 0.5).astype(np.uint8)
+        return (wide * 255).round().to(torch.uint8)
+    return np.rint(wide * 255).astype(np.uint8)
 
 
 def _in_range(values: npt.NDArray[Any] | Tensor, name: str) -> Levels:
