@@ -76,7 +76,7 @@ def bytes_of(file: Readable, name: str) -> bytes:
     Raises
     ------
     ArgumentError
-        It is closed, or a file of text.
+        It is closed, open for writing, or a file of text.
     ImageFileError
         It cannot be read, or holds more than `MOST_BYTES`.
     """
@@ -89,6 +89,8 @@ def bytes_of(file: Readable, name: str) -> bytes:
         return _all_of(file, name)
     except GpuquantError:
         raise
+    except io.UnsupportedOperation:
+        raise ArgumentError('image is open for writing; open it for reading bytes, with open(path, "rb")') from None
     except OSError as error:
         raise ImageFileError(f"{name} cannot be read: {error.strerror or error}") from None
     except ValueError as error:  # it is closed, for example
