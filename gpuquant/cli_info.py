@@ -21,7 +21,7 @@ def info() -> None:
         ("numpy", np.__version__),
         ("Pillow", PIL.__version__),
         ("HEIC", "is read" if image_heif.register() else f"is not read; {image_heif.INSTALL}"),
-        ("AVIF", "is read" if image_heif.reads_avif() else f"is not read; {image_heif.UPDATE}"),
+        ("AVIF", "is read" if image_heif.reads_avif() else f"is not read; {image_heif.avif_advice()}"),
         ("cpu", f"{platform.machine()}, {torch.get_num_threads()} threads"),
     ]
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:

@@ -133,6 +133,8 @@ def summary(result: "QuantizedImage", outputs: list[Path]) -> dict[str, object]:
         "width": width,
         "height": height,
         "palette": list(result.palette.hex),
+        "names": list(result.palette.names()),
+        "shares": result.shares.tolist(),
         "counts": result.counts.tolist(),
         "mse": result.mse,
         "psnr": None if result.mse == 0 else result.psnr,

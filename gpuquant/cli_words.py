@@ -15,10 +15,8 @@ OPTIONS = {
     "shared_palette": "--shared-palette",
     "quantize_files": "gpuquant batch",
 }
-ONLY_WITH_VALUE = {  # which are also plain words, or other things, where no value follows
-    name: f"--{name}"
-    for name in ("background", "compression", "device", "dither", "effort", "jobs", "prefix", "suffix", "weighting")
-}
+PLAIN = "background compression device dither effort jobs output palette prefix suffix weighting"
+ONLY_WITH_VALUE = {name: f"--{name}" for name in PLAIN.split()}  # other things, too, where no value follows
 MIN_LENGTH = 3  # of what the user wrote, to be left as it is: shorter texts stand within other words
 NAMES = f"{'|'.join(OPTIONS)}|(?:{'|'.join(ONLY_WITH_VALUE)})(?==)"
 
@@ -37,7 +35,8 @@ def in_cli_words(message: str, arguments: Sequence[str]) -> str:
     written = sorted(
         (rf"(?<!\w){re.escape(text)}(?!\w)" for text in arguments if len(text) >= MIN_LENGTH), key=len, reverse=True
     )
-    both = r"\b\w+(?:='?\w+'?)? \((?P<option>--[a-z-]+(?: --[a-z-]+)*|gpuquant \w+)\)"  # Python's word, and ours
+    python = r"\b(?:[a-z]+='?\w+'?|[a-z]+_[a-z_]+)"  # a word of Python's, after which ours may stand in brackets
+    both = rf"{python} \((?P<option>--[a-z-]+(?: --[a-z-]+)*|gpuquant \w+)\)"
     pattern = "|".join([*written, both, rf"\b(?P<name>{NAMES})\b(?P<value>=)?"])
 
     def replaced(found: re.Match[str]) -> str:

@@ -29,6 +29,12 @@ def reads_avif() -> bool:
     return "avif" in features.modules and bool(features.check("avif"))
 
 
+def avif_advice() -> str:
+    """The way to a Pillow that reads AVIF."""
+    old = tuple(map(int, PIL.__version__.split(".")[:2])) < (11, 3)
+    return f"Pillow 11.3 or newer reads it: {UPDATE}" if old else "this Pillow was built without it; its wheels have it"
+
+
 def kind_of(file: BinaryIO) -> str | None:
     """ "HEIC", "AVIF" or None, by the brands that a file says it is of."""
     file.seek(0)
@@ -46,7 +52,7 @@ def missing_reader(file: BinaryIO) -> str | None:
     """What a file is that cannot be read here, and what to install; None of all others."""
     kind = kind_of(file)
     if kind == "AVIF" and not reads_avif():
-        return f"an AVIF photo, which Pillow 11.3 or newer reads, and not {PIL.__version__}; {UPDATE}"
+        return f"an AVIF photo; {avif_advice()}"
     if kind == "HEIC" and not register():
         return f"a HEIC photo, which needs another package: {INSTALL}"
     return None
@@ -69,6 +75,8 @@ def _ends_early(file: BinaryIO) -> bool:
         header = file.read(16)
         if len(header) < 8:
             break
+        if not header[4:8].isalnum():  # something else follows the boxes
+            return False
         length = int.from_bytes(header[:4], "big")
         if length == 1:  # then 8 bytes after its name have it
             length = int.from_bytes(header[8:], "big")

@@ -307,5 +307,6 @@ def _notes(image: Image.Image) -> tuple[str, ...]:
         if image.format == "TIFF":  # whose profile may be that of another frame now
             image.info = info
     if n_frames > 1 and image.format != "MPO":  # whose other pictures are previews
-        return (f"only the first of {n_frames} frames is used",)
+        which = "main one" if image.format == "HEIF" else "first"
+        return (f"only the {which} of {n_frames} frames is used",)
     return ()

@@ -43,11 +43,13 @@ class Source:
     def __init__(self, given: ImageSource) -> None:
         self.path = Path(given) if isinstance(given, str | Path) else None
         self.name = name_of(given, "the file")
+        self.once = False  # a stream that cannot be read again
         if isinstance(given, bytes):
             self._data = given
         elif isinstance(given, bytearray | memoryview):
             self._data = bytes(given)
         elif not isinstance(given, str | Path):
+            self.once = not _goes_back(given)
             self._data = bytes_of(given, self.name)
 
     def open(self) -> BinaryIO:
@@ -80,11 +82,7 @@ def bytes_of(file: Readable, name: str) -> bytes:
     ImageFileError
         It cannot be read, or holds more than `MOST_BYTES`.
     """
-    try:
-        if file.seekable():  # type: ignore[attr-defined]
-            file.seek(0)  # type: ignore[attr-defined]
-    except (AttributeError, OSError, ValueError):  # it can only be read once, or not at all, which reading says
-        pass
+    _goes_back(file)
     try:
         return _all_of(file, name)
     except GpuquantError:
@@ -97,17 +95,26 @@ def bytes_of(file: Readable, name: str) -> bytes:
         raise ArgumentError(f"image cannot be read: {error}") from None
 
 
+def _goes_back(file: Readable) -> bool:
+    """Go to the start of a file; False of what can only be read once, or not at all, which reading says."""
+    try:
+        file.seek(0)  # type: ignore[attr-defined]
+    except (AttributeError, OSError, ValueError):
+        return False
+    return True
+
+
 def _all_of(file: Readable, name: str) -> bytes:
-    parts = []
-    n_left = MOST_BYTES + 1
-    while part := file.read(min(AT_ONCE, n_left)):
-        if not isinstance(part, bytes):
+    if isinstance(file, io.BytesIO):
+        return file.getvalue()  # without a copy
+    collected = io.BytesIO()
+    while part := file.read(min(AT_ONCE, MOST_BYTES + 1 - collected.tell())):
+        if isinstance(part, str):
             raise ArgumentError('image is a file of text; open it for reading bytes, with open(path, "rb")')
-        parts.append(part)
-        n_left -= len(part)
-        if n_left <= 0:
+        collected.write(part)
+        if collected.tell() > MOST_BYTES:
             raise ImageFileError(f"{name} has more than {MOST_BYTES >> 30} GiB; store it, and give its path")
-    return b"".join(parts)
+    return collected.getvalue()
 
 
 @contextmanager
@@ -141,7 +148,7 @@ def _unidentified(source: Source) -> str:
     """Why Pillow does not know a file."""
     with source.open() as file:
         if not file.read(1):
-            return f"{source.name} is not an image: it is empty"
+            return f"{source.name} is not an image: it is empty{', or was read before' if source.once else ''}"
         if is_raw_photo(file):
             return f"{source.name} is a raw photo; develop it first, into a TIFF or JPEG"
         missing = image_heif.missing_reader(file)

@@ -101,6 +101,8 @@ def checked_shares(shares: object, n_entries: int) -> npt.NDArray[np.float64] | 
         raise ArgumentError(f"{wrong}, got {shares.dtype}")
     kept = shares.detach().double() if isinstance(shares, Tensor) else shares.astype(np.float64, copy=False)
     values = as_numpy(kept)
+    if not n_entries:
+        raise ArgumentError("shares are given, but no colors")
     if not ((values >= 0) & (values <= 1)).all() or abs(values.sum() - 1) > FARTHEST_SUM:
         raise ArgumentError(f"{wrong}; got {values.min():g} to {values.max():g}, with the sum {values.sum():g}")
     return kept

@@ -1,14 +1,17 @@
 """Palettes as arguments: whatever `Palette` takes, and where k-means starts."""
 
+from contextlib import suppress
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from gpuquant.arguments import is_real
 from gpuquant.errors import ArgumentError
+from gpuquant.levels import ROUNDING, bounds_of, kind_of
 from gpuquant.palette import Palette, PaletteLike
 from gpuquant.palette_entries import MAX_ENTRIES
 from gpuquant.palette_formats import is_palette_path
-from gpuquant.palette_values import shares_of_full
 
 METHODS = ("k-means++", "random")
 
@@ -41,12 +44,14 @@ def as_start(init: PaletteLike) -> str | Tensor:
     """
     if isinstance(init, str) and init in METHODS:
         return init
-    if isinstance(init, np.ndarray | Tensor) and "float" in str(init.dtype) and init.ndim == 2:
-        centers = torch.as_tensor(init).detach().double()
-        if shares_of_full(centers):
-            centers = 255 * centers
+    given = _array_of(init)
+    if isinstance(given, np.ndarray | Tensor) and kind_of(given) == "float" and given.ndim == 2:
+        centers = torch.as_tensor(given).detach().double()
         if centers.shape[1] != 3 or not len(centers):
             raise ArgumentError(f"init must be opaque colors [n_colors, 3], got {tuple(centers.shape)}")
+        low, high = bounds_of(centers)
+        if low >= -ROUNDING and high <= 1 + ROUNDING:
+            centers = 255 * centers.clamp(0, 1)
         if not bool(((centers >= 0) & (centers <= 255)).all()):
             raise ArgumentError("init must hold levels from 0 to 255, or floats from 0 to 1, without NaN")
         return centers
@@ -61,6 +66,14 @@ def as_start(init: PaletteLike) -> str | Tensor:
     if not len(palette):
         raise ArgumentError("init must be at least one color, got a palette without any")
     return torch.as_tensor(palette.colors).double()
+
+
+def _array_of(init: PaletteLike) -> object:
+    """A list of rows of numbers as an array; anything else as it is."""
+    if isinstance(init, list | tuple) and all(isinstance(row, list | tuple) and all(map(is_real, row)) for row in init):
+        with suppress(ValueError):  # rows of several lengths
+            return np.array(init)
+    return init
 
 
 def n_colors_of(start: str | Tensor, n_colors: int | None, target_psnr: float | None) -> int | None:

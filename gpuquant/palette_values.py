@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gpuquant.arguments import is_integer, is_real
 from gpuquant.errors import ArgumentError
+from gpuquant.levels import ROUNDING, kind_of, not_levels, rounded
 from gpuquant.palette_entries import Entry, css_entry, hex_entry
 from gpuquant.palette_formats import ENDINGS, is_palette_path, read_entries
 
@@ -67,14 +68,9 @@ def alpha_levels(alpha: object, n_entries: int) -> Levels:
         alpha = np.array(alpha)
     if not isinstance(alpha, np.ndarray | Tensor):
         raise ArgumentError(f"{wrong}, got {type(alpha).__name__}")
-    if tuple(alpha.shape) != (n_entries,) or not _is_of(alpha, "int"):
+    if tuple(alpha.shape) != (n_entries,) or kind_of(alpha) not in ("uint8", "integer"):
         raise ArgumentError(f"{wrong}, got {alpha.dtype} {tuple(alpha.shape)}")
     return _in_range(alpha, "alpha")
-
-
-def shares_of_full(colors: npt.NDArray[Any] | Tensor) -> bool:
-    """Whether levels are floats that are all from 0 to 1: shares of 255."""
-    return _is_of(colors, "float") and bool(((colors >= 0) & (colors <= 1)).all())
 
 
 def _parted(rows: Levels) -> tuple[Levels, Levels | None]:  # [K, 3 or 4] -> [K, 3], [K]
@@ -115,11 +111,11 @@ def _rows_of(values: list[Any] | tuple[Any, ...]) -> Levels:  # [K, 3] or [K, 4]
     rows = [_row_of(value, place) for place, value in enumerate(values, start=1)]
     numbers = [row for row, value in zip(rows, values, strict=True) if not isinstance(value, str)]
     as_shares = not all(is_integer(level) for row in numbers for level in row)
-    most = 1 if as_shares else 255
+    most, slack = (1, ROUNDING) if as_shares else (255, 0)
     for place, row in enumerate(rows, start=1):
         if as_shares and isinstance(values[place - 1], str):
             continue
-        for wrong in [level for level in row if not 0 <= level <= most]:
+        for wrong in [level for level in row if not -slack <= level <= most + slack]:
             found = f"got {max(min(wrong, 1e9), -1e9):g}"  # integers may have thousands of digits
             expected = "floats are from 0 to 1" if as_shares else "levels are from 0 to 255"
             advice = "; write levels to 255 as integers" if as_shares else ""
@@ -153,30 +149,19 @@ def _levels_of(values: npt.NDArray[Any] | Tensor) -> Levels:  # [K, 3] or [K, 4]
         raise ArgumentError(
             f"colors must be [K, 3], or [K, 4] with alpha, got {values.dtype} {tuple(values.shape)}{advice}"
         )
-    if not _is_of(values, "int", "float"):
-        raise ArgumentError(f"colors must be levels from 0 to 255, or floats from 0 to 1, got {values.dtype}")
-    if _is_of(values, "int"):
-        return _in_range(values, "colors")
-    wide = values.detach().double() if isinstance(values, Tensor) else values.astype(np.float64)
-    if not shares_of_full(wide):
-        found = f"got {float(wide.min()):g} to {float(wide.max()):g}"
-        advice = ".round().to(torch.uint8)" if isinstance(values, Tensor) else ".round().astype(np.uint8)"
-        raise ArgumentError(f"colors as floats are from 0 to 1, {found}; for levels from 0 to 255 use {advice}")
-    if isinstance(wide, Tensor):
-        return (wide * 255).round().to(torch.uint8)
-    return np.rint(wide * 255).astype(np.uint8)
+    kind = kind_of(values)
+    if kind == "float":
+        return rounded(values, "colors")
+    if kind not in ("uint8", "integer"):
+        raise not_levels(values, "colors")
+    return _in_range(values, "colors")
 
 
 def _in_range(values: npt.NDArray[Any] | Tensor, name: str) -> Levels:
     """Integers as uint8."""
-    if _is_of(values, "uint8"):
+    if kind_of(values) == "uint8":
         return values
     wide = values.long() if isinstance(values, Tensor) else values  # torch does not compare uint16
     for wrong in wide[(wide < 0) | (wide > 255)][:1].tolist():
         raise ArgumentError(f"{name} must be levels from 0 to 255, got {wrong}")
     return wide.to(torch.uint8) if isinstance(wide, Tensor) else wide.astype(np.uint8)
-
-
-def _is_of(values: npt.NDArray[Any] | Tensor, *kinds: str) -> bool:
-    """Whether the name of a dtype, which NumPy and torch agree on, has one of these words in it."""
-    return any(kind in str(values.dtype) for kind in kinds)

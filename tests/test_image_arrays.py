@@ -13,6 +13,8 @@ from gpuquant.photo_loading import load_photo
 
 RANDOM = np.random.RandomState(0)
 PIXELS = RANDOM.randint(0, 256, (6, 5, 3)).astype(np.uint8)
+MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])  # of ImageNet
+NORMALIZED = (PIXELS / 255 - MEAN) / STD
 FLOATS = ("float16", "float32", "float64")
 
 
@@ -30,9 +32,10 @@ def advice_on(image: Any) -> str:
 
 def followed(image: Any) -> np.ndarray:
     """The levels that one gets who does as the error says."""
-    code = re.search(r"\(?image.*?(?=, or|$)", advice_on(image))
+    code = re.search(r"\(?image.*?(?=, or|, for|$)", advice_on(image))
     assert code
-    return loaded(eval(code[0], {"image": image, "np": np, "torch": torch}))
+    mean, std = (torch.from_numpy(one) if isinstance(image, torch.Tensor) else one for one in (MEAN, STD))
+    return loaded(eval(code[0], {"image": image, "np": np, "torch": torch, "mean": mean, "std": std}))
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -47,7 +50,7 @@ def test_any_float_takes_the_nearest_level(monkeypatch: pytest.MonkeyPatch) -> N
     image = RANDOM.uniform(0, 1, (9, 7, 3))
     image[0, 0] = 0, 1, 0.5 / 255 + 1e-9
     nearest = np.abs(image[..., None] * 255 - np.arange(256)).argmin(axis=-1)
-    monkeypatch.setattr("gpuquant.image_arrays.SAMPLES_AT_ONCE", 42)  # two rows at a time
+    monkeypatch.setattr("gpuquant.levels.AT_ONCE", 42)  # two rows at a time
     for given in (image, image.astype(">f8"), image[::-1][::-1], torch.from_numpy(image)):
         np.testing.assert_array_equal(loaded(given), nearest)
     assert loaded(torch.rand(2, 2, 3).bfloat16()).dtype == np.uint8
@@ -76,20 +79,14 @@ def test_results_are_those_of_the_levels() -> None:
         (PIXELS * 257.0, PIXELS),
         (PIXELS / 255 * 2 - 1, PIXELS),
         ((PIXELS > 127), (PIXELS > 127) * 255),
+        (NORMALIZED, PIXELS),
+        (PIXELS * 1.0 - 128, (PIXELS - PIXELS.min()) / (PIXELS.max() - PIXELS.min()) * 255),
+        (PIXELS.astype(np.int16) - 128, (PIXELS - PIXELS.min()) / (PIXELS.max() - PIXELS.min()) * 255),
+        (PIXELS.astype(np.uint16) * 16 + 15, (PIXELS * 16.0 + 15) / 4095 * 255),
+        (PIXELS * 16.0, PIXELS * 16.0 / 4095 * 255),
         (PIXELS / 255 * 1.05 - 0.02, (PIXELS / 255 * 1.05 - 0.02).clip(0, 1) * 255),
     ],
-    ids=[
-        "levels",
-        "levels-single",
-        "int64",
-        "uint16",
-        "16 bits",
-        "16 bits int32",
-        "16 bits float",
-        "-1..1",
-        "bool",
-        "cut",
-    ],
+    ids=str,
 )
 def test_the_advice_gives_the_right_levels(image: np.ndarray, expected: np.ndarray) -> None:
     np.testing.assert_array_equal(followed(image), np.rint(expected))
@@ -101,8 +98,9 @@ def test_the_advice_gives_the_right_levels(image: np.ndarray, expected: np.ndarr
     [
         (np.full((5, 5), np.nan), "NaN or infinity; see np.nan_to_num"),
         (torch.full((5, 5), float("inf")), "NaN or infinity; see torch.nan_to_num"),
-        (np.full((5, 5), 1e6), r"float64 from 1e\+06 to 1e\+06; scale it to 0..1"),
-        (np.full((5, 5), -70000), "int64 from -70000 to -70000; scale it to floats from 0 to 1"),
+        (np.arange(25.0).reshape(5, 5) * 1e5, r"float64 from 0 to 2.4e\+06; scale it to 0..1, such as"),
+        (np.arange(25).reshape(5, 5) - 70000, r"int64 from -70000 to -69976; scale .* such as \(image - -70000\) / 24"),
+        (np.linspace(0, 100, 25).reshape(5, 5), r"for levels 0..255 use .*, for 0..100 use image / 100"),
         (np.zeros((5, 5), complex), "got complex128"),
         (np.zeros((5, 5), object), "got object"),
         (np.full((5, 5), "a"), "got <U1"),
@@ -111,6 +109,15 @@ def test_the_advice_gives_the_right_levels(image: np.ndarray, expected: np.ndarr
 def test_what_holds_no_levels_is_refused(image: Any, words: str) -> None:
     with pytest.raises(ArgumentError, match=words):
         gpuquant.quantize(image)
+
+
+def test_palettes_are_rounded_as_pictures_are() -> None:
+    halves = (np.arange(765) / 3).reshape(-1, 3) / 255
+    for dtype in FLOATS:
+        rows = np.concatenate([halves, RANDOM.rand(99, 3), [[0, 1, 1 + 2e-7]]]).astype(dtype)
+        expected = loaded(rows[:, None])[:, 0]
+        for given in (rows, torch.from_numpy(rows), rows.tolist()):
+            np.testing.assert_array_equal(gpuquant.Palette(given).rows, expected)
 
 
 def test_rows_of_pixels_are_no_image() -> None:
@@ -140,7 +147,10 @@ def test_shapes(array: Any) -> None:
         moved = eval(advice.removeprefix("move the channels to the end with "), {"image": array(image), "np": np})
         np.testing.assert_array_equal(loaded(moved), PIXELS)
     for several in (np.stack([PIXELS] * 2), np.stack([PIXELS] * 2).transpose(0, 3, 1, 2) / 255):
-        assert advice_on(array(several)) == "loop over them, or give files to quantize_files"
+        assert (
+            advice_on(array(several))
+            == "loop over them, give files to quantize_files, or list(images) to extract_palette"
+        )
     for shape in ((5,), (6, 5, 2), (6, 5, 7), (1, 1, 1, 1, 1), ()):
         with pytest.raises(ArgumentError, match=r"image must be \[H, W, 3\], \[H, W, 4\] with alpha, or grey \[H, W\]"):
             load_photo(array(np.zeros(shape)))

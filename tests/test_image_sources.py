@@ -83,6 +83,25 @@ def test_what_is_no_image_is_told(data: bytes, words: str) -> None:
         with pytest.raises(ImageFileError) as error:
             gpuquant.quantize(given)
         assert str(error.value).startswith(words)
+    with_name = io.BytesIO(data)
+    with_name.name = "photo 1"  # type: ignore[attr-defined]
+    with pytest.raises(ImageFileError, match=r"^photo 1"):
+        gpuquant.quantize(with_name)
+
+
+def test_streams_are_read_once() -> None:
+    stream = Stream(encoded("PNG"))
+    result = gpuquant.quantize(stream, 4)
+    with pytest.raises(ImageFileError, match="the file is not an image: it is empty, or was read before"):
+        result.side_by_side(stream)
+
+
+def test_a_stream_may_give_any_kind_of_bytes() -> None:
+    class Kinds(Stream):
+        def read(self, size: int = -1) -> Any:
+            return bytearray(super().read(size))
+
+    np.testing.assert_array_equal(gpuquant.quantize(Kinds(encoded("PNG")), 600).to_array(), PIXELS)
 
 
 def test_open_files_that_give_no_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,6 +34,7 @@ ROWS = [
         "image_guard",
         "image_heif",
         "image_jpeg",
+        "levels",
         "image_png",
         "image_profiles",
         "image_samples",
