@@ -61,7 +61,7 @@ def quantize_files(
     Parameters
     ----------
     paths : path or list of paths
-        Files, and folders whose photos are taken.
+        Files, and folders whose photos are taken, without what says that gpuquant wrote it: name results as files.
     output : path, optional
         The folder for the results. The tree below a given folder is kept there; files that would write one result
         (a.jpg and a.png) keep their full names (a.jpg.png and a.png.png). Nothing is written elsewhere. What lies in it
@@ -74,7 +74,7 @@ def quantize_files(
     image_format : "png", "tif" or "gif"
     suffix : str, optional
         The end of the results' names, such as "-16-colors": a.jpg becomes a-16-colors.png. Photos are then read from
-        the output folder, too, but not what has such a name, or says that gpuquant wrote it.
+        the output folder, too; a file with such a name beside its photo is taken for a result.
     jobs : int, optional
         Files worked on at a time; as many as there are cores, up to 16, if not given. Memory grows with it: about 32
         megapixels for each job are in flight, and a larger photo goes alone.
@@ -83,14 +83,15 @@ def quantize_files(
     existing : "refuse", "skip", "update" or "overwrite"
         What to do about results that are there already: raise before anything is written; go on where an earlier run
         stopped, which is an error if they say that they were made with other options, or if their shared palette is no
-        longer that of all photos; write those anew that are not known to be made with the same options; or all.
+        longer that of all photos; write those anew that are not known to be made with the same options; or all. In a
+        folder of photos only what says that gpuquant wrote it is overwritten.
     palette : Palette, or whatever it takes, optional
         Apply it, in place of finding one for each file: also a list of colors, a text such as "#000,#fff", or a path.
     shared_palette : bool
         Find one palette for all pixels of all files, exactly, and apply it; it is written to palette.hex, too.
     log : path, optional
-        A file to which one line of JSON is added for each outcome, as it comes; and before them, if a folder has other
-        files than photos, one with their numbers by ending.
+        A file to which one line of JSON is added for each outcome, as it comes; and before them, if folders hold files
+        that are not read, one with their numbers by ending, and that of results.
     compression : int, optional
         As for `QuantizedImage.save`.
     counted : callable, optional
@@ -134,9 +135,9 @@ def quantize_files(
     applied = None if palette is None else palette_to_apply(palette)
     if applied is not None:
         if shared_palette:
-            raise ArgumentError("palette and shared_palette exclude each other; give one of them")
+            raise ArgumentError("palette= and shared_palette= exclude each other; give one of them")
         if n_colors is not None or not search.is_plain or effort != "default":
-            others = "n_colors, target_psnr, effort, color_space and weighting"
+            others = "n_colors, target_psnr, color_space, effort= and weighting="
             raise ArgumentError(f"a given palette is not searched for; it excludes {others}")
     if image_format not in ("png", "tif", "gif"):
         raise ArgumentError(f"image_format={image_format!r} must be 'png', 'tif' or 'gif'")
@@ -164,13 +165,14 @@ def quantize_files(
     behind = None if background is None else parse_color(background)
     dithering = check_dither(dither, dither_strength, fitted=applied is None)
     options = options_of(
-        applied if applied is not None else None if shared_palette else search,
+        search if applied is None else applied,
+        shared=shared_palette,
         preview=preview,
         background=behind,
         keep_profile=keep_profile,
         dither=dithering,
     )
-    kept = results_to_keep(plan.files, existing, options, palette_path, among_photos=suffix is not None)
+    kept = results_to_keep(plan.files, existing, options, palette_path)
     names = [name.strip() for name in device.split(",")] if isinstance(device, str) else [device]
     return Batch(
         plan,

@@ -1,12 +1,14 @@
-"""The results of a batch that are there already: which of them are kept, and that none is lost or mixed unasked."""
+"""Choose which results of earlier runs a batch keeps, so that none are mixed, and no photo is lost."""
 
+import os
 import warnings
 from pathlib import Path
 
 from gpuquant.batch_plan import PlannedFile, holds
 from gpuquant.errors import ArgumentError, GpuquantError
+from gpuquant.image_note import read_options
 from gpuquant.palette_files import read_palette
-from gpuquant.result_options import Options, difference, palette_options, read_options
+from gpuquant.result_options import Options, difference, palette_options
 
 EXISTING = ("refuse", "skip", "update", "overwrite")
 
@@ -15,41 +17,34 @@ def results_to_keep(
     files: list[PlannedFile],
     existing: str,  # one of those above
     options: Options,  # of this job; without a palette where one is to be shared, as it is not yet known
-    shared_palette: Path | None,  # where it is written
-    *,
-    among_photos: bool,  # results have a suffix, and may lie where photos do
+    shared_palette: Path | None,  # the file that it is written to
 ) -> set[PlannedFile]:
-    """The files whose results are there and are not made anew.
+    """Find the files whose results are there and are not made anew.
 
     Raises
     ------
     ArgumentError
         Results are there and must not be, or were made with other options, or may be photos.
     """
-    there = [file for file in files if holds(file.target.is_file)]
     if existing == "refuse":
         _check_none([file.target for file in files] + ([shared_palette] if shared_palette else []))
         return set()
-    if existing == "overwrite" and not among_photos:
+    there = [file for file in files if holds(file.target.is_file)]
+    if existing != "skip":
+        _check_no_photos(there, files)
+    if existing == "overwrite":
         return set()
-    made = {file: read_options(file.target) for file in there}
-    if existing != "skip" and among_photos:
-        _check_ours(made)
-    palette = _kept_palette(shared_palette) if shared_palette else {}
-    known = {file: found for file, found in made.items() if found is not None}
-    differing: dict[PlannedFile, str] = {}
-    for file, found in known.items():
-        if palette is None:  # it is compared when it is found
-            found = {name: value for name, value in found.items() if name != "palette"}
-        if words := difference(found, options | (palette or {})):
-            differing[file] = words
-    if existing == "skip":
-        _check_alike(differing, len(there))
-        if len(known) < len(there):
-            untold = f"{len(there) - len(known)} of {len(there)} results do not say what they were made with"
-            warnings.warn(f"{untold}; they are taken as they are", stacklevel=3)
-        return set(there)
-    return set() if existing == "overwrite" or palette is None else set(known) - set(differing)
+    known = {file: found for file in there if (found := read_options(file.target)) is not None}
+    wanted = options | (_palette_in(shared_palette) if shared_palette else {})
+    if existing == "update":
+        return {file for file, found in known.items() if not difference(found, wanted)}
+    if shared_palette and "palette" not in wanted:  # which is compared when it is found
+        known = {file: {**found, "palette": None} for file, found in known.items()}
+    _check_alike(known, wanted, len(there))
+    if len(known) < len(there):
+        untold = f"{len(there) - len(known)} of {len(there)} results do not say what they were made with"
+        warnings.warn(f"{untold}; they are taken as they are", stacklevel=3)
+    return set(there)
 
 
 def _check_none(wanted: list[Path]) -> None:
@@ -59,14 +54,18 @@ def _check_none(wanted: list[Path]) -> None:
         raise ArgumentError(f"{message}; skip or overwrite them (--skip-existing or --force)")
 
 
-def _check_ours(made: dict[PlannedFile, Options | None]) -> None:
-    for file, found in made.items():
-        if found is None:
+def _check_no_photos(there: list[PlannedFile], files: list[PlannedFile]) -> None:
+    """Refuse to overwrite files that may be photos: in a folder of photos, those that do not say that we wrote them."""
+    folders = {Path(os.path.realpath(folder)) for folder in {file.source.parent for file in files}}
+    folders |= {above for folder in folders for above in folder.parents}
+    for file in there:
+        if Path(os.path.realpath(file.target.parent)) in folders and read_options(file.target) is None:
             message = f"{file.target} is not overwritten: it does not say that gpuquant wrote it, and may be a photo"
-            raise ArgumentError(f"{message}; choose another suffix (--suffix)")
+            raise ArgumentError(f"{message}; choose another suffix (--suffix) or output (--output)")
 
 
-def _check_alike(differing: dict[PlannedFile, str], n_results: int) -> None:
+def _check_alike(known: dict[PlannedFile, Options], wanted: Options, n_results: int) -> None:
+    differing = {file: words for file, found in known.items() if (words := difference(found, wanted))}
     if differing:
         first, words = next(iter(differing.items()))
         message = f"{len(differing)} of {n_results} results that exist were made with other options"
@@ -75,8 +74,8 @@ def _check_alike(differing: dict[PlannedFile, str], n_results: int) -> None:
         raise ArgumentError(f"{message}; {way_out}, or choose another output folder")
 
 
-def _kept_palette(path: Path) -> Options | None:
+def _palette_in(path: Path) -> Options:
     try:
-        return palette_options(read_palette(path)) if holds(path.is_file) else None
+        return palette_options(read_palette(path)) if holds(path.is_file) else {}
     except GpuquantError:
-        return None
+        return {}

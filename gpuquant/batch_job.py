@@ -55,9 +55,11 @@ class Batch:
     Attributes
     ----------
     files : list of PlannedFile
-        What is read, and where each result goes: `source` and `target`, paths.
+        Each file that is read, and where its result goes: `source` and `target`, paths.
     passed_over : dict of str to int
         How many other files the folders have, by their ending, in lower case with its dot, or "" for none.
+    results_passed_over : int
+        How many results of earlier runs the folders have, which are not read.
 
     Examples
     --------
@@ -87,6 +89,7 @@ class Batch:
         progress: Callable[[str], None] | None,
     ) -> None:
         self.files, self.passed_over = plan.files, plan.passed_over
+        self.results_passed_over = plan.results_passed_over
         self._output, self._settings, self._jobs, self._devices = output, settings, jobs, devices
         self._existing, self._kept, self._palette, self._shared = existing, kept, palette, shared_palette
         self._log_path, self._counted, self._progress = log, counted, progress or (lambda stage: None)
@@ -143,8 +146,8 @@ class Batch:
             with OutcomeLog(self._log_path) as log:
                 if self._output:
                     _make_folder(self._output)
-                if self.passed_over:
-                    log.add_passed_over(self.passed_over)
+                if self.passed_over or self.results_passed_over:
+                    log.add_passed_over(self.passed_over, self.results_passed_over)
                 for outcome in self._outcomes():
                     log.add(outcome)
                     yield outcome
@@ -192,7 +195,8 @@ class Batch:
         if there and (not path.is_file() or not np.array_equal(read_palette(path).rgba, palette.rgba)):
             if self._existing == "skip":
                 other = f"the palette of all photos is not, or no longer, that of {path}, which results that exist have"
-                raise ArgumentError(f"{other}; write them anew (--force), or apply it to the new ones (--palette)")
+                ways_out = "write those anew with existing='update' (--skip-existing --force)"
+                raise ArgumentError(f"{other}; {ways_out}, or apply theirs to the new photos, with palette=")
             there = set()
         check_inside(path, self._output)
         write_palette(palette, path)

@@ -1,4 +1,4 @@
-"""FileOutcome: what became of one file of a batch; and the log of them."""
+"""FileOutcome: the outcome of one file of a batch; and the log of them."""
 
 import json
 import math
@@ -114,9 +114,9 @@ class OutcomeLog:
         """One line on a file."""
         self._add(outcome.as_json())
 
-    def add_passed_over(self, numbers: dict[str, int]) -> None:
-        """One line on the files that are not read, by ending."""
-        self._add(json.dumps({"status": "passed over", "endings": numbers}))
+    def add_passed_over(self, numbers: dict[str, int], n_results: int) -> None:
+        """One line on the files that are not read: by ending, and results of earlier runs."""
+        self._add(json.dumps({"status": "passed over", "endings": numbers, "results": n_results}))
 
     def _add(self, line: str) -> None:
         if self._file is not None:

@@ -1,8 +1,9 @@
-"""What is said of the files that a folder's photos are taken from between: how many, by ending, and what reads them."""
+"""Words for the files in a folder that are not read: how many, by ending, and what would read them."""
 
 from importlib.util import find_spec
 
 from gpuquant.image_heif import INSTALL
+from gpuquant.image_note import shortened
 
 MOST_NAMED = 5  # endings
 MOST_LETTERS = 16  # of an ending: what follows the last dot of a name may be long
@@ -11,17 +12,18 @@ RAW = {".3fr", ".arw", ".cr2", ".cr3", ".dng", ".erf", ".iiq", ".kdc", ".mef", "
 RAW |= {".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"}
 
 
-def passed_over_words(numbers: dict[str, int]) -> str:
-    """Such as "7 passed over: 6 .heic (pip install 'gpuquant[heic]'), 1 .txt"; the numbers are those of endings."""
+def passed_over_words(numbers: dict[str, int], n_results: int = 0) -> str:
+    """Count them in words, by ending: "7 passed over: 6 .heic (pip install 'gpuquant[heic]'), 1 result of gpuquant"."""
     endings = sorted(numbers, key=lambda ending: (-numbers[ending], ending))
     words = [f"{numbers[ending]} {_name(ending)}{_advice(ending)}" for ending in endings[:MOST_NAMED]]
     rest = sum(numbers[ending] for ending in endings[MOST_NAMED:])
-    return f"{sum(numbers.values())} passed over: {', '.join(words + [f'{rest} others'] * (rest > 0))}"
+    words += [f"{rest} others"] * (rest > 0)
+    words += [f"{n_results} result{'s' * (n_results > 1)} of gpuquant"] * (n_results > 0)
+    return f"{sum(numbers.values()) + n_results} passed over: {', '.join(words)}"
 
 
 def _name(ending: str) -> str:
-    letters = ending.encode("unicode_escape").decode()
-    return letters[:MOST_LETTERS] + "..." * (len(letters) > MOST_LETTERS) if letters else "without an ending"
+    return shortened(ending, MOST_LETTERS) or "without an ending"
 
 
 def _advice(ending: str) -> str:

@@ -1,4 +1,4 @@
-"""Which files a batch job reads, and where each result goes."""
+"""The plan of a batch job: the files that it reads, and where each result goes."""
 
 import os
 from collections import Counter, defaultdict
@@ -12,7 +12,7 @@ from PIL import Image
 from gpuquant.batch_passed_over import passed_over_words
 from gpuquant.errors import ArgumentError, ImageFileError
 from gpuquant.image_heif import register
-from gpuquant.image_note import read_note
+from gpuquant.image_note import read_options
 
 NOT_PHOTOS = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}  # which Pillow knows, but does not decode by itself
 RESULT_ENDINGS = {".png", ".tif", ".tiff", ".gif"}
@@ -33,6 +33,7 @@ class Plan:
 
     files: list[PlannedFile]
     passed_over: dict[str, int]  # by ending, in lower case with its dot; "" where there is none
+    results_passed_over: int  # of earlier runs
 
 
 def plan_files(
@@ -51,7 +52,8 @@ def plan_files(
     ----------
     paths : sequence of str or Path
         A file is taken whatever its ending, and so is what does not exist or cannot be listed: reading it says so. A
-        folder gives its files with an ending that Pillow reads, without hidden ones, in the order of their names.
+        folder gives its files with an ending that Pillow reads, in the order of their names, without hidden ones, and
+        without those that say that gpuquant wrote them.
     output : str, Path or None
         The folder for the results, in the tree of their sources; with several folders, under the name of each. What
         lies in it is not read, unless it is named as a file, or there is a suffix. None stands for the folder of each
@@ -62,8 +64,8 @@ def plan_files(
         The ending of all targets. Sources that differ in nothing but their ending keep it (a.jpg.png, a.tif.png), and
         what is still the same, in upper or lower case, is numbered (a-2.png).
     suffix : str, default ""
-        What all targets have before their ending. Results in a folder are then told by it, or by their note, and are
-        not read, wherever they lie.
+        The end of all targets' names before their ending. A file with such a name is taken for a result, too, where
+        a photo that would have it lies beside it.
 
     Raises
     ------
@@ -79,7 +81,8 @@ def plan_files(
     several = len(set(folders.values())) > 1
     found: dict[str, tuple[Path, str]] = {}  # path in its resolved folder -> source, place in the tree of targets
     others: set[str] = set()
-    more_below = has_results = False
+    results: set[str] = set()
+    more_below = False
     for path in given:
         if path not in folders:
             found.setdefault(f"{os.path.realpath(path.parent)}/{path.name}", (path, path.name))
@@ -88,20 +91,21 @@ def plan_files(
         prefix = f"{name}/" if several and name else ""
         inside = _listed(folders[path], closed, recursive, suffix)
         more_below |= inside.has_folders
-        has_results |= inside.has_results
+        results |= {f"{folders[path]}/{place}" for place in inside.results}
         others |= {f"{folders[path]}/{place}" for place in inside.others}
         for place in inside.images:
             found.setdefault(f"{folders[path]}/{place}", (path / place, prefix + place))
     passed_over = dict(Counter(map(_ending_of, others - set(found))).most_common())
+    n_results = len(results - set(found))
     if not found:
-        raise _nothing_found(folders, closed, passed_over, more_below and not recursive, has_results)
+        raise _nothing_found(folders, closed, passed_over, n_results, more_below and not recursive)
     sources = [source for source, _ in found.values()]
     if output is None:
         names = [target.rpartition("/")[2] for target in _targets(list(found), suffix + ending)]
         targets = [source.parent / name for source, name in zip(sources, names, strict=True)]
     else:
         targets = [Path(output, target) for target in _targets([place for _, place in found.values()], suffix + ending)]
-    return Plan([PlannedFile(*pair) for pair in zip(sources, targets, strict=True)], passed_over)
+    return Plan([PlannedFile(*pair) for pair in zip(sources, targets, strict=True)], passed_over, n_results)
 
 
 def check_inside(target: Path, output: Path) -> None:
@@ -122,13 +126,13 @@ class _Listing:
     """Contents of a folder, relative to it."""
 
     images: list[str] = field(default_factory=list)
+    results: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
     has_folders: bool = False
-    has_results: bool = False
 
 
 def _listed(top: str, closed: str, recursive: bool, suffix: str) -> _Listing:
-    """The images of a resolved folder, but those of a closed one, or results if there is a suffix; and other files."""
+    """The images of a resolved folder, but those of a closed one; and results and other files."""
     found = _Listing()
     endings = _endings()
     waiting = [] if _is_inside(top, closed) else [(top, "")]
@@ -141,6 +145,8 @@ def _listed(top: str, closed: str, recursive: bool, suffix: str) -> _Listing:
             found.images.append(place.rstrip("/") or ".")  # reading it fails, which is told as of any other
             continue
         below = []
+        named = {entry.name for entry in entries if _ending_of(entry.name) in endings} if suffix else set()
+        photos = named | set(map(_without_ending, named))
         for entry in entries:
             if _is_folder(entry):
                 if entry.path != closed:
@@ -149,8 +155,8 @@ def _listed(top: str, closed: str, recursive: bool, suffix: str) -> _Listing:
                 continue
             elif _ending_of(entry.name) not in endings:
                 found.others.append(place + entry.name)
-            elif suffix and _is_result(entry, suffix):
-                found.has_results = True
+            elif _is_result(entry, suffix, photos):
+                found.results.append(place + entry.name)
             else:
                 found.images.append(place + entry.name)
         found.has_folders |= bool(below)
@@ -159,11 +165,16 @@ def _listed(top: str, closed: str, recursive: bool, suffix: str) -> _Listing:
     return found
 
 
-def _is_result(entry: os.DirEntry[str], suffix: str) -> bool:
+def _is_result(
+    entry: os.DirEntry[str],
+    suffix: str,
+    photos: set[str],  # names of images beside it, with and without their endings
+) -> bool:
     ending = _ending_of(entry.name)
     if ending not in RESULT_ENDINGS:
         return False
-    return entry.name[: -len(ending)].endswith(suffix) or read_note(entry.path) is not None
+    name = entry.name[: -len(ending)]
+    return (name.endswith(suffix) and name.removesuffix(suffix) in photos) or read_options(entry.path) is not None
 
 
 def _targets(places: list[str], tail: str) -> list[str]:
@@ -205,19 +216,19 @@ def _folders_of(places: list[str]) -> set[str]:
 
 
 def _nothing_found(
-    folders: dict[Path, str], closed: str, passed_over: dict[str, int], more_below: bool, has_results: bool
+    folders: dict[Path, str], closed: str, passed_over: dict[str, int], n_results: int, more_below: bool
 ) -> ArgumentError:
     if not folders:
         return ArgumentError("no files or folders are given")
     names = [str(path) for path in folders]
     more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
     message = f"there are no image files to read in {', '.join(names[:MAX_NAMED])}{more}"
-    if passed_over:
-        message += f"; {passed_over_words(passed_over)}"
+    if passed_over or n_results:
+        message += f"; {passed_over_words(passed_over, n_results)}"
     if any(_is_inside(folder, closed) for folder in folders.values()):
         message += "; what lies in the output folder is not read"
-    if has_results:
-        message += "; results of gpuquant are not read, unless they are named as files"
+    if n_results:
+        message += "; results are read where they are named as files"
     if more_below:
         message += "; sub-folders are read with recursive=True (--recursive)"
     return ArgumentError(message)

@@ -3,6 +3,8 @@
 import io
 import logging
 import os
+import re
+import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -13,15 +15,16 @@ import typer
 from gpuquant.cli_batch import batch
 from gpuquant.cli_bench import bench
 from gpuquant.cli_info import info
-from gpuquant.cli_options import INTERRUPTED
+from gpuquant.cli_options import INTERRUPTED, end_at_once
 from gpuquant.cli_palette import apply, palette
 from gpuquant.cli_quantize import quantize
-from gpuquant.cli_words import in_cli_words
+from gpuquant.cli_words import in_cli_words, printable
 from gpuquant.errors import ArgumentError, GpuquantError, is_lack_of_memory
 
 app = typer.Typer(
     help="Exact k-means color quantization of whole photos, on CUDA or the CPU.",
     epilog="Begin with: gpuquant quantize photo.jpg",
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -34,7 +37,7 @@ COMMANDS: dict[
         "batch holiday/ -o small/ -k 16 --recursive",
     ),
     palette: ("Find the palette of one photo or several.", "palette holiday.jpg -k 6 --sort hue --out holiday.gpl"),
-    apply: ("Give a photo the colors of a palette.", 'apply "#000,#fff,tomato" other.jpg other-in-these-colors.png'),
+    apply: ("Give a photo the colors of a palette.", 'apply "#000,#fff,tomato" other.jpg three-colors.png'),
     bench: ("Compare gpuquant with other quantizers, on this machine.", "bench --quick"),
     info: ("Show versions, devices and memory.", "info"),
 }
@@ -61,7 +64,14 @@ def _common(
 
 def main() -> None:
     """Run the command line: exit code 0, 1 for a job that failed, 2 for bad usage."""
-    arguments = sys.argv[1:]
+    before = signal.signal(signal.SIGINT, end_at_once)
+    try:
+        _run(sys.argv[1:])
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _run(arguments: list[str]) -> None:
     warnings.showwarning = _show_warning
     logging.getLogger("PIL").addHandler(logging.NullHandler())  # it would tell standard error what ours says
     sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115, PTH123
@@ -73,8 +83,7 @@ def main() -> None:
             _stop("interrupted", code)
         sys.exit(code if arguments else 2)
     except typer.TyperException as error:
-        said = error.format_message().replace("Value error, ", "").rstrip(".")
-        _stop(f"{said}; try --help", code=2)
+        _stop(f"{_in_short(error.format_message())}; try --help", code=2)
     except GpuquantError as error:
         _stop(in_cli_words(str(error), arguments), code=2 if isinstance(error, ArgumentError) else 1)
     except (typer.Abort, KeyboardInterrupt):
@@ -90,6 +99,12 @@ def main() -> None:
         _stop(f"standard output cannot be written: {error.strerror}", code=1)
 
 
+def _in_short(message: str) -> str:
+    """What typer says of an argument, without what is about its own code."""
+    message = message.replace("Value error, ", "").replace("Input should be ", "it must be ").rstrip(".")
+    return re.sub(r", unable to parse .*|\(s\)", "", message)
+
+
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     _tell(in_cli_words(str(message), sys.argv[1:]))
 
@@ -100,7 +115,7 @@ def _stop(message: object, code: int) -> None:
 
 
 def _tell(message: str) -> None:
-    sys.stderr.write(f"gpuquant: {' '.join(message.split())}\n")
+    sys.stderr.write(f"gpuquant: {printable(' '.join(message.split()))}\n")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,6 @@ from gpuquant.cli_options import (
     DitherMethod,
     DitherStrength,
     Effort,
-    Force,
     KeepProfile,
     MaxPixels,
     Preview,
@@ -35,7 +35,8 @@ from gpuquant.errors import ArgumentError, ImageFileError
 if TYPE_CHECKING:
     from gpuquant.batch_job import Batch
 
-SKIP = "Go on where an earlier run stopped; with --force, make those anew that were made with other options."
+SKIP = "Go on where an earlier run stopped: keep results that exist, if they were made with the same options."
+FORCE = "Overwrite results that exist; with --skip-existing only those made with other options."
 
 Paths = Annotated[list[Path], typer.Argument(metavar="PATH", help="Photos, and folders of photos.", show_default=False)]
 Output = Annotated[
@@ -64,6 +65,7 @@ Device = Annotated[
     str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:1, or several of them: cuda:0,cuda:1.")
 ]
 SkipExisting = Annotated[bool, typer.Option("--skip-existing", help=SKIP)]
+Force = Annotated[bool, typer.Option("--force", help=FORCE)]
 SharedPalette = Annotated[
     bool, typer.Option("--shared-palette", help="One palette for all pixels of all files, also written to palette.hex.")
 ]
@@ -120,6 +122,8 @@ def batch(
     if STANDARD in paths:
         raise ArgumentError("- is standard input, which holds one photo for gpuquant quantize; name files and folders")
     existing = ("update" if force else "skip") if skip_existing else "overwrite" if force else "refuse"
+    if quiet:
+        warnings.simplefilter("ignore")
     shown, trouble = BatchProgress(quiet), None
     job = quantize_files(
         paths,

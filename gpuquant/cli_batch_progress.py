@@ -1,4 +1,4 @@
-"""What the command for many files shows: bars on a terminal, lines elsewhere, and a summary."""
+"""The display of the command for many files: bars on a terminal, lines elsewhere, and a summary."""
 
 import sys
 import time
@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
+
+from gpuquant.cli_words import in_cli_words
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -34,7 +36,8 @@ class BatchProgress:
         from gpuquant.batch_passed_over import passed_over_words
 
         self._start, self._n_files = time.perf_counter(), len(job)
-        self._passed_over = f"; {passed_over_words(job.passed_over)}" if job.passed_over else ""
+        if job.passed_over or job.results_passed_over:
+            self._passed_over = f"; {passed_over_words(job.passed_over, job.results_passed_over)}"
         if self._quiet or not sys.stderr.isatty():
             yield
             return
@@ -68,9 +71,9 @@ class BatchProgress:
         self._n_done += outcome.status != "failed"
         self._update()
         for note in () if self._quiet else outcome.warnings:
-            self._print(f"gpuquant: {outcome.source}: {note}", sys.stderr)
+            self._tell(outcome, note)
         if outcome.status == "failed":
-            self._print(f"gpuquant: {outcome.source}: {outcome.error}", sys.stderr)
+            self._tell(outcome, str(outcome.error))
         elif outcome.status == "written" and not self._quiet and not self._bars:
             error = "lossless" if outcome.mse == 0 else f"PSNR {outcome.psnr:.2f} dB"
             size = f"{outcome.width} x {outcome.height}, {outcome.n_colors} colors, {error}"
@@ -95,6 +98,10 @@ class BatchProgress:
 
     def _rate(self) -> str:
         return f"{self._n_pixels / 1e6 / (time.perf_counter() - self._start):.1f} MP/s"
+
+    def _tell(self, outcome: "FileOutcome", said: str) -> None:
+        names = [*sys.argv[1:], str(outcome.source), str(outcome.target)]
+        self._print(f"gpuquant: {outcome.source}: {in_cli_words(said, names)}", sys.stderr)
 
     def _print(self, line: str, stream: TextIO) -> None:
         text = line.replace("\n", "\\n")

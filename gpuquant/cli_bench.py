@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from gpuquant.cli_options import INTERRUPTED, Device, Force, MaxPixels
+from gpuquant.cli_options import INTERRUPTED, Device, Force, MaxPixels, begin
 from gpuquant.cli_output import check_outputs
 from gpuquant.errors import ArgumentError
 
@@ -71,6 +71,7 @@ def bench(
     end = time.monotonic() + QUICK_IN_ALL if quick else math.inf
     if str(photo) == "-":
         raise ArgumentError("bench reads no photo from standard input (-); name a file")
+    begin()
     if out:
         check_outputs([photo] if photo else [], [out], force)
     every = quantizers(device)

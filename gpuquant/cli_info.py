@@ -20,7 +20,7 @@ def info() -> None:
         ("torch", torch.__version__),
         ("numpy", np.__version__),
         ("Pillow", PIL.__version__),
-        ("HEIC", "is read" if image_heif.register() else f"is not read; {image_heif.INSTALL}"),
+        ("HEIC", f"is not read; {heic}" if (heic := image_heif.register()) else "is read"),
         ("AVIF", "is read" if image_heif.reads_avif() else f"is not read; {image_heif.avif_advice()}"),
         ("cpu", f"{platform.machine()}, {torch.get_num_threads()} threads"),
     ]

@@ -1,5 +1,8 @@
 """Arguments and options of the commands."""
 
+import os
+import signal
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,7 +20,7 @@ Out = Annotated[
     typer.Argument(
         metavar="OUT",
         help="What to write (.png, .tif, .gif), or - for a PNG on standard output. If not given, PHOTO's name with "
-        "-8-colors.png, beside it.",
+        "-8-colors.png, beside it; for PHOTO - standard output.",
     ),
 ]
 Colors = Annotated[
@@ -102,6 +105,22 @@ DitherStrength = Annotated[
     typer.Option(min=0, max=1, metavar="S", help="How much of the dither, from 0 to 1; all of it if not given."),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")]
+
+
+def end_at_once(*_: object) -> None:
+    """Handle an interrupt while libraries are imported, which would take an exception for a missing part of theirs.
+
+    Nothing is lost, as nothing has been written.
+    """
+    sys.stderr.write("gpuquant: interrupted\n")
+    sys.stderr.flush()
+    os._exit(INTERRUPTED)
+
+
+def begin() -> None:
+    """Take interrupts as exceptions from now on: the libraries are there."""
+    if signal.getsignal(signal.SIGINT) is end_at_once:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def check_strength(dither: str, strength: float | None) -> float:

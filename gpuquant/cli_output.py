@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gpuquant.cli_options import begin
 from gpuquant.cli_photo import STANDARD
-from gpuquant.errors import ArgumentError
+from gpuquant.cli_words import printable
+from gpuquant.errors import ArgumentError, ImageFileError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,13 +48,21 @@ class Outputs:
 
         if not self.to_standard_output:
             check_format(self.image, n_colors)
+        elif sys.__stdout__ is None:
+            raise ArgumentError("a picture is to go to standard output, which is closed; name a file")
         elif sys.stdout.isatty():
             raise ArgumentError("a picture is not written to a terminal; name a file, or send it on: > result.png")
         for picture in (self.side_by_side, self.error_map):
             if picture:
                 check_picture_format(picture)
         if self.palette:
-            check_palette_format(self.palette, n_colors)
+            use = f'to use a palette: gpuquant apply "{self.palette}" PHOTO OUT'
+            try:
+                check_palette_format(self.palette, n_colors)
+            except ArgumentError as error:
+                raise ArgumentError(f"--palette names what is written: {error}; {use}") from None
+            if self.palette.exists() and not force:
+                raise ArgumentError(f"{self.palette} exists; --force overwrites it; {use}")
         check_outputs(inputs, [path for path in self.paths if path != STANDARD], force)
 
     def check_photo(self, photo: "ImageLike", n_colors: int, max_pixels: int, alpha: object = None) -> None:
@@ -79,8 +89,7 @@ class Outputs:
         if self.palette:  # first: it may have entries that its format cannot hold
             write_palette(result.palette, self.palette)
         if self.to_standard_output:
-            result.save(sys.stdout.buffer, format="png", compression=compression)
-            sys.stdout.flush()
+            _write_to_standard_output(result, compression)
         else:
             result.save(self.image, compression=compression)
         if self.side_by_side:
@@ -88,6 +97,14 @@ class Outputs:
         if self.error_map:
             write_picture(result.error_map(photo, max_pixels=max_pixels), self.error_map)
         return dataclasses.replace(result, seconds=result.seconds | {"write": time.perf_counter() - start})
+
+
+def _write_to_standard_output(result: "QuantizedImage", compression: int | None) -> None:
+    try:
+        result.save(sys.stdout.buffer, format="png", compression=compression)
+        sys.stdout.flush()
+    except ImageFileError as error:
+        raise ImageFileError(str(error).replace("the file", "standard output", 1)) from None
 
 
 def check_outputs(inputs: Sequence[Path], outputs: Sequence[Path], force: bool) -> None:
@@ -113,7 +130,8 @@ def shown_stages(task: str, *, n_photos: int = 1) -> Iterator[Callable[[str], No
     from rich.console import Console
     from rich.markup import escape
 
-    n_begun = 0
+    begin()
+    task, n_begun = printable(task), 0
 
     def show(stage: str) -> None:
         nonlocal n_begun
@@ -179,7 +197,7 @@ def print_result(
     console.print(f"time: {stages}", soft_wrap=True)
     for path in outputs:
         if path != STANDARD:
-            console.print(f"wrote {path}", soft_wrap=True, markup=False)
+            console.print(f"wrote {printable(str(path))}", soft_wrap=True, markup=False)
 
 
 def color_block(console: "Console", color: str) -> str:

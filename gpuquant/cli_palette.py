@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -34,6 +35,8 @@ from gpuquant.errors import ArgumentError
 
 if TYPE_CHECKING:
     from gpuquant.palette import Palette
+
+MANY_ENTRIES = 4096  # more than quantize gives
 
 Photos = Annotated[
     list[Path], typer.Argument(metavar="PHOTO", help="The photos to read, or - for standard input.", show_default=False)
@@ -173,6 +176,8 @@ def apply(
     outputs.check(0, [path for path in (file, photo) if path and path != STANDARD], force)
     entries = as_palette(palette)
     wanted = file.name if file else n_colors(len(entries))
+    if len(entries) > MANY_ENTRIES:
+        warnings.warn(f"{palette} is taken as a palette of {len(entries)} colors; is it a photo?", stacklevel=1)
     with shown_stages(f"Applying {wanted} to {name_of_photo(photo)}") as progress:
         given = given_photo(photo)
         outputs.check_photo(given, len(entries), max_pixels, alpha=entries.alpha)

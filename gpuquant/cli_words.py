@@ -14,11 +14,18 @@ OPTIONS = {
     "image_format": "--format",
     "shared_palette": "--shared-palette",
     "quantize_files": "gpuquant batch",
+    "extract_palette": "gpuquant palette",
+    "apply_palette": "gpuquant apply",
 }
 PLAIN = "background compression device dither effort jobs output palette prefix suffix weighting"
 ONLY_WITH_VALUE = {name: f"--{name}" for name in PLAIN.split()}  # other things, too, where no value follows
 MIN_LENGTH = 3  # of what the user wrote, to be left as it is: shorter texts stand within other words
 NAMES = f"{'|'.join(OPTIONS)}|(?:{'|'.join(ONLY_WITH_VALUE)})(?==)"
+
+
+def printable(text: str) -> str:
+    """A line with what would steer a terminal made visible: names of files may hold anything."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
 def in_cli_words(message: str, arguments: Sequence[str]) -> str:

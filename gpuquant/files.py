@@ -112,6 +112,8 @@ def whole_bytes(file: BinaryFile) -> Iterator[IO[bytes]]:
         _write_all(file, memory.getvalue())
     except GpuquantError:
         raise
+    except io.UnsupportedOperation:
+        raise ArgumentError('file is open for reading; open it for writing bytes, with open(path, "wb")') from None
     except (OSError, ValueError) as error:  # ValueError if it is closed
         reason = getattr(error, "strerror", None) or error
         raise ImageFileError(f"the file cannot be written: {reason}") from None

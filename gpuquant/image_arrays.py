@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from gpuquant.errors import ArgumentError
@@ -21,6 +22,11 @@ def pixels_from(image: Numbers) -> Numbers:  # [H, W, 3], [H, W, 4] or [H, W], u
     """
     shape = tuple(image.shape)
     _check_shape(image, shape)
+    if isinstance(image, np.ma.MaskedArray):
+        raise ArgumentError("image is a masked array; say what is under the mask, such as with image.filled(0)")
+    if isinstance(image, Tensor) and (image.layout != torch.strided or image.is_meta):
+        advice = "image.to_dense()" if not image.is_meta else "one that has values"
+        raise ArgumentError(f"image must be a dense tensor; use {advice}")
     if 0 in shape:
         raise ArgumentError(f"image is empty, got {shape}")
     if image.ndim == 3 and shape[2] == 1:

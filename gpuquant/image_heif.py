@@ -15,13 +15,15 @@ MOST_BOXES = 1000
 HEAD = 256  # bytes in which a file names its brands: ISO/IEC 14496-12, "ftyp"
 
 
-def register() -> bool:
-    """Have Pillow read HEIC where pillow-heif is installed; False where it is not."""
+def register() -> str | None:
+    """Have Pillow read HEIC; None, or what to do where that cannot be."""
     try:
         import_module("pillow_heif").register_heif_opener()
-    except ImportError:
-        return False
-    return True
+    except ModuleNotFoundError as error:
+        return INSTALL if error.name == "pillow_heif" else f"pillow-heif does not work: {error}"
+    except ImportError as error:  # of a library below it
+        return f"pillow-heif does not work: {error}"
+    return None
 
 
 def reads_avif() -> bool:
@@ -53,8 +55,8 @@ def missing_reader(file: BinaryIO) -> str | None:
     kind = kind_of(file)
     if kind == "AVIF" and not reads_avif():
         return f"an AVIF photo; {avif_advice()}"
-    if kind == "HEIC" and not register():
-        return f"a HEIC photo, which needs another package: {INSTALL}"
+    if kind == "HEIC" and (way_out := register()):
+        return f"a HEIC photo, which needs another package: {way_out}"
     return None
 
 

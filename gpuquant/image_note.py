@@ -1,5 +1,6 @@
 """The note that an image file of ours carries, read without decoding its pixels: nothing in it is trusted."""
 
+import json
 import zlib
 from pathlib import Path
 from typing import IO
@@ -14,7 +15,22 @@ DESCRIPTION = 270  # TIFF's tag
 PNG, GIF = b"\x89PNG\r\n\x1a\n", (b"GIF87a", b"GIF89a")
 
 
-def read_note(path: str | Path) -> str | None:
+def read_options(path: str | Path) -> dict[str, object] | None:
+    """The options in a file that `save` wrote; None where there are none, or the file is damaged."""
+    try:
+        options = json.loads(_read_note(path) or "null")
+    except (ValueError, RecursionError):
+        return None
+    return options if isinstance(options, dict) else None
+
+
+def shortened(text: str, most: int) -> str:
+    """Text that anyone may have written, in so many ASCII letters at most."""
+    letters = text.encode("unicode_escape").decode()
+    return letters if len(letters) <= most else letters[:most] + "..."
+
+
+def _read_note(path: str | Path) -> str | None:
     """The note in a PNG, TIFF or GIF; None where there is none, or no such file, or a damaged one."""
     path = Path(path)
     try:

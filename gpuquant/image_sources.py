@@ -82,6 +82,8 @@ def bytes_of(file: Readable, name: str) -> bytes:
     ImageFileError
         It cannot be read, or holds more than `MOST_BYTES`.
     """
+    if isinstance(file, io.TextIOBase):
+        raise ArgumentError('image is a file of text; open it for reading bytes, with open(path, "rb")')
     _goes_back(file)
     try:
         return _all_of(file, name)

@@ -70,11 +70,11 @@ def _parts(values: Any) -> list[Any]:
 def not_levels(values: Numbers, name: str) -> ArgumentError:
     """An error for numbers that are neither of 8 bits nor floats, with the advice that is right for them."""
     found, advice = dtype_of(values), ""
-    if kind_of(values) == "bool":
+    low, high = (False, True) if kind_of(values) in ("bool", "other") else bounds_of(values)
+    if kind_of(values) == "bool" or (kind_of(values) == "integer" and low >= 0 and high <= 1):
         as_floats = "float()" if isinstance(values, Tensor) else "astype(float)"
         advice = f"; for black and white use {name}.{as_floats}"
     elif kind_of(values) == "integer":
-        low, high = bounds_of(values)
         found += f" from {low} to {high}"
         floats = f"{name}.float()" if isinstance(values, Tensor) else name
         if low < 0:
@@ -95,7 +95,8 @@ def _beyond(values: Numbers, name: str) -> ArgumentError:
     as_levels = "to(torch.uint8)" if isinstance(values, Tensor) else "astype(np.uint8)"
     if not (np.isfinite(low) and np.isfinite(high)):
         library = "torch" if isinstance(values, Tensor) else "np"
-        return ArgumentError(f"{expected}, got NaN or infinity; see {library}.nan_to_num")
+        advice = f"replace them, such as with {library}.nan_to_num({name}, posinf=1, neginf=0)"
+        return ArgumentError(f"{expected}, got NaN or infinity; {advice}")
     if low >= -OVERSHOOT and high <= 1 + OVERSHOOT:
         advice = f"cut it with {clip}(0, 1)"
     elif low >= -1 - OVERSHOOT and high <= 1 + OVERSHOOT:
@@ -111,7 +112,7 @@ def _beyond(values: Numbers, name: str) -> ArgumentError:
         advice = f"for levels 0..255 use {clip}(0, 255).round().{as_levels}{percent}"
     else:
         advice = _by_white(name, high)
-    return ArgumentError(f"{expected}, got {dtype_of(values)} from {low:.4g} to {high:.4g}; {advice}")
+    return ArgumentError(f"{expected}, got {dtype_of(values)} from {low:.9g} to {high:.9g}; {advice}")
 
 
 def _by_white(name: str, high: float) -> str:

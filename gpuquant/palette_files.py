@@ -5,13 +5,13 @@ from pathlib import Path
 
 from gpuquant.errors import ArgumentError
 from gpuquant.files import whole_file
-from gpuquant.palette import Palette
+from gpuquant.palette import Palette, PaletteLike
 from gpuquant.palette_formats import FORMATS, TextFormat, check_palette_format
 
 _PREFIX = re.compile(r"[A-Za-z0-9_-]{1,40}")  # such letters stand in a CSS name without escapes
 
 
-def write_palette(palette: Palette, path: str | Path, *, prefix: str | None = None) -> None:
+def write_palette(palette: PaletteLike, path: str | Path, *, prefix: str | None = None) -> None:
     """Write a palette in the format of the path's ending, so that a failure leaves no half file.
 
     .hex, .txt (Paint.NET), .css, .json and .png hold every palette; .gpl (GIMP) and .ase (Adobe) hold opaque colors,
@@ -19,7 +19,7 @@ def write_palette(palette: Palette, path: str | Path, *, prefix: str | None = No
 
     Parameters
     ----------
-    palette : Palette
+    palette : Palette, or what `Palette` takes
         From 1 to 65536 entries; order and duplicates are kept.
     path : str or Path
     prefix : str, optional
@@ -48,8 +48,7 @@ def write_palette(palette: Palette, path: str | Path, *, prefix: str | None = No
     ...     gpuquant.read_palette(Path(folder) / "two.gpl").hex
     ('#ff8000', '#000000')
     """
-    if not isinstance(palette, Palette):
-        raise ArgumentError(f"palette must be a gpuquant.Palette, got {type(palette).__name__}")
+    palette = palette if isinstance(palette, Palette) else Palette(palette)
     ending = check_palette_format(path, len(palette))
     check_prefix(prefix, ending)
     written = FORMATS[ending].write(palette, _label(ending, Path(path).stem, prefix))

@@ -51,7 +51,8 @@ def palette_values(value: object) -> tuple[Levels, Levels | None, Shares | None]
         rows = _levels_of(value)
     else:
         given = f'a text such as "#000,#fff", or a path that ends in {ENDINGS}'
-        raise ArgumentError(f"colors must be an array or a list {_LISTS}, {given}, got {type(value).__name__}")
+        advice = "; of a colormap give cmap(np.linspace(0, 1, 8))" if callable(value) and hasattr(value, "N") else ""
+        raise ArgumentError(f"colors must be an array or a list {_LISTS}, {given}, got {type(value).__name__}{advice}")
     return *_parted(rows), shares
 
 
@@ -94,9 +95,8 @@ def _color_in(word: str, text: str) -> Entry:
     if entry:
         return entry
     if os.path.isfile(text):  # noqa: PTH113 - it answers for any text
-        raise ArgumentError(
-            f"{text} is no palette: the files of palettes end in {ENDINGS}; extract_palette finds that of a photo"
-        )
+        advice = "extract_palette (gpuquant palette) finds that of a photo"
+        raise ArgumentError(f"{text} is no palette: the files of palettes end in {ENDINGS}; {advice}")
     part = "" if word == text else f" in {text[:40]!r}"
     ways = f'give a list of colors such as "#000,#fff", or a file that ends in {ENDINGS}'
     raise ArgumentError(f"{word[:40]!r}{part} is not a color; {ways}")

@@ -35,8 +35,17 @@ def load_photo(image: ImageLike | Photo, max_pixels: int = MAX_PIXELS, *, previe
     if is_source(image):
         return read_photo(image, max_pixels=max_pixels, preview=preview)
     expected = "a path, the bytes of a file, an open file, a Pillow image, or an array or tensor [H, W, 3]"
-    advice = "; pass np.asarray(image)" if isinstance(image, list | tuple) or hasattr(image, "__array__") else ""
+    advice = ""
+    if isinstance(image, list | tuple) and image and all(map(is_image_like, image)):
+        advice = "; give images one at a time, or files to quantize_files"
+    elif isinstance(image, list | tuple) or (hasattr(image, "__array__") and not isinstance(image, np.generic)):
+        advice = "; pass np.asarray(image)"
     raise ArgumentError(f"image must be {expected}, got {type(image).__name__}{advice}")
+
+
+def is_image_like(value: object) -> bool:
+    """True of what may be an image, by its type."""
+    return is_source(value) or isinstance(value, Image.Image | np.ndarray | Tensor)
 
 
 def parse_color(color: str | tuple[int, int, int]) -> tuple[int, int, int]:

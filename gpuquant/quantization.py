@@ -3,9 +3,7 @@
 import warnings
 from collections.abc import Iterable, Sequence
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from gpuquant.arguments import check_chunk_size, check_positive, check_settings
@@ -15,12 +13,12 @@ from gpuquant.dithering import check_dither
 from gpuquant.errors import ArgumentError
 from gpuquant.image_arrays import rows_as_image
 from gpuquant.image_reading import MAX_PIXELS
-from gpuquant.image_sources import is_source, name_of
+from gpuquant.image_sources import name_of
 from gpuquant.image_steps import Progress, count_image, fit_colors, fit_to_palette, map_image, palette_of
 from gpuquant.palette import Palette, PaletteLike
 from gpuquant.palette_parsing import as_start, n_colors_of, palette_to_apply
 from gpuquant.palette_search import check_search
-from gpuquant.photo_loading import ImageLike, parse_color
+from gpuquant.photo_loading import ImageLike, is_image_like, parse_color
 from gpuquant.quantized_image import QuantizedImage
 from gpuquant.result_options import options_of
 
@@ -223,15 +221,18 @@ def extract_palette(
     check_chunk_size(chunk_size)
     check_positive("max_pixels", max_pixels)
     behind = None if background is None else parse_color(background)
-    single = is_source(images) or isinstance(images, Image.Image | np.ndarray | Tensor)
+    single = is_image_like(images)
     if not single and not isinstance(images, Iterable):
         raise ArgumentError(f"images must be one image or several, got {type(images).__name__}")
     every: Iterable[ImageLike] = [images] if single else images  # type: ignore[list-item, assignment]
     total: ColorSum | None = None
-    for image in every:
+    for number, image in enumerate(every):
         target = resolve_device(device, tensor_device=image.device if isinstance(image, Tensor) else None)
-        rows = rows_as_image(image)
-        loaded = count_image(rows, target, max_pixels, behind, False, chunk_size, preview, progress)
+        try:
+            rows = rows_as_image(image)
+            loaded = count_image(rows, target, max_pixels, behind, False, chunk_size, preview, progress)
+        except ArgumentError as error:
+            raise error if single else ArgumentError(f"images[{number}]: {error}") from None
         _warn(image, loaded.notes)
         total = total or ColorSum(target)
         total.add(loaded.counted)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from pathlib import Path
+from dataclasses import fields
 from typing import Any
 
 import numpy.typing as npt
@@ -10,20 +10,36 @@ import numpy.typing as npt
 from gpuquant import __version__
 from gpuquant.dithering import Dither
 from gpuquant.errors import ArgumentError
-from gpuquant.image_note import MOST_BYTES, read_note
+from gpuquant.image_note import MOST_BYTES, shortened
 from gpuquant.palette import Palette
 from gpuquant.palette_entries import as_numpy
 from gpuquant.palette_search import PACE, PaletteSearch
 
 Options = dict[str, object]
 VERSION = "gpuquant"  # the key of the version, which makes no result another one
+ABSENT: Options = {  # what a file means that does not say it, whatever the default has become since
+    "color_space": "srgb",
+    "weighting": 1.0,
+    "effort": "default",
+    "random_state": 0,
+    "init": "k-means++",
+    "n_init": 1,
+    "max_iter": 300,
+    "tol": 1e-4,
+    "shared_palette": False,
+    "preview": False,
+    "keep_profile": False,
+    "dither": "none",
+}
+SEARCHED = {field.name for field in fields(PaletteSearch)} | set(PACE)
 DIGEST_LETTERS = 16  # 64 bits: enough to tell the palettes of one folder apart
 MOST_SHOWN, MOST_LETTERS = 3, 60  # options in a message, and letters of each: a file may say anything
 
 
 def options_of(
-    wanted: PaletteSearch | Palette | None,  # what is searched for, or applied, or a palette that is not yet known
+    wanted: PaletteSearch | Palette,  # to be searched for, or applied
     *,
+    shared: bool = False,  # one search for several photos, whose palette is added when it is found
     preview: bool,
     background: tuple[int, int, int] | None,
     keep_profile: bool,
@@ -33,16 +49,16 @@ def options_of(
     """All options that change the picture; not where the work is done, and how the file is compressed."""
     options: Options = {VERSION: __version__}
     if isinstance(wanted, PaletteSearch):
-        options |= vars(wanted) | _pace(PACE | pace)
+        names = {"color_space": str(wanted.color_space), "effort": str(wanted.effort)}  # which may be NumPy's
+        options |= vars(wanted) | names | _pace(PACE | pace)
     else:
-        options |= palette_options(wanted) if wanted else {}
-        if dither:  # which mixes other entries of a palette that is not that of the photo
-            options["shared_palette"] = dither.fitted
+        options |= palette_options(wanted)
     options |= {
-        "preview": preview,
+        "shared_palette": bool(shared),
+        "preview": bool(preview),
         "background": None if background is None else "#" + bytes(background).hex(),
-        "keep_profile": keep_profile,
-        "dither": dither.method if dither else "none",
+        "keep_profile": bool(keep_profile),
+        "dither": str(dither.method) if dither else "none",
         "dither_strength": dither.strength if dither else None,
     }
     return {name: value for name, value in options.items() if value is not None}
@@ -70,38 +86,29 @@ def options_text(options: Options) -> str:
     return text
 
 
-def read_options(path: str | Path) -> Options | None:
-    """The options in a file that `save` wrote; None where there are none, or the file is damaged."""
-    note = read_note(path)
-    try:
-        options = json.loads(note or "null")
-    except (ValueError, RecursionError):
-        return None
-    return options if isinstance(options, dict) else None
-
-
 def difference(found: Options, wanted: Options) -> str | None:
-    """How options differ from the wanted ones, such as "n_colors=4, not n_colors=16"; None where they do not."""
-    names = [name for name in wanted | found if name != VERSION and found.get(name) != wanted.get(name)]
+    """Say how options differ from the wanted ones, such as "n_colors=4, not n_colors=16"; None where they do not."""
+    theirs, ours = ABSENT | found, ABSENT | wanted
+    ignored = {VERSION}
+    if "palette" in ours and not ours["shared_palette"] and theirs.get("palette") == ours["palette"]:
+        ignored |= SEARCHED  # a palette that is given is the same, however it was found
+        if ours["dither"] == "none":  # dithers mix other entries where it is fitted to the photo
+            ignored.add("shared_palette")
+    names = [name for name in wanted | found if name not in ignored and theirs.get(name) != ours.get(name)]
     return f"{_words(found, names)}, not {_words(wanted, names)}" if names else None
 
 
 def _words(options: Options, names: list[str]) -> str:
-    there = [_printable(f"{name}={options[name]!a}") for name in names if name in options]
+    there = [shortened(f"{name}={options[name]!a}", MOST_LETTERS) for name in names if name in options]
     if not there:
-        return "without " + ", ".join(_printable(name) for name in names[:MOST_SHOWN])
+        return "without " + ", ".join(shortened(name, MOST_LETTERS) for name in names[:MOST_SHOWN])
     return ", ".join(there[:MOST_SHOWN]) + (", ..." if len(there) > MOST_SHOWN else "")
-
-
-def _printable(text: str) -> str:
-    letters = text.encode("unicode_escape").decode()
-    return letters if len(letters) <= MOST_LETTERS else letters[:MOST_LETTERS] + "..."
 
 
 def _pace(pace: dict[str, Any]) -> Options:
     init = pace["init"]
     return {
-        "init": init if isinstance(init, str) else f"sha256 {_digest(as_numpy(init))}",
+        "init": str(init) if isinstance(init, str) else f"sha256 {_digest(as_numpy(init))}",
         "n_init": int(pace["n_init"]),
         "max_iter": int(pace["max_iter"]),
         "tol": float(pace["tol"]),

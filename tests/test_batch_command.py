@@ -20,6 +20,9 @@ from conftest import Pixels
 from PIL import Image
 from test_cli import run as run_here
 
+import gpuquant
+from gpuquant.cli_batch_progress import BatchProgress
+
 COMMAND = [sys.executable, "-m", "gpuquant", "batch"]
 
 
@@ -209,11 +212,12 @@ def test_the_options_of_results(
     code, out, err = run_here([*given, "-k", 3, "--skip-existing"], monkeypatch, capsys)
     assert (code, out) == (2, "")
     assert "a-x.png was made with " in err
-    assert "(--skip-existing --force)" in err or "with --skip-existing --force" in err
+    assert "write those anew with --skip-existing --force, or choose" in err
     Image.open(folder / "b-x.png").save(folder / "b-x.png")
     code, out, err = run_here([*given, "-k", 2, "--skip-existing"], monkeypatch, capsys)
     assert (code, out.splitlines()[-1][:11]) == (0, "2 skipped; ")
     assert err == "gpuquant: 1 of 2 results do not say what they were made with; they are taken as they are\n"
+    assert run_here([*given, "-k", 2, "--skip-existing", "--quiet"], monkeypatch, capsys) == (0, "", "")
     (folder / "b-x.png").unlink()
     code, out, err = run_here([*given, "-k", 2, "--skip-existing", "--force"], monkeypatch, capsys)
     assert (code, err, out.splitlines()[-1][:22]) == (0, "", "1 written, 1 skipped; ")
@@ -225,6 +229,67 @@ def test_the_options_of_results(
     assert code == 2
     assert "--format" in err
     assert "image_format" not in err
+
+
+def test_failures_and_notes_are_in_the_words_of_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """But not the names of files, which may be those of arguments."""
+    (tmp_path / "in").mkdir()
+    Image.new("RGB", (9, 9)).save(tmp_path / "in" / "n_colors.png")
+    given = ["batch", tmp_path / "in", "-o", tmp_path / "out"]
+    code, _, err = run_here([*given, "--max-pixels", 10], monkeypatch, capsys)
+    assert code == 1
+    assert err.startswith(f"gpuquant: {tmp_path / 'in' / 'n_colors.png'}: ")
+    assert "raise it with --max-pixels" in err
+    assert "max_pixels" not in err
+    (tmp_path / "away").mkdir()
+    (tmp_path / "out").mkdir(exist_ok=True)
+    (tmp_path / "out" / "in").symlink_to(tmp_path / "away")
+    code, _, err = run_here(["batch", tmp_path / "in", tmp_path, "-o", tmp_path / "out"], monkeypatch, capsys)
+    assert code == 1
+    assert f"{tmp_path / 'out' / 'in' / 'n_colors.png'} is not written" in err
+    outcome = gpuquant.FileOutcome(Path("a"), Path("b"), "written", mse=0.0, warnings=("see keep_profile=True",))
+    BatchProgress(quiet=False).add(outcome)
+    assert capsys.readouterr().err == "gpuquant: a: see --keep-profile True\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["--shared-palette"], "--palette and --shared-palette exclude each other; give one of them"),
+        (["-k", 3], "it excludes -k, --target-psnr, --color-space, --effort and --weighting"),
+    ],
+)
+def test_arguments_that_exclude_each_other(
+    given: list[object],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code, _, err = run_here(["batch", tmp_path, "-o", "out", "--palette", "#000,#fff", *given], monkeypatch, capsys)
+    assert code == 2
+    assert err.endswith(f"{words}\n")
+
+
+def test_other_photos_of_a_shared_palette(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The way out that the message names is one."""
+    for number in (1, 2):
+        Image.new("RGB", (2, 2), (number, 0, 0)).save(tmp_path / f"{number}.png")
+    given = ["batch", "-o", tmp_path / "out", tmp_path / "1.png"]
+    assert run_here([*given, "--shared-palette"], monkeypatch, capsys)[0] == 0
+    given += [tmp_path / "2.png", "--skip-existing"]
+    code, _, err = run_here([*given, "--shared-palette"], monkeypatch, capsys)
+    assert code == 2
+    ways_out = "write those anew with --skip-existing --force, or apply theirs to the new photos, with --palette\n"
+    assert err.endswith(f"; {ways_out}")
+    code, out, _ = run_here([*given, "--palette", tmp_path / "out" / "palette.hex"], monkeypatch, capsys)
+    assert (code, out.splitlines()[-1][:22]) == (0, "1 written, 1 skipped; ")
+    code, out, _ = run_here([*given, "--shared-palette", "--force"], monkeypatch, capsys)
+    assert (code, out.splitlines()[-1][:11]) == (0, "2 written; ")
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(

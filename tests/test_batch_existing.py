@@ -12,7 +12,7 @@ from test_batch import by_name
 import gpuquant
 from gpuquant import quantize_files
 from gpuquant.errors import ArgumentError
-from gpuquant.result_options import read_options
+from gpuquant.image_note import read_options
 
 
 @pytest.fixture
@@ -89,16 +89,82 @@ def test_a_shared_palette_and_what_has_another_one(photos: list[Path], tmp_path:
     assert statuses(photos[:3], out, 4, shared_palette=True, existing="update") == "sws"
     kept = gpuquant.read_palette(out / "palette.hex")
     assert statuses(photos[:2], out, None, palette=kept, existing="skip") == "ss"  # it is the same one
-    assert statuses(photos[:3], out, 3, shared_palette=True, existing="update") == "sss"  # nothing to be done
     assert statuses(photos, out, 3, shared_palette=True, existing="update") == "wwww"
     palettes = {str((read_options(path) or {})["palette"]) for path in out.glob("*.png")}
     assert len(palettes) == 1
     assert palettes.pop().startswith("3 colors, ")
     statuses(photos[:1], out, 3, existing="overwrite")  # of its own
-    with pytest.raises(ArgumentError, match=r"1 of 4 results that exist .*p0\.png was made with n_colors=3, "):
+    with pytest.raises(
+        ArgumentError, match=r"1 of 4 results that exist .*p0\.png was made with shared_palette=False, "
+    ):
         quantize_files(photos, out, 3, shared_palette=True, existing="skip")
     assert statuses(photos, out, 3, shared_palette=True, existing="update") == "wsss"
     (out / "palette.hex").unlink()
     assert statuses(photos, out, 3, shared_palette=True, existing="skip") == "ssss"
     assert statuses(photos, out, 3, shared_palette=True, existing="update") == "wwww"
     assert (out / "palette.hex").exists()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"n_colors": 3},
+        {"n_colors": None, "target_psnr": 20.0},
+        {"effort": "fast"},
+        {"color_space": "oklab"},
+        {"weighting": 0.5},
+        {"random_state": 1},
+        {"shared_palette": False},
+    ],
+)
+@pytest.mark.parametrize("n_there", [2, 4])
+def test_a_shared_palette_of_another_search(
+    photos: list[Path], tmp_path: Path, n_there: int, other: dict[str, Any]
+) -> None:
+    """It is told before any work, and made anew."""
+    out, stages = tmp_path / "out", list[str]()
+    list(quantize_files(photos[:n_there], out, 4, shared_palette=True))
+    before = contents(out)
+    wanted: dict[str, Any] = {"n_colors": 4, "shared_palette": True} | other
+    name = list(other)[-1]
+    words = rf"{n_there} of {n_there} results that exist were made with other options: .* not .*{name}={other[name]!r}"
+    with pytest.raises(ArgumentError, match=words):
+        quantize_files(photos, out, existing="skip", progress=stages.append, **wanted)
+    assert (contents(out), stages) == (before, [])
+    assert statuses(photos[:n_there], out, existing="update", **wanted) == "w" * n_there
+    assert statuses(photos[:n_there], out, existing="skip", **wanted) == "s" * n_there
+
+
+def test_a_palette_that_was_shared_is_applied_to_more(photos: list[Path], tmp_path: Path) -> None:
+    """Results that have it are kept, however it was found; those of a given one are not taken for those of a search."""
+    out = tmp_path / "out"
+    assert statuses(photos[:2], out, 3, shared_palette=True, color_space="oklab") == "ww"
+    with pytest.raises(ArgumentError, match=r"existing='update' .* or apply theirs .* with palette=$"):
+        list(quantize_files(photos, out, 3, shared_palette=True, color_space="oklab", existing="skip"))
+    assert statuses(photos, out, None, palette=out / "palette.hex", existing="skip") == "ssww"
+    assert statuses(photos, out, None, palette=out / "palette.hex", existing="update") == "ssss"
+    with pytest.raises(
+        ArgumentError, match=r"2 of 4 results .*p2.png was made with shared_palette=False, not n_colors=3"
+    ):
+        quantize_files(photos, out, 3, shared_palette=True, color_space="oklab", existing="skip")
+    with pytest.raises(ArgumentError, match=r"4 of 4 results .*p0.png was made with shared_palette=True"):
+        quantize_files(photos, out, palette=out / "palette.hex", dither="bayer", existing="skip", dither_strength=0.5)
+    assert statuses(photos[2:], out, 3, shared_palette=True, color_space="oklab", existing="update") == "ww"
+
+
+@pytest.mark.parametrize("existing", ["overwrite", "update"])
+@pytest.mark.parametrize("output", ["photos", "photos/../photos", "."])
+def test_photos_in_the_output_folder_are_not_lost(
+    photos: list[Path], tmp_path: Path, output: str, existing: str
+) -> None:
+    """One of them has the name of another one's result."""
+    Image.open(photos[0]).save(photos[0].with_suffix(".tif"))
+    photos[0].rename(tmp_path / output / "p0.png")
+    before = (tmp_path / output / "p0.png").read_bytes()
+    with pytest.raises(ArgumentError, match=r"p0\.png is not overwritten: .* choose another suffix .* or output "):
+        quantize_files(photos[0].with_suffix(".tif"), tmp_path / output, 2, existing=existing)
+    assert (tmp_path / output / "p0.png").read_bytes() == before
+    (tmp_path / output / "p0.png").unlink()
+    for expected in ("written", "skipped" if existing == "update" else "written"):
+        found = quantize_files(photos[0].with_suffix(".tif"), tmp_path / output, 2, existing=existing)
+        assert [outcome.status for outcome in found] == [expected]

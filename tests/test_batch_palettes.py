@@ -76,7 +76,6 @@ def test_a_shared_palette_is_not_lost_nor_mixed(folder: Path, tmp_path: Path) ->
         quantize_files(photos[:2], out, 4, shared_palette=True)
     list(quantize_files(photos[:2], out, 4, shared_palette=True, existing="overwrite"))
     before = {path.name: path.read_bytes() for path in out.iterdir()}
-    for given, n_colors in ((photos, 4), (photos[:3], 5)):
-        with pytest.raises(ArgumentError, match=r"palette\.hex, which results that exist have"):
-            list(quantize_files(given, out, n_colors, shared_palette=True, existing="skip"))
-        assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    with pytest.raises(ArgumentError, match=r"palette\.hex, which results that exist have"):
+        list(quantize_files(photos, out, 4, shared_palette=True, existing="skip"))
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before

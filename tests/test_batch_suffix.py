@@ -86,9 +86,26 @@ def test_names_that_meet() -> None:
 @pytest.mark.usefixtures("folder")
 def test_a_folder_of_results_says_so() -> None:
     list(quantize_files("photos", "out", 2))
-    with pytest.raises(ArgumentError, match=r"no image files to read in out; results of gpuquant are not read, unless"):
+    with pytest.raises(
+        ArgumentError, match=r"in out; 2 passed over: 2 results of gpuquant; results .* named as files$"
+    ):
         quantize_files("out", suffix=SUFFIX)
     assert [outcome.status for outcome in quantize_files("out/a.png", suffix=SUFFIX)] == ["written"]
+
+
+@pytest.mark.usefixtures("folder")
+def test_photos_that_end_as_results_do() -> None:
+    """A camera's numbers are no suffix of ours, unless there is the photo that such a result would have."""
+    for number in range(3):
+        Image.open("photos/a.jpg").save(f"photos/IMG_{number}.png")
+    job = quantize_files("photos", suffix="_1")
+    assert [file.source.name for file in job.files] == ["IMG_0.png", "IMG_1.png", "IMG_2.png", "a.jpg", "b.png"]
+    assert job.results_passed_over == 0
+    touch("photos/IMG.webp", "photos/a.jpg_1.tif")
+    with pytest.warns(UserWarning, match="1 of 1 results do not say"):
+        job = quantize_files("photos", "photos", suffix="_1", existing="skip")
+    assert [file.source.name for file in job.files] == ["IMG.webp", "IMG_0.png", "IMG_2.png", "a.jpg", "b.png"]
+    assert job.results_passed_over == 2
 
 
 @pytest.mark.usefixtures("folder")

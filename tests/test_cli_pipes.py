@@ -79,6 +79,13 @@ def test_files_and_streams_go_together(
     assert json.loads(err)["written"] == ["-"]
 
 
+def test_a_closed_output_is_no_place_for_a_picture(png: bytes) -> None:
+    command = f"{sys.executable} -m gpuquant quantize - -k 4 >&-"
+    done = subprocess.run(["bash", "-c", command], input=png, capture_output=True, check=False)
+    assert done.returncode == 2
+    assert b"standard output, which is closed; name a file" in done.stderr
+
+
 def test_palettes_come_from_pipes(png: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.png").write_bytes(png)
     code, out, _ = run(["palette", "-", "-k", 5, "--format", "hex"], monkeypatch, png)

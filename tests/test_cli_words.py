@@ -1,6 +1,7 @@
 """What the command line says: its own names, in every message and every help."""
 
 import re
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,6 +35,9 @@ def said(arguments: Sequence[object], monkeypatch: pytest.MonkeyPatch, capsys: p
         ("or use existing='update' (--skip-existing --force)", "or use --skip-existing --force"),
         ("all of them with quantize_files (gpuquant batch)", "all of them with gpuquant batch"),
         ("skip or overwrite them (--skip-existing or --force)", "skip or overwrite them (--skip-existing or --force)"),
+        ("write them anew (--force), or apply it (--palette)", "write them anew (--force), or apply it (--palette)"),
+        ("extract_palette (gpuquant palette) finds it", "gpuquant palette finds it"),
+        ("it excludes effort= and palette=", "it excludes --effort  and --palette "),
         ("the dither of this device", "the dither of this device"),
         ("n_colors=3: no such file", "n_colors=3: no such file"),
         ("my n_colors/a.png: image_format", "my n_colors/a.png: --format"),
@@ -110,6 +114,46 @@ def test_help_is_whole_and_in_the_order_of_use(
         assert "colour" not in text
         assert max(map(len, text.splitlines())) <= 80
         assert text.endswith("\n")
+
+
+def test_what_would_steer_a_terminal_is_made_visible(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = tmp_path / "a\x1b[31m\a.png"
+    assert "a\\x1b[31m\\x07.png: no such file" in said(["quantize", name], monkeypatch, capsys)
+    Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(name, "PNG")
+    shown = said(["quantize", name], monkeypatch, capsys)
+    assert "\x1b" not in shown
+    assert "\\x1b[31m\\x07-8-colors.png" in shown
+
+
+def test_a_palette_that_is_written_is_not_one_to_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(tmp_path / "a.png")
+    (tmp_path / "brand.hex").write_text("#fff\n")
+    for given in (tmp_path / "brand.hex", "#000,#fff"):
+        shown = said(["quantize", tmp_path / "a.png", tmp_path / "b.png", "--palette", given], monkeypatch, capsys)
+        assert f'to use a palette: gpuquant apply "{given}" PHOTO OUT' in shown
+    assert (tmp_path / "brand.hex").read_text() == "#fff\n"
+
+
+def test_an_interrupt_while_libraries_are_imported_ends_at_once(tmp_path: Path) -> None:
+    """And is no missing part of a library."""
+    code = """
+import builtins, os, signal, sys
+from gpuquant import cli
+original = builtins.__import__
+def interrupted(name, *others, **options):
+    if name == "torch":
+        os.kill(os.getpid(), signal.SIGINT)
+    return original(name, *others, **options)
+builtins.__import__ = interrupted
+sys.argv = ["gpuquant", "quantize", "a.png"]
+cli.main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "gpuquant: interrupted\n")
 
 
 def test_the_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,7 +32,7 @@ def advice_on(image: Any) -> str:
 
 def followed(image: Any) -> np.ndarray:
     """The levels that one gets who does as the error says."""
-    code = re.search(r"\(?image.*?(?=, or|, for|$)", advice_on(image))
+    code = re.search(r"(?:(?:np|torch)\.nan_to_num)?\(?image.*?(?=, or|, for|$)", advice_on(image))
     assert code
     mean, std = (torch.from_numpy(one) if isinstance(image, torch.Tensor) else one for one in (MEAN, STD))
     return loaded(eval(code[0], {"image": image, "np": np, "torch": torch, "mean": mean, "std": std}))
@@ -79,6 +79,9 @@ def test_results_are_those_of_the_levels() -> None:
         (PIXELS * 257.0, PIXELS),
         (PIXELS / 255 * 2 - 1, PIXELS),
         ((PIXELS > 127), (PIXELS > 127) * 255),
+        ((PIXELS > 127).astype(np.int32), (PIXELS > 127) * 255),
+        (np.where(PIXELS > 250, np.inf, PIXELS / 255), np.where(PIXELS > 250, 255, PIXELS)),
+        (np.where(PIXELS > 250, 1.00001, PIXELS / 255), np.where(PIXELS > 250, 255, PIXELS)),
         (NORMALIZED, PIXELS),
         (PIXELS * 1.0 - 128, (PIXELS - PIXELS.min()) / (PIXELS.max() - PIXELS.min()) * 255),
         (PIXELS.astype(np.int16) - 128, (PIXELS - PIXELS.min()) / (PIXELS.max() - PIXELS.min()) * 255),
@@ -96,9 +99,9 @@ def test_the_advice_gives_the_right_levels(image: np.ndarray, expected: np.ndarr
 @pytest.mark.parametrize(
     ("image", "words"),
     [
-        (np.full((5, 5), np.nan), "NaN or infinity; see np.nan_to_num"),
-        (torch.full((5, 5), float("inf")), "NaN or infinity; see torch.nan_to_num"),
-        (np.arange(25.0).reshape(5, 5) * 1e5, r"float64 from 0 to 2.4e\+06; scale it to 0..1, such as"),
+        (np.full((5, 5), np.nan), r"NaN or infinity; .* np\.nan_to_num\(image, posinf=1, neginf=0\)"),
+        (torch.full((5, 5), float("inf")), r"NaN or infinity; .* torch\.nan_to_num\(image, posinf=1, neginf=0\)"),
+        (np.arange(25.0).reshape(5, 5) * 1e5, r"float64 from 0 to 2400000; scale it to 0..1, such as"),
         (np.arange(25).reshape(5, 5) - 70000, r"int64 from -70000 to -69976; scale .* such as \(image - -70000\) / 24"),
         (np.linspace(0, 100, 25).reshape(5, 5), r"for levels 0..255 use .*, for 0..100 use image / 100"),
         (np.zeros((5, 5), complex), "got complex128"),
@@ -159,7 +162,24 @@ def test_shapes(array: Any) -> None:
             load_photo(array(empty))
 
 
+def test_tensors_and_arrays_without_pixels() -> None:
+    assert advice_on(torch.zeros(5, 5).to_sparse()) == "use image.to_dense()"
+    assert advice_on(torch.zeros(5, 5, device="meta")) == "use one that has values"
+    masked = np.ma.masked_array(PIXELS, PIXELS > 9)
+    assert advice_on(masked) == "say what is under the mask, such as with image.filled(0)"
+    assert loaded(masked.filled(0)).max() <= 9
+
+
+def test_which_of_several_images_is_wrong_is_told(tmp_path: Any) -> None:
+    with pytest.raises(ArgumentError, match=r"^images\[1\]: image must be"):
+        gpuquant.extract_palette([PIXELS, PIXELS.astype(int)])
+    assert advice_on([PIXELS, PIXELS]) == "give images one at a time, or files to quantize_files"
+    assert advice_on(["a.png", tmp_path]) == "give images one at a time, or files to quantize_files"
+
+
 def test_lists_are_told_how_to_become_arrays() -> None:
+    with pytest.raises(ArgumentError, match=r"got float64$"):
+        load_photo(np.float64(1))  # type: ignore[arg-type]
     assert advice_on([[1, 2]]) == "pass np.asarray(image)"
     with pytest.raises(ArgumentError, match=r"got list; pass np\.asarray"):
         gpuquant.extract_palette([[[1, 2, 3]]])  # type: ignore[list-item]

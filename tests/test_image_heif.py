@@ -22,7 +22,7 @@ PIXELS = BLOCKS.repeat(16, axis=0).repeat(16, axis=1)
 
 @pytest.fixture(autouse=True)
 def _registered() -> None:
-    assert image_heif.register()
+    assert image_heif.register() is None
 
 
 def heic(pixels: np.ndarray = PIXELS, **options: Any) -> bytes:
@@ -97,12 +97,23 @@ def test_damage_is_told() -> None:
             assert read_photo(changed).pixels.dtype == np.uint8
 
 
-def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ModuleNotFoundError("none", name="pillow_heif"), r"pip install 'gpuquant\[heic\]'$"),
+        (ModuleNotFoundError("no module x", name="x"), "pillow-heif does not work: no module x"),
+        (ImportError("libheif.so: no such file"), r"pillow-heif does not work: libheif\.so: no such file"),
+    ],
+)
+def test_what_is_missing_is_named(error: ImportError, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(_: str) -> None:
+        raise error
+
     photo = heic()
     assert image_heif.kind_of(io.BytesIO(photo)) == "HEIC"
     monkeypatch.setattr(Image, "ID", [name for name in Image.ID if name != "HEIF"])
-    monkeypatch.setattr(image_heif, "import_module", lambda _: (_ for _ in ()).throw(ImportError))
-    with pytest.raises(ImageFileError, match=r"is a HEIC photo.*: pip install 'gpuquant\[heic\]'$"):
+    monkeypatch.setattr(image_heif, "import_module", missing)
+    with pytest.raises(ImageFileError, match=rf"is a HEIC photo.*: {words}"):
         gpuquant.quantize(photo)
 
 

@@ -84,7 +84,7 @@ def test_what_is_no_image_is_told(data: bytes, words: str) -> None:
             gpuquant.quantize(given)
         assert str(error.value).startswith(words)
     with_name = io.BytesIO(data)
-    with_name.name = "photo 1"  # type: ignore[attr-defined]
+    with_name.name = "photo 1"
     with pytest.raises(ImageFileError, match=r"^photo 1"):
         gpuquant.quantize(with_name)
 
@@ -105,7 +105,7 @@ def test_a_stream_may_give_any_kind_of_bytes() -> None:
 
 
 def test_open_files_that_give_no_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "a.txt").write_text("words")
+    (tmp_path / "a.txt").write_bytes(encoded("PNG"))  # which is no UTF-8
     with (tmp_path / "a.txt").open() as text, pytest.raises(ArgumentError, match=r'open\(path, "rb"\)'):
         gpuquant.quantize(text)  # type: ignore[arg-type]
     closed = io.BytesIO(b"")

@@ -249,12 +249,13 @@ def test_file_objects_that_take_nothing(result: QuantizedImage, tmp_path: Path) 
     with (tmp_path / "a").open("rb") as reading, full, stuck:
         for file, words in (
             (closed, "I/O operation on closed file"),
-            (reading, "write"),
             (full, "No space left on device"),
             (Taker(0), "it takes no more bytes"),
             (stuck, "it takes no more bytes"),
         ):
             with pytest.raises(ImageFileError, match=f"^the file cannot be written: {words}"):
                 result.save(file, format="png")
+        with pytest.raises(ArgumentError, match=r'file is open for reading; .* open\(path, "wb"\)'):
+            result.save(reading, format="png")
     os.close(reader)
     assert (tmp_path / "a").read_bytes() == b"old"

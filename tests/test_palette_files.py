@@ -123,8 +123,10 @@ def test_unknown_endings(name: str, tmp_path: Path) -> None:
 
 
 def test_what_is_no_palette(tmp_path: Path) -> None:
-    with pytest.raises(ArgumentError, match="got list"):
-        write_palette([(0, 0, 0)], tmp_path / "p.hex")  # type: ignore[arg-type]
+    write_palette([(0, 0, 0), "white"], tmp_path / "p.hex")
+    assert (tmp_path / "p.hex").read_text() == "#000000\n#ffffff\n"
+    with pytest.raises(ArgumentError, match="got int"):
+        write_palette(3, tmp_path / "p.hex")  # type: ignore[arg-type]
     for n_entries in (0, 65_537):
         with pytest.raises(ArgumentError, match=f"from 1 to 65536 entries, not {n_entries}"):
             write_palette(Palette(np.zeros((n_entries, 3), np.uint8)), tmp_path / "p.hex")

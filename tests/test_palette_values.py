@@ -145,7 +145,7 @@ def test_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             r"floats from 0 to 1, got float64 from 0 to 255; .* colors\.clip\(0, 255\)\.round\(\)\.astype\(np\.uint8\)",
         ),
         (torch.from_numpy(ROWS) * 1.0, r"for levels 0..255 use colors\.clamp\(0, 255\)\.round\(\)\.to\(torch\.uint8\)"),
-        (np.full((2, 3), np.nan), "got NaN or infinity; see np.nan_to_num"),
+        (np.full((2, 3), np.nan), "got NaN or infinity; replace them, such as with np.nan_to_num"),
         (np.full((2, 3), -0.1), "got float64 from -0.1 to -0.1; cut it with"),
         (np.full((2, 3), 256), "colors must be levels from 0 to 255, got 256"),
         (np.full((2, 3), -1), "colors must be levels from 0 to 255, got -1"),

@@ -16,7 +16,7 @@ pytest.importorskip("pillow_heif")
 @pytest.fixture
 def phone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two HEIC photos, one of them turned, a JPEG, and what phones put beside them."""
-    assert image_heif.register()
+    assert image_heif.register() is None
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(PIXELS).save(tmp_path / "IMG_1.HEIC", "HEIF", quality=100)

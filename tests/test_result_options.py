@@ -17,8 +17,8 @@ from PIL import Image
 import gpuquant
 from gpuquant import apply_palette, quantize, quantize_files
 from gpuquant.errors import ArgumentError
-from gpuquant.image_note import MOST_BYTES
-from gpuquant.result_options import difference, options_text, read_options
+from gpuquant.image_note import MOST_BYTES, read_options
+from gpuquant.result_options import ABSENT, difference, options_text
 
 INKS = gpuquant.Palette(np.array([[0, 0, 0], [255, 255, 255], [200, 0, 0]], np.uint8))
 
@@ -96,6 +96,49 @@ def test_all_recipes_say_the_same(settings: dict[str, Any], tmp_path: Path) -> N
     expected = {name: value for name, value in given.items() if value is not None}
     assert expected.items() <= (alone.options or {}).items()
     assert (difference(alone.options or {}, plain) is None) == (not settings)
+
+
+def test_numbers_of_numpy_are_written(tmp_path: Path) -> None:
+    """As those of Python are: the same note."""
+    photo = np.arange(300, dtype=np.uint8).reshape(10, 10, 3)
+    given = {
+        "effort": (np.str_, "fast"),
+        "color_space": (np.str_, "oklab"),
+        "weighting": (np.float32, 0.5),
+        "random_state": (np.uint32, 7),
+        "init": (np.str_, "random"),
+        "n_init": (np.int8, 2),
+        "max_iter": (np.int64, 20),
+        "tol": (np.float64, 1e-3),
+        "keep_profile": (np.bool_, True),
+        "preview": (np.bool_, True),
+        "dither": (np.str_, "bayer"),
+        "dither_strength": (np.float16, 0.25),
+    }
+    wanted: dict[str, tuple[Any, Any]]
+    for wanted in ({"n_colors": (np.int64, 3)}, {"target_psnr": (np.float32, 12.0)}):
+        plain: dict[str, Any] = {name: value for name, (_, value) in (given | wanted).items()}
+        found = quantize(photo, **{name: kind(value) for name, (kind, value) in (given | wanted).items()})
+        found.save(tmp_path / "a.png")
+        assert read_options(tmp_path / "a.png") == found.options == quantize(photo, **plain).options
+        assert {type(value) for value in (found.options or {}).values()} <= {int, float, bool, str}
+        assert plain.items() <= (found.options or {}).items()
+    levels = np.array([1, 2, 3], np.uint8)
+    applied = apply_palette(photo, INKS, preview=np.True_, background=tuple(levels), dither=np.str_("bayer"))  # type: ignore[arg-type]
+    applied.save(tmp_path / "b.png")
+    assert (read_options(tmp_path / "b.png") or {})["background"] == "#010203"
+
+
+def test_options_that_an_older_file_does_not_know() -> None:
+    """They mean what was done before there was such an option."""
+    ours = quantize(np.arange(30, dtype=np.uint8)[None], 2).options or {}
+    assert ABSENT.items() <= ours.items()
+    for name in ours:
+        older = {key: value for key, value in ours.items() if key != name}
+        assert (difference(older, ours) is None) == (difference(ours, older) is None) == (name != "n_colors")
+        changed = ours | {name: "other"}
+        assert (difference(older, changed) is None) == (name == "gpuquant")
+    assert difference({"n_colors": 2}, ours | {"dither": "bayer"}) == "without dither, not dither='bayer'"
 
 
 def test_what_changes_no_picture_is_not_said(tmp_path: Path) -> None:
