@@ -6,10 +6,11 @@ from pathlib import Path
 
 from gpuquant.batch_plan import PlannedFile, holds
 from gpuquant.errors import ArgumentError, GpuquantError
-from gpuquant.image_note import read_options
+from gpuquant.image_note import is_whole, read_options
 from gpuquant.palette_files import read_palette
 from gpuquant.result_options import Options, difference, palette_options
 
+ANEW = "write those anew with existing='update' (--skip-existing --force)"
 EXISTING = ("refuse", "skip", "update", "overwrite")
 
 
@@ -37,13 +38,17 @@ def results_to_keep(
     known = {file: found for file in there if (found := read_options(file.target)) is not None}
     wanted = options | (_palette_in(shared_palette) if shared_palette else {})
     if existing == "update":
-        return {file for file, found in known.items() if not difference(found, wanted)}
+        return {file for file, found in known.items() if is_whole(file.target) and not difference(found, wanted)}
     if shared_palette and "palette" not in wanted:  # which is compared when it is found
         known = {file: {**found, "palette": None} for file, found in known.items()}
     _check_alike(known, wanted, len(there))
     if len(known) < len(there):
         untold = f"{len(there) - len(known)} of {len(there)} results do not say what they were made with"
         warnings.warn(f"{untold}; they are taken as they are", stacklevel=3)
+    damaged = [file.target for file in there if not is_whole(file.target)]
+    if damaged:
+        broken = f"{len(damaged)} of {len(there)} results cannot be read, or are damaged, such as {damaged[0]}"
+        warnings.warn(f"{broken}; {ANEW}", stacklevel=3)
     return set(there)
 
 
@@ -51,7 +56,7 @@ def _check_none(wanted: list[Path]) -> None:
     there = [path for path in wanted if holds(path.exists)]
     if there:
         message = f"{len(there)} of {len(wanted)} results exist already, such as {there[0]}"
-        raise ArgumentError(f"{message}; skip or overwrite them (--skip-existing or --force)")
+        raise ArgumentError(f"{message}; use existing='skip' (--skip-existing) or existing='overwrite' (--force)")
 
 
 def _check_no_photos(there: list[PlannedFile], files: list[PlannedFile]) -> None:
@@ -70,8 +75,7 @@ def _check_alike(known: dict[PlannedFile, Options], wanted: Options, n_results: 
         first, words = next(iter(differing.items()))
         message = f"{len(differing)} of {n_results} results that exist were made with other options"
         message += f": {first.target} was made with {words}"
-        way_out = "write those anew with existing='update' (--skip-existing --force)"
-        raise ArgumentError(f"{message}; {way_out}, or choose another output folder")
+        raise ArgumentError(f"{message}; {ANEW}, or choose another output folder")
 
 
 def _palette_in(path: Path) -> Options:

@@ -103,6 +103,9 @@ class Batch:
     def __len__(self) -> int:
         return len(self.files)
 
+    def __repr__(self) -> str:
+        return f"Batch({len(self)} file{'s' * (len(self) != 1)}; loop over it to work on them)"
+
     def stop(self) -> None:
         """Begin no more files: those in flight are finished, and the iteration ends.
 
@@ -312,5 +315,5 @@ def _make_folder(folder: Path) -> None:
 
 
 def n_cores() -> int:
-    """How many cores this process may use."""
+    """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -2,7 +2,7 @@
 
 from importlib.util import find_spec
 
-from gpuquant.image_heif import INSTALL
+from gpuquant.image_heif import INSTALL, avif_advice
 from gpuquant.image_note import shortened
 
 MOST_NAMED = 5  # endings
@@ -30,5 +30,5 @@ def _advice(ending: str) -> str:
     if ending in HEIC and find_spec("pillow_heif") is None:
         return f" ({INSTALL})"
     if ending in (".avif", ".avifs"):
-        return " (Pillow 11.3 or newer reads it)"
+        return f" ({avif_advice()})"
     return " (raw photos: develop them first)" if ending in RAW else ""

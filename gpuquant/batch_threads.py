@@ -105,7 +105,7 @@ class _Request(Generic[Item, Found]):
 
 
 class PixelBudget:
-    """How many pixels are in flight at most; whoever needs more than that waits until it is alone."""
+    """A limit of pixels in flight; whoever needs more than that waits until it is alone."""
 
     def __init__(self, n_pixels: int) -> None:
         self._limit, self._taken = n_pixels, 0

@@ -76,7 +76,9 @@ class BatchProgress:
             self._tell(outcome, str(outcome.error))
         elif outcome.status == "written" and not self._quiet and not self._bars:
             error = "lossless" if outcome.mse == 0 else f"PSNR {outcome.psnr:.2f} dB"
-            size = f"{outcome.width} x {outcome.height}, {outcome.n_colors} colors, {error}"
+            from gpuquant.palette import n_colors
+
+            size = f"{outcome.width} x {outcome.height}, {n_colors(outcome.n_colors or 0)}, {error}"
             self._print(f"wrote {outcome.target}: {size}", sys.stdout)
 
     def summarize(self) -> None:

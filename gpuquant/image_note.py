@@ -1,5 +1,6 @@
 """The note that an image file of ours carries, read without decoding its pixels: nothing in it is trusted."""
 
+import io
 import json
 import zlib
 from pathlib import Path
@@ -12,6 +13,7 @@ MOST_BYTES = 1 << 14  # of a note; ours have some 400
 MOST_CHUNKS = 64  # of a PNG before its pixels; ours have 6 at most
 MOST_GIF_BYTES = 1 << 16  # of a GIF that are searched; ours have the note among the first 1000
 DESCRIPTION = 270  # TIFF's tag
+PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 PNG, GIF = b"\x89PNG\r\n\x1a\n", (b"GIF87a", b"GIF89a")
 
 
@@ -22,6 +24,23 @@ def read_options(path: str | Path) -> dict[str, object] | None:
     except (ValueError, RecursionError):
         return None
     return options if isinstance(options, dict) else None
+
+
+def is_whole(path: str | Path) -> bool:
+    """Whether a PNG, TIFF or GIF ends as it should; False of all others, too."""
+    try:
+        with Path(path).open("rb") as file:
+            start, n_bytes = file.read(8), file.seek(0, io.SEEK_END)
+            file.seek(max(0, n_bytes - len(PNG_END)))
+            end = file.read()
+            if start == PNG:
+                return end == PNG_END
+            if start.startswith(GIF):
+                return end.endswith(b";")
+            directories = DirectoryFile(file)
+            return directories.at(directories.first) is not None if directories.first else False
+    except (OSError, ValueError, IndexError):
+        return False
 
 
 def shortened(text: str, most: int) -> str:

@@ -11,7 +11,7 @@ from gpuquant import __version__
 from gpuquant.dithering import Dither
 from gpuquant.errors import ArgumentError
 from gpuquant.image_note import MOST_BYTES, shortened
-from gpuquant.palette import Palette
+from gpuquant.palette import Palette, n_colors
 from gpuquant.palette_entries import as_numpy
 from gpuquant.palette_search import PACE, PaletteSearch
 
@@ -66,7 +66,7 @@ def options_of(
 
 def palette_options(palette: Palette) -> Options:
     """The option that stands for a palette: the number of its entries, and a digest of them."""
-    return {"palette": f"{len(palette)} colors, sha256 {_digest(palette.rgba)}"}
+    return {"palette": f"{n_colors(len(palette))}, sha256 {_digest(palette.rgba)}"}
 
 
 def options_text(options: Options) -> str:

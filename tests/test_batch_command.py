@@ -217,7 +217,6 @@ def test_the_options_of_results(
     code, out, err = run_here([*given, "-k", 2, "--skip-existing"], monkeypatch, capsys)
     assert (code, out.splitlines()[-1][:11]) == (0, "2 skipped; ")
     assert err == "gpuquant: 1 of 2 results do not say what they were made with; they are taken as they are\n"
-    assert run_here([*given, "-k", 2, "--skip-existing", "--quiet"], monkeypatch, capsys) == (0, "", "")
     (folder / "b-x.png").unlink()
     code, out, err = run_here([*given, "-k", 2, "--skip-existing", "--force"], monkeypatch, capsys)
     assert (code, err, out.splitlines()[-1][:22]) == (0, "", "1 written, 1 skipped; ")
@@ -229,6 +228,16 @@ def test_the_options_of_results(
     assert code == 2
     assert "--format" in err
     assert "image_format" not in err
+
+
+@pytest.mark.filterwarnings("default")
+def test_quiet_is_quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of results that do not say what they were made with, too."""
+    for place in ("in", "out"):
+        (tmp_path / place).mkdir()
+        Image.new("RGB", (2, 2)).save(tmp_path / place / "a.png")
+    given = ["batch", tmp_path / "in", "-o", tmp_path / "out", "--skip-existing", "--quiet"]
+    assert run_here(given, monkeypatch, capsys) == (0, "", "")
 
 
 def test_failures_and_notes_are_in_the_words_of_the_command(

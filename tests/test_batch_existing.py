@@ -12,7 +12,7 @@ from test_batch import by_name
 import gpuquant
 from gpuquant import quantize_files
 from gpuquant.errors import ArgumentError
-from gpuquant.image_note import read_options
+from gpuquant.image_note import is_whole, read_options
 
 
 @pytest.fixture
@@ -168,3 +168,24 @@ def test_photos_in_the_output_folder_are_not_lost(
     for expected in ("written", "skipped" if existing == "update" else "written"):
         found = quantize_files(photos[0].with_suffix(".tif"), tmp_path / output, 2, existing=existing)
         assert [outcome.status for outcome in found] == [expected]
+
+
+@pytest.mark.filterwarnings("ignore:.* do not say what they were made with")
+@pytest.mark.parametrize("image_format", ["png", "tif", "gif"])
+def test_results_that_are_damaged_are_told_and_made_anew(photos: list[Path], tmp_path: Path, image_format: str) -> None:
+    out = tmp_path / "out"
+    assert statuses(photos, out, 4, image_format=image_format) == "wwww"
+    results, before = sorted(out.iterdir()), contents(out)
+    assert all(map(is_whole, results))
+    results[0].write_bytes(b"")
+    results[1].write_bytes(before[results[1].name][:-30] if image_format != "tif" else b"II*\0")
+    results[2].write_bytes(b"hello")
+    words = f"3 of 4 results cannot be read, or are damaged, such as {results[0]}; write those anew with"
+    with pytest.warns(UserWarning, match=re.escape(words)):
+        assert statuses(photos, out, 4, image_format=image_format, existing="skip") == "ssss"
+    assert statuses(photos, out, 4, image_format=image_format, existing="update") == "wwws"
+    assert contents(out) == before
+
+
+def test_a_batch_says_what_to_do_with_it(photos: list[Path], tmp_path: Path) -> None:
+    assert repr(quantize_files(photos, tmp_path / "out", 4)) == "Batch(4 files; loop over it to work on them)"

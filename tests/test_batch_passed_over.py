@@ -9,6 +9,7 @@ from PIL import Image
 from gpuquant import batch_passed_over, batch_plan, quantize, quantize_files
 from gpuquant.batch_passed_over import passed_over_words
 from gpuquant.errors import ArgumentError
+from gpuquant.image_heif import avif_advice
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def test_a_folder_of_nothing_else_says_what_it_has(folder: Path, tmp_path: Path)
 def test_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch_passed_over, "find_spec", lambda name: None)
     assert passed_over_words({".txt": 1, ".heic": 6}) == "7 passed over: 6 .heic (pip install 'gpuquant[heic]'), 1 .txt"
-    assert passed_over_words({".avif": 1}) == "1 passed over: 1 .avif (Pillow 11.3 or newer reads it)"
+    assert passed_over_words({".avif": 1}) == f"1 passed over: 1 .avif ({avif_advice()})"
     assert passed_over_words({".cr3": 2}) == "2 passed over: 2 .cr3 (raw photos: develop them first)"
     many = {f".{letter}": 2 for letter in "abcdefg"}
     assert passed_over_words(many) == "14 passed over: 2 .a, 2 .b, 2 .c, 2 .d, 2 .e, 4 others"

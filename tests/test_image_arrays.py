@@ -165,7 +165,7 @@ def test_shapes(array: Any) -> None:
 def test_tensors_and_arrays_without_pixels() -> None:
     assert advice_on(torch.zeros(5, 5).to_sparse()) == "use image.to_dense()"
     assert advice_on(torch.zeros(5, 5, device="meta")) == "use one that has values"
-    masked = np.ma.masked_array(PIXELS, PIXELS > 9)
+    masked = np.ma.masked_array(PIXELS, PIXELS > 9)  # type: ignore[no-untyped-call]
     assert advice_on(masked) == "say what is under the mask, such as with image.filled(0)"
     assert loaded(masked.filled(0)).max() <= 9
 

@@ -45,7 +45,7 @@ def test_one_photo_and_a_folder(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert code == 0
     made = {f"IMG_{number}-4-colors.png" for number in (1, 2, 3)}  # and not of the result before
     assert {path.name for path in Path().glob("*-4-colors.png")} == made
-    assert "2 passed over: 1 .aae, 1 .mov" in out
+    assert "3 passed over: 1 .aae, 1 .mov, 1 result of gpuquant" in out
     assert run("gpuquant palette IMG_1.HEIC IMG_3.jpg -k 3", monkeypatch, capsys)[0] == 0
 
 
