@@ -18,8 +18,8 @@ from conftest import PHOTOS, Report, large_photo, seconds_of
 from PIL import Image
 
 import gpuquant
-from gpuquant.image_reading import read_photo
-from gpuquant.image_writing import write_image
+from gpuquant.images.reading import read_photo
+from gpuquant.images.writing import write_image
 
 TIMES, N_COLORS, JOBS, ROUNDS = 8, 16, 2, 3
 

@@ -103,7 +103,7 @@ def test_general_data(benchmark: Any, report: Report, kind: str) -> None:
 MEMORY = """
 import sys
 import numpy as np
-import gpuquant, gpuquant.estimator
+import gpuquant, gpuquant.estimator.model
 
 samples = np.divide(np.load(sys.argv[1]), 255).reshape(-1, 3)
 status = lambda key: next(int(l.split()[1]) for l in open("/proc/self/status") if l.startswith(key))

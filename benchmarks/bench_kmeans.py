@@ -23,8 +23,8 @@ from kmeans_peers import (
     together,
 )
 
-from gpuquant.benchmark import Measurement, measure_apart, stored
-from gpuquant.benchmark_peers import Quantizer
+from gpuquant.bench.measuring import Measurement, measure_apart, stored
+from gpuquant.bench.peers import Quantizer
 
 LARGEST = 13.7e6  # pixels, up to which so many implementations take minutes
 

@@ -14,8 +14,8 @@ from conftest import Pixels, Report, Tell, kodak, large_photo, mse_of, rounded_m
 from sklearn.cluster import KMeans
 
 import gpuquant
-from gpuquant.benchmark import measure
-from gpuquant.benchmark_peers import quantizers
+from gpuquant.bench.measuring import measure
+from gpuquant.bench.peers import quantizers
 
 REACH = {
     "default": {4: (1.0, 1.0), 16: (1.0, 1.0), 64: (1.0, 1.0), 256: (1.0, 1.0)},

@@ -18,9 +18,9 @@ from PIL import Image
 from sklearn.cluster import KMeans
 
 import gpuquant
-from gpuquant.benchmark import Measurement, measure_apart, not_measured, read_pixels, stored
-from gpuquant.benchmark_peers import Quantizer, quantizers
-from gpuquant.image_reading import MAX_PIXELS, read_photo
+from gpuquant.bench.measuring import Measurement, measure_apart, not_measured, read_pixels, stored
+from gpuquant.bench.peers import Quantizer, quantizers
+from gpuquant.images.reading import MAX_PIXELS, read_photo
 
 ROUNDS = 5
 SLOW, SLOW_PIXELS = "scikit-learn KMeans", 13.7e6  # up to which it runs without --full

@@ -20,8 +20,8 @@ import pytest
 import torch
 from PIL import Image
 
-from gpuquant.benchmark import Measurement, machine, sample_photo, table
-from gpuquant.files import whole_file
+from gpuquant.bench.measuring import Measurement, machine, sample_photo, table
+from gpuquant.whole_file import whole_file
 
 Pixels = npt.NDArray[np.uint8]
 PHOTOS = Path(__file__).parents[2] / "shared" / "photos"  # optional: real photographs beside the checkout

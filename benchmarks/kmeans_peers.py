@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gpuquant.benchmark_peers import Pixels, Quantized, Quantizer, points_of, torch_lloyd
+from gpuquant.bench.peers import Pixels, Quantized, Quantizer, points_of, torch_lloyd
 
 MAX_ITER = 10
 SCIKIT_LEARN = "scikit-learn KMeans"

@@ -4,48 +4,48 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gpuquant.batch import quantize_files as quantize_files
-    from gpuquant.batch_job import Batch as Batch
-    from gpuquant.batch_outcome import FileOutcome as FileOutcome
-    from gpuquant.clustering import KMeansResult as KMeansResult
-    from gpuquant.clustering import kmeans as kmeans
+    from gpuquant.batch.job import Batch as Batch
+    from gpuquant.batch.outcome import FileOutcome as FileOutcome
+    from gpuquant.batch.recipe import quantize_files as quantize_files
+    from gpuquant.clustering.batched import KMeansResult as KMeansResult
+    from gpuquant.clustering.batched import kmeans as kmeans
+    from gpuquant.counting.histogram import ColorHistogram as ColorHistogram
     from gpuquant.errors import ArgumentError as ArgumentError
     from gpuquant.errors import DeviceError as DeviceError
     from gpuquant.errors import GpuquantError as GpuquantError
     from gpuquant.errors import ImageFileError as ImageFileError
     from gpuquant.errors import TargetError as TargetError
-    from gpuquant.estimator import KMeans as KMeans
-    from gpuquant.histogram import ColorHistogram as ColorHistogram
-    from gpuquant.palette import Palette as Palette
-    from gpuquant.palette_files import read_palette as read_palette
-    from gpuquant.palette_files import write_palette as write_palette
-    from gpuquant.quantization import apply_palette as apply_palette
-    from gpuquant.quantization import extract_palette as extract_palette
-    from gpuquant.quantization import quantize as quantize
-    from gpuquant.quantized_image import QuantizedImage as QuantizedImage
+    from gpuquant.estimator.model import KMeans as KMeans
+    from gpuquant.palettes.files import read_palette as read_palette
+    from gpuquant.palettes.files import write_palette as write_palette
+    from gpuquant.palettes.palette import Palette as Palette
+    from gpuquant.quantization.recipes import apply_palette as apply_palette
+    from gpuquant.quantization.recipes import extract_palette as extract_palette
+    from gpuquant.quantization.recipes import quantize as quantize
+    from gpuquant.quantization.result import QuantizedImage as QuantizedImage
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "ArgumentError": "errors",
-    "Batch": "batch_job",
-    "ColorHistogram": "histogram",
+    "Batch": "batch.job",
+    "ColorHistogram": "counting.histogram",
     "DeviceError": "errors",
-    "FileOutcome": "batch_outcome",
+    "FileOutcome": "batch.outcome",
     "GpuquantError": "errors",
     "ImageFileError": "errors",
-    "KMeans": "estimator",
-    "KMeansResult": "clustering",
-    "Palette": "palette",
-    "QuantizedImage": "quantized_image",
+    "KMeans": "estimator.model",
+    "KMeansResult": "clustering.batched",
+    "Palette": "palettes.palette",
+    "QuantizedImage": "quantization.result",
     "TargetError": "errors",
-    "apply_palette": "quantization",
-    "extract_palette": "quantization",
-    "kmeans": "clustering",
-    "quantize": "quantization",
-    "quantize_files": "batch",
-    "read_palette": "palette_files",
-    "write_palette": "palette_files",
+    "apply_palette": "quantization.recipes",
+    "extract_palette": "quantization.recipes",
+    "kmeans": "clustering.batched",
+    "quantize": "quantization.recipes",
+    "quantize_files": "batch.recipe",
+    "read_palette": "palettes.files",
+    "write_palette": "palettes.files",
 }
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605

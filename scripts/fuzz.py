@@ -27,7 +27,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from gpuquant import GpuquantError, Palette, read_palette, write_palette
-from gpuquant.image_reading import read_photo
+from gpuquant.images.reading import read_photo
 
 MOST_PIXELS = 1_000_000
 MOST_SECONDS, MOST_BYTES = 30, 2 << 30  # for one file

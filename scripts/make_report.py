@@ -20,7 +20,7 @@ if __name__ == "__main__":  # before the imports that take long, or may fail
 
     Arguments(__doc__).parse_args()
 
-from gpuquant.benchmark import Measurement, table
+from gpuquant.bench.measuring import Measurement, table
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"

@@ -22,8 +22,12 @@ from triton.backends.compiler import GPUTarget
 from triton.backends.nvidia.compiler import get_ptxas
 from triton.runtime import driver
 
-from gpuquant.ops import triton_draws, triton_lloyd, triton_ops, triton_probe, triton_seeding
-from gpuquant.ops.color_codes import N_CODES
+from gpuquant.colors.codes import N_CODES
+from gpuquant.ops import cuda_probe as triton_probe
+from gpuquant.ops.lloyd import cuda as triton_lloyd
+from gpuquant.ops.pixels import cuda as triton_ops
+from gpuquant.ops.seeding import cuda as triton_seeding
+from gpuquant.ops.seeding import cuda_draws as triton_draws
 
 Variant = tuple[str, Any, dict[str, str], dict[str, Any]]
 

@@ -17,8 +17,10 @@ from sklearn.datasets import load_sample_image
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # before Triton is imported: its kernels then run on the CPU
 
-from gpuquant import KMeans, estimator, level_pixels
-from gpuquant.level_pixels import fold_pixels
+from gpuquant import KMeans
+from gpuquant.estimator import level_pixels
+from gpuquant.estimator import model as estimator
+from gpuquant.estimator.level_pixels import fold_pixels
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]

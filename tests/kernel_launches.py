@@ -6,7 +6,9 @@ import pytest
 import torch
 from compile_kernels import TYPES, variants
 
-from gpuquant.ops import kernel_lloyd, triton_ops, triton_seeding
+from gpuquant.ops.lloyd import cuda_runs as kernel_lloyd
+from gpuquant.ops.pixels import cuda as triton_ops
+from gpuquant.ops.seeding import cuda as triton_seeding
 
 NAMES = {dtype: name for name, dtype in TYPES.items() if isinstance(dtype, torch.dtype)}
 

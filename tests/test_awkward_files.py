@@ -9,7 +9,7 @@ from PIL import Image
 from test_image_reading import AWKWARD, ERRORS, PICTURES, TRANSPARENT, needs_awkward
 
 from gpuquant import quantize_files
-from gpuquant.image_reading import read_photo
+from gpuquant.images.reading import read_photo
 
 
 @needs_awkward

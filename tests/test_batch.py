@@ -12,9 +12,11 @@ import torch
 from PIL import Image
 
 import gpuquant
-from gpuquant import batch_job, image_steps, quantize, quantize_files
+from gpuquant import quantize, quantize_files
+from gpuquant.batch import job as batch_job
 from gpuquant.errors import ArgumentError, DeviceError, ImageFileError
-from gpuquant.image_reading import read_size
+from gpuquant.images.reading import read_size
+from gpuquant.quantization import steps as image_steps
 
 
 def by_name(outcomes: Any) -> dict[str, gpuquant.FileOutcome]:

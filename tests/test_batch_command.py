@@ -21,7 +21,7 @@ from PIL import Image
 from test_cli import run as run_here
 
 import gpuquant
-from gpuquant.cli_batch_progress import BatchProgress
+from gpuquant.cli.batch_progress import BatchProgress
 
 COMMAND = [sys.executable, "-m", "gpuquant", "batch"]
 

@@ -12,7 +12,7 @@ from test_batch import by_name
 import gpuquant
 from gpuquant import quantize_files
 from gpuquant.errors import ArgumentError
-from gpuquant.image_note import is_whole, read_options
+from gpuquant.images.note import is_whole, read_options
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_other_options_stop_what_would_mix_them(photos: list[Path], tmp_path: Pa
 
 
 def test_another_version_is_no_difference(photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gpuquant.result_options.__version__", "0.0.1")
+    monkeypatch.setattr("gpuquant.quantization.options.__version__", "0.0.1")
     statuses(photos, tmp_path / "out", 4)
     monkeypatch.undo()
     assert (read_options(tmp_path / "out" / "p0.png") or {})["gpuquant"] == "0.0.1"

@@ -10,7 +10,7 @@ from test_batch import by_name
 import gpuquant
 from gpuquant import quantize, quantize_files
 from gpuquant.errors import ArgumentError
-from gpuquant.palette_files import read_palette
+from gpuquant.palettes.files import read_palette
 
 
 def test_one_palette_for_all(folder: Path, tmp_path: Path) -> None:

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from gpuquant import batch_passed_over, batch_plan, quantize, quantize_files
-from gpuquant.batch_passed_over import passed_over_words
+from gpuquant import quantize, quantize_files
+from gpuquant.batch import passed_over as batch_passed_over
+from gpuquant.batch import plan as batch_plan
+from gpuquant.batch.passed_over import passed_over_words
 from gpuquant.errors import ArgumentError
-from gpuquant.image_heif import avif_advice
+from gpuquant.images.heif import avif_advice
 
 
 @pytest.fixture

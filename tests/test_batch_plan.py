@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gpuquant.batch_plan import Plan, check_inside, plan_files
+from gpuquant.batch.plan import Plan, check_inside, plan_files
 from gpuquant.errors import ArgumentError, ImageFileError
 
 PIECES = ["a", "A", "b", "ß", "ss", ".", ".jpg", ".JPG", ".png", ".tif", "-2", "-3"]
@@ -301,6 +301,6 @@ def test_a_hundred_thousand_files_are_planned(kind: str, monkeypatch: pytest.Mon
 
 
 def test_planning_does_not_load_torch() -> None:
-    code = "import sys, gpuquant.batch_plan; print('torch' in sys.modules, 'numpy' in sys.modules)"
+    code = "import sys, gpuquant.batch.plan; print('torch' in sys.modules, 'numpy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False False\n"

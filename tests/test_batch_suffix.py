@@ -10,7 +10,7 @@ from test_batch_plan import check, touch
 
 import gpuquant
 from gpuquant import quantize_files
-from gpuquant.batch_plan import plan_files
+from gpuquant.batch.plan import plan_files
 from gpuquant.errors import ArgumentError
 
 SUFFIX = "-16-colors"

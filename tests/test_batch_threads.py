@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gpuquant.batch_threads import PixelBudget, Together, _Request, in_threads
+from gpuquant.batch.workers import PixelBudget, Together, _Request, in_threads
 
 
 def test_who_has_the_turn_answers_for_all_who_wait() -> None:

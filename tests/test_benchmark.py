@@ -17,17 +17,20 @@ from conftest import Pixels
 from PIL import Image
 from test_cli import run
 
-from gpuquant import benchmark, benchmark_peers, cli_bench, quantize
-from gpuquant.benchmark import measure, measure_apart, read_pixels, sample_photo, stored, table
-from gpuquant.benchmark_peers import Quantized, Quantizer, quantizers, torch_step
+from gpuquant import quantize
+from gpuquant.bench import measuring as benchmark
+from gpuquant.bench import peers as benchmark_peers
+from gpuquant.bench.measuring import measure, measure_apart, read_pixels, sample_photo, stored, table
+from gpuquant.bench.peers import Quantized, Quantizer, quantizers, torch_step
+from gpuquant.cli import bench_command as cli_bench
 
 ROOT = Path(__file__).parents[1]
 STAYING = """
 import os, sys, time
 from pathlib import Path
 import numpy as np
-from gpuquant.benchmark import measure_apart, stored
-from gpuquant.benchmark_peers import Quantizer
+from gpuquant.bench.measuring import measure_apart, stored
+from gpuquant.bench.peers import Quantizer
 
 def stay(photo, n_colors):
     print("noise", file=sys.stderr, flush=True)

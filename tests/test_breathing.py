@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from gpuquant import breathing
-from gpuquant.breathing import breathe
+from gpuquant.clustering import breathing
+from gpuquant.clustering.breathing import breathe
 
 
 def problem(n_colors: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:

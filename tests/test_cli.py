@@ -11,7 +11,8 @@ import pytest
 from conftest import Pixels
 from PIL import Image
 
-from gpuquant import cli, quantize
+from gpuquant import quantize
+from gpuquant.cli import app as cli
 
 Run = tuple[int, str, str]
 
@@ -110,7 +111,7 @@ def test_what_palette_is_wanted(
 def test_a_target_out_of_reach_is_a_failed_job(
     photo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("gpuquant.palette_search.MAX_COLORS", 16)
+    monkeypatch.setattr("gpuquant.fitting.search.MAX_COLORS", 16)
     for command in (["quantize", photo], ["palette", photo]):
         code, out, err = run([*command, "--target-psnr", "60"], monkeypatch, capsys)
         assert (code, out) == (1, "")

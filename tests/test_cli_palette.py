@@ -16,8 +16,8 @@ from test_cli import process, run
 from test_transparency import drawing
 
 import gpuquant
-from gpuquant.palette import Palette
-from gpuquant.palette_files import read_palette, write_palette
+from gpuquant.palettes.files import read_palette, write_palette
+from gpuquant.palettes.palette import Palette
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gpuquant import cli, quantize
+from gpuquant import quantize
+from gpuquant.cli import app as cli
 
 PIXELS = np.random.RandomState(0).randint(0, 256, (20, 30, 3)).astype(np.uint8)
 

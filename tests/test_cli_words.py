@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gpuquant import cli
-from gpuquant.cli_words import ONLY_WITH_VALUE, OPTIONS, in_cli_words
+from gpuquant.cli import app as cli
+from gpuquant.cli.words import ONLY_WITH_VALUE, OPTIONS, in_cli_words
 
 COMMANDS = ["quantize", "batch", "palette", "apply", "bench", "info"]
 
@@ -142,7 +142,7 @@ def test_an_interrupt_while_libraries_are_imported_ends_at_once(tmp_path: Path) 
     """And is no missing part of a library."""
     code = """
 import builtins, os, signal, sys
-from gpuquant import cli
+from gpuquant.cli import app as cli
 original = builtins.__import__
 def interrupted(name, *others, **options):
     if name == "torch":

@@ -6,10 +6,10 @@ import pytest
 import torch
 from sklearn.cluster import KMeans
 
-from gpuquant import clustering
-from gpuquant.clustering import KMeansResult, kmeans
+from gpuquant.clustering import batched as clustering
+from gpuquant.clustering.batched import KMeansResult, kmeans
+from gpuquant.clustering.lloyd import Runs, lloyd
 from gpuquant.errors import ArgumentError
-from gpuquant.lloyd import Runs, lloyd
 from gpuquant.ops import PointSet
 
 Floats = npt.NDArray[np.float64]
@@ -189,7 +189,7 @@ def test_how_many_runs_go_side_by_side_changes_nothing(
         return original(points, centers, max_iter=max_iter, tol=tol)
 
     monkeypatch.setattr(clustering, "lloyd", spy)
-    monkeypatch.setattr("gpuquant.lloyd.TOGETHER", together)
+    monkeypatch.setattr("gpuquant.clustering.lloyd.TOGETHER", together)
     assert same_bits(kmeans(batch, 6, n_init=5, init="random"), expected)
     assert max(sizes) == {1: 1, 900: 3, 10_000: 20}[together]
 

@@ -8,12 +8,15 @@ import pytest
 import torch
 from conftest import Pixels
 
-from gpuquant.ops import candidate_lists, color_blocks, color_lloyd, cpu_ops
-from gpuquant.ops.color_blocks import ORIGIN, ColorBlocks
-from gpuquant.ops.color_codes import z_order
-from gpuquant.ops.color_lloyd import ColorLloyd
-from gpuquant.ops.color_seeding import ColorSeeding
-from gpuquant.ops.torch_ops import one_torch_thread
+from gpuquant.colors.codes import z_order
+from gpuquant.ops.lloyd import candidate_lists
+from gpuquant.ops.lloyd import colors as color_lloyd
+from gpuquant.ops.lloyd.colors import ColorLloyd
+from gpuquant.ops.pixels import cpu as cpu_ops
+from gpuquant.ops.pixels.reference import one_torch_thread
+from gpuquant.ops.points import color_blocks
+from gpuquant.ops.points.color_blocks import ORIGIN, ColorBlocks
+from gpuquant.ops.seeding.colors import ColorSeeding
 
 Floats = npt.NDArray[np.float64]
 

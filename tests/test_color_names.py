@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import ImageColor
 
-from gpuquant.color_names import levels_of_name
-from gpuquant.palette import Palette
+from gpuquant.colors.names import levels_of_name
+from gpuquant.palettes.palette import Palette
 
 # A name must have one of the first words, and no other words than these and the second.
 DESIGNERS = [

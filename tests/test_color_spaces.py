@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gpuquant.color_spaces import oklab_from_srgb, srgb_from_oklab
+from gpuquant.colors.spaces import oklab_from_srgb, srgb_from_oklab
 
 # CSS Color 4 writes these named colors in Oklab
 PUBLISHED = [

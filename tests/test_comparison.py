@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from gpuquant import ArgumentError, quantize
-from gpuquant.comparison import error_map, palette_bar, side_by_side
-from gpuquant.photo_loading import ImageLike
+from gpuquant.images.comparison import error_map, palette_bar, side_by_side
+from gpuquant.images.loading import ImageLike
 
 
 def noise(*shape: int, seed: int = 0) -> npt.NDArray[np.uint8]:
@@ -152,7 +152,7 @@ def test_an_error_map_is_scaled_and_made_strip_by_strip(monkeypatch: pytest.Monk
     original, result = noise(3, 3200, 3), noise(3, 3200, 3, seed=1)
     whole = np.asarray(error_map(original, result))
     assert whole.shape == (2, 1600)
-    monkeypatch.setattr("gpuquant.comparison.STRIP_PIXELS", 100)
+    monkeypatch.setattr("gpuquant.images.comparison.STRIP_PIXELS", 100)
     np.testing.assert_array_equal(np.asarray(error_map(original, result)), whole)
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from gpuquant.ops import cpu_dense
-from gpuquant.ops.cpu_dense import TiledLloyd
-from gpuquant.ops.tile_scores import Singles, TileScores
+from gpuquant.ops.lloyd import cpu_dense
+from gpuquant.ops.lloyd.cpu_dense import TiledLloyd
+from gpuquant.ops.lloyd.tile_scores import Singles, TileScores
 
 Floats = npt.NDArray[np.float64]
 

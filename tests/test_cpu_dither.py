@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gpuquant.ops import cpu_dither, torch_dither
+from gpuquant.ops.dithering import cpu as cpu_dither
+from gpuquant.ops.dithering import reference as torch_dither
 
 MODULES = [cpu_dither, torch_dither]
 WORDS = [torch.uint8, torch.uint16]

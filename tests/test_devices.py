@@ -9,7 +9,7 @@ import gpuquant
 from gpuquant import ops
 from gpuquant.devices import resolve_device, told_when_memory_ends
 from gpuquant.errors import DeviceError
-from gpuquant.ops.dense_points import DensePoints
+from gpuquant.ops.points.dense_points import DensePoints
 
 
 def test_names() -> None:

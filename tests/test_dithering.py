@@ -16,8 +16,10 @@ from test_error_diffusion import by_hand
 from test_image_reading import swapped_profile
 from test_transparency import drawing, seen
 
-from gpuquant import Palette, QuantizedImage, apply_palette, dithering, metrics, quantize, quantize_files
-from gpuquant.dithering import bayer, blue_noise, error_limit
+from gpuquant import Palette, QuantizedImage, apply_palette, quantize, quantize_files
+from gpuquant.colors import error as metrics
+from gpuquant.dithering import methods as dithering
+from gpuquant.dithering.methods import bayer, blue_noise, error_limit
 from gpuquant.errors import ArgumentError
 
 METHODS = ["floyd-steinberg", "blue-noise", "bayer"]

@@ -7,8 +7,9 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from gpuquant.ops import error_diffusion, torch_dither
-from gpuquant.ops.nearest_table import NearestTable
+from gpuquant.ops.dithering import cpu_diffusion as error_diffusion
+from gpuquant.ops.dithering import reference as torch_dither
+from gpuquant.ops.dithering.nearest_table import NearestTable
 
 Pixels = npt.NDArray[np.uint8]
 ENGINES = [error_diffusion, torch_dither]

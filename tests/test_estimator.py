@@ -20,8 +20,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from gpuquant import ArgumentError, DeviceError, KMeans, level_pixels
-from gpuquant.ops import cpu_dense, dense_seeding, pixel_chunks
+from gpuquant import ArgumentError, DeviceError, KMeans
+from gpuquant.estimator import level_pixels
+from gpuquant.estimator import pixel_draws as pixel_chunks
+from gpuquant.ops.lloyd import cpu_dense
+from gpuquant.ops.seeding import dense as dense_seeding
 
 Floats = npt.NDArray[np.float64]
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpuquant import KMeans, level_pixels
+from gpuquant import KMeans
+from gpuquant.estimator import level_pixels
 
 PATHS = sorted((Path(__file__).parent / "reference").glob("*.npz"))
 

@@ -11,9 +11,11 @@ from conftest import Pixels, blobs, same
 from scipy.sparse import csr_matrix
 from sklearn.cluster import KMeans as Reference
 
-from gpuquant import KMeans, estimator_samples, level_pixels
-from gpuquant.level_pixels import fold_pixels
-from gpuquant.ops import cpu_ops
+from gpuquant import KMeans
+from gpuquant.estimator import level_pixels
+from gpuquant.estimator import samples as estimator_samples
+from gpuquant.estimator.level_pixels import fold_pixels
+from gpuquant.ops.pixels import cpu as cpu_ops
 
 
 def scaled(pixels: Pixels, scale: str) -> npt.NDArray[Any]:

@@ -13,7 +13,7 @@ from typing import NoReturn
 import pytest
 
 from gpuquant.errors import ImageFileError
-from gpuquant.files import whole_file
+from gpuquant.whole_file import whole_file
 
 unnamed_files = pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="unnamed files are Linux's")
 WAYS = ["unnamed", "no such flag", "EOPNOTSUPP", "EISDIR", "no links"]
@@ -163,7 +163,7 @@ def test_a_killed_process_leaves_nothing(old: bytes | None, tmp_path: Path) -> N
         (folder / "a.png").write_bytes(old)
     code = f"""
 import time
-from gpuquant.files import whole_file
+from gpuquant.whole_file import whole_file
 with whole_file({str(folder / "a.png")!r}) as file:
     file.write(bytes(1_000_000))
     file.flush()

@@ -35,7 +35,7 @@ import sys, threading, warnings
 import numpy as np
 import torch
 import gpuquant
-from gpuquant.ops import torch_ops
+from gpuquant.ops.pixels import reference as torch_ops
 
 warnings.simplefilter("ignore")
 torch.set_num_threads(3)
@@ -125,7 +125,9 @@ thread.join()
 def test_other_locks_are_free_in_a_child_and_what_they_held_is_undone() -> None:
     code = """
 from contextlib import ExitStack
-from gpuquant.ops import cpu_dense, cpu_ops, dense_points
+from gpuquant.ops.lloyd import cpu_dense
+from gpuquant.ops.pixels import cpu as cpu_ops
+from gpuquant.ops.points import dense_points
 
 locked = cpu_ops._tables, cpu_dense._one_blas_thread, dense_points.ieee_products
 with cpu_dense.one_blas_thread():

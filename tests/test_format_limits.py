@@ -8,9 +8,10 @@ from PIL import ExifTags, Image
 from test_cli import run
 
 import gpuquant
-from gpuquant import image_writing, quantization
 from gpuquant.errors import ArgumentError, ImageFileError
-from gpuquant.image_writing import check_format, indexed_image, write_image, write_picture
+from gpuquant.images import writing as image_writing
+from gpuquant.images.writing import check_format, indexed_image, write_image, write_picture
+from gpuquant.quantization import recipes as quantization
 
 WIDE = np.array([[0, 90, 200, 200]], np.uint8).repeat(17_500, axis=1)  # 70000 x 1
 

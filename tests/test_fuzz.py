@@ -10,7 +10,7 @@ import pytest
 from conftest import script
 from PIL import Image
 
-from gpuquant.image_reading import photo_of, read_photo
+from gpuquant.images.reading import photo_of, read_photo
 
 
 @pytest.fixture(scope="module")

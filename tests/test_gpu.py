@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import gpuquant
-from gpuquant import level_pixels
+from gpuquant.estimator import level_pixels
 
 pytestmark = [
     pytest.mark.gpu,
@@ -98,7 +98,10 @@ def test_the_estimator_finds_what_the_cpu_finds(china: Pixels, n_columns: int, w
 
 
 def test_other_sizes_compile_nothing_anew() -> None:
-    from gpuquant.ops import triton_draws, triton_lloyd, triton_ops, triton_seeding
+    from gpuquant.ops.lloyd import cuda as triton_lloyd
+    from gpuquant.ops.pixels import cuda as triton_ops
+    from gpuquant.ops.seeding import cuda as triton_seeding
+    from gpuquant.ops.seeding import cuda_draws as triton_draws
 
     def n_compiled() -> int:
         modules = triton_draws, triton_lloyd, triton_ops, triton_seeding

@@ -7,11 +7,11 @@ from conftest import Pixels
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gpuquant.colors.codes import z_order
+from gpuquant.counting.histogram import ColorHistogram
 from gpuquant.errors import ArgumentError, ImageFileError
-from gpuquant.histogram import ColorHistogram
-from gpuquant.ops import color_cells
-from gpuquant.ops.color_cells import coarsen
-from gpuquant.ops.color_codes import z_order
+from gpuquant.ops.points import color_cells
+from gpuquant.ops.points.color_cells import coarsen
 
 
 def counted(*images: Pixels) -> ColorHistogram:

@@ -9,7 +9,7 @@ import torch
 
 import gpuquant
 from gpuquant.errors import ArgumentError
-from gpuquant.photo_loading import load_photo
+from gpuquant.images.loading import load_photo
 
 RANDOM = np.random.RandomState(0)
 PIXELS = RANDOM.randint(0, 256, (6, 5, 3)).astype(np.uint8)
@@ -50,7 +50,7 @@ def test_any_float_takes_the_nearest_level(monkeypatch: pytest.MonkeyPatch) -> N
     image = RANDOM.uniform(0, 1, (9, 7, 3))
     image[0, 0] = 0, 1, 0.5 / 255 + 1e-9
     nearest = np.abs(image[..., None] * 255 - np.arange(256)).argmin(axis=-1)
-    monkeypatch.setattr("gpuquant.levels.AT_ONCE", 42)  # two rows at a time
+    monkeypatch.setattr("gpuquant.colors.levels.AT_ONCE", 42)  # two rows at a time
     for given in (image, image.astype(">f8"), image[::-1][::-1], torch.from_numpy(image)):
         np.testing.assert_array_equal(loaded(given), nearest)
     assert loaded(torch.rand(2, 2, 3).bfloat16()).dtype == np.uint8

@@ -8,8 +8,8 @@ from PIL import Image
 from test_image_guard import AVIF
 from test_image_reading import swapped_profile
 
-from gpuquant.image_conversion import UNUSABLE
-from gpuquant.image_reading import read_photo
+from gpuquant.images.conversion import UNUSABLE
+from gpuquant.images.reading import read_photo
 
 
 @pytest.mark.skipif(not AVIF, reason="this Pillow reads no AVIF")

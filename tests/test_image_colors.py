@@ -13,7 +13,7 @@ from test_image_reading import swapped_profile
 from test_image_samples import samples, tiff
 
 import gpuquant
-from gpuquant.image_reading import Photo, photo_of, read_photo
+from gpuquant.images.reading import Photo, photo_of, read_photo
 
 BT709_D65 = 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000
 P3_D65 = 31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000

@@ -19,9 +19,9 @@ from test_image_samples import tiff
 
 from gpuquant import quantize_files
 from gpuquant.errors import ImageFileError
-from gpuquant.image_guard import pillow_guarded
-from gpuquant.image_reading import photo_of, read_photo, read_size
-from gpuquant.image_words import notes_of, words_of
+from gpuquant.images.guard import pillow_guarded
+from gpuquant.images.reading import photo_of, read_photo, read_size
+from gpuquant.images.words import notes_of, words_of
 
 AVIF = ["a.avif"] if ".avif" in Image.registered_extensions() else []  # which old versions of Pillow do not know
 FORMATS = ["a.tif", "b.tif", "a.png", "a.jpg", "a.webp", "a.gif", "a.bmp", "a.ppm", "a.ico", "a.icns", "a.jp2", *AVIF]
@@ -165,7 +165,7 @@ def test_warnings_become_notes_of_their_file(tmp_path: Path) -> None:
 def test_nothing_reaches_standard_error(tmp_path: Path) -> None:
     """In a process of its own, where warnings are printed."""
     (tmp_path / "a.tif").write_bytes(warning_tiff())
-    code = f"from gpuquant.image_reading import read_photo; read_photo({str(tmp_path / 'a.tif')!r})"
+    code = f"from gpuquant.images.reading import read_photo; read_photo({str(tmp_path / 'a.tif')!r})"
     done = subprocess.run([sys.executable, "-W", "always", "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr == ""
 
@@ -221,7 +221,7 @@ def test_records_of_pillow_are_kept_off_standard_error(tmp_path: Path) -> None:
     (tmp_path / "a.tif").write_bytes(data)
     code = f"""
 import logging
-from gpuquant.image_reading import read_photo
+from gpuquant.images.reading import read_photo
 try: read_photo({str(tmp_path / "a.tif")!r})
 except OSError: pass
 assert not logging.getLogger("PIL").handlers
@@ -234,9 +234,9 @@ assert not logging.getLogger("PIL").handlers
 FORK = """
 import logging, sys, threading, warnings
 from PIL import Image
-from gpuquant import image_guard
-from gpuquant.image_guard import pillow_guarded
-from gpuquant.image_reading import read_photo
+from gpuquant.images import guard as image_guard
+from gpuquant.images.guard import pillow_guarded
+from gpuquant.images.reading import read_photo
 
 warnings.simplefilter("ignore")
 def state():
@@ -291,7 +291,7 @@ beside(pillow_guarded(None), lambda: forked(goes_on))
 def setter_of(kind):
     return lambda place: getattr(image_libtiff._library(), f"TIFFSet{kind}Handler")(place)
 
-from gpuquant import image_libtiff
+from gpuquant.images import libtiff as image_libtiff
 before = [setter_of(kind)(None) for kind in image_libtiff.KINDS if image_libtiff._library()]
 for kind, place in zip(image_libtiff.KINDS, before):
     setter_of(kind)(place)

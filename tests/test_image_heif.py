@@ -11,10 +11,10 @@ import pytest
 from PIL import Image, ImageCms, features
 
 import gpuquant
-from gpuquant import image_heif
 from gpuquant.errors import ImageFileError
-from gpuquant.image_profiles import coded_space, icc_profile
-from gpuquant.image_reading import read_photo
+from gpuquant.images import heif as image_heif
+from gpuquant.images.profiles import coded_space, icc_profile
+from gpuquant.images.reading import read_photo
 
 BLOCKS = np.random.RandomState(0).randint(0, 256, (6, 9, 3)).astype(np.uint8)
 PIXELS = BLOCKS.repeat(16, axis=0).repeat(16, axis=1)

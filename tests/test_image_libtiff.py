@@ -11,9 +11,9 @@ import PIL
 import pytest
 from PIL import Image
 
-from gpuquant import image_libtiff
-from gpuquant.image_guard import pillow_guarded
-from gpuquant.image_reading import read_photo
+from gpuquant.images import libtiff as image_libtiff
+from gpuquant.images.guard import pillow_guarded
+from gpuquant.images.reading import read_photo
 
 BRINGS_LIBTIFF = platform.machine() in image_libtiff.SAFE and any(
     folder.is_dir() for folder in (Path(PIL.__file__).parent / ".dylibs", Path(PIL.__file__).parents[1] / "pillow.libs")

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 import gpuquant
-from gpuquant import image_reading
 from gpuquant.errors import ImageFileError
-from gpuquant.image_reading import photo_of, read_photo, read_size
+from gpuquant.images import reading as image_reading
+from gpuquant.images.reading import photo_of, read_photo, read_size
 
 
 def chunk(name: bytes, data: bytes) -> bytes:

@@ -13,8 +13,8 @@ from test_image_samples import tiff
 
 import gpuquant
 from gpuquant.errors import ImageFileError
-from gpuquant.image_directories import DirectoryFile
-from gpuquant.image_reading import read_photo, read_size
+from gpuquant.images.directories import DirectoryFile
+from gpuquant.images.reading import read_photo, read_size
 
 RGB = bytes([1, 2, 3, 4, 5, 6])
 

@@ -12,9 +12,9 @@ from conftest import Pixels
 from PIL import Image, ImageCms, ImageFile, ImageOps
 
 import gpuquant
-from gpuquant import image_samples
 from gpuquant.errors import GpuquantError, ImageFileError
-from gpuquant.image_reading import photo_of, read_photo
+from gpuquant.images import samples as image_samples
+from gpuquant.images.reading import photo_of, read_photo
 
 AWKWARD = Path(__file__).parents[2] / "shared" / "photos" / "awkward"
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 import gpuquant
 from gpuquant.errors import ArgumentError, ImageFileError
-from gpuquant.image_reading import photo_of, read_photo
+from gpuquant.images.reading import photo_of, read_photo
 
 ADVICE = r"Image\.fromarray\(\(255 \* \(a - low\) / \(high - low\)\)\.round\(\)\.astype\(\"uint8\"\)\)"
 

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 import gpuquant
-from gpuquant import image_sources
 from gpuquant.errors import ArgumentError, ImageFileError
+from gpuquant.images import sources as image_sources
 
 PIXELS = np.random.RandomState(0).randint(0, 256, (20, 30, 3)).astype(np.uint8)
 FORMATS = "PNG", "TIFF", "BMP", "GIF", "WEBP", "JPEG"

@@ -14,8 +14,8 @@ from test_image_png import chunk, png
 from test_image_samples import tiff
 
 from gpuquant.errors import ImageFileError
-from gpuquant.image_reading import photo_of, read_photo, read_size
-from gpuquant.image_turning import UNREADABLE
+from gpuquant.images.reading import photo_of, read_photo, read_size
+from gpuquant.images.turning import UNREADABLE
 
 GARBAGE = {
     "letters": b"Exif\0\0garbage and nothing else",

@@ -13,9 +13,9 @@ from conftest import Pixels
 from PIL import Image, ImageSequence
 
 from gpuquant.errors import ArgumentError, ImageFileError
-from gpuquant.image_writing import indexed_image, write_image, write_picture
-from gpuquant.quantization import quantize
-from gpuquant.quantized_image import QuantizedImage
+from gpuquant.images.writing import indexed_image, write_image, write_picture
+from gpuquant.quantization.recipes import quantize
+from gpuquant.quantization.result import QuantizedImage
 
 
 def labels_and_colors(n_colors: int) -> tuple[Pixels, Pixels]:

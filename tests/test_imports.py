@@ -200,7 +200,7 @@ def loaded_by(code: str) -> set[str]:
 def test_importing_the_package_is_light() -> None:
     heavy = {"torch", "numpy", "sklearn", "PIL", "triton", "typer"}
     assert not loaded_by("import gpuquant") & heavy
-    assert not loaded_by("import gpuquant.cli") & (heavy - {"typer"})
+    assert not loaded_by("import gpuquant.cli.app") & (heavy - {"typer"})
     assert "torch" in loaded_by("import gpuquant; gpuquant.quantize")
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from sklearn.cluster import kmeans_plusplus
 
-from gpuquant.initialization import kmeans_plus_plus, random_points
+from gpuquant.clustering.initialization import kmeans_plus_plus, random_points
 from gpuquant.ops import point_set
 
 Floats = npt.NDArray[np.float64]

@@ -11,7 +11,9 @@ pytest.importorskip("triton", reason="Triton is made for Linux")
 
 from triton.runtime.build import compile_module_from_src
 
-from gpuquant.ops import kernel_choice, triton_ops, triton_probe
+from gpuquant.ops import cuda_probe as triton_probe
+from gpuquant.ops import kernel_choice
+from gpuquant.ops.pixels import cuda as triton_ops
 
 FIRST, SECOND = (torch.device("cuda", index) for index in range(2))
 

@@ -5,7 +5,7 @@ from conftest import Pixels
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpuquant.lloyd import lloyd, runs_together
+from gpuquant.clustering.lloyd import lloyd, runs_together
 from gpuquant.ops import PointSet, point_set
 
 

@@ -5,7 +5,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from gpuquant.mapping import map_pixels
+from gpuquant.counting.lookup import map_pixels
 
 
 def noise(*shape: int, high: int = 256, seed: int = 0) -> npt.NDArray[np.uint8]:

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from gpuquant.metrics import psnr
+from gpuquant.colors.error import psnr
 
 
 def test_identical_pictures_have_infinite_psnr() -> None:

@@ -11,10 +11,10 @@ import pytest
 import torch
 from scipy.optimize import linprog, nnls
 
-from gpuquant import mixtures
-from gpuquant.mixtures import GRAIN_COST, Slack, mix_colors
-from gpuquant.ops import compiled_loops
-from gpuquant.triangulation import triangulate
+from gpuquant.dithering import mixtures
+from gpuquant.dithering.mixtures import GRAIN_COST, Slack, mix_colors
+from gpuquant.dithering.triangulation import triangulate
+from gpuquant.ops import compiled as compiled_loops
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]

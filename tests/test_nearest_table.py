@@ -5,8 +5,8 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from gpuquant.ops import nearest_table
-from gpuquant.ops.nearest_table import UNKNOWN, NearestTable
+from gpuquant.ops.dithering import nearest_table
+from gpuquant.ops.dithering.nearest_table import UNKNOWN, NearestTable
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpuquant import ops
-from gpuquant.ops import cpu_ops, torch_ops
-from gpuquant.ops.color_codes import N_CODES, codes_from_colors, colors_from_codes, z_order
+from gpuquant.colors.codes import N_CODES, codes_from_colors, colors_from_codes, z_order
+from gpuquant.ops.pixels import cpu as cpu_ops
+from gpuquant.ops.pixels import reference as torch_ops
 
 Pixels = npt.NDArray[np.uint8]
 Calls = list[tuple[int, int]]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gpuquant.errors import ArgumentError
-from gpuquant.palette import Palette, shares_of
+from gpuquant.palettes.palette import Palette, shares_of
 
 COLORS = np.array([[255, 0, 1], [16, 32, 48]], np.uint8)
 

@@ -5,10 +5,10 @@ import pytest
 import torch
 from conftest import Pixels
 
-from gpuquant import palette_batch
-from gpuquant.histogram import ColorHistogram
-from gpuquant.palette_batch import fit_palettes
-from gpuquant.palette_fit import Cells, fit_palette
+from gpuquant.counting.histogram import ColorHistogram
+from gpuquant.fitting import many_photos as palette_batch
+from gpuquant.fitting.coarse_to_fine import Cells, fit_palette
+from gpuquant.fitting.many_photos import fit_palettes
 
 Counted = tuple[torch.Tensor, torch.Tensor]
 

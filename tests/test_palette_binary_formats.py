@@ -10,8 +10,8 @@ import swatch
 from PIL import Image, ImageCms
 
 from gpuquant.errors import ArgumentError, ImageFileError
-from gpuquant.palette import Palette
-from gpuquant.palette_files import read_palette, write_palette
+from gpuquant.palettes.files import read_palette, write_palette
+from gpuquant.palettes.palette import Palette
 
 
 def block(model: bytes, *numbers: float, name: str = "é") -> bytes:

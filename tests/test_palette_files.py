@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 import gpuquant
 from gpuquant.errors import ArgumentError, GpuquantError, ImageFileError
-from gpuquant.palette import Palette
-from gpuquant.palette_files import palette_text, read_palette, write_palette
-from gpuquant.palette_formats import check_palette_format
+from gpuquant.palettes.files import palette_text, read_palette, write_palette
+from gpuquant.palettes.formats import check_palette_format
+from gpuquant.palettes.palette import Palette
 
 ENDINGS = [".hex", ".gpl", ".ase", ".act", ".txt", ".css", ".json", ".png"]
 WITH_ALPHA = [".hex", ".txt", ".css", ".json", ".png"]

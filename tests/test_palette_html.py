@@ -5,8 +5,8 @@ from html.parser import HTMLParser
 import numpy as np
 import torch
 
-from gpuquant.palette import Palette
-from gpuquant.palette_html import palette_html
+from gpuquant.palettes.html import palette_html
+from gpuquant.palettes.palette import Palette
 
 
 class Page(HTMLParser):

@@ -4,8 +4,8 @@ import colorsys
 
 import numpy as np
 
-from gpuquant.palette import Palette
-from gpuquant.palette_order import hue_order, luminance_order
+from gpuquant.palettes.order import hue_order, luminance_order
+from gpuquant.palettes.palette import Palette
 
 
 def test_dark_to_light() -> None:

@@ -11,7 +11,7 @@ from conftest import Pixels
 import gpuquant
 from gpuquant import Palette, apply_palette, quantize, quantize_files, read_palette, write_palette
 from gpuquant.errors import ArgumentError, ImageFileError
-from gpuquant.palette_parsing import as_palette, as_start, palette_to_apply
+from gpuquant.palettes.parsing import as_palette, as_start, palette_to_apply
 
 ROWS = np.array([[0, 0, 0], [255, 255, 255], [200, 30, 40]], np.uint8)
 HEX = ("#000000", "#ffffff", "#c81e28")

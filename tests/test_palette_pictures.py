@@ -13,8 +13,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from gpuquant import quantize
 from gpuquant.errors import ImageFileError
-from gpuquant.palette import Palette
-from gpuquant.palette_files import read_palette, write_palette
+from gpuquant.palettes.files import read_palette, write_palette
+from gpuquant.palettes.palette import Palette
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
@@ -77,7 +77,7 @@ def test_distinct_colors_in_reading_order(mode: str, tmp_path: Path) -> None:
 
 
 def test_strips_together_keep_the_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gpuquant.palette_pictures.STRIP_PIXELS", 7)
+    monkeypatch.setattr("gpuquant.palettes.png_format.STRIP_PIXELS", 7)
     pixels = np.random.RandomState(0).randint(0, 3, (20, 20, 3)).astype(np.uint8)
     Image.fromarray(pixels).save(tmp_path / "p.png")
     expected = dict.fromkeys("#" + bytes(row).hex() for row in pixels.reshape(-1, 3))

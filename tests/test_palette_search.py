@@ -11,8 +11,8 @@ from test_quantization import same
 from test_transparency import drawing
 
 from gpuquant import ArgumentError, Palette, TargetError, extract_palette, quantize, quantize_files
-from gpuquant.palette_fit import PaletteFit
-from gpuquant.palette_search import MAX_COLORS, fewest_colors, spread_weights
+from gpuquant.fitting.coarse_to_fine import PaletteFit
+from gpuquant.fitting.search import MAX_COLORS, fewest_colors, spread_weights
 
 
 def test_few_colors_are_kept_in_any_space() -> None:
@@ -101,7 +101,7 @@ def test_a_target_for_what_hardly_shows(target: float) -> None:
 
 
 def test_a_target_out_of_reach(street: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gpuquant.palette_search.MAX_COLORS", 20)
+    monkeypatch.setattr("gpuquant.fitting.search.MAX_COLORS", 20)
     reached = quantize(street, 20).psnr
     with pytest.raises(TargetError, match=rf"20 colors reach {reached:.2f} dB, less than target_psnr=60; ask for"):
         quantize(street, target_psnr=60)

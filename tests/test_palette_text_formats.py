@@ -10,9 +10,9 @@ import pytest
 from PIL import GimpPaletteFile, ImageColor
 
 from gpuquant.errors import ArgumentError, ImageFileError
-from gpuquant.palette import Palette
-from gpuquant.palette_files import palette_text, read_palette, write_palette
-from gpuquant.palette_text_formats import css_shares
+from gpuquant.palettes.files import palette_text, read_palette, write_palette
+from gpuquant.palettes.palette import Palette
+from gpuquant.palettes.text_formats import css_shares
 
 OPAQUE = Palette(np.array([[255, 128, 0], [0, 0, 0], [255, 128, 0]], np.uint8))
 WITH_ALPHA = Palette(OPAQUE.colors, np.array([255, 0, 128], np.uint8))

@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageColor
 
 from gpuquant.errors import ArgumentError, GpuquantError, ImageFileError
-from gpuquant.palette import Palette, PaletteLike
+from gpuquant.palettes.palette import Palette, PaletteLike
 
 ROWS = np.array([[255, 128, 0], [0, 0, 0]], np.uint8)
 WITH_ALPHA = np.array([[255, 128, 0, 255], [1, 2, 3, 64]], np.uint8)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gpuquant import cli, image_heif
+from gpuquant.cli import app as cli
+from gpuquant.images import heif as image_heif
 
 PIXELS = np.random.RandomState(0).randint(0, 256, (6, 9, 3)).astype(np.uint8).repeat(8, axis=0).repeat(8, axis=1)
 pytest.importorskip("pillow_heif")

@@ -5,8 +5,8 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from gpuquant.ops import pixel_chunks
-from gpuquant.ops.pixel_chunks import PixelChunks
+from gpuquant.estimator import pixel_draws as pixel_chunks
+from gpuquant.estimator.pixel_draws import PixelChunks
 
 Floats = npt.NDArray[np.float64]
 

@@ -12,7 +12,7 @@ from PIL import Image
 from rich.console import Console
 
 import gpuquant
-from gpuquant import cli
+from gpuquant.cli import app as cli
 
 STAGES = ["read", "count", "cluster", "map"]
 

@@ -17,9 +17,9 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from gpuquant import ColorHistogram, Palette, QuantizedImage, apply_palette, kmeans, quantize, quantize_files
-from gpuquant.clustering import KMeansResult
-from gpuquant.palette_batch import fit_palettes
-from gpuquant.palette_fit import PaletteFit, fit_palette
+from gpuquant.clustering.batched import KMeansResult
+from gpuquant.fitting.coarse_to_fine import PaletteFit, fit_palette
+from gpuquant.fitting.many_photos import fit_palettes
 
 LEVELS = st.sampled_from([0, 1, 127, 128, 254, 255]) | st.integers(0, 255)
 SEEDS = st.integers(0, 2**32 - 1)

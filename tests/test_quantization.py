@@ -14,10 +14,11 @@ from conftest import Pixels
 from PIL import Image, ImageFile
 from sklearn.cluster import KMeans
 
-from gpuquant import breathing, palette_fit
+from gpuquant.clustering import breathing
 from gpuquant.errors import ArgumentError, DeviceError, GpuquantError, ImageFileError
-from gpuquant.quantization import extract_palette, quantize
-from gpuquant.quantized_image import QuantizedImage
+from gpuquant.fitting import coarse_to_fine as palette_fit
+from gpuquant.quantization.recipes import extract_palette, quantize
+from gpuquant.quantization.result import QuantizedImage
 
 KODAK = Path(__file__).parents[2] / "shared" / "photos" / "kodak"
 

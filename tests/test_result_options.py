@@ -17,8 +17,8 @@ from PIL import Image
 import gpuquant
 from gpuquant import apply_palette, quantize, quantize_files
 from gpuquant.errors import ArgumentError
-from gpuquant.image_note import MOST_BYTES, read_options
-from gpuquant.result_options import ABSENT, difference, options_text
+from gpuquant.images.note import MOST_BYTES, read_options
+from gpuquant.quantization.options import ABSENT, difference, options_text
 
 INKS = gpuquant.Palette(np.array([[0, 0, 0], [255, 255, 255], [200, 0, 0]], np.uint8))
 

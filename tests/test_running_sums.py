@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpuquant.ops.running_sums import search_equal_shares, search_shares
+from gpuquant.estimator.running_sums import search_equal_shares, search_shares
 
 
 @settings(max_examples=60, deadline=None)

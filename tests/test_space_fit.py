@@ -11,7 +11,8 @@ from sklearn.cluster import KMeans
 from test_quantization import same
 from test_transparency import drawing
 
-from gpuquant import quantize, space_fit
+from gpuquant import quantize
+from gpuquant.fitting import in_space as space_fit
 
 XYZ = ((0.4124564, 0.3575761, 0.1804375), (0.2126729, 0.7151522, 0.0721750), (0.0193339, 0.1191920, 0.9503041))
 CONES = (

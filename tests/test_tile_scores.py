@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from gpuquant.ops.tile_scores import TileScores, block_rows
+from gpuquant.ops.lloyd.tile_scores import TileScores, block_rows
 
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int32]

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from gpuquant.ops import torch_ops
-from gpuquant.ops.cpu_dense import one_blas_thread
+from gpuquant.ops.lloyd.cpu_dense import one_blas_thread
+from gpuquant.ops.pixels import reference as torch_ops
 
 
 def seen() -> tuple[int, int]:
@@ -66,9 +66,10 @@ def test_helpers_use_one_thread_each() -> None:
     code = """
 import os
 import torch
-from gpuquant.ops import candidate_lists, color_lloyd
-from gpuquant.ops.color_blocks import ColorBlocks
-from gpuquant.ops.torch_ops import one_torch_thread
+from gpuquant.ops.lloyd import candidate_lists
+from gpuquant.ops.lloyd import colors as color_lloyd
+from gpuquant.ops.points.color_blocks import ColorBlocks
+from gpuquant.ops.pixels.reference import one_torch_thread
 
 def counting(*arguments):
     lowest_scores(*arguments)

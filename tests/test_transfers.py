@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gpuquant.ops import transfers
+from gpuquant.ops.pixels import transfers
 
 CPU = torch.device("cpu")
 

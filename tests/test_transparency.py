@@ -14,10 +14,17 @@ from sklearn.cluster import KMeans as Reference
 from test_image_reading import AWKWARD, needs_awkward, swapped_profile
 
 import gpuquant
-from gpuquant import alpha_colors, space_fit
-from gpuquant.alpha_colors import count_alpha_colors, laid_onto, map_alpha_pixels, weighted_by_alpha, without_weight
+from gpuquant.counting import alpha_counts as alpha_colors
+from gpuquant.counting.alpha_counts import (
+    count_alpha_colors,
+    laid_onto,
+    map_alpha_pixels,
+    weighted_by_alpha,
+    without_weight,
+)
 from gpuquant.errors import ArgumentError
-from gpuquant.image_reading import photo_of, read_photo
+from gpuquant.fitting import in_space as space_fit
+from gpuquant.images.reading import photo_of, read_photo
 
 
 def drawing(kind: str, seed: int = 0) -> Pixels:

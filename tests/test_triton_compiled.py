@@ -23,7 +23,11 @@ def compiled(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
 
 
 def test_every_kernel_is_compiled(compiled: list[dict[str, Any]]) -> None:
-    from gpuquant.ops import triton_draws, triton_lloyd, triton_ops, triton_probe, triton_seeding
+    from gpuquant.ops import cuda_probe as triton_probe
+    from gpuquant.ops.lloyd import cuda as triton_lloyd
+    from gpuquant.ops.pixels import cuda as triton_ops
+    from gpuquant.ops.seeding import cuda as triton_seeding
+    from gpuquant.ops.seeding import cuda_draws as triton_draws
 
     modules = triton_draws, triton_lloyd, triton_ops, triton_probe, triton_seeding
     kernels = {name for module in modules for name in vars(module) if name.endswith("_kernel")}

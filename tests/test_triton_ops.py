@@ -13,11 +13,14 @@ pytest.importorskip("triton", reason="Triton is made for Linux")
 from kernel_launches import watch_launches
 
 import gpuquant
-from gpuquant import level_pixels
-from gpuquant.lloyd import lloyd
-from gpuquant.ops import color_codes, dense, kernel_choice, triton_ops
-from gpuquant.ops.color_blocks import BLOCK, ColorBlocks
-from gpuquant.ops.kernel_lloyd import KernelLloyd
+from gpuquant.clustering.lloyd import lloyd
+from gpuquant.colors import codes as color_codes
+from gpuquant.estimator import level_pixels
+from gpuquant.ops import kernel_choice
+from gpuquant.ops.lloyd import dense
+from gpuquant.ops.lloyd.cuda_runs import KernelLloyd
+from gpuquant.ops.pixels import cuda as triton_ops
+from gpuquant.ops.points.color_blocks import BLOCK, ColorBlocks
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]

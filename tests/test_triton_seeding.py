@@ -7,9 +7,9 @@ import torch
 
 pytest.importorskip("triton", reason="Triton is made for Linux")
 
-from gpuquant.initialization import kmeans_plus_plus
-from gpuquant.ops.color_blocks import BLOCK, ColorBlocks
-from gpuquant.ops.triton_seeding import KernelSeeding
+from gpuquant.clustering.initialization import kmeans_plus_plus
+from gpuquant.ops.points.color_blocks import BLOCK, ColorBlocks
+from gpuquant.ops.seeding.cuda import KernelSeeding
 
 Floats = npt.NDArray[np.float64]
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

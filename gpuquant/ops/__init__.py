@@ -23,23 +23,21 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from gpuquant.ops import (
-    compiled_loops,
-    cpu_ops,
-    error_diffusion,
-    kernel_choice,
-    torch_dither,
-    torch_ops,
-)
-from gpuquant.ops.candidate_lists import MAX_CLUSTERS
-from gpuquant.ops.color_blocks import ColorBlocks
-from gpuquant.ops.color_lloyd import ColorLloyd
-from gpuquant.ops.color_seeding import ColorSeeding
-from gpuquant.ops.dense import DenseLloyd, DenseSeeding
-from gpuquant.ops.dense_points import DensePoints
-from gpuquant.ops.error_diffusion import FULL_STRENGTH
-from gpuquant.ops.nearest_table import NearestTable
-from gpuquant.ops.transfers import download, upload
+from gpuquant.ops import compiled as compiled_loops
+from gpuquant.ops import kernel_choice
+from gpuquant.ops.dithering import cpu_diffusion as error_diffusion
+from gpuquant.ops.dithering import reference as torch_dither
+from gpuquant.ops.dithering.cpu_diffusion import FULL_STRENGTH
+from gpuquant.ops.dithering.nearest_table import NearestTable
+from gpuquant.ops.lloyd.candidate_lists import MAX_CLUSTERS
+from gpuquant.ops.lloyd.colors import ColorLloyd
+from gpuquant.ops.lloyd.dense import DenseLloyd, DenseSeeding
+from gpuquant.ops.pixels import cpu as cpu_ops
+from gpuquant.ops.pixels import reference as torch_ops
+from gpuquant.ops.pixels.transfers import download, upload
+from gpuquant.ops.points.color_blocks import ColorBlocks
+from gpuquant.ops.points.dense_points import DensePoints
+from gpuquant.ops.seeding.colors import ColorSeeding
 
 __all__ = ["ColorBlocks", "ColorLloyd", "ColorSeeding", "DenseLloyd", "DensePoints", "DenseSeeding"]
 __all__ += ["Lloyd", "PointSet", "Seeding", "add_counts", "apply_lookup", "count_colors", "point_set", "rank_pixels"]
@@ -178,14 +176,14 @@ def renumber(
 def _dither_module(pixels: Tensor) -> ModuleType:
     if not pixels.is_cpu or not compiled_loops.is_worth_compiling(pixels.numel()):
         return torch_dither
-    from gpuquant.ops import cpu_dither
+    from gpuquant.ops.dithering import cpu as cpu_dither
 
     return cpu_dither
 
 
 def mixing() -> ModuleType:
     """The compiled loops that mix palette entries; whoever asks for them imports Numba."""
-    from gpuquant.ops import cpu_mixing
+    from gpuquant.ops.dithering import cpu_mixing
 
     return cpu_mixing
 

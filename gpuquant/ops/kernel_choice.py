@@ -22,7 +22,7 @@ def kernels_for(tensor: Tensor) -> ModuleType | None:
     """
     if not tensor.is_cuda or not _builds_kernels(tensor.device):
         return None
-    from gpuquant.ops import triton_ops
+    from gpuquant.ops.pixels import cuda as triton_ops
 
     return triton_ops
 
@@ -38,7 +38,7 @@ def _try_to_build(device: torch.device) -> bool:
     """Build the smallest kernel and run it; where that fails, warn with the way out."""
     torch.cuda.synchronize(device)  # what went wrong on the device before is told as what it is
     try:
-        from gpuquant.ops.triton_probe import runs_on
+        from gpuquant.ops.cuda_probe import runs_on
 
         if runs_on(device):
             return True

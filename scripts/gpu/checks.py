@@ -12,8 +12,8 @@ from torch import Tensor
 
 import gpuquant
 from gpuquant import ops
-from gpuquant.initialization import kmeans_plus_plus
-from gpuquant.ops.color_codes import N_CODES
+from gpuquant.clustering.initialization import kmeans_plus_plus
+from gpuquant.colors.codes import N_CODES
 
 SETTINGS: dict[str, Any] = {"n_clusters": 8, "random_state": 0, "max_iter": 5}
 N_POINTS = 2_001 if REHEARSAL else 20_001

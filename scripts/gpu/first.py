@@ -63,7 +63,8 @@ def _in_the_interpreter() -> dict[str, object]:
 import torch
 from gpu import setting
 import gpuquant
-from gpuquant.ops import kernel_choice, triton_ops
+from gpuquant.ops import kernel_choice
+from gpuquant.ops.pixels import cuda as triton_ops
 photo = setting.photo((16, 12))
 expected = gpuquant.quantize(photo, 3)
 kernel_choice.kernels_for = lambda _: triton_ops

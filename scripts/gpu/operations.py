@@ -11,8 +11,8 @@ from torch import Tensor
 
 import gpuquant
 from gpuquant import ops
-from gpuquant.ops.dense import DenseLloyd
-from gpuquant.ops.dense_points import DensePoints
+from gpuquant.ops.lloyd.dense import DenseLloyd
+from gpuquant.ops.points.dense_points import DensePoints
 
 N_PIXELS = SIZE[0] * SIZE[1]
 INPUTS = 3

@@ -61,7 +61,10 @@ def _kernels() -> Iterator[Row]:
     if not ON_CUDA:
         yield {"what": "registers and spills", "why_not": "nothing is loaded onto a device here"}
         return
-    from gpuquant.ops import triton_draws, triton_lloyd, triton_ops, triton_seeding
+    from gpuquant.ops.lloyd import cuda as triton_lloyd
+    from gpuquant.ops.pixels import cuda as triton_ops
+    from gpuquant.ops.seeding import cuda as triton_seeding
+    from gpuquant.ops.seeding import cuda_draws as triton_draws
 
     for module in (triton_draws, triton_lloyd, triton_ops, triton_seeding):
         for name, kernel in vars(module).items():

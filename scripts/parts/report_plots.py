@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from gpuquant.benchmark import Measurement
+from gpuquant.bench.measuring import Measurement
 
 Shown = list[tuple[float, list[Measurement]]]  # K, megapixels or the number of problems; what was measured there
 AXES = {"scaling-with-pixels": "megapixels", "scaling-with-colors": "K", "scaling-with-problems": "problems"}

@@ -1,0 +1,1 @@
+"""Many files: quantize_files()."""

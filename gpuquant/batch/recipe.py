@@ -1,0 +1,216 @@
+"""quantize_files(): many files, several at a time, one outcome each."""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import torch
+
+from gpuquant.arguments import check_compression, check_positive
+from gpuquant.batch.existing import EXISTING, results_to_keep
+from gpuquant.batch.job import SHARED_PALETTE, Batch, Settings, n_cores
+from gpuquant.batch.plan import PlannedFile, holds, plan_files
+from gpuquant.devices import resolve_device
+from gpuquant.dithering.methods import check_dither
+from gpuquant.errors import ArgumentError
+from gpuquant.fitting.search import check_search
+from gpuquant.images.loading import parse_color
+from gpuquant.images.reading import MAX_PIXELS
+from gpuquant.images.writing import check_format
+from gpuquant.palettes.palette import PaletteLike
+from gpuquant.palettes.parsing import palette_to_apply
+from gpuquant.quantization.options import options_of
+
+MOST_JOBS = 16  # if not asked for more
+
+
+def quantize_files(
+    paths: Sequence[str | Path] | str | Path,
+    output: str | Path | None = None,
+    n_colors: int | None = None,
+    *,
+    target_psnr: float | None = None,
+    recursive: bool = False,
+    image_format: str = "png",
+    suffix: str | None = None,
+    jobs: int | None = None,
+    device: str | torch.device = "auto",
+    existing: str = "refuse",
+    palette: PaletteLike | None = None,
+    shared_palette: bool = False,
+    log: str | Path | None = None,
+    effort: str = "default",
+    color_space: str = "srgb",
+    weighting: float = 1.0,
+    random_state: int = 0,
+    max_pixels: int = MAX_PIXELS,
+    preview: bool = False,
+    background: str | tuple[int, int, int] | None = None,
+    keep_profile: bool = False,
+    compression: int | None = None,
+    dither: str = "none",
+    dither_strength: float = 1.0,
+    counted: Callable[[Path], None] | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Batch:
+    """Quantize many files, several at a time: reading, clustering and writing overlap.
+
+    A file that fails becomes an outcome and does not stop the others. Every result is whole or not there, also if the
+    process is killed, and is the same as that of `quantize` for the file alone.
+
+    Parameters
+    ----------
+    paths : path or list of paths
+        Files, and folders whose photos are taken, without what says that gpuquant wrote it: name results as files.
+    output : path, optional
+        The folder for the results. The tree below a given folder is kept there; files that would write one result
+        (a.jpg and a.png) keep their full names (a.jpg.png and a.png.png). Nothing is written elsewhere. What lies in it
+        is not read. With a suffix it may be the folder of the photos, or None: each result then lies beside its photo.
+    n_colors, target_psnr, effort, color_space, weighting, random_state, max_pixels, preview, background, \
+    keep_profile, dither, dither_strength
+        As for `quantize`.
+    recursive : bool
+        Also take the photos of sub-folders.
+    image_format : "png", "tif" or "gif"
+    suffix : str, optional
+        The end of the results' names, such as "-16-colors": a.jpg becomes a-16-colors.png. Photos are then read from
+        the output folder, too; a file with such a name beside its photo is taken for a result.
+    jobs : int, optional
+        Files worked on at a time; as many as there are cores, up to 16, if not given. Memory grows with it: about 32
+        megapixels for each job are in flight, and a larger photo goes alone.
+    device : str or torch.device
+        As for `quantize`; "cuda:0,cuda:1" shares the files out among several.
+    existing : "refuse", "skip", "update" or "overwrite"
+        What to do about results that are there already: raise before anything is written; go on where an earlier run
+        stopped, which is an error if they say that they were made with other options, or if their shared palette is no
+        longer that of all photos; write those anew that are not known to be made with the same options; or all. In a
+        folder of photos only what says that gpuquant wrote it is overwritten.
+    palette : Palette, or whatever it takes, optional
+        Apply it, in place of finding one for each file: also a list of colors, a text such as "#000,#fff", or a path.
+    shared_palette : bool
+        Find one palette for all pixels of all files, exactly, and apply it; it is written to palette.hex, too.
+    log : path, optional
+        A file to which one line of JSON is added for each outcome, as it comes; and before them, if folders hold files
+        that are not read, one with their numbers by ending, and that of results.
+    compression : int, optional
+        As for `QuantizedImage.save`.
+    counted : callable, optional
+        Called with each path that has been counted for a shared palette; not with those that fail.
+    progress : callable, optional
+        Called with the name of each stage as it begins: "count" and "cluster" for a shared palette, and "write".
+
+    Returns
+    -------
+    Batch
+        An iterator; `len()` tells the number of files, and `stop()` begins no more of them.
+
+    Raises
+    ------
+    ArgumentError
+        An argument cannot be used, or there is nothing to do.
+    DeviceError
+        A device is not there.
+    ImageFileError
+        The log cannot be written; after the last file, if that happens on the way.
+
+    Examples
+    --------
+    >>> import gpuquant, numpy as np, tempfile
+    >>> from pathlib import Path
+    >>> from PIL import Image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("a", "b"):
+    ...         Image.fromarray(np.eye(4, dtype=np.uint8) * 200).save(Path(folder) / f"{name}.bmp")
+    ...     outcomes = list(gpuquant.quantize_files(folder, Path(folder) / "out", 2))
+    >>> sorted((outcome.target.name, outcome.status) for outcome in outcomes)
+    [('a.png', 'written'), ('b.png', 'written')]
+    """
+    search = check_search(n_colors, target_psnr, color_space, weighting, effort, random_state)
+    check_positive("max_pixels", max_pixels)
+    check_compression(compression)
+    if jobs is not None:
+        check_positive("jobs", jobs)
+    if existing not in EXISTING:
+        raise ArgumentError(f"existing={existing!r} must be one of {', '.join(map(repr, EXISTING))}")
+    applied = None if palette is None else palette_to_apply(palette)
+    if applied is not None:
+        if shared_palette:
+            raise ArgumentError("palette= and shared_palette= exclude each other; give one of them")
+        if n_colors is not None or not search.is_plain or effort != "default":
+            others = "n_colors, target_psnr, color_space, effort= and weighting="
+            raise ArgumentError(f"a given palette is not searched for; it excludes {others}")
+    if image_format not in ("png", "tif", "gif"):
+        raise ArgumentError(f"image_format={image_format!r} must be 'png', 'tif' or 'gif'")
+    ending = f".{image_format}"
+    n_entries, alpha = (search.n_colors or 1, None) if applied is None else (len(applied), applied.alpha)
+    check_format(f"*{ending}" if output is None else f"{output}/*{ending}", n_entries, alpha=alpha)
+    given = [paths] if isinstance(paths, str | Path) else list(paths) if isinstance(paths, Iterable) else [paths]
+    for name, value in [
+        *(("paths", path) for path in given),
+        ("output", "" if output is None else output),
+        ("log", log or ""),
+    ]:
+        if not isinstance(value, str | Path) or "\0" in str(value):
+            raise ArgumentError(f"{name} must be paths, got {value!r}")
+    if keep_profile and (shared_palette or palette is not None):
+        raise ArgumentError("keep_profile and one palette for several photos exclude each other: profiles may differ")
+    _check_suffix(suffix, output, shared_palette)
+    folder = None if output is None else Path(output)
+    if folder and holds(folder.exists) and not holds(folder.is_dir):
+        raise ArgumentError(f"{folder} is not a folder; name another one for the results")
+    plan = plan_files(given, folder, recursive=recursive, ending=ending, suffix=suffix or "")
+    log_path = None if log is None else Path(log)
+    palette_path = folder / SHARED_PALETTE if folder and shared_palette else None
+    _check_targets(plan.files, palette_path, log_path)
+    behind = None if background is None else parse_color(background)
+    dithering = check_dither(dither, dither_strength, fitted=applied is None)
+    options = options_of(
+        search if applied is None else applied,
+        shared=shared_palette,
+        preview=preview,
+        background=behind,
+        keep_profile=keep_profile,
+        dither=dithering,
+    )
+    kept = results_to_keep(plan.files, existing, options, palette_path)
+    names = [name.strip() for name in device.split(",")] if isinstance(device, str) else [device]
+    return Batch(
+        plan,
+        folder,
+        Settings(search, max_pixels, preview, behind, keep_profile, compression, dithering, options),
+        jobs=int(jobs) if jobs is not None else min(n_cores(), MOST_JOBS),
+        devices=[resolve_device(name) for name in names],
+        existing=existing,
+        kept=kept,
+        palette=applied,
+        shared_palette=shared_palette,
+        log=log_path,
+        counted=counted,
+        progress=progress,
+    )
+
+
+def _check_suffix(suffix: str | None, output: str | Path | None, shared_palette: bool) -> None:
+    if suffix is None and output is None:
+        raise ArgumentError(
+            "there is no place for the results; name a folder with output (--output), or give a suffix (--suffix) "
+            "for results beside their photos"
+        )
+    if suffix is not None and (
+        not isinstance(suffix, str) or not suffix.strip(".") or any(letter in suffix for letter in "/\\\0")
+    ):
+        raise ArgumentError(f"suffix={suffix!r} cannot end the name of a file; use one such as '-16-colors'")
+    if shared_palette and output is None:
+        raise ArgumentError("a shared palette is also written; name the folder for it with output (--output)")
+
+
+def _check_targets(files: list[PlannedFile], palette: Path | None, log: Path | None) -> None:
+    """Refuse to write where a photo is, or to write two things in one place."""
+    sources = {os.path.realpath(file.source) for file in files}
+    results = {os.path.realpath(file.target): file.target for file in files}
+    for path in [*results.values(), *(path for path in (palette, log) if path)]:
+        if os.path.realpath(path) in sources:
+            raise ArgumentError(f"{path} is one of the photos; choose another place for what is written")
+    others = [os.path.realpath(path) for path in (palette, log) if path]
+    if len({*results, *others}) < len(results) + len(others):
+        raise ArgumentError(f"the log {log} is also the place of a result; name another file")

@@ -1,0 +1,1 @@
+"""gpuquant beside other quantizers."""

@@ -1,0 +1,193 @@
+"""The command for many files: its options, interrupts and exit codes."""
+
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from gpuquant.cli.batch_progress import BatchProgress
+from gpuquant.cli.options import (
+    INTERRUPTED,
+    Background,
+    Colors,
+    ColorSpace,
+    Compression,
+    DitherMethod,
+    DitherStrength,
+    Effort,
+    KeepProfile,
+    MaxPixels,
+    Preview,
+    Seed,
+    TargetPsnr,
+    Weighting,
+    check_strength,
+)
+from gpuquant.cli.photo import STANDARD
+from gpuquant.errors import ArgumentError, ImageFileError
+
+if TYPE_CHECKING:
+    from gpuquant.batch.job import Batch
+
+SKIP = "Go on where an earlier run stopped: keep results that exist, if they were made with the same options."
+FORCE = "Overwrite results that exist; with --skip-existing only those made with other options."
+
+Paths = Annotated[list[Path], typer.Argument(metavar="PATH", help="Photos, and folders of photos.", show_default=False)]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", "-o", help="The folder for the results; with --suffix it may be left out.", metavar="FOLDER"
+    ),
+]
+Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Also take the photos of sub-folders.")]
+Format = Annotated[Literal["png", "tif", "gif"], typer.Option("--format", help="What to write.")]
+Suffix = Annotated[
+    str | None,
+    typer.Option(
+        "--suffix",
+        help="End the results' names with this, such as -16-colors; they may then lie beside their photos.",
+        metavar="TEXT",
+    ),
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs", "-j", min=1, metavar="N", help="Files worked on at a time; one for each core if not given, up to 16."
+    ),
+]
+Device = Annotated[
+    str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:1, or several of them: cuda:0,cuda:1.")
+]
+SkipExisting = Annotated[bool, typer.Option("--skip-existing", help=SKIP)]
+Force = Annotated[bool, typer.Option("--force", help=FORCE)]
+SharedPalette = Annotated[
+    bool, typer.Option("--shared-palette", help="One palette for all pixels of all files, also written to palette.hex.")
+]
+GivenPalette = Annotated[
+    str | None,
+    typer.Option(
+        "--palette",
+        metavar="PALETTE",
+        help='Apply these colors, such as "#000,#fff", or those in a file (.hex, .gpl, .ase, .act, .txt, .css, .json, '
+        ".png), in place of -k colors.",
+    ),
+]
+Log = Annotated[
+    Path | None, typer.Option("--log", metavar="FILE", help="Add one line of JSON for each file to this file.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but failures.")]
+
+
+def batch(
+    paths: Paths,
+    output: Output = None,
+    suffix: Suffix = None,
+    colors: Colors = None,
+    target_psnr: TargetPsnr = None,
+    effort: Effort = "default",
+    color_space: ColorSpace = "srgb",
+    weighting: Weighting = 1.0,
+    dither: DitherMethod = "none",
+    dither_strength: DitherStrength = None,
+    shared_palette: SharedPalette = False,
+    palette: GivenPalette = None,
+    recursive: Recursive = False,
+    image_format: Format = "png",
+    skip_existing: SkipExisting = False,
+    force: Force = False,
+    log: Log = None,
+    background: Background = None,
+    keep_profile: KeepProfile = False,
+    preview: Preview = False,
+    compression: Compression = None,
+    max_pixels: MaxPixels = 500_000_000,
+    jobs: Jobs = None,
+    device: Device = "auto",
+    random_state: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Reduce many photos, several at a time, each to its own palette or all to one.
+
+    A photo that fails is reported and does not stop the others. Ctrl-C finishes what is in flight; the same command
+    with --skip-existing goes on from there.
+    """
+    from gpuquant.batch.recipe import quantize_files
+
+    if STANDARD in paths:
+        raise ArgumentError("- is standard input, which holds one photo for gpuquant quantize; name files and folders")
+    existing = ("update" if force else "skip") if skip_existing else "overwrite" if force else "refuse"
+    if quiet:
+        warnings.simplefilter("ignore")
+    shown, trouble = BatchProgress(quiet), None
+    job = quantize_files(
+        paths,
+        output,
+        colors,
+        recursive=recursive,
+        image_format=image_format,
+        jobs=jobs,
+        device=device,
+        suffix=suffix,
+        existing=existing,
+        palette=palette,
+        shared_palette=shared_palette,
+        log=log,
+        effort=effort,
+        color_space=color_space,
+        weighting=weighting,
+        target_psnr=target_psnr,
+        random_state=random_state,
+        background=background,
+        keep_profile=keep_profile,
+        compression=compression,
+        dither=dither,
+        dither_strength=check_strength(dither, dither_strength),
+        max_pixels=max_pixels,
+        preview=preview,
+        counted=shown.count,
+        progress=shown.begin,
+    )
+    with shown.showing(job), _stopped_by_interrupts(job) as interrupted:
+        try:
+            for outcome in job:
+                shown.add(outcome)
+        except ImageFileError as error:  # of the log, after the last file, or of the folder, before the first
+            trouble = error
+        finally:
+            job.close()  # waits for what is in flight, when standard output is closed, for example
+    if not trouble or any(shown.n.values()):
+        shown.summarize()
+    if trouble and not interrupted:
+        raise trouble
+    if interrupted:
+        raise typer.Exit(INTERRUPTED)
+    if shown.n["failed"]:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _stopped_by_interrupts(job: "Batch") -> Iterator[list[int]]:
+    """The first interrupt finishes what is in flight, a second one ends the process. The list is empty until then."""
+    seen: list[int] = []
+
+    def interrupt(number: int, _: object) -> None:
+        if seen:
+            if sys.stderr.isatty():
+                sys.stderr.write("\x1b[?25h")  # the cursor, which the progress bar hides
+            sys.stderr.flush()
+            os._exit(INTERRUPTED)  # results are whole or not there
+        seen.append(number)
+        job.stop()
+        sys.stderr.write("gpuquant: finishing what is in flight; interrupt again to stop at once\n")
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield seen
+    finally:
+        signal.signal(signal.SIGINT, before)

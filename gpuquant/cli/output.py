@@ -1,0 +1,205 @@
+"""What the commands check before they work, show while they work, and print after it."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gpuquant.cli.options import begin
+from gpuquant.cli.photo import STANDARD
+from gpuquant.cli.words import printable
+from gpuquant.errors import ArgumentError, ImageFileError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from gpuquant.images.loading import ImageLike
+    from gpuquant.quantization.result import QuantizedImage
+
+MOST_SHOWN = 32  # entries of a result's palette
+STAGES = {"read": "reading", "count": "counting colors", "cluster": "finding the palette", "map": "looking pixels up"}
+STAGES |= {"write": "writing"}
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where a command writes what it makes of a photo."""
+
+    image: Path  # or "-"
+    side_by_side: Path | None = None
+    error_map: Path | None = None
+    palette: Path | None = None
+
+    @property
+    def paths(self) -> list[Path]:
+        return [path for path in (self.image, self.side_by_side, self.error_map, self.palette) if path]
+
+    @property
+    def to_standard_output(self) -> bool:
+        return self.image == STANDARD
+
+    def check(self, n_colors: int, inputs: Sequence[Path], force: bool) -> None:
+        """Raise unless all of it can be written, as far as that is known."""
+        from gpuquant.images.writing import check_format, check_picture_format
+        from gpuquant.palettes.formats import check_palette_format
+
+        if not self.to_standard_output:
+            check_format(self.image, n_colors)
+        elif sys.__stdout__ is None:
+            raise ArgumentError("a picture is to go to standard output, which is closed; name a file")
+        elif sys.stdout.isatty():
+            raise ArgumentError("a picture is not written to a terminal; name a file, or send it on: > result.png")
+        for picture in (self.side_by_side, self.error_map):
+            if picture:
+                check_picture_format(picture)
+        if self.palette:
+            use = f'to use a palette: gpuquant apply "{self.palette}" PHOTO OUT'
+            try:
+                check_palette_format(self.palette, n_colors)
+            except ArgumentError as error:
+                raise ArgumentError(f"--palette names what is written: {error}; {use}") from None
+            if self.palette.exists() and not force:
+                raise ArgumentError(f"{self.palette} exists; --force overwrites it; {use}")
+        check_outputs(inputs, [path for path in self.paths if path != STANDARD], force)
+
+    def check_photo(self, photo: "ImageLike", n_colors: int, max_pixels: int, alpha: object = None) -> None:
+        """Raise unless the format can hold a photo of that size."""
+        from gpuquant.images.reading import read_size
+        from gpuquant.images.writing import check_format
+
+        size = read_size(photo, max_pixels=max_pixels)  # type: ignore[arg-type]
+        if not self.to_standard_output:
+            check_format(self.image, n_colors, size=size, alpha=alpha)  # type: ignore[arg-type]
+
+    def write(
+        self, result: "QuantizedImage", photo: "ImageLike", *, compression: int | None, max_pixels: int
+    ) -> "QuantizedImage":
+        """Write all of it; the result then knows how long that took."""
+        import dataclasses
+
+        from gpuquant.images.writing import check_format, write_picture
+        from gpuquant.palettes.files import write_palette
+
+        start = time.perf_counter()
+        if not self.to_standard_output:
+            check_format(self.image, len(result.palette), alpha=result.palette.alpha)
+        if self.palette:  # first: it may have entries that its format cannot hold
+            write_palette(result.palette, self.palette)
+        if self.to_standard_output:
+            _write_to_standard_output(result, compression)
+        else:
+            result.save(self.image, compression=compression)
+        if self.side_by_side:
+            write_picture(result.side_by_side(photo, max_pixels=max_pixels), self.side_by_side)
+        if self.error_map:
+            write_picture(result.error_map(photo, max_pixels=max_pixels), self.error_map)
+        return dataclasses.replace(result, seconds=result.seconds | {"write": time.perf_counter() - start})
+
+
+def _write_to_standard_output(result: "QuantizedImage", compression: int | None) -> None:
+    try:
+        result.save(sys.stdout.buffer, format="png", compression=compression)
+        sys.stdout.flush()
+    except ImageFileError as error:
+        raise ImageFileError(str(error).replace("the file", "standard output", 1)) from None
+
+
+def check_outputs(inputs: Sequence[Path], outputs: Sequence[Path], force: bool) -> None:
+    """Find out what cannot be written before any work is done."""
+    resolved = [path.resolve() for path in outputs]
+    read = {given.resolve() for given in inputs}
+    for path in outputs:
+        if path.resolve() in read:
+            raise ArgumentError(f"{path} is also what is read; give what is written a name of its own")
+        if resolved.count(path.resolve()) > 1:
+            raise ArgumentError(f"{path} is named twice; give every output a name of its own")
+        if path.is_dir():
+            raise ArgumentError(f"{path} is a folder; name a file in it")
+        if not path.parent.is_dir():
+            raise ArgumentError(f"{path} cannot be written: there is no folder {path.parent}")
+        if path.exists() and not force:
+            raise ArgumentError(f"{path} exists; use --force to overwrite it")
+
+
+@contextmanager
+def shown_stages(task: str, *, n_photos: int = 1) -> Iterator[Callable[[str], None]]:
+    """Show a task on a terminal while it runs; what this gives is told each stage as it begins, of every photo."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    begin()
+    task, n_begun = printable(task), 0
+
+    def show(stage: str) -> None:
+        nonlocal n_begun
+        n_begun += stage == "read"
+        which = f" {n_begun} of {n_photos}" if n_photos > 1 and stage in ("read", "count") else ""
+        status.update(escape(f"{task}: {STAGES[stage]}{which}"))
+
+    with Console(stderr=True).status(escape(task)) as status:
+        yield show
+
+
+def summary(result: "QuantizedImage", outputs: list[Path]) -> dict[str, object]:
+    """What --json prints."""
+    height, width = result.labels.shape
+    return {
+        "written": [str(path) for path in outputs],
+        "width": width,
+        "height": height,
+        "palette": list(result.palette.hex),
+        "names": list(result.palette.names()),
+        "shares": result.shares.tolist(),
+        "counts": result.counts.tolist(),
+        "mse": result.mse,
+        "psnr": None if result.mse == 0 else result.psnr,
+        "n_iter": result.n_iter,
+        "converged": result.converged,
+        "seconds": result.seconds,
+    }
+
+
+def report(result: "QuantizedImage", outputs: Outputs, *, as_json: bool, is_palette_given: bool = False) -> None:
+    """Print the result, on standard error where the picture goes to standard output."""
+    import json
+
+    from rich.console import Console
+
+    if as_json:
+        stream = sys.stderr if outputs.to_standard_output else sys.stdout
+        stream.write(json.dumps(summary(result, outputs.paths)) + "\n")
+    else:
+        console = Console(stderr=outputs.to_standard_output, highlight=False)
+        print_result(console, result, outputs.paths, is_palette_given=is_palette_given)
+
+
+def print_result(
+    console: "Console", result: "QuantizedImage", outputs: list[Path], *, is_palette_given: bool = False
+) -> None:
+    """The palette with its shares, and a few lines about the result."""
+    shown = list(zip(result.palette.hex, result.shares.tolist(), strict=True))
+    for color, share in shown[:MOST_SHOWN]:
+        console.print(f"{color_block(console, color)}{color}  {share:6.2%}")
+    if len(shown) > MOST_SHOWN:
+        console.print(f"and {len(shown) - MOST_SHOWN} more")
+    columns = "R, G, B" if result.palette.alpha is None else "R, G, B and alpha"
+    error = f"MSE {result.mse:.2f} (summed over {columns}), PSNR {result.psnr:.2f} dB"
+    height, width = result.labels.shape
+    stages = ", ".join(f"{stage} {seconds * 1000:.0f} ms" for stage, seconds in result.seconds.items())
+    n_colors = "1 color" if len(result.palette) == 1 else f"{len(result.palette)} colors"
+    console.print(f"{width} x {height} pixels, {n_colors}, {error if result.mse else 'lossless'}", soft_wrap=True)
+    if not is_palette_given:
+        ending = "converged after" if result.converged else "stopped after"
+        console.print(f"k-means {ending} iteration {result.n_iter} on all colors", soft_wrap=True)
+    console.print(f"time: {stages}", soft_wrap=True)
+    for path in outputs:
+        if path != STANDARD:
+            console.print(f"wrote {printable(str(path))}", soft_wrap=True, markup=False)
+
+
+def color_block(console: "Console", color: str) -> str:
+    """A block of a color "#rrggbb..." for a terminal; nothing elsewhere."""
+    return f"[on {color[:7]}]      [/] " if console.is_terminal else ""

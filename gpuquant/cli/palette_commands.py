@@ -1,0 +1,209 @@
+"""The commands for palettes: finding that of photos, and applying a given one."""
+
+import dataclasses
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from gpuquant.cli.options import (
+    AsJson,
+    Background,
+    Colors,
+    ColorSpace,
+    Compression,
+    Device,
+    DitherMethod,
+    DitherStrength,
+    Effort,
+    ErrorMap,
+    Force,
+    MaxPixels,
+    Photo,
+    Preview,
+    Seed,
+    SideBySide,
+    TargetPsnr,
+    Weighting,
+    check_strength,
+)
+from gpuquant.cli.output import Outputs, check_outputs, color_block, report, shown_stages
+from gpuquant.cli.photo import STANDARD, given_photo, name_of_photo
+from gpuquant.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from gpuquant.palettes.palette import Palette
+
+MANY_ENTRIES = 4096  # more than quantize gives
+
+Photos = Annotated[
+    list[Path], typer.Argument(metavar="PHOTO", help="The photos to read, or - for standard input.", show_default=False)
+]
+Format = Annotated[
+    Literal["hex", "css", "json", "gpl", "txt"] | None,
+    typer.Option("--format", help="Print the palette as one of these."),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", "-o", metavar="FILE", help="Also write it: .hex, .gpl, .ase, .act, .txt, .css, .json or .png."
+    ),
+]
+Sort = Annotated[
+    Literal["share", "luminance", "hue"],
+    typer.Option(
+        help="share: the most common color first; luminance: from dark to light; hue: grays from dark to light, then "
+        "from pink over red, green and blue to purple.",
+    ),
+]
+Prefix = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WORD", help="What CSS variables are called: brand for --brand-1 and so on, in place of color."
+    ),
+]
+PaletteToApply = Annotated[
+    str,
+    typer.Argument(
+        metavar="PALETTE",
+        help='Colors, such as "#000,#fff,tomato", or a file: .hex, .gpl, .ase, .act, .txt, .css, .json or .png.',
+        show_default=False,
+    ),
+]
+Result = Annotated[
+    Path,
+    typer.Argument(
+        metavar="OUT", help="What to write (.png, .tif, .gif), or - for a PNG on standard output.", show_default=False
+    ),
+]
+
+
+def palette(
+    photos: Photos,
+    colors: Colors = None,
+    target_psnr: TargetPsnr = None,
+    effort: Effort = "default",
+    color_space: ColorSpace = "srgb",
+    weighting: Weighting = 1.0,
+    sort: Sort = "share",
+    text_format: Format = None,
+    prefix: Prefix = None,
+    out: Out = None,
+    force: Force = False,
+    background: Background = None,
+    preview: Preview = False,
+    max_pixels: MaxPixels = 500_000_000,
+    device: Device = "auto",
+    random_state: Seed = 0,
+) -> None:
+    """Find the k-means palette of a photo, or of all pixels of several.
+
+    On a terminal each color is shown with its share of the pixels and its name. Elsewhere each is a line: the color,
+    its share from 0 to 1 and the name, with tabs between.
+    """
+    from gpuquant.fitting.search import check_search
+    from gpuquant.palettes.files import check_prefix, palette_text, write_palette
+    from gpuquant.palettes.formats import check_palette_format
+    from gpuquant.palettes.order import hue_order, luminance_order
+    from gpuquant.quantization.recipes import extract_palette
+
+    search = check_search(colors, target_psnr, color_space, weighting, effort, random_state)
+    out_ending = check_palette_format(out, search.n_colors or 1) if out else ""
+    ending = f".{text_format}" if text_format else ""
+    check_prefix(prefix, ending, out_ending)
+    if photos.count(STANDARD) > 1:
+        raise ArgumentError("- is given twice, but standard input holds one photo")
+    if out:
+        check_outputs([photo for photo in photos if photo != STANDARD], [out], force)
+    photo_or_photos = name_of_photo(photos[0]) if len(photos) == 1 else f"{len(photos)} photos"
+    with shown_stages(f"Finding the palette of {photo_or_photos}", n_photos=len(photos)) as progress:
+        found = extract_palette(
+            map(given_photo, photos),
+            colors,
+            target_psnr=target_psnr,
+            effort=effort,
+            color_space=color_space,
+            weighting=weighting,
+            device=device,
+            random_state=random_state,
+            max_pixels=max_pixels,
+            preview=preview,
+            background=background,
+            progress=progress,
+        )
+    if sort != "share":
+        order = (luminance_order if sort == "luminance" else hue_order)(found)
+        parts = {name: part[order] for name, part in vars(found).items() if part is not None}
+        found = dataclasses.replace(found, **parts)
+    printed = palette_text(found, ending, prefix) if ending else None
+    if out:
+        write_palette(found, out, prefix=prefix if out_ending == ".css" else None)
+    if printed is None:
+        _print_palette(found)
+    else:
+        sys.stdout.write(printed)
+    if out:
+        sys.stderr.write(f"wrote {out}\n")  # standard output is the palette
+
+
+def apply(
+    palette: PaletteToApply,
+    photo: Photo,
+    out: Result,
+    dither: DitherMethod = "none",
+    dither_strength: DitherStrength = None,
+    side_by_side: SideBySide = None,
+    error_map: ErrorMap = None,
+    as_json: AsJson = False,
+    force: Force = False,
+    background: Background = None,
+    preview: Preview = False,
+    compression: Compression = None,
+    max_pixels: MaxPixels = 500_000_000,
+    device: Device = "auto",
+) -> None:
+    """Give every pixel of a photo the nearest color of a palette, whose order is kept, or dither."""
+    from gpuquant.palettes.formats import is_palette_path
+    from gpuquant.palettes.palette import n_colors
+    from gpuquant.palettes.parsing import as_palette
+    from gpuquant.quantization.recipes import apply_palette
+
+    strength = check_strength(dither, dither_strength)
+    file = Path(palette) if is_palette_path(palette) else None
+    outputs = Outputs(out, side_by_side, error_map)
+    outputs.check(0, [path for path in (file, photo) if path and path != STANDARD], force)
+    entries = as_palette(palette)
+    wanted = file.name if file else n_colors(len(entries))
+    if len(entries) > MANY_ENTRIES:
+        warnings.warn(f"{palette} is taken as a palette of {len(entries)} colors; is it a photo?", stacklevel=1)
+    with shown_stages(f"Applying {wanted} to {name_of_photo(photo)}") as progress:
+        given = given_photo(photo)
+        outputs.check_photo(given, len(entries), max_pixels, alpha=entries.alpha)
+        result = apply_palette(
+            given,
+            entries,
+            device=device,
+            max_pixels=max_pixels,
+            preview=preview,
+            background=background,
+            dither=dither,
+            dither_strength=strength,
+            progress=progress,
+        )
+        progress("write")
+        result = outputs.write(result, given, compression=compression, max_pixels=max_pixels)
+    report(result, outputs, as_json=as_json, is_palette_given=True)
+
+
+def _print_palette(palette: "Palette") -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    shares = () if palette.shares is None else palette.shares.tolist()
+    for color, share, name in zip(palette.hex, shares, palette.names(), strict=True):
+        if console.is_terminal:
+            console.print(f"{color_block(console, color)}{color}  {share:6.2%}  {name}")
+        else:
+            sys.stdout.write(f"{color}\t{share:.6f}\t{name}\n")

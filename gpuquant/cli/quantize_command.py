@@ -1,0 +1,90 @@
+"""The command for one photo."""
+
+from gpuquant.cli.options import (
+    AsJson,
+    Background,
+    Colors,
+    ColorSpace,
+    Compression,
+    Device,
+    DitherMethod,
+    DitherStrength,
+    Effort,
+    ErrorMap,
+    Force,
+    KeepProfile,
+    MaxPixels,
+    Out,
+    PaletteFile,
+    Photo,
+    Preview,
+    Seed,
+    SideBySide,
+    TargetPsnr,
+    Weighting,
+    check_strength,
+)
+from gpuquant.cli.output import Outputs, report, shown_stages
+from gpuquant.cli.photo import STANDARD, given_photo, name_of_photo
+
+
+def quantize(
+    photo: Photo,
+    out: Out = None,
+    colors: Colors = None,
+    target_psnr: TargetPsnr = None,
+    effort: Effort = "default",
+    color_space: ColorSpace = "srgb",
+    weighting: Weighting = 1.0,
+    dither: DitherMethod = "none",
+    dither_strength: DitherStrength = None,
+    palette_file: PaletteFile = None,
+    side_by_side: SideBySide = None,
+    error_map: ErrorMap = None,
+    as_json: AsJson = False,
+    force: Force = False,
+    background: Background = None,
+    keep_profile: KeepProfile = False,
+    preview: Preview = False,
+    compression: Compression = None,
+    max_pixels: MaxPixels = 500_000_000,
+    device: Device = "auto",
+    random_state: Seed = 0,
+) -> None:
+    """Reduce a photo to its k-means colors and write it as an indexed image.
+
+    All pixels count. The palette is printed with the share of each color, then the error: MSE is the mean over pixels
+    of the squared differences, summed over R, G and B.
+    """
+    from gpuquant.fitting.search import check_search
+    from gpuquant.quantization.recipes import quantize as quantize_image
+
+    search = check_search(colors, target_psnr, color_space, weighting, effort, random_state)
+    strength = check_strength(dither, dither_strength)
+    wanted = f"{search.n_colors} colors" if search.n_colors else f"{target_psnr:g} dB"
+    beside = STANDARD if photo == STANDARD else photo.with_name(f"{photo.stem}-{wanted.replace(' ', '-')}.png")
+    outputs = Outputs(out or beside, side_by_side, error_map, palette_file)
+    outputs.check(search.n_colors or 1, [] if photo == STANDARD else [photo], force)
+    with shown_stages(f"Quantizing {name_of_photo(photo)} to {wanted}") as progress:
+        given = given_photo(photo)
+        outputs.check_photo(given, 1, max_pixels)
+        result = quantize_image(
+            given,
+            colors,
+            device=device,
+            effort=effort,
+            color_space=color_space,
+            weighting=weighting,
+            target_psnr=target_psnr,
+            random_state=random_state,
+            max_pixels=max_pixels,
+            preview=preview,
+            background=background,
+            keep_profile=keep_profile,
+            dither=dither,
+            dither_strength=strength,
+            progress=progress,
+        )
+        progress("write")
+        result = outputs.write(result, given, compression=compression, max_pixels=max_pixels)
+    report(result, outputs, as_json=as_json)

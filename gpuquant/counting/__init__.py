@@ -1,0 +1,1 @@
+"""From pixels to distinct colors with their counts, and back to labels."""

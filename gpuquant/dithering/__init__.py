@@ -1,0 +1,1 @@
+"""Entries mixed, so that neighboring pixels average to the photo."""

@@ -1,0 +1,1 @@
+"""scikit-learn's face: KMeans, with its draws and its rounding."""

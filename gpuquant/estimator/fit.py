@@ -1,0 +1,168 @@
+"""k-means as scikit-learn computes it: what it does differently from `kmeans`, in one place.
+
+k-means++ draws over the samples in their order; emptied clusters take the samples that `argpartition` puts last,
+whatever their weight; all labels count when scikit-learn asks whether one has changed. Folded pixels give the same
+draws, labels and iterations as the pixels would.
+"""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from gpuquant import ops
+from gpuquant.clustering.initialization import kmeans_plus_plus
+from gpuquant.clustering.lloyd import iterate
+from gpuquant.estimator.level_pixels import LevelPixels
+from gpuquant.estimator.pixel_draws import PixelChunks
+from gpuquant.estimator.running_sums import search_equal_shares, search_shares
+from gpuquant.estimator.samples import Samples
+from gpuquant.ops.lloyd.dense import DenseLloyd
+from gpuquant.ops.seeding.colors import run_on_colors
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """One run."""
+
+    centers: Tensor  # [K, D] float64
+    point_labels: Tensor  # [n_points] int32
+    inertia: float
+    n_iter: int
+
+
+class SampleLloyd(DenseLloyd):
+    """Lloyd steps that count and move single samples as scikit-learn does."""
+
+    count_weightless = True
+
+    def __init__(self, samples: Samples, n_clusters: int) -> None:
+        super().__init__(samples.points, n_clusters)
+        self._samples = samples
+
+    def farthest(self, run: int, n_points: int, centers: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The samples farthest from their center, unless all are on theirs, in the order of `argpartition`."""
+        chunks = self._points.chunks(1, [run])
+        distances = torch.cat([self._squared_distances(run, rows, centers) for _, rows in chunks])
+        if float(distances.max()) == 0:
+            return centers[:0], centers[:0, 0], torch.zeros(0, dtype=torch.int64)
+        far = np.argpartition(self._samples.per_sample(distances).cpu().numpy(), -n_points)[: -n_points - 1 : -1]
+        sample = torch.from_numpy(far.copy()).to(distances.device)
+        index = self._samples.point_of(sample)
+        points = self._points.points[0, index].double() - self._points.origin[0]
+        return points, self._samples.weight_of(sample), self._labels[0, index].long()
+
+
+def fit_once(
+    samples: Samples,
+    centers: Tensor,  # [K, D] float64
+    *,
+    max_iter: int,
+    tol: float,
+    say: Callable[[str], None] | None = None,
+) -> Fit:
+    """One run from given centers."""
+    limit = tol * samples.variance if tol else 0.0  # on the sum of the squared shifts
+    state = SampleLloyd(samples, len(centers))
+
+    def report(iteration: int, old: Tensor, shifts: list[float], n_changed: list[int]) -> None:
+        assert say is not None
+        say(f"Iteration {iteration - 1}, inertia {state.inertia(old)[0]}.")
+        if n_changed[0] == 0:
+            say(f"Converged at iteration {iteration - 1}: strict convergence.")
+        elif shifts[0] <= limit:
+            say(f"Converged at iteration {iteration - 1}: center shift {shifts[0]} within tolerance {limit}.")
+
+    runs = iterate(state, centers[None], max_iter=max_iter, limits=[limit], report=report if say else None)
+    return Fit(runs.centers[0], state.labels_of_points()[0], runs.inertia[0], runs.n_iter[0])
+
+
+def named_centers(
+    samples: Samples, init: str, n_clusters: int, random_state: np.random.RandomState
+) -> Tensor:  # [K, D] float64
+    """Where a run starts: "k-means++" or "random"."""
+    return (plus_plus_centers if init == "k-means++" else random_centers)(samples, n_clusters, random_state)
+
+
+def plus_plus_centers(samples: Samples, n_clusters: int, random_state: np.random.RandomState) -> Tensor:  # [K, D]
+    """Greedy k-means++ over the samples in their order."""
+    if samples.weights is not None and bool((samples.weights < 0).any()):
+        raise ValueError("probabilities are not non-negative")  # as the draw of the first center in scikit-learn says
+    if samples.pixels is None:
+        return kmeans_plus_plus(samples.points, n_clusters, [random_state])[0][0]
+    return _plus_plus_pixels(samples, samples.pixels, n_clusters, random_state)
+
+
+def random_centers(samples: Samples, n_clusters: int, random_state: np.random.RandomState) -> Tensor:  # [K, D]
+    """Different samples, drawn by weight."""
+    weights = np.ones(samples.n_samples) if samples.weights is None else samples.weights.cpu().numpy()
+    drawn = random_state.choice(len(weights), size=n_clusters, replace=False, p=weights / weights.sum())
+    return samples.points.points[0, samples.point_of(torch.from_numpy(drawn))].double()
+
+
+def _plus_plus_pixels(
+    samples: Samples, pixels: LevelPixels, n_clusters: int, random_state: np.random.RandomState
+) -> Tensor:  # [K, D]
+    """k-means++ with integer distances between levels, so that every sum is exact.
+
+    Only colors have distances; the draws go over the pixels.
+    """
+    first = int(pixels.ranks[_first_draw(samples, float(random_state.uniform()))])
+    uniforms = random_state.uniform(size=(n_clusters - 1, 2 + int(np.log(n_clusters))))
+    chosen = ops.choose_among_pixels(pixels.colors, samples.totals, pixels.ranks, samples.weights, first, uniforms)
+    if chosen is None:
+        chosen = _chosen_on_host(samples, pixels, first, uniforms)
+    return pixels.values[pixels.colors[chosen].long()].double()
+
+
+def _chosen_on_host(
+    samples: Samples, pixels: LevelPixels, first: int, uniforms: npt.NDArray[np.float64]
+) -> Tensor:  # [K] int64, indices of colors
+    chunks = pixels.chunks
+    if samples.weights is not None:
+        chunks = PixelChunks(pixels.ranks.cpu(), len(pixels.colors), samples.weights.cpu())
+    samples.prepare_points()
+    seeding = run_on_colors(pixels.colors, samples.totals)
+    candidates, chosen = [first], [first]
+    seeding.add_best(np.array(candidates))
+    for tried in uniforms:
+        closest = torch.from_numpy(seeding.closest.reshape(-1)[: len(pixels.colors)]).double()
+        candidates = chunks.draw(closest, tried)
+        chosen.append(candidates[seeding.add_best(np.array(candidates))])
+    return torch.tensor(chosen, device=pixels.ranks.device)
+
+
+def _first_draw(samples: Samples, uniform: float) -> int:
+    """The sample that `RandomState.choice` draws by a running sum of shares, which rounds at every addition."""
+    n_samples = samples.n_samples
+    if samples.weights is not None:
+        weights = samples.weights.cpu().numpy()
+        total = weights.sum()
+        return search_shares(lambda part: weights[part] / total, n_samples, uniform)
+    return search_equal_shares(n_samples, uniform)
+
+
+def number_of_runs(init: Any, n_init: Any, algorithm: str, n_clusters: int, estimator: str) -> int:
+    """How many runs there are, with scikit-learn's warnings to whoever fits."""
+    by_name = isinstance(init, str)
+    if algorithm == "elkan" and n_clusters == 1:
+        message = "algorithm='elkan' doesn't make sense for a single cluster. Using 'lloyd' instead."
+        warnings.warn(message, RuntimeWarning, stacklevel=5)
+    if n_init == "auto":
+        n_init = 10 if callable(init) or (by_name and init == "random") else 1
+    if not by_name and not callable(init) and n_init != 1:
+        message = f"Explicit initial center position passed: performing only one init in {estimator}"
+        warnings.warn(f"{message} instead of n_init={n_init}.", RuntimeWarning, stacklevel=5)
+        n_init = 1
+    return int(n_init)
+
+
+def same_clustering(labels: Tensor, others: Tensor, n_clusters: int) -> bool:
+    """Whether each cluster of one labelling is one cluster of the other."""
+    pairs = torch.unique(labels.long() * n_clusters + others.long())
+    return len(torch.unique(pairs // n_clusters)) == len(pairs)

@@ -1,0 +1,349 @@
+"""KMeans: scikit-learn's estimator, with scikit-learn's results."""
+
+import warnings
+from numbers import Integral, Real
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.sparse import issparse
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, _fit_context
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics.pairwise import euclidean_distances
+from sklearn.utils import assert_all_finite, check_array, check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from torch import Tensor
+
+from gpuquant.arguments import check_chunk_size
+from gpuquant.devices import resolve_device, told_when_memory_ends
+from gpuquant.errors import DeviceError
+from gpuquant.estimator.fit import Fit, SampleLloyd, fit_once, named_centers, number_of_runs, same_clustering
+from gpuquant.estimator.level_pixels import fold_pixels
+from gpuquant.estimator.samples import Samples, as_given, as_tensor, check_centers_shape, checked_tensor, float_type
+from gpuquant.ops.lloyd.cpu_dense import one_blas_thread
+from gpuquant.palettes.entries import as_numpy
+
+TRANSFORMED = 1 << 16  # samples of a tensor at a time
+
+Array = npt.NDArray[Any]
+
+
+class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):  # type: ignore[misc]
+    """k-means with the parameters, the attributes and the results of `sklearn.cluster.KMeans`, on the CPU or CUDA.
+
+    In float64 the labels and the number of iterations are those of scikit-learn on the CPU for the same `random_state`;
+    in one column, where many samples are equally near to two centers, rounding may choose the other one. float32
+    samples are drawn and summed as float64 ones.
+
+    More than 32,768 samples that are 8-bit pixels (0..255, k / 255 or k x (1 / 255) in up to four columns) are
+    recognised and clustered as distinct colors with their counts, which is many times faster and gives the same
+    result. CSR matrices are made dense. Sources: S. Lloyd 1982, "Least squares quantization in PCM"; D. Arthur and
+    S. Vassilvitskii 2007, "k-means++: the advantages of careful seeding".
+
+    Parameters
+    ----------
+    n_clusters, init, n_init, max_iter, tol, verbose, random_state, copy_x
+        As in scikit-learn. X is never changed, whatever `copy_x`, and copied only if its type or order has to change
+        (lists, integers other than uint8, Fortran order); `verbose` also names the path taken.
+    algorithm : "lloyd" or "elkan"
+        Both mean the same here, as they do in their results.
+    device : "auto", "cpu", "cuda", "cuda:1" or torch.device
+        "auto" is a tensor's own device; for anything else CUDA where there is one, or else the CPU.
+    chunk_size : int, optional
+        Bounds the memory for scores to 64 numbers per unit, or to what one matrix product takes; changes no result.
+        On the CPU samples or colors are also kept in single precision, up to 256 MB of them.
+
+    Attributes
+    ----------
+    cluster_centers_ : array [n_clusters, n_features], of the samples' dtype; a tensor if X was one
+    labels_ : array int32 [n_samples]; a tensor if X was one
+    inertia_ : float
+        Sum of weight times squared distance to the center.
+    n_iter_ : int
+    n_features_in_ : int
+
+    Examples
+    --------
+    >>> import gpuquant, numpy as np
+    >>> X = np.array([[1.0, 2.0], [1.0, 4.0], [10.0, 2.0], [10.0, 4.0]])
+    >>> gpuquant.KMeans(n_clusters=2, random_state=0).fit(X).inertia_
+    4.0
+    """
+
+    _parameter_constraints: dict[str, Any] = {  # noqa: RUF012
+        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        "init": [StrOptions({"k-means++", "random"}), callable, "array-like", Tensor],
+        "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "random_state": ["random_state"],
+        "copy_x": ["boolean"],
+        "algorithm": [StrOptions({"lloyd", "elkan"})],
+        "device": "no_validation",  # both are checked with messages of our own
+        "chunk_size": "no_validation",
+    }
+
+    def __init__(
+        self,
+        n_clusters: int = 8,
+        *,
+        init: Any = "k-means++",
+        n_init: Any = "auto",
+        max_iter: int = 300,
+        tol: float = 1e-4,
+        verbose: int = 0,
+        random_state: Any = None,
+        copy_x: bool = True,
+        algorithm: str = "lloyd",
+        device: str | torch.device = "auto",
+        chunk_size: int | None = None,
+    ) -> None:
+        self.n_clusters = n_clusters
+        self.init = init
+        self.n_init = n_init
+        self.max_iter = max_iter
+        self.tol = tol
+        self.verbose = verbose
+        self.random_state = random_state
+        self.copy_x = copy_x
+        self.algorithm = algorithm
+        self.device = device
+        self.chunk_size = chunk_size
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().__getstate__()
+        return {name: value.cpu() if isinstance(value, Tensor) else value for name, value in state.items()}
+
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @told_when_memory_ends()
+    def fit(self, X: Any, y: object = None, sample_weight: Any = None) -> Self:  # noqa: N803
+        """Cluster the samples.
+
+        Parameters
+        ----------
+        X : array, data frame, CSR matrix or tensor [n_samples, n_features]
+        y : ignored
+        sample_weight : array or tensor [n_samples], optional
+
+        Raises
+        ------
+        ValueError
+            As scikit-learn: NaN, too few samples, wrong shapes.
+        DeviceError
+            The device is not there, or has too little memory.
+
+        Examples
+        --------
+        >>> import gpuquant
+        >>> model = gpuquant.KMeans(2, init=[[0.0], [10.0]]).fit([[0.0], [2.0], [10.0]], sample_weight=[3, 1, 1])
+        >>> model.cluster_centers_.tolist(), model.labels_.tolist(), model.n_iter_
+        ([[0.5], [10.0]], [0, 0, 1], 2)
+        """
+        samples, reference = self._samples(X, sample_weight, fitting=True)
+        if samples.n_samples < self.n_clusters:
+            raise ValueError(f"n_samples={samples.n_samples} should be >= n_clusters={self.n_clusters}.")
+        name = type(self).__name__
+        self._n_init = number_of_runs(self.init, self.n_init, self.algorithm, self.n_clusters, name)
+        random_state = check_random_state(self.random_state)
+        init = self.init
+        if not isinstance(init, str) and not callable(init):
+            init = self._checked_centers(init, reference)
+        say = print if self.verbose else None
+        if say:
+            kind = "8-bit pixels" if samples.pixels else "samples"
+            say(f"Clustering {samples.n_points} rows for {samples.n_samples} {kind}")
+        best: Fit | None = None
+        for _ in range(self._n_init):
+            with one_blas_thread():
+                centers = self._start(samples, reference, init, random_state)
+                if say:
+                    say("Initialization complete")
+                fit = fit_once(samples, centers, max_iter=self.max_iter, tol=float(self.tol), say=say)
+            if best is None or (
+                fit.inertia < best.inertia and not same_clustering(fit.point_labels, best.point_labels, self.n_clusters)
+            ):
+                best = fit
+        assert best is not None
+        n_found = int((torch.bincount(best.point_labels) > 0).sum())
+        if n_found < self.n_clusters:
+            message = f"Number of distinct clusters ({n_found}) found smaller than n_clusters ({self.n_clusters})."
+            advice = "Possibly due to duplicate points in X."
+            warnings.warn(f"{message} {advice}", ConvergenceWarning, stacklevel=4)
+        self.cluster_centers_ = as_given(best.centers.to(samples.dtype), X)
+        self.labels_ = as_given(samples.turn_into_labels(best.point_labels), X)
+        self.inertia_ = best.inertia
+        self.n_iter_ = best.n_iter
+        self._n_features_out = self.n_clusters
+        return self
+
+    def predict(self, X: Any) -> Any:  # noqa: N803
+        """The nearest center of every sample, int32 [n_samples]; X and errors as for `fit`, and `NotFittedError`.
+
+        Examples
+        --------
+        >>> import gpuquant
+        >>> gpuquant.KMeans(2, init=[[0.0], [10.0]]).fit([[0.0], [2.0], [10.0]]).predict([[4.0], [6.0]]).tolist()
+        [0, 1]
+        """
+        labels, _ = self._assign(X, None)
+        return as_given(labels, X)
+
+    def fit_predict(self, X: Any, y: object = None, sample_weight: Any = None) -> Any:  # noqa: N803
+        """Fit and return `labels_`; arguments and errors as for `fit`.
+
+        Examples
+        --------
+        >>> import gpuquant
+        >>> gpuquant.KMeans(2, init=[[0.0], [10.0]]).fit_predict([[0.0], [2.0], [10.0]]).tolist()
+        [0, 0, 1]
+        """
+        return self.fit(X, sample_weight=sample_weight).labels_
+
+    @told_when_memory_ends()
+    def transform(self, X: Any) -> Any:  # noqa: N803
+        """Distances of samples to centers, [n_samples, n_clusters]; X and errors as for `fit`, and `NotFittedError`.
+
+        Examples
+        --------
+        >>> import gpuquant
+        >>> gpuquant.KMeans(2, init=[[0.0], [10.0]]).fit([[0.0], [2.0], [10.0]]).transform([[4.0]]).tolist()
+        [[3.0, 6.0]]
+        """
+        check_is_fitted(self)
+        if not isinstance(X, Tensor):
+            self._resolved_device(None)
+            return euclidean_distances(self._checked_array(X, fitting=False), as_numpy(self.cluster_centers_))
+        points = self._checked_tensor(X, fitting=False)
+        points = points.to(self._resolved_device(points))
+        centers = as_tensor(self.cluster_centers_).to(points.device).double()
+        chunks = [torch.cdist(part.double(), centers) for part in points.split(TRANSFORMED)]
+        return as_given(torch.cat(chunks).to(torch.float32 if points.dtype == torch.float32 else torch.float64), X)
+
+    def fit_transform(self, X: Any, y: object = None, sample_weight: Any = None) -> Any:  # noqa: N803
+        """Fit and return the distances, [n_samples, n_clusters]; arguments and errors as for `fit`.
+
+        Examples
+        --------
+        >>> import gpuquant
+        >>> gpuquant.KMeans(2, init=[[0.0], [10.0]]).fit_transform([[0.0], [2.0], [10.0]]).tolist()
+        [[1.0, 10.0], [1.0, 8.0], [9.0, 0.0]]
+        """
+        return self.fit(X, sample_weight=sample_weight).transform(X)
+
+    def score(self, X: Any, y: object = None, sample_weight: Any = None) -> float:  # noqa: N803
+        """Minus the `inertia_` that X would have; arguments and errors as for `fit`, and `NotFittedError`.
+
+        Examples
+        --------
+        >>> import gpuquant
+        >>> gpuquant.KMeans(2, init=[[0.0], [10.0]]).fit([[0.0], [2.0], [10.0]]).score([[4.0], [10.0]])
+        -9.0
+        """
+        _, inertia = self._assign(X, sample_weight)
+        return -inertia
+
+    @told_when_memory_ends()
+    def _assign(self, X: Any, sample_weight: Any) -> tuple[Tensor, float]:  # noqa: N803
+        check_is_fitted(self)
+        samples, _ = self._samples(X, sample_weight, fitting=False)
+        centers = as_tensor(self.cluster_centers_).to(samples.device)
+        state = SampleLloyd(samples, len(centers))
+        entered = state.enter(centers[None])
+        with one_blas_thread():
+            state.step(entered, [0])
+        inertia = state.inertia(entered)[0]
+        return samples.turn_into_labels(state.labels_of_points()[0]), inertia
+
+    def _samples(self, X: Any, sample_weight: Any, *, fitting: bool) -> tuple[Samples, Any]:  # noqa: N803
+        """What is clustered, and the checked X. Fitting centres it, unless it is sparse."""
+        checked: Any
+        if isinstance(X, Tensor):
+            checked = self._checked_tensor(X, fitting=fitting)
+        else:
+            checked = self._checked_array(X, fitting=fitting, folded=True)
+        sparse = issparse(checked)
+        dense: Any = checked.toarray() if sparse else checked
+        check_chunk_size(self.chunk_size)
+        device = self._resolved_device(dense if isinstance(dense, Tensor) else None)
+        points = as_tensor(dense).to(device)
+        pixels = fold_pixels(points)
+        if pixels is None and not isinstance(X, Tensor):
+            assert_all_finite(checked, estimator_name=type(self).__name__, input_name="X")
+        weights = self._checked_weights(sample_weight, checked)
+        weights = None if weights is None else as_tensor(weights).to(device=device, dtype=torch.float64)
+        centred = fitting and not sparse
+        return Samples(points, pixels, weights, centred=centred, chunk_size=self.chunk_size), checked
+
+    def _checked_array(self, X: Any, *, fitting: bool, folded: bool = False) -> Any:  # noqa: N803
+        """The array, C-ordered. One that is going to be folded may hold levels, and is not yet known to be finite."""
+        dtypes = [np.float64, np.float32] + ([np.uint8] if folded else [])
+        options = {"accept_sparse": "csr", "accept_large_sparse": False, "order": "C", "ensure_all_finite": not folded}
+        return validate_data(self, X, reset=fitting, dtype=dtypes, **options)
+
+    def _checked_tensor(self, X: Tensor, *, fitting: bool) -> Tensor:  # noqa: N803
+        points = checked_tensor(X)
+        if fitting:
+            self.n_features_in_ = points.shape[1]
+            if hasattr(self, "feature_names_in_"):  # of a data frame, the last time
+                del self.feature_names_in_
+        elif points.shape[1] != self.n_features_in_:
+            message = f"X has {points.shape[1]} features, but {type(self).__name__} is expecting"
+            raise ValueError(f"{message} {self.n_features_in_} features as input.")
+        return points
+
+    def _checked_weights(self, sample_weight: Any, checked: Any) -> Any:
+        if sample_weight is None:
+            return None
+        if isinstance(sample_weight, Tensor):
+            sample_weight = sample_weight.detach().cpu().double().resolve_neg().numpy()
+        like = np.empty((checked.shape[0], 0)) if isinstance(checked, Tensor) else checked
+        return _check_sample_weight(sample_weight, like, dtype=np.dtype(float_type(checked)))
+
+    def _resolved_device(self, tensor: Tensor | None) -> torch.device:
+        try:
+            return resolve_device(self.device, tensor_device=None if tensor is None else tensor.device)
+        except DeviceError as error:
+            if not hasattr(self, "cluster_centers_"):
+                raise
+            raise DeviceError(f'{error}; for a fitted model: set_params(device="cpu")') from None
+
+    def _checked_centers(self, centers: Any, reference: Any) -> Tensor:
+        if isinstance(centers, Tensor):
+            centers = centers.detach().cpu().double().resolve_neg().numpy()
+        centers = check_array(centers, dtype=float_type(reference), copy=True, order="C")
+        check_centers_shape(centers.shape, self.n_clusters, reference.shape[1])
+        return torch.from_numpy(centers).double()
+
+    def _start(self, samples: Samples, reference: Any, init: Any, random_state: np.random.RandomState) -> Tensor:
+        device = samples.device
+        if isinstance(init, Tensor):
+            return init.to(device)
+        if isinstance(init, str):
+            return named_centers(samples, init, self.n_clusters, random_state)
+        origin = samples.points.origin[0].cpu().numpy()
+        host = reference.cpu().numpy() if isinstance(reference, Tensor) else reference
+        centred = host if issparse(host) else host - origin
+        centers = init(centred, self.n_clusters, random_state=random_state)
+        return (self._checked_centers(centers, reference) + torch.from_numpy(origin)).to(device)
+
+    def _init_centroids(
+        self,
+        X: Any,  # noqa: N803
+        x_squared_norms: object,
+        init: Any,
+        random_state: Any,
+        sample_weight: Any,
+        **_: object,
+    ) -> Array:
+        """Where a run starts, under the name and with the arguments that scikit-learn's tests use."""
+        samples, checked = self._samples(X, sample_weight, fitting=False)
+        centers: Array = self._start(samples, checked, init, random_state).cpu().numpy()
+        return centers

@@ -1,0 +1,1 @@
+"""From counted colors to a palette."""

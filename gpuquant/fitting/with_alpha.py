@@ -1,0 +1,66 @@
+"""From counted colors with alpha to a palette with alpha."""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gpuquant.colors.codes import z_order
+from gpuquant.counting.alpha_counts import OPAQUE, with_alpha
+from gpuquant.fitting.coarse_to_fine import PaletteFit, effort_for, fit_palette, lossless
+from gpuquant.fitting.in_space import WEIGHTED_SRGB, WorkingSpace, fit_in_space, settle_in_space, start_in_space
+
+
+def fit_alpha_palette(
+    colors: Tensor,  # [M, 4] uint8, distinct, the clear ones all (0, 0, 0, 0)
+    counts: Tensor,  # [M] int64
+    n_colors: int,
+    space: WorkingSpace | None = None,  # None is sRGB
+    *,
+    effort: str = "default",
+    **settings: Any,  # those of `fit_palette` and `kmeans`
+) -> PaletteFit:  # with a palette [K, 4]
+    """One entry for what is clear, and the others for what is not.
+
+    Opaque colors are clustered in three columns, those of sRGB exactly, as in `fit_palette`. If others are partly
+    transparent, all are clustered in four columns, weighted by their alpha, and the faintest may take the entry of the
+    clear ones.
+    """
+    if len(colors) <= n_colors:
+        return lossless(colors, counts)
+    clear = colors[:, 3] == 0
+    if n_colors == 1:  # which the clear and the others share
+        clear = torch.zeros_like(clear)
+    has_clear = bool(clear.any())
+    visible, weights, n_visible = colors[~clear], counts[~clear], n_colors - has_clear
+    if bool((visible[:, 3] == OPAQUE).all()):
+        fit = _fit_opaque(visible[:, :3], weights, n_visible, space, effort=effort, **settings)
+        return _with_clear(replace(fit, palette=with_alpha(fit.palette)), clear, counts)
+    space, cost = space or WEIGHTED_SRGB, effort_for(settings["init"], effort)
+    points = space.enter(colors)
+    result = start_in_space(points[~clear], weights, n_visible, space, cost, **settings)
+    palette = space.leave(result.centers)
+    if has_clear:
+        palette = torch.cat([palette, palette.new_zeros(1, 4)])
+    return settle_in_space(colors, points, counts, palette, space, result, cost, keep_last=has_clear)
+
+
+def _fit_opaque(
+    colors: Tensor, counts: Tensor, n_colors: int, space: WorkingSpace | None, **settings: Any
+) -> PaletteFit:
+    if space:
+        return fit_in_space(colors, counts, n_colors, space, **settings)
+    order = z_order(colors).argsort()
+    fit = fit_palette(colors[order], counts[order], n_colors, **settings)
+    labels = torch.empty_like(fit.labels)
+    labels[order] = fit.labels
+    return replace(fit, labels=labels)
+
+
+def _with_clear(fit: PaletteFit, clear: Tensor, counts: Tensor) -> PaletteFit:
+    """The fit of what is not clear, and an entry for what is."""
+    labels = torch.full((len(clear),), len(fit.palette), dtype=torch.int32, device=clear.device)
+    labels[~clear] = fit.labels
+    palette = torch.cat([fit.palette, fit.palette.new_zeros(1, 4)])
+    return replace(fit, palette=palette, labels=labels, counts=torch.cat([fit.counts, counts[clear]]))

@@ -1,0 +1,1 @@
+"""Pictures in files and in memory: the only room that decodes and encodes them."""

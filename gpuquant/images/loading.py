@@ -1,0 +1,65 @@
+"""load_photo(): whatever may be given as an image."""
+
+import numpy as np
+from PIL import Image, ImageColor
+from torch import Tensor
+
+from gpuquant.arguments import is_integer
+from gpuquant.errors import ArgumentError
+from gpuquant.images.arrays import pixels_from
+from gpuquant.images.reading import MAX_PIXELS, Photo, photo_of, read_photo
+from gpuquant.images.sources import ImageSource, is_source
+
+ImageLike = ImageSource | Image.Image | np.ndarray | Tensor
+"""A path, the bytes of an image file, a file open for reading, a Pillow image, or pixels in RGB order: uint8, or floats
+from 0 to 1, [H, W, 3], [H, W, 4] with alpha, or grey [H, W]."""
+
+
+def load_photo(image: ImageLike | Photo, max_pixels: int = MAX_PIXELS, *, preview: bool = False) -> Photo | Tensor:
+    """The photo, or a tensor as it is: uint8 [H, W, 3], [H, W, 4] or [H, W].
+
+    Raises
+    ------
+    ArgumentError
+        It is no image, or an array or tensor with a shape or dtype that images do not have.
+    ImageFileError
+        The file cannot be read.
+    """
+    if isinstance(image, Photo):
+        return image
+    if isinstance(image, Image.Image):
+        return photo_of(image)
+    if isinstance(image, np.ndarray | Tensor):
+        pixels = pixels_from(image)
+        return pixels if isinstance(pixels, Tensor) else Photo(pixels)
+    if is_source(image):
+        return read_photo(image, max_pixels=max_pixels, preview=preview)
+    expected = "a path, the bytes of a file, an open file, a Pillow image, or an array or tensor [H, W, 3]"
+    advice = ""
+    if isinstance(image, list | tuple) and image and all(map(is_image_like, image)):
+        advice = "; give images one at a time, or files to quantize_files"
+    elif isinstance(image, list | tuple) or (hasattr(image, "__array__") and not isinstance(image, np.generic)):
+        advice = "; pass np.asarray(image)"
+    raise ArgumentError(f"image must be {expected}, got {type(image).__name__}{advice}")
+
+
+def is_image_like(value: object) -> bool:
+    """True of what may be an image, by its type."""
+    return is_source(value) or isinstance(value, Image.Image | np.ndarray | Tensor)
+
+
+def parse_color(color: str | tuple[int, int, int]) -> tuple[int, int, int]:
+    """An opaque color: three levels, or what CSS calls it, such as "white", "#fff" or "#ffffff".
+
+    Raises
+    ------
+    ArgumentError
+        There is no such color.
+    """
+    try:
+        levels = ImageColor.getrgb(color) if isinstance(color, str) else tuple(color)
+    except (ValueError, TypeError):
+        levels = ()
+    if len(levels) != 3 or not all(is_integer(level) and 0 <= level <= 255 for level in levels):
+        raise ArgumentError(f'background={color!r} is not a color; use a name such as "white", or "#rrggbb"')
+    return int(levels[0]), int(levels[1]), int(levels[2])

@@ -1,0 +1,1 @@
+"""Error diffusion, mixtures and masks."""

@@ -1,0 +1,1 @@
+"""Steps of Lloyd's algorithm."""

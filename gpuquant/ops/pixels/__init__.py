@@ -1,0 +1,1 @@
+"""Counting pixels and looking them up."""

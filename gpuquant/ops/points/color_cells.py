@@ -1,0 +1,70 @@
+"""A histogram folded to coarser cells of the color cube."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gpuquant.colors.codes import z_order
+from gpuquant.ops.pixels.cpu import share_out
+from gpuquant.ops.pixels.reference import worker_threads
+
+COLORS_AT_ONCE = {"cpu": 1 << 14, "cuda": 1 << 30}  # on the CPU what fits the cache
+
+
+@dataclass(frozen=True, eq=False)
+class CoarseColors:
+    """Mean color and count of every cell that is not empty.
+
+    `error` is the mean over pixels of the squared distance to the cell's color.
+    """
+
+    colors: Tensor  # [M, 3] uint8, in Z-order
+    counts: Tensor  # [M] int64
+    error: float
+
+
+def coarsen(
+    colors: Tensor,  # [M, 3] uint8, in Z-order
+    counts: Tensor,  # [M] int64
+    cell_bits: Sequence[int],  # bits of a level that are kept, descending: cells have side 2^(8 - bits)
+) -> list[CoarseColors]:
+    """Fold a histogram to coarser and coarser cells; the color of a cell is the rounded mean of its pixels."""
+    kept = cell_bits[0]
+    cells, sums = _folded_parts(colors, counts, kept)
+    folded: list[CoarseColors] = []
+    for bits in cell_bits:
+        cells, sums = _fold(cells >> (3 * (kept - bits)), sums)
+        kept = bits
+        totals, linear, squares = sums[0], sums[1:4], sums[4]
+        means = (2 * linear + totals) // (2 * totals)
+        error = squares.sum() - (means * (2 * linear - means * totals)).sum()
+        folded.append(CoarseColors(means.t().to(torch.uint8), totals, float(error) / float(totals.sum())))
+    return folded
+
+
+def _folded_parts(colors: Tensor, counts: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+    """Parts of a histogram, each folded: a cell whose colors lie in two parts is there twice."""
+    step = COLORS_AT_ONCE[colors.device.type]
+    found: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def fold(start: int) -> None:
+        part, weights = colors[start : start + step], counts[start : start + step]
+        levels = part.t().to(torch.int64)
+        squares = levels.square().sum(dim=0) * weights
+        sums = torch.cat([weights[None], levels * weights, squares[None]])
+        found[start] = _fold(z_order(part) >> (3 * (8 - bits)), sums)
+
+    share_out(range(0, len(colors), step), fold, worker_threads())
+    parts = [found[start] for start in sorted(found)]
+    return torch.cat([cells for cells, _ in parts]), torch.cat([sums for _, sums in parts], dim=1)
+
+
+def _fold(
+    cells: Tensor,  # [M] int32, ascending
+    sums: Tensor,  # [5, M] int64: pixels, and of these the levels of R, G and B and all squares, summed
+) -> tuple[Tensor, Tensor]:
+    """Each cell once."""
+    ends = torch.cat([cells[1:] != cells[:-1], cells.new_ones(1, dtype=torch.bool)]).nonzero()[:, 0]
+    return cells[ends], sums.cumsum(dim=1)[:, ends].diff(dim=1, prepend=sums.new_zeros(len(sums), 1))

@@ -1,0 +1,1 @@
+"""Greedy k-means++."""

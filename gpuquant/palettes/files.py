@@ -1,0 +1,108 @@
+"""Palettes in files: the ending says in which format."""
+
+import re
+from pathlib import Path
+
+from gpuquant.errors import ArgumentError
+from gpuquant.palettes.formats import FORMATS, TextFormat, check_palette_format
+from gpuquant.palettes.palette import Palette, PaletteLike
+from gpuquant.whole_file import whole_file
+
+_PREFIX = re.compile(r"[A-Za-z0-9_-]{1,40}")  # such letters stand in a CSS name without escapes
+
+
+def write_palette(palette: PaletteLike, path: str | Path, *, prefix: str | None = None) -> None:
+    """Write a palette in the format of the path's ending, so that a failure leaves no half file.
+
+    .hex, .txt (Paint.NET), .css, .json and .png hold every palette; .gpl (GIMP) and .ase (Adobe) hold opaque colors,
+    and .act (Adobe) up to 256 of which one may be clear. .css and .json also hold the names and shares of the entries.
+
+    Parameters
+    ----------
+    palette : Palette, or what `Palette` takes
+        From 1 to 65536 entries; order and duplicates are kept.
+    path : str or Path
+    prefix : str, optional
+        What CSS variables are called, "brand" for --brand-1 and so on; "color" if not given. It is for .css alone.
+
+    Raises
+    ------
+    ArgumentError
+        The ending is unknown, the format cannot hold the palette, or the prefix cannot be used.
+    ImageFileError
+        The file cannot be written.
+
+    Notes
+    -----
+    Sources: "GIMP Palette Format Version 2" of GIMP's developer documentation; "Color Table" in Adobe's "Photoshop File
+    Formats Specification" for .act; "CSS Custom Properties for Cascading Variables Module Level 1" of the W3C. For .ase
+    Adobe publishes none: it is as its programs write it.
+
+    Examples
+    --------
+    >>> import gpuquant, numpy as np, tempfile
+    >>> from pathlib import Path
+    >>> palette = gpuquant.Palette(np.array([[255, 128, 0], [0, 0, 0]], np.uint8))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     gpuquant.write_palette(palette, Path(folder) / "two.gpl")
+    ...     gpuquant.read_palette(Path(folder) / "two.gpl").hex
+    ('#ff8000', '#000000')
+    """
+    palette = palette if isinstance(palette, Palette) else Palette(palette)
+    ending = check_palette_format(path, len(palette))
+    check_prefix(prefix, ending)
+    written = FORMATS[ending].write(palette, _label(ending, Path(path).stem, prefix))
+    content = written if isinstance(written, bytes) else written.encode(errors="replace")
+    with whole_file(path) as file:
+        file.write(content)
+
+
+def palette_text(palette: Palette, ending: str, prefix: str | None = None) -> str:
+    """A palette as one of the formats that are text."""
+    form = FORMATS[ending]
+    assert isinstance(form, TextFormat)
+    return form.write(palette, _label(ending, "gpuquant", prefix))
+
+
+def check_prefix(prefix: str | None, *endings: str) -> None:
+    """Raise unless one of the formats has variables, and they can be called so."""
+    if prefix is None:
+        return
+    if ".css" not in endings:
+        raise ArgumentError(f"prefix={prefix!r} is for variables, which are in .css alone; leave it out")
+    if not isinstance(prefix, str) or not _PREFIX.fullmatch(prefix):
+        raise ArgumentError(f'prefix={prefix!r} must be up to 40 letters, digits, "-" and "_", such as "brand"')
+
+
+def _label(ending: str, name: str, prefix: str | None) -> str:
+    return prefix or "color" if ending == ".css" else name
+
+
+def read_palette(path: str | Path) -> Palette:
+    """Read a palette in the format of the path's ending; what `write_palette` wrote comes back as it was.
+
+    Also .gpl without a header's fields, .ase with groups and with Gray, CMYK and Lab swatches (converted by formula,
+    without profiles), .act of 768 or 772 bytes, the custom properties of any .css, and .json with a list of colors. Of
+    an indexed .png the palette is read, so that a quantized photo will do; of any other the distinct colors, line by
+    line. A palette of opaque entries has no alpha, whatever was written. It has `shares` where those of a .json, or the
+    comments of a .css that `write_palette` wrote, are one for each color and add up to 1.
+
+    Raises
+    ------
+    ArgumentError
+        The ending is unknown.
+    ImageFileError
+        The file cannot be read, is malformed, or holds no colors or too many.
+
+    Examples
+    --------
+    >>> import gpuquant, tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "style.css"
+    ...     _ = path.write_text("a { --main: tomato; --shade: rgb(0 0 0 / 50%); color: red }")
+    ...     gpuquant.read_palette(path).hex
+    ('#ff6347ff', '#00000080')
+    """
+    check_palette_format(path)
+    return Palette(Path(path))

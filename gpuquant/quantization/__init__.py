@@ -1,0 +1,1 @@
+"""The recipes: quantize(), extract_palette(), apply_palette()."""

@@ -1,0 +1,302 @@
+"""quantize(), extract_palette(), apply_palette(): recipes for one image or a few."""
+
+import warnings
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from gpuquant.arguments import check_chunk_size, check_positive, check_settings
+from gpuquant.counting.counted_photo import ColorSum
+from gpuquant.devices import resolve_device
+from gpuquant.dithering.methods import check_dither
+from gpuquant.errors import ArgumentError
+from gpuquant.fitting.search import check_search
+from gpuquant.images.arrays import rows_as_image
+from gpuquant.images.loading import ImageLike, is_image_like, parse_color
+from gpuquant.images.reading import MAX_PIXELS
+from gpuquant.images.sources import name_of
+from gpuquant.palettes.palette import Palette, PaletteLike
+from gpuquant.palettes.parsing import as_start, n_colors_of, palette_to_apply
+from gpuquant.quantization.options import options_of
+from gpuquant.quantization.result import QuantizedImage
+from gpuquant.quantization.steps import Progress, count_image, fit_colors, fit_to_palette, map_image, palette_of
+
+
+def quantize(
+    image: ImageLike,
+    n_colors: int | None = None,
+    *,
+    target_psnr: float | None = None,
+    effort: str = "default",
+    color_space: str = "srgb",
+    weighting: float = 1.0,
+    device: str | torch.device = "auto",
+    init: PaletteLike = "k-means++",
+    n_init: int = 1,
+    max_iter: int = 300,
+    tol: float = 1e-4,
+    random_state: int = 0,
+    chunk_size: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+    preview: bool = False,
+    background: str | tuple[int, int, int] | None = None,
+    keep_profile: bool = False,
+    dither: str = "none",
+    dither_strength: float = 1.0,
+    progress: Progress = None,
+) -> QuantizedImage:
+    """Reduce an image to its `n_colors` k-means colors.
+
+    All pixels take part, none is sampled: they are counted into an exact histogram, k-means runs on the distinct
+    colors with their counts, and every pixel is then looked up. Labels and error refer to the rounded palette.
+
+    Parameters
+    ----------
+    image : path, bytes, open file, Pillow image, or array or tensor [H, W, 3], [H, W, 4] or [H, W]
+        RGB, RGB with alpha, or grey; a file that is open, for reading bytes, is read from its start. Arrays and tensors
+        are uint8, or floats from 0 to 1, which are rounded to 8 bits. OpenCV's images are BGR: pass
+        `image[..., ::-1]`. Clear pixels (alpha 0) take one entry of the palette; colors that are partly transparent
+        are clustered in four columns, weighted by alpha.
+    n_colors : int, optional
+        K, from 1 to 4096; 8 if there is no target either. The result has exactly K entries, each used by a pixel, or,
+        when the image has fewer colors, all of them without loss.
+    target_psnr : float, optional
+        Take as few colors as reach this PSNR in dB, in place of a given number: one color less does not. It is that
+        of the palette, before dithering. Several palettes are tried, which takes as many times as long.
+    effort : "fast", "default" or "best"
+        How long to look for a low error after k-means++. "best" goes on from the local minimum that "default" ends in,
+        by breathing k-means on cells of the color cube, as long as these are 5 for each entry; "fast" tries one
+        start, and does not iterate to the end. Other starts are always iterated as by default.
+    color_space : "srgb" or "oklab"
+        Where distances are taken. In Oklab, with a and b doubled, equal ones look about equal. Entries are sRGB
+        nevertheless, and so is `mse`, which is higher.
+    weighting : float
+        From 1, each pixel counts the same, to 0. A cell of the color cube, of 8 levels a side, with n pixels counts as
+        n to this power, so that a lower one gives rare colors more of the palette, and large areas fewer shades.
+    device : "auto", "cpu", "cuda", "cuda:1" or torch.device
+        "auto" is a tensor's own device; otherwise CUDA where there is one, or else the CPU. The results for a tensor
+        are tensors on its device.
+    init : "k-means++", "random", or opaque colors
+        Where k-means starts. Colors are a palette, or whatever `Palette` takes, such as "#000,#fff"; `n_colors` is then
+        their number. Arrays and tensors may also hold floats up to 255.
+    n_init : int
+        Runs from different starts; the best is kept. In Oklab and with partly transparent colors "default" and "best"
+        take at least 4.
+    max_iter, tol : int, float
+        As for `kmeans`; they hold for the iterations on all colors, not for those on coarser cells before, nor for
+        settling the rounded palette after. In Oklab and with partly transparent colors they hold for k-means on the
+        means of cells, where there are more than 32,768 colors.
+    random_state : int
+        Seed of the draws. The same input gives the same bits, for any chunk_size and number of threads.
+    chunk_size : int, optional
+        Pixels worked on together; changes no result.
+    max_pixels : int
+        A file with more is refused before it is decoded: a small file can hold a huge picture.
+    preview : bool
+        Take the small preview of a raw photo, or of a TIFF that begins with a smaller copy; they are refused otherwise.
+    background : str or (int, int, int), optional
+        What transparent images are laid onto, such as "white" or "#ffffff"; the result is then opaque.
+    keep_profile : bool
+        Cluster the levels as they are stored, and keep the embedded RGB profile with the result, in place of
+        converting to sRGB. Grey, CMYK and Lab are converted nevertheless, with a warning.
+    dither : "none", "floyd-steinberg", "blue-noise" or "bayer"
+        Mix entries so that neighbouring pixels average to what they show. "floyd-steinberg" diffuses each pixel's error
+        to the next ones, exactly as row by row; "blue-noise" and "bayer" choose by a mask among the entries that mix to
+        a color, four at most. Only opaque pixels are dithered, and colors that are entries stay what they are. The
+        palette is not fitted to it: an entry may then be unused, and the error of single pixels is higher.
+    dither_strength : float
+        From 0, as "none", to 1: the part of each error that is diffused, in 128ths, or of the way between entries in
+        which several are used.
+    progress : callable, optional
+        Called with the name of each stage as it begins: "read", "count", "cluster" and "map".
+
+    Returns
+    -------
+    QuantizedImage
+
+    Raises
+    ------
+    ArgumentError
+        An argument cannot be used, for example an image of 16-bit numbers.
+    ImageFileError
+        The file cannot be read.
+    DeviceError
+        The device is not there.
+    TargetError
+        4096 colors do not reach the target.
+
+    Notes
+    -----
+    k-means goes from coarse to fine: it starts on the means of the cells of a coarser color cube and ends on all
+    distinct colors, with over-relaxed Lloyd steps (B. Fritzke 2020, "The breathing k-means algorithm", between the
+    two for the best effort). The rounded palette is settled by Lloyd steps on integers. Sources: D. Arthur and
+    S. Vassilvitskii 2007, "k-means++: the advantages of careful seeding"; S. Lloyd 1982, "Least squares quantization
+    in PCM"; B. Ottosson 2020, "A perceptual color space for image processing" (Oklab). The dithers are those of
+    R. W. Floyd and L. Steinberg 1976, R. Ulichney 1993 (void and cluster: blue noise) and B. E. Bayer 1973.
+
+    On the CPU torch is held to one thread for the time of the call, and large parts are shared out among as many
+    threads of ours as torch had: they do not wait for each other where other processes are busy.
+
+    Examples
+    --------
+    >>> import gpuquant, numpy as np
+    >>> image = np.zeros((2, 3, 3), dtype=np.uint8)
+    >>> image[0] = 200
+    >>> result = gpuquant.quantize(image, 2)
+    >>> result.palette.hex, result.mse
+    (('#000000', '#c8c8c8'), 0.0)
+    """
+    start = as_start(init)
+    n_colors = n_colors_of(start, n_colors, target_psnr)
+    search = check_search(n_colors, target_psnr, color_space, weighting, effort, random_state)
+    check_settings(n_init, max_iter, tol, random_state, chunk_size)
+    check_positive("max_pixels", max_pixels)
+    target = resolve_device(device, tensor_device=image.device if isinstance(image, Tensor) else None)
+    behind = None if background is None else parse_color(background)
+    dithering = check_dither(dither, dither_strength, fitted=True)
+    loaded = count_image(image, target, max_pixels, behind, keep_profile, chunk_size, preview, progress)
+    _warn(image, loaded.notes)
+    fit = fit_colors(loaded, search, init=start, n_init=n_init, max_iter=max_iter, tol=tol, chunk_size=chunk_size)
+    options = options_of(
+        search,
+        preview=preview,
+        background=behind,
+        keep_profile=keep_profile,
+        dither=dithering,
+        init=start,
+        n_init=n_init,
+        max_iter=max_iter,
+        tol=tol,
+    )
+    return map_image(image, loaded, fit, chunk_size=chunk_size, dither=dithering, options=options)
+
+
+def extract_palette(
+    images: ImageLike | Iterable[ImageLike],
+    n_colors: int | None = None,
+    *,
+    target_psnr: float | None = None,
+    effort: str = "default",
+    color_space: str = "srgb",
+    weighting: float = 1.0,
+    device: str | torch.device = "auto",
+    random_state: int = 0,
+    chunk_size: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+    preview: bool = False,
+    background: str | tuple[int, int, int] | None = None,
+    progress: Progress = None,
+) -> Palette:
+    """The `n_colors` k-means colors of one image, or of all pixels of many.
+
+    Images are counted one after the other, and only their distinct colors are kept.
+
+    Parameters
+    ----------
+    images : image or iterable of images
+        Each as `quantize` takes it, or rows of pixels [N, 3] or, with alpha, [N, 4]. A generator is read one by one.
+    n_colors, target_psnr, effort, color_space, weighting, device, random_state, chunk_size, max_pixels, preview, \
+    background, progress
+        As for `quantize`.
+
+    Returns
+    -------
+    Palette
+        The most common color first.
+
+    Raises
+    ------
+    ArgumentError, ImageFileError, DeviceError, TargetError
+        As `quantize`; also for no image at all.
+
+    Examples
+    --------
+    >>> import gpuquant, numpy as np
+    >>> dark, light = np.zeros((2, 2, 3), np.uint8), np.full((3, 3, 3), 250, np.uint8)
+    >>> gpuquant.extract_palette([dark, light], 2).hex
+    ('#fafafa', '#000000')
+    """
+    search = check_search(n_colors, target_psnr, color_space, weighting, effort, random_state)
+    check_chunk_size(chunk_size)
+    check_positive("max_pixels", max_pixels)
+    behind = None if background is None else parse_color(background)
+    single = is_image_like(images)
+    if not single and not isinstance(images, Iterable):
+        raise ArgumentError(f"images must be one image or several, got {type(images).__name__}")
+    every: Iterable[ImageLike] = [images] if single else images  # type: ignore[list-item, assignment]
+    total: ColorSum | None = None
+    for number, image in enumerate(every):
+        target = resolve_device(device, tensor_device=image.device if isinstance(image, Tensor) else None)
+        try:
+            rows = rows_as_image(image)
+            loaded = count_image(rows, target, max_pixels, behind, False, chunk_size, preview, progress)
+        except ArgumentError as error:
+            raise error if single else ArgumentError(f"images[{number}]: {error}") from None
+        _warn(image, loaded.notes)
+        total = total or ColorSum(target)
+        total.add(loaded.counted)
+    if total is None:
+        raise ArgumentError("images is empty; give at least one")
+    if progress:
+        progress("cluster")
+    return palette_of(*total.total(), search, chunk_size=chunk_size)
+
+
+def apply_palette(
+    image: ImageLike,
+    palette: PaletteLike,
+    *,
+    device: str | torch.device = "auto",
+    chunk_size: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+    preview: bool = False,
+    background: str | tuple[int, int, int] | None = None,
+    dither: str = "none",
+    dither_strength: float = 1.0,
+    progress: Progress = None,
+) -> QuantizedImage:
+    """Give every pixel of an image the nearest entry of a given palette, the first of equal ones, or dither.
+
+    Parameters
+    ----------
+    image, device, chunk_size, max_pixels, preview, background, dither, dither_strength, progress
+        As for `quantize`.
+    palette : Palette, or whatever it takes
+        For example a list of colors, a text such as "#000,#fff", or a path. It has from 1 to 65536 entries, whose order
+        is kept. If one of them is partly transparent or the image is, distances are those of four columns, weighted by
+        alpha. A palette without a clear entry gets one at its end for an image with clear pixels.
+
+    Returns
+    -------
+    QuantizedImage
+        Entries may be unused; `n_iter` is 0.
+
+    Raises
+    ------
+    ArgumentError, ImageFileError, DeviceError
+        As `quantize`; also for something else than a palette.
+
+    Examples
+    --------
+    >>> import gpuquant, numpy as np
+    >>> gpuquant.apply_palette(np.array([[10, 200]], np.uint8), "black, white").labels.tolist()
+    [[0, 1]]
+    """
+    given = palette_to_apply(palette)
+    check_chunk_size(chunk_size)
+    check_positive("max_pixels", max_pixels)
+    target = resolve_device(device, tensor_device=image.device if isinstance(image, Tensor) else None)
+    behind = None if background is None else parse_color(background)
+    dithering = check_dither(dither, dither_strength, fitted=False)
+    loaded = count_image(image, target, max_pixels, behind, False, chunk_size, preview, progress)
+    _warn(image, loaded.notes)
+    fit = fit_to_palette(loaded, given, chunk_size=chunk_size)
+    options = options_of(given, preview=preview, background=behind, keep_profile=False, dither=dithering)
+    return map_image(image, loaded, fit, in_order=True, chunk_size=chunk_size, dither=dithering, options=options)
+
+
+def _warn(image: ImageLike, notes: Sequence[str]) -> None:
+    name = name_of(image, "the image")
+    for note in notes:
+        warnings.warn(f"{name}: {note}", stacklevel=3)

@@ -1,0 +1,154 @@
+"""The steps of a recipe: count an image, find its palette or take a given one, map its pixels."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gpuquant import ops
+from gpuquant.counting.counted_photo import CountedPhoto, count_photo
+from gpuquant.counting.histogram import shared_tensor
+from gpuquant.devices import told_when_memory_ends
+from gpuquant.dithering.methods import Dither, dither_photo
+from gpuquant.fitting.coarse_to_fine import PaletteFit
+from gpuquant.fitting.nearest import nearest_entries
+from gpuquant.fitting.search import PaletteSearch, find_palette
+from gpuquant.images.loading import ImageLike, load_photo
+from gpuquant.images.reading import Photo
+from gpuquant.ops.pixels.reference import one_torch_thread
+from gpuquant.palettes.entries import as_numpy
+from gpuquant.palettes.palette import Palette, shares_of
+from gpuquant.quantization.options import Options
+from gpuquant.quantization.result import QuantizedImage
+
+Progress = Callable[[str], None] | None
+"""Called with the name of each stage as it begins: "read", "count", "cluster" and "map"."""
+
+
+@dataclass(frozen=True, eq=False)
+class CountedImage:
+    """An image on a device, counted, with what is to be said about it."""
+
+    counted: CountedPhoto
+    device: torch.device
+    icc_profile: bytes | None  # that was kept
+    notes: tuple[str, ...]
+    seconds: dict[str, float] = field(default_factory=dict)  # of each stage so far
+    progress: Progress = None
+
+
+def count_image(
+    image: ImageLike | Photo,
+    device: torch.device,
+    max_pixels: int,
+    background: tuple[int, int, int] | None,
+    keep_profile: bool,
+    chunk_size: int | None,
+    preview: bool = False,
+    progress: Progress = None,
+) -> CountedImage:
+    """Read an image and count its colors, as they look."""
+    seconds: dict[str, float] = {}
+    with _timed(seconds, "read", device, progress):
+        loaded = load_photo(image, max_pixels, preview=preview)
+        pixels = loaded.detach() if isinstance(loaded, Tensor) else shared_tensor(loaded.pixels)
+        photo = Photo(np.empty((0, 0), np.uint8)) if isinstance(loaded, Tensor) else loaded
+    kept, notes = photo.icc_profile if keep_profile else None, photo.notes
+    if keep_profile and photo.other_profile:
+        notes = (*notes, "only RGB profiles can be kept; converted to sRGB")
+    with _timed(seconds, "count", device, progress):
+        to_srgb = None if kept else photo.to_srgb
+        counted = count_photo(pixels, device, to_srgb=to_srgb, background=background, chunk_size=chunk_size)
+    return CountedImage(counted, device, kept, notes, seconds, progress)
+
+
+def fit_colors(image: CountedImage, search: PaletteSearch, **settings: Any) -> PaletteFit:
+    """Find the palette of an image; the settings are those of `find_palette`."""
+    with _timed(image.seconds, "cluster", image.device, image.progress, held=False):  # it knows what is large
+        return find_palette(image.counted.colors, image.counted.counts, search, **settings)
+
+
+def fit_to_palette(image: CountedImage, palette: Palette, *, chunk_size: int | None) -> PaletteFit:
+    """Find the nearest entry of a palette for each color of an image."""
+    with _timed(image.seconds, "cluster", image.device, image.progress):
+        entries = torch.from_numpy(palette.rows.copy()).to(image.device)
+        return nearest_entries(image.counted.colors, image.counted.counts, entries, chunk_size=chunk_size)
+
+
+def palette_of(
+    colors: Tensor,  # [M, 3] uint8 in Z-order, or [M, 4] with alpha: distinct
+    counts: Tensor,  # [M] int64
+    search: PaletteSearch,
+    *,
+    chunk_size: int | None = None,
+) -> Palette:
+    """The palette of counted colors, the most common entry first."""
+    with told_when_memory_ends():
+        fit = find_palette(colors, counts, search, chunk_size=chunk_size)
+    order = fit.counts.argsort(descending=True, stable=True)
+    rows, shares = fit.palette[order].cpu().numpy(), shares_of(as_numpy(fit.counts[order]))
+    return Palette(rows[:, :3], rows[:, 3] if rows.shape[1] == 4 else None, shares)
+
+
+def map_image(
+    image: ImageLike,
+    loaded: CountedImage,
+    fit: PaletteFit,
+    *,
+    in_order: bool = False,
+    chunk_size: int | None = None,
+    dither: Dither | None = None,
+    options: Options | None = None,
+) -> QuantizedImage:
+    """Look up every pixel, or dither; entries come the most common first, or in their order."""
+    device, counted = loaded.device, loaded.counted
+    with _timed(loaded.seconds, "map", device, loaded.progress):
+        dithered = dither_photo(counted, fit.palette, fit.labels, dither) if dither else None
+        counts, error = (dithered.counts, dithered.error) if dithered else (fit.counts, fit.error)
+        order = counts.argsort(descending=True, stable=True)
+        if in_order:
+            order = torch.arange(len(counts), device=device)
+        places = order.argsort()
+        if dithered:
+            labels = dithered.labels
+            if not in_order:
+                ops.renumber(labels, places)
+        else:
+            color_labels = places.to(torch.int32)[fit.labels.long()]
+            labels = counted.labels(color_labels, wide=len(order) > 256, chunk_size=chunk_size)
+        found: list[Any] = [fit.palette[order], labels, counts[order]]
+        if device.type == "cuda" and not (isinstance(image, Tensor) and image.is_cuda):
+            found = [ops.download(output) for output in found]
+    found = [output.to(image.device) if isinstance(image, Tensor) else as_numpy(output) for output in found]
+    palette = found[0]
+    return QuantizedImage(
+        palette=Palette(palette[:, :3], palette[:, 3] if palette.shape[1] == 4 else None, shares_of(found[2])),
+        labels=found[1],
+        counts=found[2],
+        mse=error / labels.numel(),
+        inertia=fit.inertia,
+        n_iter=fit.n_iter,
+        converged=fit.converged,
+        seconds=loaded.seconds,
+        icc_profile=loaded.icc_profile,
+        options=options,
+    )
+
+
+@contextmanager
+def _timed(
+    seconds: dict[str, float], stage: str, device: torch.device, progress: Progress, *, held: bool = True
+) -> Iterator[None]:
+    if progress:
+        progress(stage)
+    start = time.perf_counter()
+    with told_when_memory_ends(), one_torch_thread() if held and device.type == "cpu" else nullcontext():
+        yield
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    seconds[stage] = time.perf_counter() - start
