@@ -4,7 +4,7 @@
 # Install gpuquant with the extra dev into .venv (as setup.sh does) and run every check: format, lint, types, tests.
 # Takes ten minutes on two cores. Writes nothing else but caches of these tools.
 #
-# Example: scripts/test.sh tests/test_cli.py -- -k quantize -x
+# Example: scripts/test.sh tests/cli/test_quantize_command.py -- -k quantize -x
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/parts/options.sh"
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -4,7 +4,7 @@
 # Install gpuquant into .venv-oldest, with Python 3.11 and the lowest versions that pyproject.toml allows, and run the
 # tests there. Takes minutes to install and then ten on two cores. PYTHON=/path/to/python3.11 chooses the Python.
 #
-# Example: scripts/test_oldest.sh tests/test_cli.py -- -x
+# Example: scripts/test_oldest.sh tests/cli/test_quantize_command.py -- -x
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/parts/options.sh"
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -40,10 +40,10 @@ fi
 # Left out is what was recorded or measured with the tested versions, whose BLAS, exp and zlib give other last digits
 # and sizes, an old Pillow that takes the head of a GIMP palette for colors, and how many threads OpenMP keeps.
 left_out=(
-    tests/test_dithering.py::test_blue_noise_is_what_the_script_makes_and_has_no_low_frequencies
-    tests/test_estimator_references.py::test_labels_and_iterations_are_the_recorded_ones
-    tests/test_image_writing.py::test_a_png_is_as_small_as_level_6_makes_it_or_nearly
-    tests/test_palette_text_formats.py::test_other_programs_read_what_is_written
+    tests/dithering/test_methods.py::test_blue_noise_is_what_the_script_makes_and_has_no_low_frequencies
+    tests/estimator/test_references.py::test_labels_and_iterations_are_the_recorded_ones
+    tests/images/test_writing.py::test_a_png_is_as_small_as_level_6_makes_it_or_nearly
+    tests/palettes/test_text_formats.py::test_other_programs_read_what_is_written
     tests/test_torch_threads.py::test_helpers_use_one_thread_each
 )
 # Old libraries warn of each other and of a newer NumPy: here warnings are shown, and are no errors.

@@ -51,7 +51,7 @@ def china_large() -> Pixels:
 @pytest.fixture
 def folder(china: Pixels, tmp_path: Path) -> Path:
     """Nine photos in two folders, and a file that is none."""
-    from test_transparency import drawing  # which needs this module
+    from oracles import drawing
 
     photos = tmp_path / "photos"
     (photos / "sub").mkdir(parents=True)

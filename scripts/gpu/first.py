@@ -124,9 +124,9 @@ def run_tests() -> Iterator[dict[str, object]]:
     """The tests that need a device, and those of the kernels, in one process: it compiles nothing twice."""
     files = [
         "tests/test_gpu.py",
-        "tests/test_kernel_choice.py",
-        "tests/test_triton_ops.py",
-        "tests/test_triton_seeding.py",
+        "tests/ops/test_kernel_choice.py",
+        "tests/ops/test_cuda.py",
+        "tests/ops/seeding/test_cuda.py",
     ]
     options = ["-o", "addopts=", "-o", "filterwarnings=default", "-p", "no:cacheprovider", "-q", "-rfE", "--tb=short"]
     if REHEARSAL:

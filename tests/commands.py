@@ -1,0 +1,71 @@
+"""Commands run in this process or in others, and what batches leave."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import gpuquant
+from gpuquant.batch.plan import Plan
+from gpuquant.cli import app as cli
+
+Run = tuple[int, str, str]
+
+
+def run(arguments: Sequence[object], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """The command in this process: exit code, standard output, standard error."""
+    monkeypatch.setattr(sys, "argv", ["gpuquant", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    output = capsys.readouterr()
+    return int(stop.value.code or 0), output.out, output.err
+
+
+def process(*arguments: object) -> Run:
+    command = [sys.executable, "-m", "gpuquant", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+FORKED = """
+import os, signal, sys
+
+def forked(call):
+    sys.stdout.flush()
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    signal.alarm(10)  # ends a child that waits for ever
+    try:
+        os._exit(0 if call() else 1)
+    except BaseException as error:
+        print(repr(error), file=sys.stderr, flush=True)
+    finally:
+        os._exit(2)
+"""
+
+
+def by_name(outcomes: Any) -> dict[str, gpuquant.FileOutcome]:
+    return {outcome.source.name: outcome for outcome in outcomes}
+
+
+def touch(*names: str) -> None:
+    for name in names:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_bytes(b"")
+
+
+def check(plan: Plan, output: Path, tail: str = ".png") -> None:
+    """All targets can be written beside each other, inside the output folder, on any file system."""
+    folded = [str(file.target).casefold() for file in plan.files]
+    assert len(set(folded)) == len(folded)
+    above = {str(parent).casefold() for file in plan.files for parent in file.target.parents}
+    assert not above & set(folded)
+    for file in plan.files:
+        assert Path(os.path.normpath(file.target)).is_relative_to(output)
+        assert file.target != output
+        assert file.target.name.endswith(tail)

@@ -1,0 +1,1 @@
+"""Tests that start processes, which take longest: they begin first."""
