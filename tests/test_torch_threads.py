@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from gpuquant.ops.lloyd.cpu_dense import one_blas_thread
 from gpuquant.ops.pixels import reference as torch_ops
+from gpuquant.threads import one_blas_thread
 
 
 def seen() -> tuple[int, int]:
@@ -69,7 +69,7 @@ import torch
 from gpuquant.ops.lloyd import candidate_lists
 from gpuquant.ops.lloyd import colors as color_lloyd
 from gpuquant.ops.points.color_blocks import ColorBlocks
-from gpuquant.ops.pixels.reference import one_torch_thread
+from gpuquant.threads import one_torch_thread
 
 def counting(*arguments):
     lowest_scores(*arguments)

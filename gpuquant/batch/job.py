@@ -30,6 +30,7 @@ from gpuquant.palettes.palette import Palette
 from gpuquant.quantization.options import Options, palette_options
 from gpuquant.quantization.result import QuantizedImage
 from gpuquant.quantization.steps import CountedImage, count_image, fit_colors, fit_to_palette, map_image, palette_of
+from gpuquant.threads import n_cores
 
 PIXELS_IN_FLIGHT = 32_000_000  # for each job; a larger file goes alone
 SHARED_PALETTE = "palette.hex"
@@ -312,8 +313,3 @@ def _make_folder(folder: Path) -> None:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise ImageFileError(f"{folder} cannot be written: {error.strerror or error}") from None
-
-
-def n_cores() -> int:
-    """Count the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

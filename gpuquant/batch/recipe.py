@@ -8,7 +8,7 @@ import torch
 
 from gpuquant.arguments import check_compression, check_positive
 from gpuquant.batch.existing import EXISTING, results_to_keep
-from gpuquant.batch.job import SHARED_PALETTE, Batch, Settings, n_cores
+from gpuquant.batch.job import SHARED_PALETTE, Batch, Settings
 from gpuquant.batch.plan import PlannedFile, holds, plan_files
 from gpuquant.devices import resolve_device
 from gpuquant.dithering.methods import check_dither
@@ -20,6 +20,7 @@ from gpuquant.images.writing import check_format
 from gpuquant.palettes.palette import PaletteLike
 from gpuquant.palettes.parsing import palette_to_apply
 from gpuquant.quantization.options import options_of
+from gpuquant.threads import n_cores
 
 MOST_JOBS = 16  # if not asked for more
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gpuquant.ops.pixels.reference import one_torch_thread
+from gpuquant.threads import one_torch_thread
 
 GRID = 4.0  # steps of a level
 FEWEST_ADDED = 8  # at first

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from gpuquant.counting.alpha_counts import weighted_by_alpha
+from gpuquant.colors.alpha import weighted_by_alpha
 
 COLORS_AT_ONCE = {"cpu": 1 << 13, "cuda": 1 << 22}
 

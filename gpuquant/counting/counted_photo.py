@@ -9,15 +9,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from gpuquant.colors.alpha import OPAQUE, laid_onto, with_alpha
 from gpuquant.colors.codes import N_CODES, codes_from_colors, colors_from_codes, z_order
-from gpuquant.counting.alpha_counts import (
-    OPAQUE,
-    count_alpha_colors,
-    laid_onto,
-    map_alpha_pixels,
-    rank_table,
-    with_alpha,
-)
+from gpuquant.counting.alpha_counts import count_alpha_colors, map_alpha_pixels, rank_table
 from gpuquant.counting.histogram import ColorHistogram
 from gpuquant.counting.lookup import map_pixels
 

@@ -11,6 +11,7 @@ from gpuquant.arguments import check_chunk_size
 from gpuquant.colors.codes import ascending, codes_from_colors, colors_from_codes, z_order
 from gpuquant.devices import resolve_device, told_when_memory_ends
 from gpuquant.errors import ArgumentError, ImageFileError
+from gpuquant.tensors import shared_tensor
 from gpuquant.whole_file import whole_file
 
 
@@ -216,17 +217,3 @@ class ColorHistogram:
             codes, counts = ops.add_counts([(self._codes, self._counts), (codes, counts)])
         order = ascending(z_order(colors_from_codes(codes)))
         self._codes, self._counts = codes[order], counts[order]
-
-
-class _Shared:
-    """An array whose memory torch may share although it is read-only: nothing here writes to pixels."""
-
-    def __init__(self, array: np.ndarray) -> None:
-        self.array = array
-        address, _ = array.__array_interface__["data"]
-        self.__array_interface__ = array.__array_interface__ | {"data": (address, False)}
-
-
-def shared_tensor(pixels: np.ndarray) -> Tensor:
-    """A tensor on the array's own memory, read-only or not; a copy only where the array is not contiguous."""
-    return torch.from_numpy(np.asarray(_Shared(np.ascontiguousarray(pixels))))

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from gpuquant import ops
 from gpuquant.arguments import is_real
+from gpuquant.colors.alpha import OPAQUE, with_alpha
 from gpuquant.colors.error import squared_error
-from gpuquant.counting.alpha_counts import OPAQUE, with_alpha
 from gpuquant.counting.counted_photo import CountedPhoto
 from gpuquant.dithering.mixtures import Slack, mix_colors
 from gpuquant.errors import ArgumentError

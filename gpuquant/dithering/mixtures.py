@@ -11,7 +11,7 @@ from torch import Tensor
 from gpuquant import ops
 from gpuquant.dithering.hull_projection import HullProjection
 from gpuquant.dithering.triangulation import Triangulation, triangulate
-from gpuquant.ops.pixels.reference import worker_threads
+from gpuquant.threads import worker_threads
 
 AT_ONCE = 1 << 14  # colors, which stay in the cache
 CELL_BITS = 4  # of a level: cells whose middles say where to begin to look

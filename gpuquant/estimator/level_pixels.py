@@ -12,8 +12,7 @@ from torch import Tensor
 from gpuquant import ops
 from gpuquant.colors.codes import ascending, colors_from_codes, z_order
 from gpuquant.estimator.pixel_draws import PixelChunks
-from gpuquant.ops.pixels.cpu import share_out
-from gpuquant.ops.pixels.reference import worker_threads
+from gpuquant.threads import share_out, worker_threads
 
 TILE_ROWS = 1 << 15  # 0.8 MB of three float64 columns: a tile stays in the L2 cache
 DEVICE_ROWS = 1 << 22

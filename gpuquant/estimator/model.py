@@ -22,8 +22,8 @@ from gpuquant.errors import DeviceError
 from gpuquant.estimator.fit import Fit, SampleLloyd, fit_once, named_centers, number_of_runs, same_clustering
 from gpuquant.estimator.level_pixels import fold_pixels
 from gpuquant.estimator.samples import Samples, as_given, as_tensor, check_centers_shape, checked_tensor, float_type
-from gpuquant.ops.lloyd.cpu_dense import one_blas_thread
-from gpuquant.palettes.entries import as_numpy
+from gpuquant.tensors import as_numpy
+from gpuquant.threads import one_blas_thread
 
 TRANSFORMED = 1 << 16  # samples of a tensor at a time
 

@@ -9,8 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from gpuquant.ops.pixels.cpu import share_out
-from gpuquant.ops.pixels.reference import worker_threads
+from gpuquant.threads import share_out, worker_threads
 
 CHUNK = 1 << 19  # pixels that have far fewer colors
 PIECE = 1 << 12

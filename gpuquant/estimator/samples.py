@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gpuquant.counting.histogram import shared_tensor
 from gpuquant.estimator.level_pixels import LevelPixels
 from gpuquant.ops.pixels.cpu import column_means, take
-from gpuquant.ops.pixels.reference import repeatable_sums, worker_threads
 from gpuquant.ops.points.dense_points import DensePoints
+from gpuquant.tensors import repeatable_sums, shared_tensor
+from gpuquant.threads import worker_threads
 
 
 class Samples:

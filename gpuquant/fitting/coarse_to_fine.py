@@ -15,8 +15,8 @@ from gpuquant import ops
 from gpuquant.clustering.breathing import breathe
 from gpuquant.clustering.initialization import kmeans_plus_plus, random_points
 from gpuquant.clustering.lloyd import Runs, lloyd, runs_together
-from gpuquant.ops.pixels.reference import one_torch_thread
 from gpuquant.ops.points.color_cells import coarsen
+from gpuquant.threads import one_torch_thread
 
 # measured on photos at K = 8, 64 and 256: a quarter fewer iterations than without momentum, and no higher error
 RELAXATION = 1.5

@@ -16,10 +16,11 @@ from torch import Tensor
 from gpuquant import ops
 from gpuquant.clustering.batched import KMeansResult, kmeans
 from gpuquant.clustering.breathing import breathe
+from gpuquant.colors.alpha import OPAQUE, weighted_by_alpha, without_weight
 from gpuquant.colors.spaces import oklab_from_srgb, srgb_from_oklab
-from gpuquant.counting.alpha_counts import OPAQUE, weighted_by_alpha, without_weight
 from gpuquant.fitting.coarse_to_fine import Effort, PaletteFit, effort_for, lossless
-from gpuquant.ops.pixels.reference import one_torch_thread, repeatable_sums
+from gpuquant.tensors import repeatable_sums
+from gpuquant.threads import one_torch_thread
 
 MANY = 1 << 15  # more colors are folded for k-means
 CELL_SIDES = (2, 4, 8, 16)

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gpuquant.colors.alpha import OPAQUE, with_alpha
 from gpuquant.colors.codes import z_order
-from gpuquant.counting.alpha_counts import OPAQUE, with_alpha
 from gpuquant.fitting.coarse_to_fine import PaletteFit, effort_for, fit_palette, lossless
 from gpuquant.fitting.in_space import WEIGHTED_SRGB, WorkingSpace, fit_in_space, settle_in_space, start_in_space
 

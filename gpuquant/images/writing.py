@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gpuquant.errors import ArgumentError, GpuquantError, ImageFileError
 from gpuquant.images.note import KEYWORD
-from gpuquant.palettes.entries import as_numpy
+from gpuquant.tensors import as_numpy
 from gpuquant.whole_file import BinaryFile, is_binary_file, whole_bytes, whole_file
 
 FORMATS = {".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".gif": "GIF"}

@@ -2,7 +2,7 @@
 
 import math
 import re
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ from torch import Tensor
 from gpuquant.arguments import is_real
 from gpuquant.colors.names import levels_of_name
 from gpuquant.errors import ArgumentError
+from gpuquant.tensors import as_numpy
 
 MAX_ENTRIES = 65_536  # of a palette that is applied or kept in a file: labels have 16 bits
 WITH_ALPHA = ".hex, .txt, .css, .json or .png"  # formats that hold every palette
@@ -106,11 +107,3 @@ def checked_shares(shares: object, n_entries: int) -> npt.NDArray[np.float64] | 
     if not ((values >= 0) & (values <= 1)).all() or abs(values.sum() - 1) > FARTHEST_SUM:
         raise ArgumentError(f"{wrong}; got {values.min():g} to {values.max():g}, with the sum {values.sum():g}")
     return kept
-
-
-def as_numpy(values: npt.NDArray[Any] | Tensor) -> npt.NDArray[Any]:
-    """The values as a NumPy array on the host."""
-    if isinstance(values, Tensor):
-        array: npt.NDArray[Any] = values.cpu().numpy()
-        return array
-    return values

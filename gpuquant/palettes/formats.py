@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from gpuquant.errors import ArgumentError, ImageFileError
 from gpuquant.palettes.adobe_formats import ACT_ENTRIES, read_act, read_ase, write_act, write_ase
-from gpuquant.palettes.entries import MAX_ENTRIES, WITH_ALPHA, Entry, PaletteEntries, as_numpy, checked_shares
+from gpuquant.palettes.entries import MAX_ENTRIES, WITH_ALPHA, Entry, PaletteEntries, checked_shares
 from gpuquant.palettes.png_format import read_png, write_png
 from gpuquant.palettes.text_formats import (
     css_shares,
@@ -26,6 +26,7 @@ from gpuquant.palettes.text_formats import (
     write_json,
     write_txt,
 )
+from gpuquant.tensors import as_numpy
 
 MAX_BYTES = 1 << 23  # of a file: a .css with the longest names has 7 MB; of a PNG the pixels are limited
 

@@ -10,7 +10,8 @@ import numpy.typing as npt
 from torch import Tensor
 
 from gpuquant.errors import ArgumentError
-from gpuquant.palettes.entries import as_numpy, checked_shares
+from gpuquant.palettes.entries import checked_shares
+from gpuquant.tensors import as_numpy
 
 FIRST_SHOWN = 3  # entries in a line
 

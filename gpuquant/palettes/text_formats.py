@@ -5,7 +5,8 @@ import re
 from collections.abc import Iterator
 
 from gpuquant.errors import ImageFileError
-from gpuquant.palettes.entries import Entry, PaletteEntries, as_numpy, css_entry, hex_entry, refuse_alpha
+from gpuquant.palettes.entries import Entry, PaletteEntries, css_entry, hex_entry, refuse_alpha
+from gpuquant.tensors import as_numpy
 
 _COLOR_BEGINNINGS = ("#", "rgb", "hsl", "hwb", "lab(", "lch(", "oklab(", "oklch(", "color(", "color-mix(")
 _CSS_SHARE = re.compile(  # of a line that write_css writes

@@ -12,8 +12,8 @@ from gpuquant.dithering.methods import Dither
 from gpuquant.errors import ArgumentError
 from gpuquant.fitting.search import PACE, PaletteSearch
 from gpuquant.images.note import MOST_BYTES, shortened
-from gpuquant.palettes.entries import as_numpy
 from gpuquant.palettes.palette import Palette, n_colors
+from gpuquant.tensors import as_numpy
 
 Options = dict[str, object]
 VERSION = "gpuquant"  # the key of the version, which makes no result another one

@@ -16,9 +16,9 @@ from gpuquant.errors import ArgumentError
 from gpuquant.images.loading import ImageLike, load_photo
 from gpuquant.images.reading import MAX_PIXELS, Photo
 from gpuquant.images.writing import check_format, indexed_image, name_of, write_image
-from gpuquant.palettes.entries import as_numpy
 from gpuquant.palettes.palette import Palette, n_colors, shares_of
 from gpuquant.quantization.options import options_text
+from gpuquant.tensors import as_numpy
 from gpuquant.whole_file import BinaryFile
 
 

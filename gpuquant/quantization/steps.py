@@ -12,7 +12,6 @@ from torch import Tensor
 
 from gpuquant import ops
 from gpuquant.counting.counted_photo import CountedPhoto, count_photo
-from gpuquant.counting.histogram import shared_tensor
 from gpuquant.devices import told_when_memory_ends
 from gpuquant.dithering.methods import Dither, dither_photo
 from gpuquant.fitting.coarse_to_fine import PaletteFit
@@ -20,11 +19,11 @@ from gpuquant.fitting.nearest import nearest_entries
 from gpuquant.fitting.search import PaletteSearch, find_palette
 from gpuquant.images.loading import ImageLike, load_photo
 from gpuquant.images.reading import Photo
-from gpuquant.ops.pixels.reference import one_torch_thread
-from gpuquant.palettes.entries import as_numpy
 from gpuquant.palettes.palette import Palette, shares_of
 from gpuquant.quantization.options import Options
 from gpuquant.quantization.result import QuantizedImage
+from gpuquant.tensors import as_numpy, shared_tensor
+from gpuquant.threads import one_torch_thread
 
 Progress = Callable[[str], None] | None
 """Called with the name of each stage as it begins: "read", "count", "cluster" and "map"."""

@@ -15,14 +15,9 @@ from PIL import Image, ImageCms
 from sklearn.cluster import KMeans as Reference
 
 import gpuquant
+from gpuquant.colors.alpha import laid_onto, weighted_by_alpha, without_weight
 from gpuquant.counting import alpha_counts as alpha_colors
-from gpuquant.counting.alpha_counts import (
-    count_alpha_colors,
-    laid_onto,
-    map_alpha_pixels,
-    weighted_by_alpha,
-    without_weight,
-)
+from gpuquant.counting.alpha_counts import count_alpha_colors, map_alpha_pixels
 from gpuquant.errors import ArgumentError
 from gpuquant.fitting import in_space as space_fit
 from gpuquant.images.reading import photo_of, read_photo

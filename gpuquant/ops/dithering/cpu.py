@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from gpuquant.ops.compiled import compiled
-from gpuquant.ops.pixels.cpu import share_out
-from gpuquant.ops.pixels.reference import worker_threads
+from gpuquant.threads import share_out, worker_threads
 
 CHUNK_PIXELS = 1 << 17
 

@@ -17,9 +17,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from gpuquant.ops.pixels.cpu import share_out
-from gpuquant.ops.pixels.reference import spare_threads
 from gpuquant.ops.points.color_blocks import BLOCK, ColorBlocks
+from gpuquant.threads import share_out, spare_threads
 
 CENTER_BITS = 10  # centers are multiples of 2^-10 levels
 INDEX_BITS = 12

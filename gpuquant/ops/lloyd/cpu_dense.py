@@ -8,20 +8,13 @@ A point remembers by how much the second nearest center is farther than its own,
 centers have moved by as much (Hamerly, "Making k-means even faster", 2010).
 """
 
-import os
-import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from functools import cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import ThreadpoolController
 
 from gpuquant.ops.lloyd.tile_scores import ROWS, Doubles, Index, Labels, Singles, TileScores, block_rows
-from gpuquant.ops.pixels.cpu import share_out
-from gpuquant.ops.pixels.reference import worker_threads
+from gpuquant.threads import one_blas_thread, share_out, worker_threads
 
 TILE_NUMBERS = 1 << 19  # of the points of a tile: threads that take turns with the GIL need long calls
 KEPT_NUMBERS = 1 << 26  # in single precision: more are converted at every step rather than kept
@@ -231,46 +224,3 @@ def tile_rows(n_columns: int, n_clusters: int) -> int:
     """Rows of a tile: enough that the sums of all tiles take less memory than the points."""
     n_block = block_rows(n_columns, n_clusters)
     return max(TILE_NUMBERS // (max(4, n_columns) * n_block), -(-8 * n_clusters // n_block), 1) * n_block
-
-
-class _OneBlasThread:
-    """The limit is the process's: the first one in sets it, the last one out takes it back."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._n_users = 0
-        self._limiter: Any = None
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._n_users == 0:
-                self._limiter = _libraries().limit(limits=1)
-            self._n_users += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._n_users -= 1
-            if self._n_users == 0:
-                self._limiter.restore_original_limits()
-
-    def begin_anew(self) -> None:
-        """In a forked process, where those inside stayed behind."""
-        self._lock = threading.Lock()
-        if self._n_users:
-            self._n_users = 0
-            self._limiter.restore_original_limits()
-
-
-_one_blas_thread = _OneBlasThread()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_one_blas_thread.begin_anew)
-
-
-def one_blas_thread() -> AbstractContextManager[None]:
-    """Threads of the BLAS would get in the way of ours, and of torch's."""
-    return _one_blas_thread
-
-
-@cache
-def _libraries() -> Any:
-    return ThreadpoolController().select(user_api="blas")  # of OpenMP it would restore other threads' numbers, too

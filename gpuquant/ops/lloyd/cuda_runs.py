@@ -20,7 +20,7 @@ from gpuquant.ops.lloyd.cuda import (
     n_programs,
 )
 from gpuquant.ops.lloyd.run_status import RunStatus
-from gpuquant.ops.pixels.reference import power_of_two
+from gpuquant.tensors import power_of_two
 
 MAX_COLUMNS = 4
 Result = TypeVar("Result")

@@ -6,9 +6,7 @@ thread that calls them and release the GIL, so plain Python threads are enough a
 
 import os
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -18,7 +16,8 @@ import torch
 from torch import Tensor
 
 from gpuquant.colors.codes import N_CODES
-from gpuquant.ops.pixels.reference import add_counts, hold_helper, is_held, worker_threads
+from gpuquant.ops.pixels.reference import add_counts
+from gpuquant.threads import share_out, worker_threads
 
 CHUNK_PIXELS = 1 << 17  # codes of one chunk are 512 KiB: they stay in the L2 cache
 SORT_LIMIT = 1 << 21  # fewer pixels than this are counted faster by sorting than by scanning 2^24 bins
@@ -231,33 +230,3 @@ def _drain(tables: list[Codes], n_workers: int) -> tuple[Codes, npt.NDArray[np.i
     share_out(range(0, N_CODES, SLAB_BINS), collect, n_workers)
     slabs = [found[start] for start in sorted(found)]
     return np.concatenate([codes for codes, _ in slabs]), np.concatenate([counts for _, counts in slabs])
-
-
-def share_out(items: Sequence[Item], function: Callable[[Item], None], n_workers: int) -> None:
-    """Call `function` on every item from `n_workers` threads; items go out one at a time, so no thread waits long."""
-    pending = deque(items)
-    inference, held = torch.is_inference_mode_enabled(), is_held()  # of the calling thread
-
-    def work() -> None:
-        if held:
-            hold_helper()
-        with torch.inference_mode(inference):
-            work_off()
-
-    def work_off() -> None:
-        while pending:
-            try:
-                item = pending.popleft()
-            except IndexError:  # another thread took the last one
-                return
-            try:
-                function(item)
-            except BaseException:
-                pending.clear()
-                raise
-
-    with ThreadPoolExecutor(n_workers, thread_name_prefix="gpuquant") as pool:
-        helpers = [pool.submit(work) for _ in range(min(n_workers, len(items)) - 1)]
-        work()
-        for helper in helpers:
-            helper.result()

@@ -1,101 +1,14 @@
 """Counting and lookup in plain torch, on any device: the reference for the faster implementations."""
 
-import os
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor
-from torch.utils.data import get_worker_info
 
 from gpuquant.colors.codes import N_CODES, codes_from_colors
 
 CHUNK_PIXELS = 1 << 22
-
-
-class _Threads:
-    """How many threads torch had before it was held to one, in any thread: the number is also that of new threads."""
-
-    def __init__(self) -> None:
-        self._lock, self._n_inside, self._number = threading.Lock(), 0, 1
-        self._n_free = self._n_before_fork = 1
-
-    def available(self) -> int:
-        """How many threads may work: torch's, or in a forked process as many as the process had that it came from."""
-        number = torch.get_num_threads()
-        if number > 1 or get_worker_info() is not None:  # a DataLoader's worker is to have one thread
-            return number
-        return self._n_before_fork
-
-    def take(self) -> int:
-        with self._lock:
-            if self._n_inside == 0:
-                self._number, self._n_free = torch.get_num_threads(), self.available()
-            self._n_inside += 1
-            torch.set_num_threads(1)
-            return self._n_free
-
-    def give_back(self) -> None:
-        with self._lock:
-            self._n_inside -= 1
-            torch.set_num_threads(self._number)
-
-    def begin_anew(self) -> None:
-        """Hold torch to the only thread that a forked process has: it would wait for those that stayed behind."""
-        self._n_before_fork = self._n_free if self._n_inside else self.available()
-        self._lock, self._n_inside, self._number = threading.Lock(), int(is_held()), 1
-        torch.set_num_threads(1)
-
-
-class _Spare(threading.local):
-    n_threads = 1
-    depth = 0
-
-
-_threads, _spare = _Threads(), _Spare()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_threads.begin_anew)
-
-
-@contextmanager
-def one_torch_thread() -> Iterator[None]:
-    """torch works in the calling thread alone, and the others are left to `spare_threads`.
-
-    Threads gain little on small matrices, and where another process is busy they wait for each other after every
-    operation: k-means on a photo of 0.4 megapixels then took 25 times as long (measured).
-    """
-    if _spare.depth == 0:
-        _spare.n_threads = _threads.take()
-    _spare.depth += 1
-    try:
-        yield
-    finally:
-        _spare.depth -= 1
-        if _spare.depth == 0:
-            _spare.n_threads = 1
-            _threads.give_back()
-
-
-def spare_threads() -> int:
-    """How many threads may share out parts of what torch would split, within `one_torch_thread`; elsewhere 1."""
-    return _spare.n_threads
-
-
-def worker_threads() -> int:
-    """How many threads may share out parts of what torch would not split."""
-    return _spare.n_threads if _spare.depth else _threads.available()
-
-
-def is_held() -> bool:
-    """Whether the calling thread is within `one_torch_thread`."""
-    return _spare.depth > 0
-
-
-def hold_helper() -> None:
-    """Call it in a thread that helps one within `one_torch_thread`: new ones use as many as there are cores."""
-    if torch.get_num_threads() > 1:
-        torch.set_num_threads(1)
 
 
 def count_colors(
@@ -135,34 +48,6 @@ def apply_lookup(
     for chunk, part in zip(pixels.split(step), labels.split(step), strict=True):
         part.copy_(words[pack_pixels(chunk)])
     return labels.view(lookup_table.dtype)
-
-
-def repeatable_sums(
-    bins: Tensor,  # [N] int32 or int64
-    values: Tensor,  # [N] float64
-    n_bins: int,
-) -> Tensor:  # [n_bins] float64
-    """The sum of the values in each bin: in their order on the CPU; elsewhere as integers, whose order does not matter.
-
-    There a value is rounded to a multiple of 2^-60 times the number of values and a power of two above the largest.
-    """
-    if values.is_cpu:
-        return values.new_zeros(n_bins).index_add_(0, bins, values)
-    return _sums_of_integers(bins, values, n_bins)
-
-
-def _sums_of_integers(bins: Tensor, values: Tensor, n_bins: int) -> Tensor:
-    n_bits = 61 - len(values).bit_length()
-    exponent = torch.frexp(values.abs().max()).exponent
-    scale = power_of_two(n_bits - exponent)
-    numbers = (values * scale).round_().long()
-    sums = numbers.new_zeros(n_bins).index_add_(0, bins, numbers)
-    return sums.double() / scale
-
-
-def power_of_two(exponent: Tensor) -> Tensor:  # integers [...] -> float64 [...]
-    """2^exponent, put together from its bits: no device rounds it."""
-    return (exponent.long().clamp(-1022, 1023) + 1023 << 52).view(torch.float64)
 
 
 def rank_table(

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from gpuquant.colors.codes import z_order
-from gpuquant.ops.pixels.cpu import share_out
-from gpuquant.ops.pixels.reference import worker_threads
+from gpuquant.threads import share_out, worker_threads
 
 BLOCK = 128  # colors in a block
 ORIGIN = 128.0  # levels are shifted to -128..127, which saves bits

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from gpuquant.colors.codes import z_order
-from gpuquant.ops.pixels.cpu import share_out
-from gpuquant.ops.pixels.reference import worker_threads
+from gpuquant.threads import share_out, worker_threads
 
 COLORS_AT_ONCE = {"cpu": 1 << 14, "cuda": 1 << 30}  # on the CPU what fits the cache
 

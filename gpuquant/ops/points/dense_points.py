@@ -15,9 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gpuquant.ops.lloyd.cpu_dense import one_blas_thread
-from gpuquant.ops.pixels.cpu import share_out
-from gpuquant.ops.pixels.reference import repeatable_sums, worker_threads
+from gpuquant.tensors import repeatable_sums
+from gpuquant.threads import one_blas_thread, share_out, worker_threads
 
 TILE = 256
 SUMMED = 1 << 14  # points whose moments are added up together

@@ -9,9 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from gpuquant.ops.lloyd.cpu_dense import one_blas_thread
-from gpuquant.ops.pixels.cpu import share_out
-from gpuquant.ops.pixels.reference import worker_threads
+from gpuquant.threads import one_blas_thread, share_out, worker_threads
 
 ROWS = 1 << 15
 KEPT_NUMBERS = 1 << 25  # more distances to candidates are computed twice rather than kept: memory stays bounded

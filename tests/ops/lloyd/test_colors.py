@@ -13,10 +13,10 @@ from gpuquant.ops.lloyd import candidate_lists
 from gpuquant.ops.lloyd import colors as color_lloyd
 from gpuquant.ops.lloyd.colors import ColorLloyd
 from gpuquant.ops.pixels import cpu as cpu_ops
-from gpuquant.ops.pixels.reference import one_torch_thread
 from gpuquant.ops.points import color_blocks
 from gpuquant.ops.points.color_blocks import ORIGIN, ColorBlocks
 from gpuquant.ops.seeding.colors import ColorSeeding
+from gpuquant.threads import one_torch_thread
 
 Floats = npt.NDArray[np.float64]
 

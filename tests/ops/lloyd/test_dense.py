@@ -13,11 +13,11 @@ import gpuquant
 from gpuquant.clustering import batched as clustering
 from gpuquant.ops.lloyd import dense
 from gpuquant.ops.lloyd.dense import DenseLloyd, DenseSeeding
-from gpuquant.ops.pixels.reference import power_of_two
 from gpuquant.ops.points import dense_points
 from gpuquant.ops.points.dense_points import DensePoints
 from gpuquant.ops.seeding import dense as dense_seeding
 from gpuquant.ops.seeding.dense import DeviceSeeding
+from gpuquant.tensors import power_of_two
 
 Floats = npt.NDArray[np.float64]
 SHAPES = [(1, 1, 1), (255, 3, 2), (256, 3, 16), (257, 2, 17), (3000, 5, 9), (1000, 64, 40)]  # N, D, K
