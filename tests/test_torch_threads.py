@@ -10,19 +10,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from gpuquant.ops.pixels import reference as torch_ops
+from gpuquant import threads
 from gpuquant.threads import one_blas_thread
 
 
 def seen() -> tuple[int, int]:
-    return torch.get_num_threads(), torch_ops.spare_threads()
+    return torch.get_num_threads(), threads.spare_threads()
 
 
 def test_threads_are_held_back_and_given_back(set_threads: Callable[[int], None]) -> None:
     def fail() -> None:
-        with torch_ops.one_torch_thread():
+        with threads.one_torch_thread():
             assert seen() == (1, 3)
-            with torch_ops.one_torch_thread():
+            with threads.one_torch_thread():
                 assert seen() == (1, 3)
             assert seen() == (1, 3)
             raise ZeroDivisionError
@@ -40,7 +40,7 @@ def test_threads_that_overlap_are_all_given_back(set_threads: Callable[[int], No
     found: list[tuple[int, int]] = []
 
     def work() -> None:
-        with torch_ops.one_torch_thread():
+        with threads.one_torch_thread():
             found.append(seen())
             inside.set()
             leave.wait(60)
@@ -48,7 +48,7 @@ def test_threads_that_overlap_are_all_given_back(set_threads: Callable[[int], No
 
     set_threads(3)
     thread = threading.Thread(target=work)
-    with torch_ops.one_torch_thread():
+    with threads.one_torch_thread():
         thread.start()
         inside.wait(60)
     leave.set()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gpuquant import ops
-from gpuquant.ops.lloyd.run_status import RunStatus
+from gpuquant.ops import RunStatus
 
 if TYPE_CHECKING:
     from gpuquant.ops.lloyd.cuda_runs import KernelLloyd

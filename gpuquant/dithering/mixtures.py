@@ -11,7 +11,7 @@ from torch import Tensor
 from gpuquant import ops
 from gpuquant.dithering.hull_projection import HullProjection
 from gpuquant.dithering.triangulation import Triangulation, triangulate
-from gpuquant.threads import worker_threads
+from gpuquant.threads import share_out, worker_threads
 
 AT_ONCE = 1 << 14  # colors, which stay in the cache
 CELL_BITS = 4  # of a level: cells whose middles say where to begin to look
@@ -73,7 +73,7 @@ def mix_colors(
         entries[part] = corners.T
         limits[part] = (weights[:3].cumsum(axis=0) * n_levels).round().clip(0, n_levels).T
 
-    ops.share_out(range(0, len(given), AT_ONCE), mix, worker_threads())
+    share_out(range(0, len(given), AT_ONCE), mix, worker_threads())
     return torch.from_numpy(entries).to(colors.device), torch.from_numpy(limits).to(colors.device)
 
 

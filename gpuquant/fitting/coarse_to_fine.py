@@ -15,7 +15,7 @@ from gpuquant import ops
 from gpuquant.clustering.breathing import breathe
 from gpuquant.clustering.initialization import kmeans_plus_plus, random_points
 from gpuquant.clustering.lloyd import Runs, lloyd, runs_together
-from gpuquant.ops.points.color_cells import coarsen
+from gpuquant.ops import coarsen
 from gpuquant.threads import one_torch_thread
 
 # measured on photos at K = 8, 64 and 256: a quarter fewer iterations than without momentum, and no higher error

@@ -8,11 +8,11 @@ import pytest
 import torch
 from conftest import Pixels
 
+from gpuquant import threads
 from gpuquant.colors.codes import z_order
 from gpuquant.ops.lloyd import candidate_lists
 from gpuquant.ops.lloyd import colors as color_lloyd
 from gpuquant.ops.lloyd.colors import ColorLloyd
-from gpuquant.ops.pixels import cpu as cpu_ops
 from gpuquant.ops.points import color_blocks
 from gpuquant.ops.points.color_blocks import ORIGIN, ColorBlocks
 from gpuquant.ops.seeding.colors import ColorSeeding
@@ -106,7 +106,7 @@ def test_steps_shared_out_among_threads(n_clusters: int, kept_numbers: int, monk
 
     def watched(items: Sequence[Any], work: Callable[[Any], None], n_workers: int) -> None:
         shared.append((len(items), n_workers))
-        cpu_ops.share_out(items, work, n_workers)
+        threads.share_out(items, work, n_workers)
 
     monkeypatch.setattr(candidate_lists, "share_out", watched)
     try:

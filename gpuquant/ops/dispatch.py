@@ -1,0 +1,236 @@
+"""The contract of each hot operation, and the one place that decides which implementation runs.
+
+| operation | CPU | CUDA |
+| --- | --- | --- |
+| `count_colors`, `apply_lookup`, `rank_pixels` | `pixels/cpu`: worker threads | `pixels/cuda` |
+| Lloyd steps on 8-bit colors with counts | `lloyd/colors` | the same on `lloyd/cuda` |
+| seeding on 8-bit colors with counts | `seeding/colors` | `seeding/cuda` |
+| Lloyd steps on floating-point points | `lloyd/dense`, `lloyd/cpu_dense` | `lloyd/dense` on `lloyd/cuda` |
+| seeding on floating-point points | `seeding/dense`, tiles and threads | `seeding/cuda` |
+| error diffusion | `dithering/cpu_diffusion`: NumPy and threads | `dithering/reference` |
+| mixing of entries | `dithering/cpu_mixing`: Numba | the same, on the CPU |
+| choosing among them | `dithering/cpu`: Numba | `dithering/reference` |
+
+Where there is no Triton, and for points with more than four columns, plain torch does the work on CUDA devices too.
+"""
+
+from contextlib import AbstractContextManager
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from gpuquant.ops import compiled, kernel_choice
+from gpuquant.ops.dithering import cpu_diffusion
+from gpuquant.ops.dithering import reference as dithering_reference
+from gpuquant.ops.dithering.nearest_table import NearestTable
+from gpuquant.ops.lloyd.colors import ColorLloyd
+from gpuquant.ops.lloyd.dense import DenseLloyd, DenseSeeding
+from gpuquant.ops.pixels import cpu as pixels_cpu
+from gpuquant.ops.pixels import reference as pixels_reference
+from gpuquant.ops.pixels.transfers import upload
+from gpuquant.ops.points.color_blocks import ColorBlocks
+from gpuquant.ops.points.dense_points import DensePoints
+from gpuquant.ops.seeding.colors import ColorSeeding
+
+PointSet = ColorBlocks | DensePoints
+Lloyd = ColorLloyd | DenseLloyd
+Seeding = ColorSeeding | DenseSeeding
+
+add_counts = pixels_reference.add_counts
+
+
+def _module_for(pixels: Tensor) -> ModuleType:
+    return kernel_choice.kernels_for(pixels) or (pixels_cpu if pixels.is_cpu else pixels_reference)
+
+
+def count_colors(
+    pixels: Tensor,  # [N, 3] or [N] (grey) uint8, contiguous
+    *,
+    chunk_size: int | None = None,  # pixels worked on together; changes no result
+) -> tuple[Tensor, Tensor]:  # codes [M] int32, ascending; counts [M] int64
+    """Count every distinct color exactly."""
+    pixels = pixels.contiguous()
+    found: tuple[Tensor, Tensor] = _module_for(pixels).count_colors(pixels, chunk_size=chunk_size)
+    return found
+
+
+def upload_and_count(
+    pixels: Tensor,  # [N, 3] or [N] (grey) uint8, contiguous, on the CPU
+    device: torch.device,  # a CUDA device
+) -> tuple[Tensor, Tensor, Tensor]:  # the pixels there; codes [M] int32, ascending; counts [M] int64
+    """Count the colors of pixels while they are on their way to a device."""
+    kernels = kernel_choice.kernels_for(torch.empty(0, device=device))
+    if not kernels:
+        there = pixels.to(device)
+        return there, *pixels_reference.count_colors(there)
+    counting = kernels.KernelCounting(device)
+    there = upload(pixels, device, counting.add)
+    return there, *counting.counted()
+
+
+def apply_lookup(
+    pixels: Tensor,  # [N, 3] or [N] (grey) uint8, contiguous
+    lookup_table: Tensor,  # [2^24] uint8 or uint16: the label of every color code
+    *,
+    chunk_size: int | None = None,
+) -> Tensor:  # [N] of the table's dtype
+    """Look every pixel up in a table with one entry per color code."""
+    pixels = pixels.contiguous()
+    labels: Tensor = _module_for(pixels).apply_lookup(pixels, lookup_table, chunk_size=chunk_size)
+    return labels
+
+
+def used_codes(
+    pixels: Tensor,  # [N, 3] or [N] (grey) uint8
+) -> Tensor:  # [M] int32, ascending
+    """The code of every distinct color."""
+    return pixels_cpu.used_codes(pixels.contiguous()) if pixels.is_cpu else count_colors(pixels)[0]
+
+
+def rank_pixels(
+    pixels: Tensor,  # [N, 3] or [N] (grey) uint8, contiguous
+    codes: Tensor,  # [M] int32, distinct, the code of every pixel among them
+) -> Tensor:  # [N] int32
+    """At which place among the codes that of each pixel stands."""
+    if pixels.is_cpu:
+        return pixels_cpu.rank_pixels(pixels.contiguous(), codes)
+    return apply_lookup(pixels, pixels_reference.rank_table(codes))
+
+
+def diffuse_errors(
+    ranks: Tensor,  # [H, W] int32: the color of each pixel
+    colors: Tensor,  # [M, 3] uint8
+    still: Tensor | None,  # [M] bool: colors that neither take nor give errors
+    nearest: NearestTable,
+    above: Tensor,  # [W, 4] int16: the errors of the row above
+    limit: int,  # 0..255: an error beyond it is cut, channel by channel
+    strength: int,  # 0..FULL_STRENGTH
+) -> tuple[Tensor, Tensor]:  # [H, W] int16 or int32: the entry of each pixel; [W, 4] int16: the last row's errors
+    """Floyd-Steinberg error diffusion."""
+    module: Any = cpu_diffusion if ranks.is_cpu else dithering_reference
+    found: tuple[Tensor, Tensor] = module.diffuse_errors(ranks, colors, still, nearest, above, limit, strength)
+    return found
+
+
+def choose_entries(
+    top: int,  # the place of the first row in the image
+    ranks: Tensor,  # [rows, W] int32: the color of each pixel
+    entries: Tensor,  # [M, 4] of the labels' dtype
+    limits: Tensor,  # [M, 3] int16, ascending
+    mask: Tensor,  # [S, S] int16, laid side by side from the image's top left
+    labels: Tensor,  # [rows, W] uint8 or uint16: written
+) -> None:
+    """Give each pixel the first of its color's entries whose limit is above the mask, or the last one."""
+    _dither_module(ranks).choose_entries(top, ranks, entries, limits, mask, labels)
+
+
+def tally_labels(
+    ranks: Tensor,  # [N] int32: the color of each pixel
+    labels: Tensor,  # [N] uint8 or uint16
+    colors: Tensor,  # [M, 3] uint8
+    palette: Tensor,  # [K, 3] uint8
+) -> tuple[Tensor, int]:  # [K] int64; the sum of squared differences
+    """Count the pixels of each entry, and sum up their squared differences."""
+    found: tuple[Tensor, int] = _dither_module(ranks).tally_labels(ranks, labels, colors, palette)
+    return found
+
+
+def renumber(
+    labels: Tensor,  # [H, W] uint8 or uint16: changed in place
+    numbers: Tensor,  # [K] int64: what becomes of each
+) -> None:
+    """Give every label its number."""
+    _dither_module(labels).renumber(labels, numbers)
+
+
+def _dither_module(pixels: Tensor) -> ModuleType:
+    if not pixels.is_cpu or not compiled.is_worth_compiling(pixels.numel()):
+        return dithering_reference
+    from gpuquant.ops.dithering import cpu as cpu_dither
+
+    return cpu_dither
+
+
+def mixing() -> ModuleType:
+    """The compiled loops that mix palette entries; whoever asks for them imports Numba."""
+    from gpuquant.ops.dithering import cpu_mixing
+
+    return cpu_mixing
+
+
+def number_table(
+    codes: Tensor,  # [M] int32, distinct
+    numbers: Tensor,  # [M] int32
+) -> AbstractContextManager[Tensor]:  # [2^24] int32, to be looked up while the context is open
+    """A lookup table from codes to their numbers."""
+    found: AbstractContextManager[Tensor] = (pixels_cpu if codes.is_cpu else pixels_reference).number_table(
+        codes, numbers
+    )
+    return found
+
+
+def point_set(
+    points: Tensor,  # [B, N, D] uint8 colors (D = 3), float32 or float64
+    weights: Tensor,  # [B, N] float64; integers for colors
+    *,
+    chunk_size: int | None = None,
+) -> PointSet:
+    """Prepare B problems for seeding and Lloyd steps: exact and pruned for 8-bit colors, chunk by chunk for others."""
+    if points.dtype == torch.uint8:
+        return ColorBlocks(points, weights, chunk_size)
+    return DensePoints(points, weights, chunk_size)
+
+
+def lloyd_steps(points: PointSet, n_clusters: int, n_runs: int = 1) -> Lloyd:
+    """An object whose `step(centers, active)` labels all points and sums up the clusters of each active run.
+
+    There are P = B x n_runs runs, and run r works on problem r // n_runs.
+    """
+    if isinstance(points, ColorBlocks):
+        return ColorLloyd(points, n_clusters, n_runs)
+    return DenseLloyd(points, n_clusters, n_runs)
+
+
+def choose_on_device(
+    points: PointSet,
+    n_clusters: int,
+    uniforms: npt.NDArray[np.float64],  # [P, 1 + L (K - 1)] in [0, 1)
+    n_candidates: int,  # L
+    n_runs: int = 1,
+) -> tuple[Tensor, list[float]] | None:  # [P, K, D] float64; [P]
+    """The centers of greedy k-means++ and the potentials that they reach, or None where no kernels find them."""
+    kernels = kernel_choice.kernels_for(points.weights)
+    if not kernels or points.n_columns > kernels.MAX_COLUMNS:
+        return None
+    seeding = kernels.KernelSeeding(*points.for_kernels(), n_runs=n_runs, group=points.group)
+    chosen, potentials = seeding.choose(n_clusters, uniforms, n_candidates)
+    centers = [points.points_at(run // n_runs, index) for run, index in enumerate(chosen)]
+    return torch.stack(centers), potentials.tolist()
+
+
+def choose_among_pixels(
+    colors: Tensor,  # [M, D] uint8
+    totals: Tensor,  # [M] float64: the summed weights of the pixels of each color
+    ranks: Tensor,  # [N] int32: the color of each pixel
+    weights: Tensor | None,  # [N] float64; None: all are 1
+    first: int,  # the color of the first center
+    uniforms: npt.NDArray[np.float64],  # [K - 1, L] in [0, 1)
+) -> Tensor | None:  # [K] int64, indices of colors
+    """k-means++ that draws pixels in their order, wholly on the device; None where no kernels do it."""
+    kernels = kernel_choice.kernels_for(ranks)
+    if not kernels:
+        return None
+    points, origin = colors.to(torch.float32)[None], totals.new_zeros(1, colors.shape[1])
+    seeding = kernels.KernelSeeding(points.contiguous(), origin, totals[None], ranks=ranks, item_weights=weights)
+    chosen, _ = seeding.choose(1 + len(uniforms), uniforms.reshape(1, -1), uniforms.shape[1], first)
+    found: Tensor = chosen[0]
+    return found
+
+
+def seeding(points: PointSet, n_runs: int = 1) -> Seeding:
+    """An object that draws points for k-means++ and keeps the closest distances of each run."""
+    return ColorSeeding(points, n_runs) if isinstance(points, ColorBlocks) else DenseSeeding(points, n_runs)
