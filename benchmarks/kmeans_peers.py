@@ -1,4 +1,4 @@
-"""Peers of bench_kmeans.py. Nothing is imported before it is asked, as in gpuquant/benchmark_peers.py."""
+"""Peers of bench_kmeans.py. Nothing is imported before it is asked, as in gpuquant/bench/peers.py."""
 
 from collections.abc import Callable
 from functools import partial

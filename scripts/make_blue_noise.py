@@ -1,4 +1,4 @@
-"""Make gpuquant/blue_noise.npy, the threshold mask of dither="blue-noise", in a second.
+"""Make gpuquant/dithering/blue_noise.npy, the threshold mask of dither="blue-noise", in a second.
 
 The void-and-cluster method (R. Ulichney 1993, "The void-and-cluster method for dither array generation", Proc. SPIE
 1913): every rank goes to the largest void among the ranks below it, on a torus, so each threshold leaves an even
@@ -20,7 +20,7 @@ import numpy.typing as npt
 SIDE = 128
 SIGMA = 1.5  # pixels, as in the paper
 SEED = 0
-TARGET = Path(__file__).parent.parent / "gpuquant" / "blue_noise.npy"
+TARGET = Path(__file__).parent.parent / "gpuquant" / "dithering" / "blue_noise.npy"
 
 Numbers = npt.NDArray[np.float64]
 

@@ -27,19 +27,19 @@ CHUNKS = st.sampled_from([1, 2, 7, 100, 10**9])
 THREADS = st.integers(1, 4)
 DITHER = st.sampled_from(["none", "floyd-steinberg", "blue-noise", "bayer"])
 SMALL_PARTS: dict[str, Any] = {  # so that threads share out what one would do by itself
-    "candidate_lists.FEW_POINTS": 0,
-    "color_blocks.COLORS_AT_ONCE": {"cpu": 128},
-    "color_cells.COLORS_AT_ONCE": {"cpu": 8},
-    "color_lloyd.ALL_PAIRS": 0,
-    "cpu_dense.FEW_SCORES": 0,
-    "cpu_dense.TILE_NUMBERS": 1,
-    "cpu_dither.CHUNK_PIXELS": 8,
-    "cpu_ops.CHUNK_PIXELS": 8,
-    "cpu_ops.SORT_LIMIT": 0,
-    "dense.MANY": 0,
-    "dense_points.SUMMED": 64,
-    "dense_seeding.ROWS": 64,
-    "tile_scores.PRODUCT": 1,
+    "lloyd.candidate_lists.FEW_POINTS": 0,
+    "points.color_blocks.COLORS_AT_ONCE": {"cpu": 128},
+    "points.color_cells.COLORS_AT_ONCE": {"cpu": 8},
+    "lloyd.colors.ALL_PAIRS": 0,
+    "lloyd.cpu_dense.FEW_SCORES": 0,
+    "lloyd.cpu_dense.TILE_NUMBERS": 1,
+    "dithering.cpu.CHUNK_PIXELS": 8,
+    "pixels.cpu.CHUNK_PIXELS": 8,
+    "pixels.cpu.SORT_LIMIT": 0,
+    "lloyd.dense.MANY": 0,
+    "points.dense_points.SUMMED": 64,
+    "seeding.dense.ROWS": 64,
+    "lloyd.tile_scores.PRODUCT": 1,
 }
 
 

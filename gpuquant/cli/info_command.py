@@ -13,7 +13,7 @@ def info() -> None:
     import torch
 
     from gpuquant import __version__
-    from gpuquant.images import heif as image_heif
+    from gpuquant.images import heif
 
     rows = [
         ("gpuquant", __version__),
@@ -21,8 +21,8 @@ def info() -> None:
         ("torch", torch.__version__),
         ("numpy", np.__version__),
         ("Pillow", PIL.__version__),
-        ("HEIC", f"is not read; {heic}" if (heic := image_heif.register()) else "is read"),
-        ("AVIF", "is read" if image_heif.reads_avif() else f"is not read; {image_heif.avif_advice()}"),
+        ("HEIC", f"is not read; {heic}" if (heic := heif.register()) else "is read"),
+        ("AVIF", "is read" if heif.reads_avif() else f"is not read; {heif.avif_advice()}"),
         ("cpu", f"{platform.machine()}, {torch.get_num_threads()} threads"),
     ]
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:

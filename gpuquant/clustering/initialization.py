@@ -33,7 +33,7 @@ def kmeans_plus_plus(
     if found:
         return found
     columns = [slice(0, 1)] + [slice(first, first + n_candidates) for first in range(1, per_run, n_candidates)]
-    state = ops.seeding(points, n_runs)
+    state = ops.seeding_steps(points, n_runs)
     centers: list[Tensor] = []
     for column in columns:
         centers.append(state.add_best(state.draw(uniforms[:, column])))

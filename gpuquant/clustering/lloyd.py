@@ -11,7 +11,7 @@ from gpuquant import ops
 from gpuquant.ops import RunStatus
 
 if TYPE_CHECKING:
-    from gpuquant.ops.lloyd.cuda_runs import KernelLloyd
+    from gpuquant.ops import KernelLloyd
 
 TOGETHER = 1 << 18  # points of runs that go side by side; larger problems keep the CPU busy by themselves
 TOGETHER_ON_CUDA = 1 << 26  # there the host should look at many runs as rarely as at one

@@ -1,4 +1,4 @@
-"""Names of colors: those of CSS for its own, and the plain words of color_name_list.py for all others."""
+"""Names of colors: those of CSS for its own, and the plain words of name_list.py for all others."""
 
 import re
 from collections import Counter

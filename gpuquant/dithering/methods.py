@@ -214,7 +214,7 @@ def _signed(words: torch.dtype) -> torch.dtype:
 @cache
 def blue_noise() -> npt.NDArray[np.int16]:  # [128, 128], each rank once
     """The ranks that `scripts/make_blue_noise.py` made by the void-and-cluster method."""
-    with files("gpuquant").joinpath("blue_noise.npy").open("rb") as file:
+    with files("gpuquant.dithering").joinpath("blue_noise.npy").open("rb") as file:
         ranks: npt.NDArray[np.int16] = np.load(file).astype(np.int16)
     return ranks
 

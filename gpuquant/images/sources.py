@@ -10,7 +10,7 @@ from typing import BinaryIO, Protocol, TypeGuard
 from PIL import UnidentifiedImageError
 
 from gpuquant.errors import ArgumentError, GpuquantError, ImageFileError
-from gpuquant.images import heif as image_heif
+from gpuquant.images import heif
 from gpuquant.images.raw import is_raw_photo
 from gpuquant.images.words import words_of
 
@@ -153,7 +153,7 @@ def _unidentified(source: Source) -> str:
             return f"{source.name} is not an image: it is empty{', or was read before' if source.once else ''}"
         if is_raw_photo(file):
             return f"{source.name} is a raw photo; develop it first, into a TIFF or JPEG"
-        missing = image_heif.missing_reader(file)
+        missing = heif.missing_reader(file)
         if missing:
             return f"{source.name} is {missing}"
         kind = _kind_of(file)
@@ -168,4 +168,4 @@ def _kind_of(file: BinaryIO) -> str | None:
     for letters, name in SIGNATURES.items():
         if head.startswith(letters):
             return name
-    return "WebP" if head[:4] == b"RIFF" and head[8:] == b"WEBP" else image_heif.kind_of(file)
+    return "WebP" if head[:4] == b"RIFF" and head[8:] == b"WEBP" else heif.kind_of(file)

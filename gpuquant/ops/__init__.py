@@ -1,5 +1,7 @@
 """The hot operations: whoever is outside this folder takes them from here."""
 
+from typing import TYPE_CHECKING
+
 from gpuquant.ops.dispatch import (
     Lloyd,
     PointSet,
@@ -17,7 +19,7 @@ from gpuquant.ops.dispatch import (
     point_set,
     rank_pixels,
     renumber,
-    seeding,
+    seeding_steps,
     tally_labels,
     upload_and_count,
     used_codes,
@@ -33,6 +35,9 @@ from gpuquant.ops.points.color_blocks import ColorBlocks
 from gpuquant.ops.points.color_cells import coarsen
 from gpuquant.ops.points.dense_points import DensePoints
 from gpuquant.ops.seeding.colors import ColorSeeding
+
+if TYPE_CHECKING:  # it needs Triton
+    from gpuquant.ops.lloyd.cuda_runs import KernelLloyd as KernelLloyd
 
 __all__ = [
     "FULL_STRENGTH",
@@ -63,7 +68,7 @@ __all__ = [
     "point_set",
     "rank_pixels",
     "renumber",
-    "seeding",
+    "seeding_steps",
     "tally_labels",
     "upload_and_count",
     "used_codes",

@@ -150,9 +150,9 @@ def renumber(
 def _dither_module(pixels: Tensor) -> ModuleType:
     if not pixels.is_cpu or not compiled.is_worth_compiling(pixels.numel()):
         return dithering_reference
-    from gpuquant.ops.dithering import cpu as cpu_dither
+    from gpuquant.ops.dithering import cpu as dithering_cpu
 
-    return cpu_dither
+    return dithering_cpu
 
 
 def mixing() -> ModuleType:
@@ -167,9 +167,8 @@ def number_table(
     numbers: Tensor,  # [M] int32
 ) -> AbstractContextManager[Tensor]:  # [2^24] int32, to be looked up while the context is open
     """A lookup table from codes to their numbers."""
-    found: AbstractContextManager[Tensor] = (pixels_cpu if codes.is_cpu else pixels_reference).number_table(
-        codes, numbers
-    )
+    tables = pixels_cpu if codes.is_cpu else pixels_reference
+    found: AbstractContextManager[Tensor] = tables.number_table(codes, numbers)
     return found
 
 
@@ -231,6 +230,6 @@ def choose_among_pixels(
     return found
 
 
-def seeding(points: PointSet, n_runs: int = 1) -> Seeding:
+def seeding_steps(points: PointSet, n_runs: int = 1) -> Seeding:
     """An object that draws points for k-means++ and keeps the closest distances of each run."""
     return ColorSeeding(points, n_runs) if isinstance(points, ColorBlocks) else DenseSeeding(points, n_runs)

@@ -22,9 +22,9 @@ def kernels_for(tensor: Tensor) -> ModuleType | None:
     """
     if not tensor.is_cuda or not _builds_kernels(tensor.device):
         return None
-    from gpuquant.ops.pixels import cuda as triton_ops
+    from gpuquant.ops.pixels import cuda as kernels
 
-    return triton_ops
+    return kernels
 
 
 def _builds_kernels(device: torch.device) -> bool:

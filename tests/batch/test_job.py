@@ -114,7 +114,7 @@ def test_defects_and_a_lack_of_memory_are_outcomes(
     found = [outcome.error for outcome in outcomes]
     expected = "out of memory; use fewer jobs"
     assert found[:2] == [expected] * 2
-    assert str(found[2]).startswith("ZeroDivisionError: odd (test_batch.py, line ")
+    assert str(found[2]).startswith("ZeroDivisionError: odd (test_job.py, line ")
     assert found[3:] == [None] * 2
 
 

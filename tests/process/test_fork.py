@@ -20,7 +20,7 @@ import sys, threading, warnings
 import numpy as np
 import torch
 import gpuquant
-from gpuquant.ops.pixels import reference as torch_ops
+from gpuquant import threads
 
 warnings.simplefilter("ignore")
 torch.set_num_threads(3)
@@ -62,14 +62,14 @@ def test_threads_of_ours_share_the_work_of_a_child() -> None:
     """And of its children; torch itself has one, and gets that one back."""
     code = """
 def seen(torchs, ours):
-    with torch_ops.one_torch_thread():
-        inside = torch_ops.spare_threads()
-    return (torch.get_num_threads(), torch_ops.worker_threads(), inside) == (torchs, ours, ours)
+    with threads.one_torch_thread():
+        inside = threads.spare_threads()
+    return (torch.get_num_threads(), threads.worker_threads(), inside) == (torchs, ours, ours)
 
 torch.rand(1_000_000).exp_()
 print(forked(lambda: seen(1, 3)), forked(lambda: forked(lambda: seen(1, 3)) == 0))
-with torch_ops.one_torch_thread():
-    inside = forked(lambda: torch_ops.spare_threads() == 3 and torch.get_num_threads() == 1)
+with threads.one_torch_thread():
+    inside = forked(lambda: threads.spare_threads() == 3 and torch.get_num_threads() == 1)
     left = os.fork()
 if not left:
     signal.alarm(10)
@@ -88,13 +88,13 @@ def test_a_lock_that_another_thread_held_is_free_in_a_child() -> None:
 inside, leave = threading.Event(), threading.Event()
 
 def hold():
-    with torch_ops.one_torch_thread(), torch_ops._threads._lock:
+    with threads.one_torch_thread(), threads._threads._lock:
         inside.set()
         leave.wait(60)
 
 def enter():
-    with torch_ops.one_torch_thread():
-        return torch_ops.spare_threads() == 3
+    with threads.one_torch_thread():
+        return threads.spare_threads() == 3
 
 thread = threading.Thread(target=hold)
 thread.start()
@@ -110,12 +110,12 @@ thread.join()
 def test_other_locks_are_free_in_a_child_and_what_they_held_is_undone() -> None:
     code = """
 from contextlib import ExitStack
-from gpuquant.ops.lloyd import cpu_dense
+from gpuquant import threads
 from gpuquant.ops.pixels import cpu as cpu_ops
 from gpuquant.ops.points import dense_points
 
-locked = cpu_ops._tables, cpu_dense._one_blas_thread, dense_points.ieee_products
-with cpu_dense.one_blas_thread():
+locked = cpu_ops._tables, threads._one_blas_thread, dense_points.ieee_products
+with threads.one_blas_thread():
     pass
 before = dense_points.product_precision()
 inside, leave = threading.Event(), threading.Event()
@@ -131,7 +131,7 @@ def use():
     cpu_ops.count_colors(torch.zeros(1500 * 1500, 3, dtype=torch.uint8))
     if dense_points.product_precision() != before:
         return False
-    with dense_points.ieee_products, cpu_dense.one_blas_thread():
+    with dense_points.ieee_products, threads.one_blas_thread():
         return True
 
 thread = threading.Thread(target=hold)
@@ -151,7 +151,7 @@ class Photos(torch.utils.data.Dataset):
         return 2
 
     def __getitem__(self, index):
-        return torch_ops.worker_threads()
+        return threads.worker_threads()
 
 torch.rand(1_000_000).exp_()
 loader = torch.utils.data.DataLoader(Photos(), num_workers=1, multiprocessing_context="fork", timeout=30)

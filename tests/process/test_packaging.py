@@ -15,7 +15,7 @@ from PIL import Image
 ROOT = Path(__file__).parents[2]
 DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn"}  # by the names that are imported, where they differ
 LENT = {"triton"}  # comes with torch for CUDA
-PEERS = "benchmark_peers.py"  # imports what it compares with, where that is installed
+PEERS = "peers.py"  # imports what it compares with, where that is installed
 
 
 @pytest.fixture(scope="module")

@@ -68,13 +68,10 @@ def test_scripts_are_there() -> None:
         assert (README.parent / line).is_file()
 
 
-def test_pictures_and_files_of_the_map_are_there() -> None:
-    text = README.read_text()
-    for name in re.findall(r"!\[[^]]*\]\((.+?)\)", text) + re.findall(r"^\| `(gpuquant/\S+)` \|", text, re.MULTILINE):
-        assert (README.parent / name).is_file(), name
-    modules = {
-        f"gpuquant/{path.relative_to(README.parent / 'gpuquant')}"
-        for path in (README.parent / "gpuquant").rglob("*.py")
-    }
-    missing = {name for name in modules if f"`{name}`" not in text}
-    assert missing <= {"gpuquant/__init__.py", "gpuquant/__main__.py"}, missing
+def test_pictures_and_rooms_of_the_map_are_there() -> None:
+    text, root = README.read_text(), README.parent
+    for name in re.findall(r"!\[[^]]*\]\((.+?)\)", text):
+        assert (root / name).is_file(), name
+    rooms = [path for path in (root / "gpuquant").iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()]
+    named = set(re.findall(r"`(gpuquant/[\w./]+)`", text))
+    assert named == {f"gpuquant/{path.name}" for path in rooms if not path.name.startswith("__")}

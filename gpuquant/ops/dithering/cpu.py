@@ -1,4 +1,4 @@
-"""The passes over dithered pixels on the CPU, as compiled loops in worker threads; `torch_dither` has their twins."""
+"""The passes over dithered pixels on the CPU, as compiled loops in worker threads; `reference` has their twins."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Dithering in plain torch, on any device: the reference for `error_diffusion` and `cpu_dither`."""
+"""Dithering in plain torch, on any device: the reference for `cpu_diffusion` and `cpu`."""
 
 import torch
 from torch import Tensor

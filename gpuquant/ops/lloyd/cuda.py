@@ -181,7 +181,7 @@ def add_parts_kernel(
 
 @triton.jit
 def _snapped(centers, SNAP: tl.constexpr):
-    """Centers on the grid of `color_lloyd`, or as float32 or float64 hold them; see `KernelLloyd`."""
+    """Centers on the grid of `lloyd.colors`, or as float32 or float64 hold them; see `KernelLloyd`."""
     if SNAP == "grid":
         half: tl.constexpr = 6755399441055744.0  # 1.5 * 2^52: adding it rounds to an integer, half to even
         steps = tl.minimum(tl.maximum(centers, -128.0), 127.0) * 1024
