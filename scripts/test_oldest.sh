@@ -47,5 +47,5 @@ left_out=(
     tests/test_torch_threads.py::test_helpers_use_one_thread_each
 )
 # Old libraries warn of each other and of a newer NumPy: here warnings are shown, and are no errors.
-.venv-oldest/bin/pytest --numprocesses auto --maxprocesses 4 --dist loadfile -W default "${left_out[@]/#/--deselect=}" "$@" \
+.venv-oldest/bin/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder -W default "${left_out[@]/#/--deselect=}" "$@" \
     || fail "failed: pytest -W default $*"
