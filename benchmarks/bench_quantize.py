@@ -18,9 +18,10 @@ from PIL import Image
 from sklearn.cluster import KMeans
 
 import gpuquant
+from gpuquant.arguments import MAX_PIXELS
 from gpuquant.bench.measuring import Measurement, measure_apart, not_measured, read_pixels, stored
 from gpuquant.bench.peers import Quantizer, quantizers
-from gpuquant.images.reading import MAX_PIXELS, read_photo
+from gpuquant.images.reading import read_photo
 
 ROUNDS = 5
 SLOW, SLOW_PIXELS = "scikit-learn KMeans", 13.7e6  # up to which it runs without --full

@@ -6,6 +6,8 @@ from typing import TypeGuard
 
 from gpuquant.errors import ArgumentError
 
+MAX_PIXELS = 500_000_000  # of a photo that is decoded unasked: 1.5 GB of levels
+
 
 def check_settings(n_init: int, max_iter: int, tol: float, random_state: int, chunk_size: int | None) -> None:
     """Raise unless the settings of a k-means run can be used."""

@@ -50,7 +50,7 @@ def _named_device(device: str | torch.device) -> torch.device:
 
 
 @contextmanager
-def told_when_memory_ends() -> Iterator[None]:
+def memory_error_as_device_error() -> Iterator[None]:
     """Raise `DeviceError` with what was needed and what was free."""
     try:
         yield

@@ -7,7 +7,7 @@ import torch
 
 import gpuquant
 from gpuquant import ops
-from gpuquant.devices import resolve_device, told_when_memory_ends
+from gpuquant.devices import memory_error_as_device_error, resolve_device
 from gpuquant.errors import DeviceError
 from gpuquant.ops.points.dense_points import DensePoints
 
@@ -30,7 +30,7 @@ def test_what_was_needed_and_free_is_told(monkeypatch: pytest.MonkeyPatch) -> No
     free = {torch.device("cuda", 1): (3_000_000_000, 80_000_000_000)}
     monkeypatch.setattr(torch.cuda, "mem_get_info", free.__getitem__)
     message = "CUDA out of memory. Tried to allocate 7.00 GiB. GPU 1 has a total capacity of 79.1 GiB of which"
-    with pytest.raises(DeviceError) as caught, told_when_memory_ends():
+    with pytest.raises(DeviceError) as caught, memory_error_as_device_error():
         raise torch.OutOfMemoryError(message)
     assert str(caught.value) == (
         "CUDA out of memory. Tried to allocate 7.00 GiB; 3.00 of 80.00 GB are free on cuda:1: "
@@ -47,7 +47,7 @@ def test_whoever_catches_it_finds_the_memory_free(monkeypatch: pytest.MonkeyPatc
         held.append(weakref.ref(attempt))
         raise torch.OutOfMemoryError("CUDA out of memory. GPU 0 has")
 
-    with pytest.raises(DeviceError) as caught, told_when_memory_ends():
+    with pytest.raises(DeviceError) as caught, memory_error_as_device_error():
         fail()
     assert held[0]() is None
     assert caught.value is not None  # and is not forgotten yet

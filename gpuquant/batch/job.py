@@ -17,12 +17,12 @@ from gpuquant.batch.outcome import FileOutcome, OutcomeLog, reason_of
 from gpuquant.batch.plan import Plan, PlannedFile, check_inside, holds
 from gpuquant.batch.workers import PixelBudget, Together, in_threads
 from gpuquant.counting.counted_photo import ColorSum
-from gpuquant.devices import told_when_memory_ends
+from gpuquant.devices import memory_error_as_device_error
 from gpuquant.dithering.methods import Dither
 from gpuquant.errors import ArgumentError, ImageFileError
 from gpuquant.fitting.coarse_to_fine import PaletteFit
 from gpuquant.fitting.many_photos import fit_palettes
-from gpuquant.fitting.search import PACE, PaletteSearch
+from gpuquant.fitting.search import KMEANS_DEFAULTS, PaletteSearch
 from gpuquant.images.reading import read_photo, read_size
 from gpuquant.images.writing import check_format
 from gpuquant.palettes.files import read_palette, write_palette
@@ -176,7 +176,7 @@ class Batch:
             self._progress("cluster")
             palette = palette_of(*total.total(), self._settings.search)
             self._options = self._options | palette_options(palette)
-            there = {file for file in self._keep(palette, there) if file.source not in failed}
+            there = {file for file in self._write_shared_palette(palette, there) if file.source not in failed}
             waiting = [file for file in self.files if file not in there and file.source not in failed]
         self._progress("write")
         for file in self.files:
@@ -186,7 +186,7 @@ class Batch:
             if outcome is not None:
                 yield outcome
 
-    def _keep(self, palette: Palette, there: set[PlannedFile]) -> set[PlannedFile]:
+    def _write_shared_palette(self, palette: Palette, there: set[PlannedFile]) -> set[PlannedFile]:
         """Write the shared palette, unless results are to be kept that have another one; and the results that have it.
 
         Raises
@@ -295,12 +295,12 @@ class Batch:
     def _fit_all(self, images: list[CountedImage]) -> list[PaletteFit]:
         photos, search = [(image.counted.colors, image.counted.counts) for image in images], self._settings.search
         assert search.n_colors is not None  # as it is plain
-        with told_when_memory_ends():
+        with memory_error_as_device_error():
             return fit_palettes(
                 photos,
                 search.n_colors,
-                max_iter=PACE["max_iter"],
-                tol=PACE["tol"],
+                max_iter=KMEANS_DEFAULTS["max_iter"],
+                tol=KMEANS_DEFAULTS["tol"],
                 random_state=search.random_state,
                 effort=search.effort,
             )

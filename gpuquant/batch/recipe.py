@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from gpuquant.arguments import check_compression, check_positive
+from gpuquant.arguments import MAX_PIXELS, check_compression, check_positive
 from gpuquant.batch.existing import EXISTING, results_to_keep
 from gpuquant.batch.job import SHARED_PALETTE, Batch, Settings
 from gpuquant.batch.plan import PlannedFile, holds, plan_files
@@ -15,7 +15,6 @@ from gpuquant.dithering.methods import check_dither
 from gpuquant.errors import ArgumentError
 from gpuquant.fitting.search import check_search
 from gpuquant.images.loading import parse_color
-from gpuquant.images.reading import MAX_PIXELS
 from gpuquant.images.writing import check_format
 from gpuquant.palettes.palette import PaletteLike
 from gpuquant.palettes.parsing import palette_to_apply

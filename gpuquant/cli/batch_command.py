@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from gpuquant.arguments import MAX_PIXELS
 from gpuquant.cli.batch_progress import BatchProgress
 from gpuquant.cli.options import (
     INTERRUPTED,
@@ -106,7 +107,7 @@ def batch(
     keep_profile: KeepProfile = False,
     preview: Preview = False,
     compression: Compression = None,
-    max_pixels: MaxPixels = 500_000_000,
+    max_pixels: MaxPixels = MAX_PIXELS,
     jobs: Jobs = None,
     device: Device = "auto",
     random_state: Seed = 0,

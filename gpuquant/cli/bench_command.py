@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from gpuquant.arguments import MAX_PIXELS
 from gpuquant.cli.options import INTERRUPTED, Device, Force, MaxPixels, begin
 from gpuquant.cli.output import check_outputs
 from gpuquant.errors import ArgumentError
@@ -42,7 +43,7 @@ def bench(
     device: Device = "auto",
     out: Out = None,
     force: Force = False,
-    max_pixels: MaxPixels = 500_000_000,
+    max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Compare gpuquant with scikit-learn, faiss, OpenCV, torch, libimagequant, Pillow and others, on this machine.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from gpuquant.arguments import MAX_PIXELS
 from gpuquant.cli.options import (
     AsJson,
     Background,
@@ -94,7 +95,7 @@ def palette(
     force: Force = False,
     background: Background = None,
     preview: Preview = False,
-    max_pixels: MaxPixels = 500_000_000,
+    max_pixels: MaxPixels = MAX_PIXELS,
     device: Device = "auto",
     random_state: Seed = 0,
 ) -> None:
@@ -161,7 +162,7 @@ def apply(
     background: Background = None,
     preview: Preview = False,
     compression: Compression = None,
-    max_pixels: MaxPixels = 500_000_000,
+    max_pixels: MaxPixels = MAX_PIXELS,
     device: Device = "auto",
 ) -> None:
     """Give every pixel of a photo the nearest color of a palette, whose order is kept, or dither."""

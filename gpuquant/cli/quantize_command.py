@@ -1,5 +1,6 @@
 """The command for one photo."""
 
+from gpuquant.arguments import MAX_PIXELS
 from gpuquant.cli.options import (
     AsJson,
     Background,
@@ -47,7 +48,7 @@ def quantize(
     keep_profile: KeepProfile = False,
     preview: Preview = False,
     compression: Compression = None,
-    max_pixels: MaxPixels = 500_000_000,
+    max_pixels: MaxPixels = MAX_PIXELS,
     device: Device = "auto",
     random_state: Seed = 0,
 ) -> None:

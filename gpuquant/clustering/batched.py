@@ -12,7 +12,7 @@ from gpuquant import ops
 from gpuquant.arguments import check_positive, check_settings
 from gpuquant.clustering.initialization import kmeans_plus_plus, random_points
 from gpuquant.clustering.lloyd import Runs, lloyd, runs_together
-from gpuquant.devices import told_when_memory_ends
+from gpuquant.devices import memory_error_as_device_error
 from gpuquant.errors import ArgumentError
 
 
@@ -64,7 +64,7 @@ class KMeansResult:
         return f"KMeansResult({size}, inertia {inertia}, {iterations}, {ended})"
 
 
-@told_when_memory_ends()
+@memory_error_as_device_error()
 def kmeans(
     points: Tensor,
     n_clusters: int,

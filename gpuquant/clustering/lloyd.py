@@ -83,7 +83,7 @@ def iterate(
             runs = list(progress.active)
             old = progress.centers[runs]
             sums, weights, n_changed = state.step(old, runs)
-            squared = progress.take_over(runs, sums, weights, n_changed)
+            squared = progress.finish_iteration(runs, sums, weights, n_changed)
             if report:
                 report(progress.n_iter[runs[0]], old, squared, n_changed)
     centers = progress.centers
@@ -112,7 +112,7 @@ class _Progress:
         self.active = list(range(len(centers)))
         self.unlabelled: list[int] = []  # runs that ended by moving
 
-    def take_over(
+    def finish_iteration(
         self,
         runs: list[int],  # [A], active
         sums: Tensor,  # [A, K, D] float64
@@ -167,7 +167,7 @@ class _Progress:
             self.converged[run] = endings[run] != RunStatus.OUT_OF_TIME
             self.unlabelled += [] if endings[run] == RunStatus.STILL else [run]
         if empty:
-            self.take_over(empty, *kernels.sums_of(empty), kernels.changed(empty))
+            self.finish_iteration(empty, *kernels.sums_of(empty), kernels.changed(empty))
 
 
 def _means(state: ops.Lloyd, active: list[int], centers: Tensor, sums: Tensor, weights: Tensor) -> Tensor:

@@ -82,12 +82,12 @@ def count_photo(
         stored, counts = histogram.colors, histogram.counts
     colors, place = stored, None
     if to_srgb or stored.shape[1] == 4:  # whose colors are put in order, too: draws depend on it
-        colors, counts, place = _looks(stored, counts, to_srgb, background)
+        colors, counts, place = _as_seen(stored, counts, to_srgb, background)
     shape = int(pixels.shape[0]), int(pixels.shape[1])
     return CountedPhoto(colors, counts, shape, rows, stored, place)
 
 
-def _looks(
+def _as_seen(
     stored: Tensor,  # [L, 3 or 4] uint8
     counts: Tensor,  # [L] int64
     to_srgb: ToSrgb | None,

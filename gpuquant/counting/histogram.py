@@ -9,7 +9,7 @@ from torch import Tensor
 from gpuquant import ops
 from gpuquant.arguments import check_chunk_size
 from gpuquant.colors.codes import ascending, codes_from_colors, colors_from_codes, z_order
-from gpuquant.devices import resolve_device, told_when_memory_ends
+from gpuquant.devices import memory_error_as_device_error, resolve_device
 from gpuquant.errors import ArgumentError, ImageFileError
 from gpuquant.tensors import shared_tensor
 from gpuquant.whole_file import whole_file
@@ -62,7 +62,7 @@ class ColorHistogram:
     def __len__(self) -> int:
         return len(self._codes)
 
-    @told_when_memory_ends()
+    @memory_error_as_device_error()
     def add(self, pixels: Tensor | np.ndarray, *, chunk_size: int | None = None) -> None:
         """Count more pixels: uint8 [..., 3] in RGB order, or grey [H, W] or [N].
 

@@ -17,7 +17,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from torch import Tensor
 
 from gpuquant.arguments import check_chunk_size
-from gpuquant.devices import resolve_device, told_when_memory_ends
+from gpuquant.devices import memory_error_as_device_error, resolve_device
 from gpuquant.errors import DeviceError
 from gpuquant.estimator.fit import Fit, SampleLloyd, fit_once, named_centers, number_of_runs, same_clustering
 from gpuquant.estimator.level_pixels import fold_pixels
@@ -123,7 +123,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         return {name: value.cpu() if isinstance(value, Tensor) else value for name, value in state.items()}
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
-    @told_when_memory_ends()
+    @memory_error_as_device_error()
     def fit(self, X: Any, y: object = None, sample_weight: Any = None) -> Self:  # noqa: N803
         """Cluster the samples.
 
@@ -207,7 +207,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         """
         return self.fit(X, sample_weight=sample_weight).labels_
 
-    @told_when_memory_ends()
+    @memory_error_as_device_error()
     def transform(self, X: Any) -> Any:  # noqa: N803
         """Distances of samples to centers, [n_samples, n_clusters]; X and errors as for `fit`, and `NotFittedError`.
 
@@ -250,7 +250,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         _, inertia = self._assign(X, sample_weight)
         return -inertia
 
-    @told_when_memory_ends()
+    @memory_error_as_device_error()
     def _assign(self, X: Any, sample_weight: Any) -> tuple[Tensor, float]:  # noqa: N803
         check_is_fitted(self)
         samples, _ = self._samples(X, sample_weight, fitting=False)

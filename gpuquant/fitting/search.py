@@ -18,7 +18,12 @@ from gpuquant.fitting.with_alpha import fit_alpha_palette
 
 MAX_COLORS = 4096
 COLORS = 8  # if neither a number nor a target is given
-PACE: dict[str, Any] = {"init": "k-means++", "n_init": 1, "max_iter": 300, "tol": 1e-4}  # if no other is asked for
+KMEANS_DEFAULTS: dict[str, Any] = {
+    "init": "k-means++",
+    "n_init": 1,
+    "max_iter": 300,
+    "tol": 1e-4,
+}  # if no other is asked for
 TOTAL_WEIGHT = 2.0**30  # of all pixels: weights are integers, so that k-means stays exact
 EXPONENT = 1.5  # to which the number of colors is guessed to be proportional to 1 / error, as in a flat density
 FIRST_EXPONENT = 0.85  # from one color to some hundred (measured on three photos)
@@ -97,7 +102,7 @@ def find_palette(
     if colors.shape[1] == 4 and isinstance(pace.get("init"), Tensor):
         raise ArgumentError('init must be "k-means++" or "random" for an image with transparency, or give a background')
     space = OKLAB if search.color_space == "oklab" else None
-    settings = PACE | pace | {"random_state": search.random_state, "chunk_size": chunk_size}
+    settings = KMEANS_DEFAULTS | pace | {"random_state": search.random_state, "chunk_size": chunk_size}
 
     def fit(n_colors: int, effort: str = search.effort) -> PaletteFit:
         if colors.shape[1] == 4:

@@ -4,10 +4,10 @@ import numpy as np
 from PIL import Image, ImageColor
 from torch import Tensor
 
-from gpuquant.arguments import is_integer
+from gpuquant.arguments import MAX_PIXELS, is_integer
 from gpuquant.errors import ArgumentError
 from gpuquant.images.arrays import pixels_from
-from gpuquant.images.reading import MAX_PIXELS, Photo, photo_of, read_photo
+from gpuquant.images.reading import Photo, photo_of, read_photo
 from gpuquant.images.sources import ImageSource, is_source
 
 ImageLike = ImageSource | Image.Image | np.ndarray | Tensor

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, TypeVar
 import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
+from gpuquant.arguments import MAX_PIXELS
 from gpuquant.errors import ArgumentError
 from gpuquant.images.alpha import alpha_of, has_alpha, settled, with_clear_color, without_alpha
 from gpuquant.images.avif import without_exif
@@ -24,7 +25,6 @@ from gpuquant.images.sources import ImageSource, Source, told
 from gpuquant.images.turning import orientation_of, upright
 from gpuquant.images.words import notes_of, words_of
 
-MAX_PIXELS = 500_000_000
 MOST_COPIED = 1 << 30  # bytes of a file that are copied into memory, so that damaged metadata can be left out
 KNOWN_MODES = {"RGB", "L", "1", "P", "CMYK", "YCbCr", "HSV", "LAB", "I;16", "I;16L", "I;16B", "I"}
 KNOWN_MODES |= {"RGBA", "LA", "PA", "RGBa", "La"}

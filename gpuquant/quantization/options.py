@@ -10,7 +10,7 @@ import numpy.typing as npt
 from gpuquant import __version__
 from gpuquant.dithering.methods import Dither
 from gpuquant.errors import ArgumentError
-from gpuquant.fitting.search import PACE, PaletteSearch
+from gpuquant.fitting.search import KMEANS_DEFAULTS, PaletteSearch
 from gpuquant.images.note import MOST_BYTES, shortened
 from gpuquant.palettes.palette import Palette, n_colors
 from gpuquant.tensors import as_numpy
@@ -31,7 +31,7 @@ ABSENT: Options = {  # what a file means that does not say it, whatever the defa
     "keep_profile": False,
     "dither": "none",
 }
-SEARCHED = {field.name for field in fields(PaletteSearch)} | set(PACE)
+SEARCHED = {field.name for field in fields(PaletteSearch)} | set(KMEANS_DEFAULTS)
 DIGEST_LETTERS = 16  # 64 bits: enough to tell the palettes of one folder apart
 MOST_SHOWN, MOST_LETTERS = 3, 60  # options in a message, and letters of each: a file may say anything
 
@@ -50,7 +50,7 @@ def options_of(
     options: Options = {VERSION: __version__}
     if isinstance(wanted, PaletteSearch):
         names = {"color_space": str(wanted.color_space), "effort": str(wanted.effort)}  # which may be NumPy's
-        options |= vars(wanted) | names | _pace(PACE | pace)
+        options |= vars(wanted) | names | _pace(KMEANS_DEFAULTS | pace)
     else:
         options |= palette_options(wanted)
     options |= {

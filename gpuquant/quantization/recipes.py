@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from gpuquant.arguments import check_chunk_size, check_positive, check_settings
+from gpuquant.arguments import MAX_PIXELS, check_chunk_size, check_positive, check_settings
 from gpuquant.counting.counted_photo import ColorSum
 from gpuquant.devices import resolve_device
 from gpuquant.dithering.methods import check_dither
@@ -14,7 +14,6 @@ from gpuquant.errors import ArgumentError
 from gpuquant.fitting.search import check_search
 from gpuquant.images.arrays import rows_as_image
 from gpuquant.images.loading import ImageLike, is_image_like, parse_color
-from gpuquant.images.reading import MAX_PIXELS
 from gpuquant.images.sources import name_of
 from gpuquant.palettes.palette import Palette, PaletteLike
 from gpuquant.palettes.parsing import as_start, n_colors_of, palette_to_apply

@@ -10,11 +10,11 @@ import numpy.typing as npt
 from PIL import Image
 from torch import Tensor
 
-from gpuquant.arguments import check_compression
+from gpuquant.arguments import MAX_PIXELS, check_compression
 from gpuquant.colors.error import psnr
 from gpuquant.errors import ArgumentError
 from gpuquant.images.loading import ImageLike, load_photo
-from gpuquant.images.reading import MAX_PIXELS, Photo
+from gpuquant.images.reading import Photo
 from gpuquant.images.writing import check_format, indexed_image, name_of, write_image
 from gpuquant.palettes.palette import Palette, n_colors, shares_of
 from gpuquant.quantization.options import options_text

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gpuquant import ops
 from gpuquant.counting.counted_photo import CountedPhoto, count_photo
-from gpuquant.devices import told_when_memory_ends
+from gpuquant.devices import memory_error_as_device_error
 from gpuquant.dithering.methods import Dither, dither_photo
 from gpuquant.fitting.coarse_to_fine import PaletteFit
 from gpuquant.fitting.nearest import nearest_entries
@@ -87,7 +87,7 @@ def palette_of(
     chunk_size: int | None = None,
 ) -> Palette:
     """The palette of counted colors, the most common entry first."""
-    with told_when_memory_ends():
+    with memory_error_as_device_error():
         fit = find_palette(colors, counts, search, chunk_size=chunk_size)
     order = fit.counts.argsort(descending=True, stable=True)
     rows, shares = fit.palette[order].cpu().numpy(), shares_of(as_numpy(fit.counts[order]))
@@ -146,7 +146,7 @@ def _timed(
     if progress:
         progress(stage)
     start = time.perf_counter()
-    with told_when_memory_ends(), one_torch_thread() if held and device.type == "cpu" else nullcontext():
+    with memory_error_as_device_error(), one_torch_thread() if held and device.type == "cpu" else nullcontext():
         yield
     if device.type == "cuda":
         torch.cuda.synchronize(device)
