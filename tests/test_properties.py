@@ -18,8 +18,8 @@ from PIL import Image
 
 from gpuquant import ColorHistogram, Palette, QuantizedImage, apply_palette, kmeans, quantize, quantize_files
 from gpuquant.clustering.batched import KMeansResult
-from gpuquant.fitting.coarse_to_fine import PaletteFit, fit_palette
-from gpuquant.fitting.many_photos import fit_palettes
+from gpuquant.fitting.coarse_to_fine import fit_palette, fit_palettes
+from gpuquant.fitting.fit import PaletteFit
 
 LEVELS = st.sampled_from([0, 1, 127, 128, 254, 255]) | st.integers(0, 255)
 SEEDS = st.integers(0, 2**32 - 1)
@@ -129,7 +129,7 @@ def test_counts_are_those_of_all_pixels(parts: list[Pixels], chunk_size: int, n_
     together, merged = ColorHistogram(), ColorHistogram()
     with threads(n_threads, small_parts=small):
         for part in parts:
-            pixels = part.reshape(-1) if part.ndim == 2 else part  # grey [H, 3] would be H colors
+            pixels = part.reshape(-1) if part.ndim == 2 else part  # gray [H, 3] would be H colors
             together.add(pixels, chunk_size=chunk_size)
             alone = ColorHistogram()
             alone.add(pixels)

@@ -1,4 +1,4 @@
-"""24-bit codes of colors: the bin of the counting table, and the Z-order that keeps neighbours together."""
+"""24-bit codes of colors: the bin of the counting table, and the Z-order that keeps neighbors together."""
 
 import numpy as np
 import torch

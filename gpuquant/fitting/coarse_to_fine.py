@@ -1,9 +1,8 @@
 """From counted colors to a palette: k-means from coarse to fine, with as much effort as asked for, then rounding."""
 
-import math
-import sys
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +14,8 @@ from gpuquant import ops
 from gpuquant.clustering.breathing import breathe
 from gpuquant.clustering.initialization import kmeans_plus_plus, random_points
 from gpuquant.clustering.lloyd import Runs, lloyd, runs_together
+from gpuquant.fitting.fit import EFFORTS, Effort, PaletteFit, effort_for, lossless
+from gpuquant.fitting.settling import settle
 from gpuquant.ops import coarsen
 from gpuquant.threads import one_torch_thread
 
@@ -27,56 +28,7 @@ START_PAIRS = 1 << 18  # pairs of cell and color that may be spent on starts: on
 COARSE_PACE: dict[str, Any] = {"max_iter": 300, "relaxation": RELAXATION, "momentum": MOMENTUM}
 COARSE_BITS = (6, 5)
 COARSE_ERROR = 0.25  # a coarse level is used while its own error is at most this share of the seeding's
-BREATHING_CELLS = 5  # for each color: fewer tell the colors apart too little (measured on china.jpg)
-BREATHING_PAIRS = 3 << 23  # of cell and center, over all cycles: larger problems are searched less
-
-
-@dataclass(frozen=True)
-class Effort:
-    """What a palette may cost."""
-
-    max_starts: int  # of which only the best is continued
-    max_levels: int  # of coarse cells on which Lloyd's algorithm runs
-    coarse_tol: float  # times as large as on all colors: the iterations that follow make up for it (measured)
-    max_iter: int  # on all colors
-    settle_tol: float  # rounded entries are settled while the error falls by more than this share
-    n_cycles: int  # of breathing k-means
-
-    def cycles(self, n_cells: int, n_colors: int) -> int:
-        """So many of them as a problem of this size leaves time for; none where cells hardly tell the colors apart."""
-        at_most = BREATHING_PAIRS // (n_cells * n_colors)
-        return min(self.n_cycles, at_most) if n_cells >= BREATHING_CELLS * n_colors else 0
-
-
-EFFORTS = {
-    "fast": Effort(1, 1, 64, 1, 1e-3, 0),
-    "default": Effort(8, 2, 8, sys.maxsize, 0, 0),
-    "best": Effort(8, 2, 8, sys.maxsize, 0, 64),
-}
-
-
-def effort_for(init: str | Tensor, effort: str) -> Effort:
-    """Other starts than those of k-means++ are iterated to the end, and no more."""
-    return EFFORTS[effort if isinstance(init, str) and init == "k-means++" else "default"]
-
-
-@dataclass(frozen=True, eq=False)
-class PaletteFit:
-    """A palette settled on all colors."""
-
-    palette: Tensor  # [K, 3] uint8, or [K, 4] with alpha
-    labels: Tensor  # [M] int32
-    counts: Tensor  # [K] int64: of pixels, or their weights
-    error: float  # sum over these of the squared distance to the palette entry, in the space of the search
-    inertia: float
-    n_iter: int
-    converged: bool
-
-
-def lossless(colors: Tensor, counts: Tensor) -> PaletteFit:
-    """All colors as entries."""
-    labels = torch.arange(len(colors), dtype=torch.int32, device=colors.device)
-    return PaletteFit(colors, labels, counts, error=0.0, inertia=0.0, n_iter=0, converged=True)
+MOST_PADDING = 2  # problems that go together differ at most so much in size
 
 
 class Cells:
@@ -153,7 +105,8 @@ def fit_palette(
             else:
                 seeds = ((random_state, run) for run in range(first, first + n_runs))
                 every = [coarse_steps(cells, levels, n_colors, seed, cost) for seed in seeds]
-                centers = torch.stack([_alone(steps, n_colors, cost.coarse_tol * tol) for steps in every])
+                found = [_answered({0: steps}, n_colors, cost.coarse_tol * tol)[0] for steps in every]
+                centers = torch.stack(found)
             runs = lloyd(points, centers, max_iter=max_iter, tol=tol, relaxation=RELAXATION, momentum=MOMENTUM)
             lowest = runs.inertia.index(min(runs.inertia))
             if best is None or runs.inertia[lowest] < best[0].inertia[best[1]]:
@@ -211,52 +164,95 @@ def coarse_steps(
     return found
 
 
-def _alone(steps: Steps, n_colors: int, tol: float) -> Tensor:  # [K, 3] float64
-    """Do what one photo asks for."""
-    answer: Any = None
-    try:
-        while True:
-            asked = steps.send(answer)
-            points = asked.cells.points
-            if isinstance(asked, Seeding):
-                draws = [np.random.RandomState(list(asked.seed))]
-                answer = kmeans_plus_plus(points, n_colors, draws, asked.n_starts, least=asked.least)
-            else:
-                runs = lloyd(points, asked.starts, tol=tol, **COARSE_PACE)
-                answer = runs.centers[runs.inertia.index(min(runs.inertia))]
-    except StopIteration as ended:
-        centers: Tensor = ended.value
-        return centers
+def fit_palettes(
+    photos: Sequence[tuple[Tensor, Tensor]],  # colors [M, 3] uint8 in Z-order, and their counts [M] int64
+    n_colors: int,
+    *,
+    max_iter: int,
+    tol: float,
+    random_state: int,
+    effort: str = "default",
+) -> list[PaletteFit]:
+    """Find what `fit_palette` finds by k-means++ for each photo alone: no operation on counted colors rounds."""
+    cost = EFFORTS[effort]
+    max_iter = min(max_iter, cost.max_iter)
+    fits: dict[int, PaletteFit] = {}
+    cells: dict[int, Cells] = {}
+    steps: dict[int, Steps] = {}
+    for place, (colors, counts) in enumerate(photos):
+        if len(colors) <= n_colors:
+            fits[place] = lossless(colors, counts)
+        else:
+            cells[place] = Cells(colors, counts)
+            levels = levels_of(cells[place], n_colors)
+            steps[place] = coarse_steps(cells[place], levels, n_colors, (random_state, 0), cost)
+    centers = _answered(steps, n_colors, cost.coarse_tol * tol)
+    for group in _of_a_size(cells, n_colors):
+        together = _together([cells[place] for place in group])
+        starts = torch.stack([centers[place] for place in group])
+        runs = lloyd(together, starts, max_iter=max_iter, tol=tol, relaxation=RELAXATION, momentum=MOMENTUM)
+        for run, place in enumerate(group):
+            fit = settle(runs, run, cost.settle_tol)
+            fits[place] = replace(fit, labels=fit.labels[: len(cells[place])].clone())
+    return [fits[place] for place in range(len(photos))]
 
 
-def settle(runs: Runs, run: int, tol: float) -> PaletteFit:
-    """Round the centers of a run to a palette of different, used entries, and settle it by Lloyd steps on integers.
+def _answered(steps: dict[int, Steps], n_colors: int, tol: float) -> dict[int, Tensor]:  # [K, 3] float64 each
+    """Do what several photos ask for, until none asks for more."""
+    ended: dict[int, Tensor] = {}
+    answers: dict[int, Any] = dict.fromkeys(steps)
+    while answers:
+        asked: dict[int, Asked] = {}
+        for place, answer in answers.items():
+            try:
+                asked[place] = steps[place].send(answer)
+            except StopIteration as end:
+                ended[place] = end.value
+        alike: defaultdict[tuple[type, int], dict[int, Asked]] = defaultdict(dict)
+        for place, one in asked.items():
+            n_starts = one.n_starts if isinstance(one, Seeding) else len(one.starts)
+            alike[type(one), n_starts][place] = one
+        answers = {}
+        for (_, n_starts), some in alike.items():
+            for group in _of_a_size({place: one.cells for place, one in some.items()}, n_starts * n_colors):
+                members = [some[place] for place in group]
+                answers |= zip(group, _answer(members, n_starts, n_colors, tol), strict=True)
+    return ended
 
-    The mean rounded is the best integer entry for given labels, and an unused entry is replaced by the color farthest
-    from its entry; both lower the error, which is an integer, so this ends.
-    """
-    state = runs.state
-    centers = state.enter(runs.centers.round())  # integers in the coordinates of the run, too
-    best: PaletteFit | None = None
-    while True:
-        sums, weights, _ = state.step(centers[run, None], [run])
-        unused = (weights[0] == 0).nonzero().view(-1)
-        if len(unused):
-            replacements, _, _ = state.farthest(run, len(unused), centers[run])
-            centers[run, unused[: len(replacements)]] = replacements
-            continue
-        error = state.inertia(centers)[run]
-        least = math.inf if best is None else best.error
-        if error < least:
-            best = PaletteFit(
-                palette=state.leave(centers)[run].to(torch.uint8),
-                labels=state.labels_of_points()[run],
-                counts=weights[0].to(torch.int64),
-                error=error,
-                inertia=runs.inertia[run],
-                n_iter=runs.n_iter[run],
-                converged=runs.converged[run],
-            )
-        if best is not None and error >= (1 - tol) * least:
-            return best
-        centers[run] = (sums[0] / weights[0, :, None]).round()
+
+def _answer(asked: list[Asked], n_starts: int, n_colors: int, tol: float) -> list[Any]:
+    """The answers to questions of one kind."""
+    points = asked[0].cells.points if len(asked) == 1 else _together([one.cells for one in asked])
+    starts = [one.starts for one in asked if isinstance(one, Iterating)]
+    rows = [slice(first, first + n_starts) for first in range(0, n_starts * len(asked), n_starts)]
+    if starts:
+        runs = lloyd(points, torch.cat(starts), tol=tol, **COARSE_PACE)
+        lowest = [min(range(some.start, some.stop), key=runs.inertia.__getitem__) for some in rows]
+        return list(runs.centers[lowest])
+    seedings = [one for one in asked if isinstance(one, Seeding)]
+    draws = [np.random.RandomState(list(one.seed)) for one in seedings]
+    least = seedings[0].least if len(seedings) == 1 else 0.0  # others would end with the first
+    centers, potentials = kmeans_plus_plus(points, n_colors, draws, n_starts, least=least)
+    return [(centers[some], potentials[some]) for some in rows]
+
+
+def _of_a_size(cells: dict[int, Cells], n_clusters: int) -> list[list[int]]:
+    """The places of cells in groups of similar size, each of as many as go side by side."""
+    groups: list[list[int]] = []
+    for place in sorted(cells, key=lambda place: len(cells[place])):
+        size = len(cells[place])
+        group = groups[-1] if groups else []
+        most = runs_together(size, n_clusters, cells[place].colors.device)
+        if not group or size > MOST_PADDING * len(cells[group[0]]) or len(group) >= most:
+            groups.append([])
+        groups[-1].append(place)
+    return groups
+
+
+def _together(cells: list[Cells]) -> ops.PointSet:
+    """Several problems as one batch: the shorter ones repeat their last color, with counts of 0."""
+    longest = max(len(one) for one in cells)
+    place = torch.arange(longest, device=cells[0].colors.device)
+    colors = torch.stack([one.colors[place.clamp(max=len(one) - 1)] for one in cells])
+    counts = torch.stack([one.counts[place.clamp(max=len(one) - 1)] * (place < len(one)) for one in cells])
+    return ops.point_set(colors, counts)

@@ -6,7 +6,7 @@ from torch import Tensor
 from gpuquant import ops
 from gpuquant.colors.alpha import weighted_by_alpha, with_alpha
 from gpuquant.errors import ArgumentError
-from gpuquant.fitting.coarse_to_fine import PaletteFit
+from gpuquant.fitting.fit import PaletteFit
 from gpuquant.palettes.entries import MAX_ENTRIES
 
 

@@ -11,9 +11,11 @@ from torch import Tensor
 
 from gpuquant.arguments import check_effort, check_settings, is_integer, is_real
 from gpuquant.colors.error import psnr, squared_error
+from gpuquant.colors.spaces import OKLAB
 from gpuquant.errors import ArgumentError, TargetError
-from gpuquant.fitting.coarse_to_fine import PaletteFit, fit_palette
-from gpuquant.fitting.in_space import OKLAB, fit_in_space
+from gpuquant.fitting.coarse_to_fine import fit_palette
+from gpuquant.fitting.fit import PaletteFit
+from gpuquant.fitting.in_space import fit_in_space
 from gpuquant.fitting.with_alpha import fit_alpha_palette
 
 MAX_COLORS = 4096

@@ -8,8 +8,11 @@ from torch import Tensor
 
 from gpuquant.colors.alpha import OPAQUE, with_alpha
 from gpuquant.colors.codes import z_order
-from gpuquant.fitting.coarse_to_fine import PaletteFit, effort_for, fit_palette, lossless
-from gpuquant.fitting.in_space import WEIGHTED_SRGB, WorkingSpace, fit_in_space, settle_in_space, start_in_space
+from gpuquant.colors.spaces import WEIGHTED_SRGB, WorkingSpace
+from gpuquant.fitting.coarse_to_fine import fit_palette
+from gpuquant.fitting.fit import PaletteFit, effort_for, lossless
+from gpuquant.fitting.in_space import fit_in_space, start_in_space
+from gpuquant.fitting.settling import settle_in_space
 
 
 def fit_alpha_palette(

@@ -13,8 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 import gpuquant
-from gpuquant.fitting.coarse_to_fine import fit_palette
-from gpuquant.fitting.many_photos import fit_palettes
+from gpuquant.fitting.coarse_to_fine import fit_palette, fit_palettes
 
 N_PHOTOS = 4 if REHEARSAL else 32
 FEW = min(5, ROUNDS)

@@ -6,9 +6,8 @@ import torch
 from conftest import Pixels
 
 from gpuquant.counting.histogram import ColorHistogram
-from gpuquant.fitting import many_photos as palette_batch
-from gpuquant.fitting.coarse_to_fine import Cells, fit_palette
-from gpuquant.fitting.many_photos import fit_palettes
+from gpuquant.fitting import coarse_to_fine as palette_batch
+from gpuquant.fitting.coarse_to_fine import Cells, fit_palette, fit_palettes
 
 Counted = tuple[torch.Tensor, torch.Tensor]
 

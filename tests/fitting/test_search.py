@@ -10,7 +10,7 @@ from conftest import Pixels
 from oracles import drawing, same
 
 from gpuquant import ArgumentError, Palette, TargetError, extract_palette, quantize, quantize_files
-from gpuquant.fitting.coarse_to_fine import PaletteFit
+from gpuquant.fitting.fit import PaletteFit
 from gpuquant.fitting.search import MAX_COLORS, fewest_colors, spread_weights
 
 
@@ -36,7 +36,7 @@ def test_cells_weigh_as_a_power_of_their_pixels() -> None:
 
 @pytest.fixture(scope="module")
 def street() -> Pixels:
-    """Grey noise with a red spot of one pixel in 400."""
+    """Gray noise with a red spot of one pixel in 400."""
     random = np.random.RandomState(0)
     pixels = np.repeat(random.randint(0, 256, (100, 200, 1)), 3, axis=2).astype(np.uint8)
     pixels[:5, :10] = (200, 30, 40)
