@@ -1,6 +1,5 @@
 """Who may import whom: strictly downward from room to room, never in a circle; and what an import may cost."""
 
-import ast
 import importlib
 import subprocess
 import sys
@@ -9,24 +8,15 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+from conftest import script
 
 import gpuquant
 
-PACKAGE = Path(gpuquant.__file__).parent
-LAYERS = [  # of the rooms, which are folders or modules of the package: each imports only those above it here
-    ["errors", "tensors", "threads"],
-    ["arguments", "devices", "whole_file"],
-    ["colors"],
-    ["ops"],
-    ["clustering", "counting", "images"],
-    ["palettes"],
-    ["dithering", "estimator", "fitting"],
-    ["quantization"],
-    ["batch", "bench"],
-    ["cli"],
-    ["__main__"],
-]
-LAYER = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}
+HOUSE = script("parts/house")
+LAYER: dict[str, int] = HOUSE.LAYER
+NAMES: dict[str, Path] = HOUSE.MODULES
+imports_of: Callable[[Path], set[str]] = HOUSE.imports_of
+modules_imported_by: Callable[[str], set[str]] = HOUSE.modules_imported_by
 OPS_MODULES = {  # that others than `ops` import, and what for
     "estimator.fit": "scikit-learn's rules need the steps themselves, and those of colors one by one",
     "estimator.samples": "samples keep their columns and their means as the CPU's loops read them",
@@ -39,52 +29,20 @@ PILLOW = {  # modules beside `images` and `palettes`
     "colors.names",  # CSS's names
     "quantization.result",  # the type of a picture
 }
-MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
 
-def name_of(path: Path) -> str:
-    parts = path.relative_to(PACKAGE).with_suffix("").parts
-    return ".".join(part for part in parts if part != "__init__")
-
-
-def imports_of(path: Path) -> set[str]:
-    """Every name that a file imports anywhere, with its module before it."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            assert node.level == 0, f"{path.name} imports relatively"
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
-
-
-NAMES = {name_of(path): path for path in MODULES}
-
-
-def modules_imported_by(path: Path) -> set[str]:
-    """Our modules that a file imports, in any spelling; a folder where it imports its names."""
-    found = set()
-    for imported in imports_of(path):
-        parts = imported.split(".")[1:] if imported.startswith("gpuquant.") else []
-        while parts and ".".join(parts) not in NAMES:
-            parts.pop()
-        found.add(".".join(parts))
-    return found - {"", name_of(path)}
-
-
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_imports_point_downward(path: Path) -> None:
-    room = name_of(path).split(".")[0]
-    for imported in modules_imported_by(path):
+@pytest.mark.parametrize("name", NAMES)
+def test_imports_point_downward(name: str) -> None:
+    room = name.split(".")[0]
+    for imported in modules_imported_by(name):
         below = imported.split(".")[0]
-        assert below == room or LAYER[below] < LAYER[room], f"{name_of(path)} imports {imported}"
+        assert below == room or LAYER[below] < LAYER[room], f"{name} imports {imported}"
         inside_ops = below == "ops" and imported != "ops" and room != "ops"
-        assert not inside_ops or name_of(path) in OPS_MODULES, f"{name_of(path)} imports {imported}, and not `ops`"
+        assert not inside_ops or name in OPS_MODULES, f"{name} imports {imported}, and not `ops`"
 
 
 def test_no_imports_go_in_a_circle() -> None:
-    graph = {name: modules_imported_by(path) for name, path in NAMES.items()}
+    graph = {name: modules_imported_by(name) for name in NAMES}
     assert len(list(TopologicalSorter(graph).static_order())) == len(graph)
 
 
@@ -93,7 +51,7 @@ def test_the_house_is_as_it_is_drawn() -> None:
     for exception in (*OPS_MODULES, *PILLOW):
         assert exception in NAMES
     for name in OPS_MODULES:
-        assert any(imported.startswith("ops.") for imported in modules_imported_by(NAMES[name])), name
+        assert any(imported.startswith("ops.") for imported in modules_imported_by(name)), name
 
 
 @pytest.mark.parametrize(
@@ -139,7 +97,7 @@ def test_the_estimator_stands_without_that_of_scikit_learn() -> None:
 
 
 def test_no_module_takes_the_place_of_a_public_name() -> None:
-    modules = [f"gpuquant.{name_of(path)}" for path in MODULES if name_of(path) != "__main__"]
+    modules = [f"gpuquant.{name}" for name in NAMES if name != "__main__"]
     code = f"""
 import importlib, types
 for name in {modules!r}: importlib.import_module(name)

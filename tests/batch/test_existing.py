@@ -13,6 +13,7 @@ import gpuquant
 from gpuquant import quantize_files
 from gpuquant.errors import ArgumentError
 from gpuquant.images.note import is_whole, read_options
+from gpuquant.quantization import options
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def test_other_options_stop_what_would_mix_them(photos: list[Path], tmp_path: Pa
 
 
 def test_another_version_is_no_difference(photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gpuquant.quantization.options.__version__", "0.0.1")
+    monkeypatch.setattr(options, "__version__", "0.0.1")
     statuses(photos, tmp_path / "out", 4)
     monkeypatch.undo()
     assert (read_options(tmp_path / "out" / "p0.png") or {})["gpuquant"] == "0.0.1"

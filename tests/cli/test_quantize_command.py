@@ -12,6 +12,7 @@ from conftest import Pixels
 from PIL import Image
 
 from gpuquant import quantize
+from gpuquant.fitting import search
 
 
 @pytest.fixture
@@ -93,7 +94,7 @@ def test_what_palette_is_wanted(
 def test_a_target_out_of_reach_is_a_failed_job(
     photo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("gpuquant.fitting.search.MAX_COLORS", 16)
+    monkeypatch.setattr(search, "MAX_COLORS", 16)
     for command in (["quantize", photo], ["palette", photo]):
         code, out, err = run([*command, "--target-psnr", "60"], monkeypatch, capsys)
         assert (code, out) == (1, "")
@@ -225,10 +226,10 @@ def test_help(
 
 def test_what_was_lost_in_reading_is_one_line(tmp_path: Path) -> None:
     levels = np.arange(65_536, dtype=np.uint16).reshape(256, 256)
-    Image.fromarray(levels).save(tmp_path / "grey.png")
-    code, _, error = process("quantize", tmp_path / "grey.png", "-k", 4)
+    Image.fromarray(levels).save(tmp_path / "gray.png")
+    code, _, error = process("quantize", tmp_path / "gray.png", "-k", 4)
     assert code == 0
-    assert error == f"gpuquant: {tmp_path / 'grey.png'}: 16 bits a channel are reduced to 8\n"
+    assert error == f"gpuquant: {tmp_path / 'gray.png'}: 16 bits a channel are reduced to 8\n"
 
 
 def test_the_limit_of_pixels_and_the_compression_are_options(

@@ -10,6 +10,7 @@ from conftest import Pixels
 from oracles import drawing, same
 
 from gpuquant import ArgumentError, Palette, TargetError, extract_palette, quantize, quantize_files
+from gpuquant.fitting import search
 from gpuquant.fitting.fit import PaletteFit
 from gpuquant.fitting.search import MAX_COLORS, fewest_colors, spread_weights
 
@@ -100,7 +101,7 @@ def test_a_target_for_what_hardly_shows(target: float) -> None:
 
 
 def test_a_target_out_of_reach(street: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gpuquant.fitting.search.MAX_COLORS", 20)
+    monkeypatch.setattr(search, "MAX_COLORS", 20)
     reached = quantize(street, 20).psnr
     with pytest.raises(TargetError, match=rf"20 colors reach {reached:.2f} dB, less than target_psnr=60; ask for"):
         quantize(street, target_psnr=60)

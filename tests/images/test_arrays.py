@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import gpuquant
+from gpuquant.colors import levels
 from gpuquant.errors import ArgumentError
 from gpuquant.images.loading import load_photo
 
@@ -50,7 +51,7 @@ def test_any_float_takes_the_nearest_level(monkeypatch: pytest.MonkeyPatch) -> N
     image = RANDOM.uniform(0, 1, (9, 7, 3))
     image[0, 0] = 0, 1, 0.5 / 255 + 1e-9
     nearest = np.abs(image[..., None] * 255 - np.arange(256)).argmin(axis=-1)
-    monkeypatch.setattr("gpuquant.colors.levels.AT_ONCE", 42)  # two rows at a time
+    monkeypatch.setattr(levels, "AT_ONCE", 42)  # two rows at a time
     for given in (image, image.astype(">f8"), image[::-1][::-1], torch.from_numpy(image)):
         np.testing.assert_array_equal(loaded(given), nearest)
     assert loaded(torch.rand(2, 2, 3).bfloat16()).dtype == np.uint8
@@ -129,7 +130,7 @@ def test_rows_of_pixels_are_no_image() -> None:
         for recipe in (gpuquant.quantize, lambda image: gpuquant.apply_palette(image, gpuquant.Palette(rows))):
             with pytest.raises(ArgumentError, match=rf"reshape\(H, W, {given.shape[1]}\).*image\[\.\.\., None\]"):
                 recipe(given)
-    assert loaded(rows[:, :, None]).shape == rows.shape  # grey, as asked for
+    assert loaded(rows[:, :, None]).shape == rows.shape  # gray, as asked for
 
 
 def test_rows_of_pixels_have_the_palette_of_their_image() -> None:
@@ -155,7 +156,7 @@ def test_shapes(array: Any) -> None:
             == "loop over them, give files to quantize_files, or list(images) to extract_palette"
         )
     for shape in ((5,), (6, 5, 2), (6, 5, 7), (1, 1, 1, 1, 1), ()):
-        with pytest.raises(ArgumentError, match=r"image must be \[H, W, 3\], \[H, W, 4\] with alpha, or grey \[H, W\]"):
+        with pytest.raises(ArgumentError, match=r"image must be \[H, W, 3\], \[H, W, 4\] with alpha, or gray \[H, W\]"):
             load_photo(array(np.zeros(shape)))
     for empty in (np.zeros((0, 5, 3)), np.zeros((5, 0, 3)), np.zeros((0, 5))):
         with pytest.raises(ArgumentError, match="image is empty"):

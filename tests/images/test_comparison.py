@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from gpuquant import ArgumentError, quantize
+from gpuquant.images import comparison
 from gpuquant.images.comparison import error_map, palette_bar, side_by_side
 from gpuquant.images.loading import ImageLike
 
@@ -36,10 +37,10 @@ def test_small_pictures_are_shown_pixel_for_pixel(height: int, width: int, gap: 
     assert (between == 255).all()
 
 
-def test_grey_original_is_shown_grey() -> None:
-    grey = noise(6, 8)
-    left, _, _ = parts(side_by_side(grey, noise(6, 8, 3)), 8)
-    np.testing.assert_array_equal(left, np.repeat(grey[..., None], 3, axis=2))
+def test_gray_original_is_shown_gray() -> None:
+    gray = noise(6, 8)
+    left, _, _ = parts(side_by_side(gray, noise(6, 8, 3)), 8)
+    np.testing.assert_array_equal(left, np.repeat(gray[..., None], 3, axis=2))
 
 
 @pytest.mark.parametrize(("shape", "shown"), [((10, 3200), (1600, 5)), ((2000, 1000), (800, 1600))])
@@ -85,11 +86,11 @@ def test_method_of_a_tensor_result_and_of_many_colors() -> None:
     np.testing.assert_array_equal(right, result.to_array())
 
 
-def test_method_shows_grey_beside_its_result() -> None:
-    grey = noise(12, 15)
-    result = quantize(grey, 4)
-    left, _, right = parts(result.side_by_side(grey), 15, 12)
-    np.testing.assert_array_equal(left, np.repeat(grey[..., None], 3, axis=2))
+def test_method_shows_gray_beside_its_result() -> None:
+    gray = noise(12, 15)
+    result = quantize(gray, 4)
+    left, _, right = parts(result.side_by_side(gray), 15, 12)
+    np.testing.assert_array_equal(left, np.repeat(gray[..., None], 3, axis=2))
     np.testing.assert_array_equal(right, result.to_array())
 
 
@@ -152,7 +153,7 @@ def test_an_error_map_is_scaled_and_made_strip_by_strip(monkeypatch: pytest.Monk
     original, result = noise(3, 3200, 3), noise(3, 3200, 3, seed=1)
     whole = np.asarray(error_map(original, result))
     assert whole.shape == (2, 1600)
-    monkeypatch.setattr("gpuquant.images.comparison.STRIP_PIXELS", 100)
+    monkeypatch.setattr(comparison, "STRIP_PIXELS", 100)
     np.testing.assert_array_equal(np.asarray(error_map(original, result)), whole)
 
 

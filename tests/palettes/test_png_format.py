@@ -13,6 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from gpuquant import quantize
 from gpuquant.errors import ImageFileError
+from gpuquant.palettes import png_format
 from gpuquant.palettes.files import read_palette, write_palette
 from gpuquant.palettes.palette import Palette
 
@@ -77,7 +78,7 @@ def test_distinct_colors_in_reading_order(mode: str, tmp_path: Path) -> None:
 
 
 def test_strips_together_keep_the_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gpuquant.palettes.png_format.STRIP_PIXELS", 7)
+    monkeypatch.setattr(png_format, "STRIP_PIXELS", 7)
     pixels = np.random.RandomState(0).randint(0, 3, (20, 20, 3)).astype(np.uint8)
     Image.fromarray(pixels).save(tmp_path / "p.png")
     expected = dict.fromkeys("#" + bytes(row).hex() for row in pixels.reshape(-1, 3))
