@@ -1,6 +1,7 @@
 """Checks of arguments that several functions take."""
 
 import math
+from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import TypeGuard
 
@@ -33,9 +34,20 @@ def check_compression(compression: int | None) -> None:
 
 
 def check_effort(effort: str) -> None:
-    """Raise unless there is such an effort."""
-    if effort not in ("fast", "default", "best"):
-        raise ArgumentError(f'effort={effort!r} is unknown; use "fast", "default" or "best"')
+    """Raise unless the argument is the name of an effort."""
+    check_name("effort", effort, ("fast", "default", "best"))
+
+
+def check_name(argument: str, value: str, names: Iterable[str]) -> None:
+    """Raise unless the argument is one of these names."""
+    if not isinstance(value, str) or value not in names:
+        raise ArgumentError(f"{argument}={value!r} is unknown; use {in_words(map(repr, names))}")
+
+
+def in_words(names: Iterable[str]) -> str:
+    """Names one after the other: "a, b or c"."""
+    *some, last = names
+    return f"{', '.join(some)} or {last}" if some else last
 
 
 def check_positive(name: str, value: int) -> None:
@@ -45,10 +57,10 @@ def check_positive(name: str, value: int) -> None:
 
 
 def is_real(value: object) -> TypeGuard[float]:
-    """Whether a value is a number of Python or NumPy, and not a truth value."""
+    """Tell whether a value is a number of Python or NumPy, and not a truth value."""
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def is_integer(value: object) -> bool:
-    """Whether a value is an integer of Python or NumPy, and not a truth value."""
+    """Tell whether a value is an integer of Python or NumPy, and not a truth value."""
     return isinstance(value, Integral) and not isinstance(value, bool)

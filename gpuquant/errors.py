@@ -71,7 +71,7 @@ class TargetError(GpuquantError):
 
 
 def is_lack_of_memory(error: BaseException) -> bool:
-    """Whether that is what an error of Python, or one of torch's RuntimeErrors, is about."""
+    """Tell whether an error is about a lack of memory: a MemoryError of Python, or a RuntimeError of torch."""
     words = "not enough memory", "can't allocate memory", "out of memory"
     of_torch = isinstance(error, RuntimeError) and any(some in str(error) for some in words)
     return of_torch or isinstance(error, MemoryError)

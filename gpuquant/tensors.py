@@ -16,6 +16,11 @@ def as_numpy(values: npt.NDArray[Any] | Tensor) -> npt.NDArray[Any]:
     return values
 
 
+def uint16_as_int16(values: Tensor) -> Tensor:
+    """The same memory as int16 if it is uint16, which has few operations in torch: the bits are the same."""
+    return values.view(torch.int16) if values.dtype == torch.uint16 else values
+
+
 class _Shared:
     """An array whose memory torch may share although it is read-only: nothing here writes to pixels."""
 

@@ -1,4 +1,4 @@
-"""Who may use how many threads: torch's, the BLAS's, and ours, in one place."""
+"""Numbers of threads: how many torch, the BLAS and our own workers may use, decided in one place."""
 
 import os
 import threading
@@ -22,14 +22,14 @@ def n_cores() -> int:
 
 
 class _Threads:
-    """How many threads torch had before it was held to one, in any thread: the number is also that of new threads."""
+    """The number of threads that torch had before it was held to one: torch's setting is that of new threads, too."""
 
     def __init__(self) -> None:
         self._lock, self._n_inside, self._number = threading.Lock(), 0, 1
         self._n_free = self._n_before_fork = 1
 
     def available(self) -> int:
-        """How many threads may work: torch's, or in a forked process as many as the process had that it came from."""
+        """Count the threads that may work: torch's, or, in a forked process, those that its parent had."""
         number = torch.get_num_threads()
         if number > 1 or get_worker_info() is not None:  # a DataLoader's worker is to have one thread
             return number
@@ -69,7 +69,7 @@ if hasattr(os, "register_at_fork"):
 
 @contextmanager
 def one_torch_thread() -> Iterator[None]:
-    """torch works in the calling thread alone, and the others are left to `spare_threads`.
+    """Hold torch to the calling thread, and leave the others to `spare_threads`.
 
     Threads gain little on small matrices, and where another process is busy they wait for each other after every
     operation: k-means on a photo of 0.4 megapixels then took 25 times as long (measured).
@@ -87,22 +87,22 @@ def one_torch_thread() -> Iterator[None]:
 
 
 def spare_threads() -> int:
-    """How many threads may share out parts of what torch would split, within `one_torch_thread`; elsewhere 1."""
+    """Count the threads for work that torch would split: within `one_torch_thread` those that it leaves, else 1."""
     return _spare.n_threads
 
 
 def worker_threads() -> int:
-    """How many threads may share out parts of what torch would not split."""
+    """Count the threads for work that torch would not split."""
     return _spare.n_threads if _spare.depth else _threads.available()
 
 
 def is_held() -> bool:
-    """Whether the calling thread is within `one_torch_thread`."""
+    """Tell whether the calling thread is within `one_torch_thread`."""
     return _spare.depth > 0
 
 
 def hold_helper() -> None:
-    """Call it in a thread that helps one within `one_torch_thread`: new ones use as many as there are cores."""
+    """Hold torch to one thread in a helper of a thread within `one_torch_thread`: a new one uses as many as cores."""
     if torch.get_num_threads() > 1:
         torch.set_num_threads(1)
 
@@ -138,7 +138,7 @@ def share_out(items: Sequence[Item], function: Callable[[Item], None], n_workers
 
 
 class _OneBlasThread:
-    """The limit is the process's: the first one in sets it, the last one out takes it back."""
+    """A limit of the whole process: the first user in sets it, and the last one out takes it back."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -158,7 +158,7 @@ class _OneBlasThread:
                 self._limiter.restore_original_limits()
 
     def begin_anew(self) -> None:
-        """In a forked process, where those inside stayed behind."""
+        """Forget, in a forked process, the users of the limit: they stayed in the parent."""
         self._lock = threading.Lock()
         if self._n_users:
             self._n_users = 0
@@ -173,7 +173,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def one_blas_thread() -> AbstractContextManager[None]:
-    """Threads of the BLAS would get in the way of ours, and of torch's."""
+    """Hold the BLAS to one thread: others of its own would get in the way of ours, and of torch's."""
     return _one_blas_thread
 
 

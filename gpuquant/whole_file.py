@@ -63,7 +63,7 @@ def _unnamed_file(folder: Path) -> IO[bytes] | None:
 
 
 def _give_name(file: IO[bytes], path: Path) -> None:
-    """Name a file that has no name: a link, which can be new only, never put over a file."""
+    """Name a file that has no name, by a link: it is new, and never replaces a file."""
     file.flush()
     number = file.fileno()
     try:

@@ -1,6 +1,7 @@
 """Commands run in this process or in others, and what batches leave."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -29,6 +30,30 @@ def process(*arguments: object) -> Run:
     command = [sys.executable, "-m", "gpuquant", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
     return done.returncode, done.stdout, done.stderr
+
+
+def process_after(code: str, *arguments: object) -> Run:
+    """The command in another process, which does something before it imports the command line."""
+    code += "\nfrom gpuquant.cli.app import main; main()"
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def choices_in_help(option: str, command: str, *, after: str = "") -> list[str]:
+    """The choices of an option, as the help of a command lists them in another process."""
+    code, out, _ = process_after(after, command, "--help")
+    found = re.search(rf"{option} +<([^>]+)>", out)
+    assert code == 0
+    assert found
+    return found[1].split("|")
+
+
+def names_in_docstring(function: Any, argument: str) -> list[str]:
+    """The names in quotes that the docstring of a function allows for an argument."""
+    line = re.search(rf"^ *{argument} : (.*)", function.__doc__, re.MULTILINE)
+    assert line
+    return re.findall('"([^"]+)"', line[1])
 
 
 FORKED = """

@@ -1,4 +1,4 @@
-"""What several test modules need."""
+"""Fixtures and helpers of several test modules."""
 
 import importlib.util
 import os
@@ -101,7 +101,7 @@ def same(ours: KMeans, theirs: Any) -> None:
 
 @pytest.fixture
 def folded(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Whether each set of samples was recognised as 8-bit pixels."""
+    """A list that is told of each set of samples whether it was recognized as 8-bit pixels."""
     found: list[bool] = []
     original = fold_pixels
     monkeypatch.setattr(level_pixels, "FEW_SAMPLES", 0)

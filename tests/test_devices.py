@@ -26,7 +26,7 @@ def test_devices_that_cannot_be_used(device: str) -> None:
 
 
 def test_what_was_needed_and_free_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also of a device that is not the current one."""
+    """The figures are those of the GPU in torch's message, which need not be the current one."""
     free = {torch.device("cuda", 1): (3_000_000_000, 80_000_000_000)}
     monkeypatch.setattr(torch.cuda, "mem_get_info", free.__getitem__)
     message = "CUDA out of memory. Tried to allocate 7.00 GiB. GPU 1 has a total capacity of 79.1 GiB of which"

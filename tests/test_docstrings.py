@@ -1,7 +1,7 @@
-"""What every public docstring has.
+"""Contents of every public docstring.
 
 A public function, class or method has an example of its own, which runs as it would when pasted; properties are shown
-in the example of their class. What takes arguments names them and says what is raised.
+in the example of their class. The docstring of whatever takes arguments names them, and says what is raised.
 """
 
 import doctest
@@ -15,7 +15,12 @@ import pytest
 import gpuquant
 
 NOT_MADE_BY_USERS = {"Batch"}  # quantize_files makes it
-RAISES_NOTHING = {"ColorHistogram.add_rows", "ColorHistogram.merge", "KMeans"}  # the last checks in fit
+RAISES_NOTHING = {
+    "ColorHistogram.add_counted",
+    "ColorHistogram.add_rows",
+    "ColorHistogram.merge",
+    "KMeans",
+}  # the last checks in fit
 Member = tuple[str, Any]
 
 
@@ -57,7 +62,7 @@ def sections(text: str) -> set[str]:
 
 
 def check_arguments(name: str, text: str, arguments: list[str]) -> None:
-    """Raise unless the arguments are named, or said to be those of another function, and so is what is raised."""
+    """Raise unless a text names the arguments and the errors, or says that they are those of another function."""
     text = text.partition("\nExamples\n")[0]  # where they are used, not described
     if not re.search(r"\barguments .*as for `\w+`", text):
         for argument in arguments:

@@ -1,4 +1,4 @@
-"""What needs a CUDA device: results beside those of the CPU, twice the same bits, nothing compiled for other sizes."""
+"""Tests on a CUDA device: results beside those of the CPU, twice the same bits, nothing compiled for other sizes."""
 
 from typing import Any
 

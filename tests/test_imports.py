@@ -1,4 +1,4 @@
-"""Who may import whom: strictly downward from room to room, never in a circle; and what an import may cost."""
+"""Imports point strictly downward from room to room, never in a circle; and an import costs little."""
 
 import importlib
 import subprocess

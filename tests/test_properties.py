@@ -1,4 +1,4 @@
-"""What holds for any input, on small and awkward ones: one pixel, one color, extreme levels, no color to spare."""
+"""Properties of any result, on small and awkward inputs: one pixel, one color, extreme levels, no color to spare."""
 
 import tempfile
 from collections.abc import Iterator
@@ -18,6 +18,9 @@ from PIL import Image
 
 from gpuquant import ColorHistogram, Palette, QuantizedImage, apply_palette, kmeans, quantize, quantize_files
 from gpuquant.clustering.batched import KMeansResult
+from gpuquant.clustering.initialization import INITIALIZATIONS
+from gpuquant.colors.registry import SPACES
+from gpuquant.dithering.registry import METHODS
 from gpuquant.fitting.coarse_to_fine import fit_palette, fit_palettes
 from gpuquant.fitting.fit import PaletteFit
 
@@ -25,7 +28,7 @@ LEVELS = st.sampled_from([0, 1, 127, 128, 254, 255]) | st.integers(0, 255)
 SEEDS = st.integers(0, 2**32 - 1)
 CHUNKS = st.sampled_from([1, 2, 7, 100, 10**9])
 THREADS = st.integers(1, 4)
-DITHER = st.sampled_from(["none", "floyd-steinberg", "blue-noise", "bayer"])
+DITHER = st.sampled_from(list(METHODS))
 SMALL_PARTS: dict[str, Any] = {  # so that threads share out what one would do by itself
     "lloyd.candidate_lists.FEW_POINTS": 0,
     "points.color_blocks.COLORS_AT_ONCE": {"cpu": 128},
@@ -169,7 +172,7 @@ def test_inertia_never_rises(problem: Problem, seed: int) -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(problems(), CHUNKS, THREADS, st.booleans(), st.sampled_from(["k-means++", "random"]), SEEDS)
+@given(problems(), CHUNKS, THREADS, st.booleans(), st.sampled_from(list(INITIALIZATIONS)), SEEDS)
 def test_kmeans_depends_on_neither_chunks_nor_threads_nor_company(
     problem: Problem, chunk_size: int, n_threads: int, small: bool, init: str, seed: int
 ) -> None:
@@ -187,7 +190,7 @@ def test_kmeans_depends_on_neither_chunks_nor_threads_nor_company(
 
 
 @settings(max_examples=40, deadline=None)
-@given(problems((torch.uint8, torch.float64)), st.integers(1, 300), st.sampled_from(["k-means++", "random"]), SEEDS)
+@given(problems((torch.uint8, torch.float64)), st.integers(1, 300), st.sampled_from(list(INITIALIZATIONS)), SEEDS)
 def test_padding_changes_nothing(problem: Problem, n_padding: int, init: str, seed: int) -> None:
     n_problems, n_points, n_columns = problem.points.shape
     random = np.random.RandomState(seed)
@@ -211,7 +214,7 @@ def test_padding_changes_nothing(problem: Problem, n_padding: int, init: str, se
 
 
 @settings(max_examples=20, deadline=None)
-@given(images(), st.integers(1, 12), CHUNKS, THREADS, st.booleans(), DITHER, st.sampled_from(["srgb", "oklab"]))
+@given(images(), st.integers(1, 12), CHUNKS, THREADS, st.booleans(), DITHER, st.sampled_from(list(SPACES)))
 def test_images_depend_on_neither_chunks_nor_threads(
     image: Pixels, n_colors: int, chunk_size: int, n_threads: int, small: bool, dither: str, color_space: str
 ) -> None:
@@ -273,7 +276,7 @@ def test_what_was_mapped_stays_as_it_is(image: Pixels, palette: Palette, dither:
 
 
 @settings(max_examples=40, deadline=None)
-@given(images(), st.integers(1, 90), st.sampled_from(["srgb", "oklab"]), DITHER)
+@given(images(), st.integers(1, 90), st.sampled_from(list(SPACES)), DITHER)
 def test_a_result_has_no_more_to_lose(image: Pixels, n_colors: int, color_space: str, dither: str) -> None:
     once = quantize(image, n_colors, color_space=color_space, dither=dither)
     again = quantize(once.to_array(), n_colors, color_space=color_space, dither=dither)

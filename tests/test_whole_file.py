@@ -28,7 +28,7 @@ def refusal(number: int) -> Callable[..., NoReturn]:
 
 @pytest.fixture(params=WAYS)
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """How the file is written: without a name, or, where the system refuses one thing or another, with a hidden one."""
+    """The way to write the file: without a name or, where the system refuses something, with a hidden one."""
     if request.param == "no such flag":
         monkeypatch.delattr(os, "O_TMPFILE", raising=False)
     elif request.param == "no links":

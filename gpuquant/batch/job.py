@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +17,18 @@ import torch
 from gpuquant.batch.outcome import FileOutcome, OutcomeLog, reason_of
 from gpuquant.batch.plan import Plan, PlannedFile, check_inside, holds
 from gpuquant.batch.workers import PixelBudget, Together, in_threads
-from gpuquant.counting.counted_photo import ColorSum
-from gpuquant.devices import memory_error_as_device_error
+from gpuquant.counting.counted_photo import CountedPhoto
+from gpuquant.counting.histogram import ColorHistogram
 from gpuquant.dithering.methods import Dither
 from gpuquant.errors import ArgumentError, ImageFileError
-from gpuquant.fitting.coarse_to_fine import PaletteFit
-from gpuquant.fitting.many_photos import fit_palettes
-from gpuquant.fitting.search import KMEANS_DEFAULTS, PaletteSearch
-from gpuquant.images.reading import read_photo, read_size
+from gpuquant.fitting.search import PaletteSearch
+from gpuquant.images.reading import read_size
 from gpuquant.images.writing import check_format
 from gpuquant.palettes.files import read_palette, write_palette
 from gpuquant.palettes.palette import Palette
 from gpuquant.quantization.options import Options, palette_options
 from gpuquant.quantization.result import QuantizedImage
-from gpuquant.quantization.steps import CountedImage, count_image, fit_colors, fit_to_palette, map_image, palette_of
+from gpuquant.quantization.steps import count_image, fit_colors, fit_to_palette, fit_together, map_image, palette_of
 from gpuquant.threads import n_cores
 
 PIXELS_IN_FLIGHT = 32_000_000  # for each job; a larger file goes alone
@@ -99,7 +98,7 @@ class Batch:
         self._running = self._logged()
         self._budget = PixelBudget(PIXELS_IN_FLIGHT * jobs)
         self._turns = [nullcontext() if one.type == "cpu" else threading.Lock() for one in devices]
-        self._together = [Together(self._fit_all, turn) for turn in self._turns]
+        self._together = [Together(partial(fit_together, search=settings.search), turn) for turn in self._turns]
 
     def __len__(self) -> int:
         return len(self.files)
@@ -163,7 +162,7 @@ class Batch:
         waiting = [file for file in self.files if file not in there]
         if self._shared and waiting:
             self._progress("count")
-            total = ColorSum(torch.device("cpu"))
+            total = ColorHistogram("cpu")
             failed: set[Path] = set()
             for file, outcome in self._in_threads(self.files, lambda file, place: self._count(file, place, total)):
                 if outcome is not None:
@@ -171,10 +170,10 @@ class Batch:
                     yield outcome
                 elif self._counted:
                     self._counted(file.source)
-            if self._stopped.is_set() or not total.n_photos:
+            if self._stopped.is_set() or not len(total):
                 return
             self._progress("cluster")
-            palette = palette_of(*total.total(), self._settings.search)
+            palette = palette_of(total.colors, total.counts, self._settings.search)
             self._options = self._options | palette_options(palette)
             there = {file for file in self._write_shared_palette(palette, there) if file.source not in failed}
             waiting = [file for file in self.files if file not in there and file.source not in failed]
@@ -220,25 +219,28 @@ class Batch:
 
         return in_threads(files, guarded, self._jobs, self._stopped)
 
-    def _count(self, file: PlannedFile, place: int, total: ColorSum) -> None:
+    def _count(self, file: PlannedFile, place: int, total: ColorHistogram) -> None:
         with self._budget.of(self._n_pixels(file)):
-            total.add(self._counted_image(file.source, place).counted)
+            photo = self._counted_photo(file.source, place)
+            total.add_counted(photo.colors, photo.counts)
 
     def _n_pixels(self, file: PlannedFile) -> int:
         width, height = read_size(file.source, max_pixels=self._settings.max_pixels)
         check_format(file.target, 1, size=(width, height))
         return width * height
 
-    def _counted_image(self, source: Path, place: int) -> CountedImage:
-        settings, start = self._settings, time.perf_counter()
-        photo = read_photo(source, max_pixels=settings.max_pixels, preview=settings.preview)
-        seconds = time.perf_counter() - start
-        with self._turns[place]:
-            counted = count_image(
-                photo, self._devices[place], settings.max_pixels, settings.background, settings.keep_profile, None
-            )
-        counted.seconds["read"] = seconds
-        return counted
+    def _counted_photo(self, source: Path, place: int) -> CountedPhoto:
+        settings = self._settings
+        return count_image(
+            source,
+            self._devices[place],
+            settings.max_pixels,
+            settings.background,
+            settings.keep_profile,
+            chunk_size=None,
+            preview=settings.preview,
+            turn=self._turns[place],
+        )
 
     def _quantize(self, file: PlannedFile, place: int, palette: Palette | None) -> FileOutcome | None:
         """None where the job was stopped before there was room."""
@@ -273,37 +275,24 @@ class Batch:
     def _result(
         self, source: Path, place: int, palette: Palette | None
     ) -> tuple[QuantizedImage, tuple[str, ...]]:  # which keep no pixels while they are written
-        image = self._counted_image(source, place)
+        photo = self._counted_photo(source, place)
         if palette is not None:
             with self._turns[place]:
-                fit = fit_to_palette(image, palette, chunk_size=None)
-        elif image.counted.has_alpha or not self._settings.search.is_plain or not self._shares_launches(place):
+                fit = fit_to_palette(photo, palette, chunk_size=None)
+        elif photo.has_alpha or not self._settings.search.is_plain or not self._shares_launches(place):
             with self._turns[place]:
-                fit = fit_colors(image, self._settings.search)
+                fit = fit_colors(photo, self._settings.search)
         else:  # together with others that wait for the device
             start = time.perf_counter()
-            fit = self._together[place](image)
-            image.seconds["cluster"] = time.perf_counter() - start
+            fit = self._together[place](photo)
+            photo.seconds["cluster"] = time.perf_counter() - start
         with self._turns[place]:
             in_order, dither = palette is not None, self._settings.dither
-            found = map_image(source, image, fit, in_order=in_order, dither=dither, options=self._options)
-            return found, image.notes
+            found = map_image(source, photo, fit, in_order=in_order, dither=dither, options=self._options)
+            return found, photo.notes
 
     def _shares_launches(self, place: int) -> bool:
         return self._devices[place].type == "cuda"
-
-    def _fit_all(self, images: list[CountedImage]) -> list[PaletteFit]:
-        photos, search = [(image.counted.colors, image.counted.counts) for image in images], self._settings.search
-        assert search.n_colors is not None  # as it is plain
-        with memory_error_as_device_error():
-            return fit_palettes(
-                photos,
-                search.n_colors,
-                max_iter=KMEANS_DEFAULTS["max_iter"],
-                tol=KMEANS_DEFAULTS["tol"],
-                random_state=search.random_state,
-                effort=search.effort,
-            )
 
 
 def _make_folder(folder: Path) -> None:

@@ -75,7 +75,7 @@ class FileOutcome:
 
 
 def reason_of(error: Exception, source: Path) -> str:
-    """In one line, without the name of the file."""
+    """Say in one line why a file failed, without its name."""
     if isinstance(error, GpuquantError | OSError):
         message = str(error)
     elif is_lack_of_memory(error):
@@ -89,7 +89,7 @@ def reason_of(error: Exception, source: Path) -> str:
 
 
 class OutcomeLog:
-    """Lines of JSON, each written as soon as it is known; trouble with them is told after the last one."""
+    """Lines of JSON, each written as soon as it is known; trouble with writing is told after the last one."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path

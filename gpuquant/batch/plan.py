@@ -13,9 +13,9 @@ from gpuquant.batch.passed_over import passed_over_words
 from gpuquant.errors import ArgumentError, ImageFileError
 from gpuquant.images.heif import register
 from gpuquant.images.note import read_options
+from gpuquant.images.registry import results_by_ending
 
 NOT_PHOTOS = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}  # which Pillow knows, but does not decode by itself
-RESULT_ENDINGS = {".png", ".tif", ".tiff", ".gif"}
 MAX_NAMED = 5  # of the places looked at, in a message
 
 
@@ -171,14 +171,14 @@ def _is_result(
     photos: set[str],  # names of images beside it, with and without their endings
 ) -> bool:
     ending = _ending_of(entry.name)
-    if ending not in RESULT_ENDINGS:
+    if ending not in results_by_ending():
         return False
     name = entry.name[: -len(ending)]
     return (name.endswith(suffix) and name.removesuffix(suffix) in photos) or read_options(entry.path) is not None
 
 
 def _targets(places: list[str], tail: str) -> list[str]:
-    """Where the results go, all different even where upper and lower case are the same, and none where a folder is."""
+    """Choose places for the results. They differ even without regard to case, and none is that of a folder."""
     replaced = [_without_ending(place) + tail for place in places]
     taken = _folders_of(places)
     sharing = Counter(target.casefold() for target in replaced) + Counter(taken)
@@ -235,7 +235,7 @@ def _nothing_found(
 
 
 def _ending_of(path: str) -> str:
-    """With its dot, in lower case; "" where there is none."""
+    """The ending of a name, with its dot, in lower case; "" where there is none."""
     _, dot, ending = path.rpartition("/")[2].rpartition(".")
     return dot + ending.lower() if dot and ending else ""
 
@@ -264,7 +264,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def holds(check: Callable[[], bool]) -> bool:
-    """A check of a path; False where the system refuses to answer."""
+    """Make a check of a path; False where the system refuses to answer."""
     try:
         return check()
     except (OSError, ValueError):  # too long a name, a folder that cannot be entered, a symlink to itself

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from gpuquant.arguments import MAX_PIXELS, check_compression, check_positive
+from gpuquant.arguments import MAX_PIXELS, check_compression, check_positive, in_words
 from gpuquant.batch.existing import EXISTING, results_to_keep
 from gpuquant.batch.job import SHARED_PALETTE, Batch, Settings
 from gpuquant.batch.plan import PlannedFile, holds, plan_files
@@ -15,6 +15,7 @@ from gpuquant.dithering.methods import check_dither
 from gpuquant.errors import ArgumentError
 from gpuquant.fitting.search import check_search
 from gpuquant.images.loading import parse_color
+from gpuquant.images.registry import result_formats
 from gpuquant.images.writing import check_format
 from gpuquant.palettes.palette import PaletteLike
 from gpuquant.palettes.parsing import palette_to_apply
@@ -68,7 +69,7 @@ def quantize_files(
         is not read. With a suffix it may be the folder of the photos, or None: each result then lies beside its photo.
     n_colors, target_psnr, effort, color_space, weighting, random_state, max_pixels, preview, background, \
     keep_profile, dither, dither_strength
-        As for `quantize`.
+        As for `quantize`. The target of a shared palette is that of all photos together: some are below it.
     recursive : bool
         Also take the photos of sub-folders.
     image_format : "png", "tif" or "gif"
@@ -79,7 +80,8 @@ def quantize_files(
         Files worked on at a time; as many as there are cores, up to 16, if not given. Memory grows with it: about 32
         megapixels for each job are in flight, and a larger photo goes alone.
     device : str or torch.device
-        As for `quantize`; "cuda:0,cuda:1" shares the files out among several.
+        As for `quantize`; "cuda:0,cuda:1" shares the files out among several. On each, photos of similar size that are
+        ready at the same time are clustered as one batch.
     existing : "refuse", "skip", "update" or "overwrite"
         What to do about results that are there already: raise before anything is written; go on where an earlier run
         stopped, which is an error if they say that they were made with other options, or if their shared palette is no
@@ -90,8 +92,9 @@ def quantize_files(
     shared_palette : bool
         Find one palette for all pixels of all files, exactly, and apply it; it is written to palette.hex, too.
     log : path, optional
-        A file to which one line of JSON is added for each outcome, as it comes; and before them, if folders hold files
-        that are not read, one with their numbers by ending, and that of results.
+        A file to which one line of JSON is added for each outcome, as it comes, with what `FileOutcome` has; and before
+        them, if folders hold files that are not read, one with their numbers by ending, and that of earlier results:
+        {"status": "passed over", "endings": {".heic": 6}, "results": 0}.
     compression : int, optional
         As for `QuantizedImage.save`.
     counted : callable, optional
@@ -112,6 +115,12 @@ def quantize_files(
         A device is not there.
     ImageFileError
         The log cannot be written; after the last file, if that happens on the way.
+
+    Notes
+    -----
+    Every result says what it was made with: `QuantizedImage.options`, with a digest in place of a palette, and of a
+    shared one also how it was searched for. A given palette keeps results that have the same colors, however they were
+    found. Results that say nothing are kept by "skip", with a warning.
 
     Examples
     --------
@@ -139,8 +148,8 @@ def quantize_files(
         if n_colors is not None or not search.is_plain or effort != "default":
             others = "n_colors, target_psnr, color_space, effort= and weighting="
             raise ArgumentError(f"a given palette is not searched for; it excludes {others}")
-    if image_format not in ("png", "tif", "gif"):
-        raise ArgumentError(f"image_format={image_format!r} must be 'png', 'tif' or 'gif'")
+    if image_format not in result_formats():
+        raise ArgumentError(f"image_format={image_format!r} must be {in_words(map(repr, result_formats()))}")
     ending = f".{image_format}"
     n_entries, alpha = (search.n_colors or 1, None) if applied is None else (len(applied), applied.alpha)
     check_format(f"*{ending}" if output is None else f"{output}/*{ending}", n_entries, alpha=alpha)

@@ -62,7 +62,7 @@ def in_threads(
 
 
 class Together(Generic[Item, Found]):
-    """A function of many items for threads that each have one: whoever has its turn answers for all who wait."""
+    """A function of many items, for threads that have one each: the thread in turn answers for all that wait."""
 
     def __init__(self, answer: Callable[[list[Item]], list[Found]], turn: AbstractContextManager[Any]) -> None:
         self._answer, self._turn = answer, turn
@@ -105,7 +105,7 @@ class _Request(Generic[Item, Found]):
 
 
 class PixelBudget:
-    """A limit of pixels in flight; whoever needs more than that waits until it is alone."""
+    """A limit of pixels in flight; a thread that needs more than that waits until it is alone."""
 
     def __init__(self, n_pixels: int) -> None:
         self._limit, self._taken = n_pixels, 0
@@ -113,7 +113,7 @@ class PixelBudget:
 
     @contextmanager
     def of(self, n_pixels: int) -> Iterator[None]:
-        """Wait, in turn, until there is room for so many."""
+        """Wait, in turn, until there is room for so many pixels."""
         with self._turn, self._changed:
             self._changed.wait_for(lambda: self._taken == 0 or self._taken + n_pixels <= self._limit)
             self._taken += n_pixels

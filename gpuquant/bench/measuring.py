@@ -28,14 +28,14 @@ import numpy.typing as npt
 from gpuquant.bench.peers import Pixels, Quantizer
 
 WARM_UP = 64  # the side of what each peer works on first
-ROWS_AT_ONCE = 256
+ROWS_AT_ONCE = 256  # so that differences and noise of a large photo take little memory
 LARGEST_TILE = 14e6  # pixels
 PROC = Path("/proc/self")
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a quantizer took and gave."""
+    """The time and memory that a quantizer took, and the figures of its result."""
 
     name: str
     version: str
@@ -52,7 +52,7 @@ class Measurement:
 
     @property
     def median(self) -> float:
-        """Seconds."""
+        """The median of the seconds of all runs."""
         return statistics.median(self.seconds)
 
     @property
@@ -61,7 +61,7 @@ class Measurement:
 
     @property
     def psnr(self) -> float:
-        """In dB."""
+        """The peak signal-to-noise ratio in dB."""
         from gpuquant.colors.error import psnr
 
         return psnr(self.mse)
@@ -70,7 +70,7 @@ class Measurement:
 def sample_photo(width: int, height: int) -> Pixels:  # [H, W, 3]
     """scikit-learn's china.jpg enlarged, with the noise of a sensor (2 levels, standard deviation); always the same.
 
-    Photos of more than 14 megapixels are tiles of such ones, each a mirror image of its neighbours, under noise of
+    Photos of more than 14 megapixels are tiles of such ones, each a mirror image of its neighbors, under noise of
     their own.
     """
     from PIL import Image
@@ -89,7 +89,7 @@ def sample_photo(width: int, height: int) -> Pixels:  # [H, W, 3]
 
 
 def read_pixels(path: Path, megapixels: float | None, max_pixels: int) -> Pixels:  # [H, W, 3]
-    """A photo in sRGB, what is transparent on white, made smaller where it has more megapixels than that."""
+    """Read a photo in sRGB, with white behind it, and scale it down where it has more megapixels than wanted."""
     from PIL import Image
 
     from gpuquant.images.reading import read_photo
@@ -106,7 +106,7 @@ def read_pixels(path: Path, megapixels: float | None, max_pixels: int) -> Pixels
 
 @contextmanager
 def stored(photo: Pixels) -> Iterator[Path]:
-    """A file of its pixels, for processes to read, for as long as it is needed."""
+    """Keep a file of a photo's pixels, for processes to read, as long as the context is open."""
     with tempfile.TemporaryDirectory(prefix="gpuquant-") as folder:
         path = Path(folder) / "photo.npy"
         np.save(path, photo)
@@ -249,12 +249,12 @@ def missing(quantizer: Quantizer) -> str:
 
 
 def not_measured(quantizer: Quantizer, n_pixels: int, problem: str) -> Measurement:
-    """What stands in place of a quantizer's figures."""
+    """A measurement without figures, with the problem in their place."""
     return Measurement(quantizer.name, "", (), n_pixels, 0, 0.0, None, problem=problem)
 
 
 def _start_of_peak() -> int | None:
-    """Start the peaks of memory anew; what there is now, in kB."""
+    """Start the peaks of memory anew, and give what is used now, in kB; None where the system does not let us."""
     torch = sys.modules.get("torch")
     if torch and torch.cuda.is_initialized():
         torch.cuda.reset_peak_memory_stats()
@@ -275,7 +275,7 @@ def _memory(key: str) -> int:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures hold for."""
+    """The machine and the versions that the figures hold for."""
     import platform
 
     import torch

@@ -24,7 +24,7 @@ POINTS_AT_ONCE = 1 << 16  # sums of so many levels are exact in single precision
 
 @dataclass(frozen=True, eq=False)
 class Quantized:
-    """What a quantizer gives."""
+    """The result of a quantizer."""
 
     palette: npt.NDArray[Any]  # [K, 3] in levels, rounded or not
     labels: npt.NDArray[Any]  # [H, W] or [N]
@@ -33,7 +33,7 @@ class Quantized:
 
 @dataclass(frozen=True)
 class Quantizer:
-    """One way to quantize a photo. What it runs can be sent to another process."""
+    """One way to quantize a photo. `run` can be sent to another process."""
 
     name: str
     package: str  # which pip installs
@@ -100,7 +100,7 @@ def torch_lloyd(
     centers: "Tensor",  # [K, 3] float32
     max_iter: int,
 ) -> Quantized:
-    """So many plain steps and the labels of the last centers; a center without points stays where it is."""
+    """Make so many plain steps, and label by the last centers; a center without points stays where it is."""
     import torch
 
     for _ in range(max_iter):
@@ -132,7 +132,7 @@ def _mini_batches(photo: Pixels, n_colors: int) -> Quantized:
 
 
 def _sample(photo: Pixels, n_colors: int) -> Quantized:
-    """As scikit-learn's example "Color Quantization using K-Means" does it."""
+    """Quantize as scikit-learn's example "Color Quantization using K-Means" does."""
     from sklearn.cluster import KMeans
     from sklearn.utils import shuffle
 
@@ -149,7 +149,7 @@ def _intelex(photo: Pixels, n_colors: int) -> Quantized:
 
 
 def _faiss(sample: int | None, photo: Pixels, n_colors: int) -> Quantized:
-    """Fitted to so many points for each center, or to all."""
+    """Quantize with faiss, fitted to so many points for each center, or to all."""
     import faiss
 
     points = points_of(photo)
@@ -177,7 +177,7 @@ def _torch(device: str, photo: Pixels, n_colors: int) -> Quantized:
 
 
 def _flash_kmeans(device: str, photo: Pixels, n_colors: int) -> Quantized:
-    """Which runs on CUDA devices only, and starts at random points."""
+    """Quantize with flash-kmeans, which runs on CUDA devices only, and starts at random points."""
     import torch
     from flash_kmeans import batch_kmeans_Euclid
 

@@ -100,7 +100,7 @@ def _run(arguments: list[str]) -> None:
 
 
 def _in_short(message: str) -> str:
-    """What typer says of an argument, without what is about its own code."""
+    """Shorten a message of typer's about an argument: words about typer's own code are left out."""
     message = message.replace("Value error, ", "").replace("Input should be ", "it must be ").rstrip(".")
     return re.sub(r", unable to parse .*|\(s\)", "", message)
 

@@ -32,22 +32,34 @@ from gpuquant.cli.options import (
 )
 from gpuquant.cli.photo import STANDARD
 from gpuquant.errors import ArgumentError, ImageFileError
+from gpuquant.images.registry import result_formats
+from gpuquant.palettes.registry import endings
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # types are known before the program runs, tables are not
     from gpuquant.batch.job import Batch
 
+    ResultFormat = str
+else:
+    ResultFormat = Literal[tuple(result_formats())]
+
 SKIP = "Go on where an earlier run stopped: keep results that exist, if they were made with the same options."
-FORCE = "Overwrite results that exist; with --skip-existing only those made with other options."
+FORCE = (
+    "Overwrite results that exist; with --skip-existing only those made with other options. In a folder of photos only "
+    "what says that gpuquant wrote it."
+)
 
 Paths = Annotated[list[Path], typer.Argument(metavar="PATH", help="Photos, and folders of photos.", show_default=False)]
 Output = Annotated[
     Path | None,
     typer.Option(
-        "--output", "-o", help="The folder for the results; with --suffix it may be left out.", metavar="FOLDER"
+        "--output",
+        "-o",
+        help="The folder for the results, in which the tree of folders is kept; with --suffix it may be left out.",
+        metavar="FOLDER",
     ),
 ]
 Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Also take the photos of sub-folders.")]
-Format = Annotated[Literal["png", "tif", "gif"], typer.Option("--format", help="What to write.")]
+Format = Annotated[ResultFormat, typer.Option("--format", help="What to write.")]
 Suffix = Annotated[
     str | None,
     typer.Option(
@@ -75,12 +87,17 @@ GivenPalette = Annotated[
     typer.Option(
         "--palette",
         metavar="PALETTE",
-        help='Apply these colors, such as "#000,#fff", or those in a file (.hex, .gpl, .ase, .act, .txt, .css, .json, '
-        ".png), in place of -k colors.",
+        help=f'Apply these colors, such as "#000,#fff", or those in a file ({endings()}), in place of -k colors.',
     ),
 ]
 Log = Annotated[
-    Path | None, typer.Option("--log", metavar="FILE", help="Add one line of JSON for each file to this file.")
+    Path | None,
+    typer.Option(
+        "--log",
+        metavar="FILE",
+        help="Add one line of JSON for each file to this file: outcome, sizes, colors, MSE, PSNR, bytes, seconds, "
+        "warnings.",
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but failures.")]
 
@@ -116,7 +133,8 @@ def batch(
     """Reduce many photos, several at a time, each to its own palette or all to one.
 
     A photo that fails is reported and does not stop the others. Ctrl-C finishes what is in flight; the same command
-    with --skip-existing goes on from there.
+    with --skip-existing goes on from there: results say what they were made with, and those made with other options
+    are an error that names what differs. The exit code is 0, 1 if a photo failed, or 130 after Ctrl-C.
     """
     from gpuquant.batch.recipe import quantize_files
 

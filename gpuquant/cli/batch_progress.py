@@ -32,7 +32,7 @@ class BatchProgress:
 
     @contextmanager
     def showing(self, job: "Batch") -> Iterator[None]:
-        """A terminal has bars while the job runs."""
+        """Show bars on a terminal while the job runs."""
         from gpuquant.batch.passed_over import passed_over_words
 
         self._start, self._n_files = time.perf_counter(), len(job)
@@ -50,7 +50,7 @@ class BatchProgress:
             yield
 
     def begin(self, stage: str) -> None:
-        """A bar for a stage: of photos, or one that moves to and fro where nobody knows how long it takes."""
+        """Begin the bar of a stage: it counts photos, or moves to and fro where nobody knows how long it takes."""
         if self._bars is None:
             return
         if self._bar is not None and self._stage == "cluster":
@@ -60,12 +60,12 @@ class BatchProgress:
         self._update()
 
     def count(self, _: Path) -> None:
-        """A photo's colors are counted."""
+        """Note that a photo's colors are counted."""
         self._n_done += 1
         self._update()
 
     def add(self, outcome: "FileOutcome") -> None:
-        """A photo is done, or has failed, which leaves one less to do."""
+        """Note that a photo is done, or has failed, which leaves one less to do."""
         self.n[outcome.status] += 1
         self._n_pixels += (outcome.width or 0) * (outcome.height or 0)
         self._n_done += outcome.status != "failed"
@@ -82,7 +82,7 @@ class BatchProgress:
             self._print(f"wrote {outcome.target}: {size}", sys.stdout)
 
     def summarize(self) -> None:
-        """One line: what became of the photos, what was passed over, and how long it took."""
+        """Print one line: what became of the photos, what was passed over, and how long it took."""
         if not self._quiet:
             counts = ", ".join(f"{number} {status}" for status, number in self.n.items() if number)
             seconds = time.perf_counter() - self._start

@@ -16,9 +16,9 @@ from gpuquant.cli.options import INTERRUPTED, Device, Force, MaxPixels, begin
 from gpuquant.cli.output import check_outputs
 from gpuquant.errors import ArgumentError
 
-QUICK_MEGAPIXELS = 3.0
+QUICK_MEGAPIXELS = 3.0  # of the user's photo: as many as QUICK_SIZE has
 QUICK_SIZE, SIZE = (2120, 1415), (4531, 3023)  # of china.jpg
-ROUNDS = 5
+ROUNDS = 5  # of each quantizer, of which the median is shown
 QUICK_SECONDS, SECONDS = 2.0, 60.0  # after which a quantizer is not run again
 QUICK_LIMIT, LIMIT = 15.0, 600.0  # seconds after which it is stopped
 QUICK_IN_ALL = 115.0  # seconds for all, which with the start of the command are two minutes

@@ -1,4 +1,4 @@
-"""What the commands check before they work, show while they work, and print after it."""
+"""The output of the commands: checked before they work, shown while they work, printed after it."""
 
 import sys
 import time
@@ -26,7 +26,7 @@ STAGES |= {"write": "writing"}
 
 @dataclass(frozen=True)
 class Outputs:
-    """Where a command writes what it makes of a photo."""
+    """The paths that a command writes its results to."""
 
     image: Path  # or "-"
     side_by_side: Path | None = None
@@ -108,7 +108,7 @@ def _write_to_standard_output(result: "QuantizedImage", compression: int | None)
 
 
 def check_outputs(inputs: Sequence[Path], outputs: Sequence[Path], force: bool) -> None:
-    """Find out what cannot be written before any work is done."""
+    """Raise, before any work is done, if an output cannot be written."""
     resolved = [path.resolve() for path in outputs]
     read = {given.resolve() for given in inputs}
     for path in outputs:
@@ -126,7 +126,7 @@ def check_outputs(inputs: Sequence[Path], outputs: Sequence[Path], force: bool) 
 
 @contextmanager
 def shown_stages(task: str, *, n_photos: int = 1) -> Iterator[Callable[[str], None]]:
-    """Show a task on a terminal while it runs; what this gives is told each stage as it begins, of every photo."""
+    """Show a task on a terminal while it runs, and give a function that is to be told each stage as it begins."""
     from rich.console import Console
     from rich.markup import escape
 
@@ -144,7 +144,7 @@ def shown_stages(task: str, *, n_photos: int = 1) -> Iterator[Callable[[str], No
 
 
 def summary(result: "QuantizedImage", outputs: list[Path]) -> dict[str, object]:
-    """What --json prints."""
+    """The object that --json prints."""
     height, width = result.labels.shape
     return {
         "written": [str(path) for path in outputs],

@@ -10,6 +10,7 @@ import typer
 
 from gpuquant.arguments import MAX_PIXELS
 from gpuquant.cli.options import (
+    RESULTS,
     AsJson,
     Background,
     Colors,
@@ -33,9 +34,14 @@ from gpuquant.cli.options import (
 from gpuquant.cli.output import Outputs, check_outputs, color_block, report, shown_stages
 from gpuquant.cli.photo import STANDARD, given_photo, name_of_photo
 from gpuquant.errors import ArgumentError
+from gpuquant.palettes.registry import FORMATS, endings
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # types are known before the program runs, tables are not
     from gpuquant.palettes.palette import Palette
+
+    TextFormat = str
+else:
+    TextFormat = Literal[tuple(ending[1:] for ending, form in FORMATS.items() if form.kind == "text")]
 
 MANY_ENTRIES = 4096  # more than quantize gives
 
@@ -43,14 +49,12 @@ Photos = Annotated[
     list[Path], typer.Argument(metavar="PHOTO", help="The photos to read, or - for standard input.", show_default=False)
 ]
 Format = Annotated[
-    Literal["hex", "css", "json", "gpl", "txt"] | None,
+    TextFormat | None,
     typer.Option("--format", help="Print the palette as one of these."),
 ]
 Out = Annotated[
     Path | None,
-    typer.Option(
-        "--out", "-o", metavar="FILE", help="Also write it: .hex, .gpl, .ase, .act, .txt, .css, .json or .png."
-    ),
+    typer.Option("--out", "-o", metavar="FILE", help=f"Also write it: {endings()}."),
 ]
 Sort = Annotated[
     Literal["share", "luminance", "hue"],
@@ -69,14 +73,14 @@ PaletteToApply = Annotated[
     str,
     typer.Argument(
         metavar="PALETTE",
-        help='Colors, such as "#000,#fff,tomato", or a file: .hex, .gpl, .ase, .act, .txt, .css, .json or .png.',
+        help=f'Colors, such as "#000,#fff,tomato", or a file: {endings()}.',
         show_default=False,
     ),
 ]
 Result = Annotated[
     Path,
     typer.Argument(
-        metavar="OUT", help="What to write (.png, .tif, .gif), or - for a PNG on standard output.", show_default=False
+        metavar="OUT", help=f"What to write ({RESULTS}), or - for a PNG on standard output.", show_default=False
     ),
 ]
 
@@ -140,7 +144,7 @@ def palette(
         found = dataclasses.replace(found, **parts)
     printed = palette_text(found, ending, prefix) if ending else None
     if out:
-        write_palette(found, out, prefix=prefix if out_ending == ".css" else None)
+        write_palette(found, out, prefix=prefix if FORMATS[out_ending].has_variables else None)
     if printed is None:
         _print_palette(found)
     else:

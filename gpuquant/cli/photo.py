@@ -16,7 +16,7 @@ class StandardInput(io.BytesIO):
 
 
 def given_photo(photo: Path) -> Path | StandardInput:
-    """What to read: the file, or all of standard input.
+    """The photo to read: a file, or all of standard input.
 
     Raises
     ------
@@ -37,5 +37,5 @@ def given_photo(photo: Path) -> Path | StandardInput:
 
 
 def name_of_photo(photo: Path) -> str:
-    """What a line of progress calls it."""
+    """Name a photo in a line of progress."""
     return StandardInput.name if photo == STANDARD else photo.name

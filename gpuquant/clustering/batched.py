@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gpuquant import ops
 from gpuquant.arguments import check_positive, check_settings
-from gpuquant.clustering.initialization import kmeans_plus_plus, random_points
+from gpuquant.clustering.initialization import INITIALIZATIONS, names_or
 from gpuquant.clustering.lloyd import Runs, lloyd, runs_together
 from gpuquant.devices import memory_error_as_device_error
 from gpuquant.errors import ArgumentError
@@ -18,7 +18,7 @@ from gpuquant.errors import ArgumentError
 
 @dataclass(frozen=True, eq=False, repr=False)
 class KMeansResult:
-    """What `kmeans` found; for a batch every field has a leading axis B.
+    """The result of `kmeans`; for a batch every field has a leading axis B.
 
     Attributes
     ----------
@@ -208,15 +208,8 @@ def _best_runs(
         n_runs = min(at_once, n_init - first)
         if isinstance(init, Tensor):
             centers = init.double()
-        elif init == "random":
-            drawn = [
-                random_points(rows, weight, n_clusters, state)
-                for rows, weight, state in zip(points, weights, random_states, strict=True)
-                for _ in range(n_runs)
-            ]
-            centers = torch.stack(drawn)
         else:
-            centers, _ = kmeans_plus_plus(prepared, n_clusters, random_states, n_runs)
+            centers = INITIALIZATIONS[init](prepared, points, weights, n_clusters, random_states, n_runs)
         found = _best_of_each(lloyd(prepared, centers, max_iter=max_iter, tol=tol), n_runs)
         best = found if best is None else _better(best, found)
     assert best is not None
@@ -298,6 +291,6 @@ def _check_init(init: str | Tensor, batch: Tensor, n_clusters: int) -> str | Ten
             raise ArgumentError("init must be real and finite")
         init = init.to(batch.device)
         return init if init.ndim == 3 else init.expand(len(batch), *expected)
-    if not isinstance(init, str) or init not in ("k-means++", "random"):
-        raise ArgumentError(f'init={init!r} is unknown; use "k-means++", "random" or a tensor of centers')
+    if not isinstance(init, str) or init not in INITIALIZATIONS:
+        raise ArgumentError(f"init={init!r} is unknown; use {names_or('a tensor of centers')}")
     return init

@@ -21,8 +21,8 @@ from gpuquant.threads import one_torch_thread
 GRID = 4.0  # steps of a level
 FEWEST_ADDED = 8  # at first
 ITERATIONS = 4  # of Lloyd's algorithm after each change
-RELAXATION = 1.5
-CLOSE = 1.1  # of the mean distance between neighbours
+RELAXATION = 1.5  # times as far as to the mean, as the iterations on coarse cells go
+CLOSE = 1.1  # of the mean distance between neighbors: the freezing range of the source
 PAIRS = {"cpu": 1 << 17, "cuda": 1 << 24}  # of point and center: scores fit the cache, or launches are few
 
 
@@ -146,7 +146,7 @@ class _Cells:
 
 
 def _useful(state: _Settled, n_removed: int) -> Tensor:  # [K - n_removed] int64
-    """Which centers stay: the least useful go, but not the close neighbours of one that does."""
+    """Choose the centers that stay: the least useful go, but not the close neighbors of one that goes."""
     apart = torch.cdist(state.centers, state.centers, compute_mode="donot_use_mm_for_euclid_dist")
     apart.fill_diagonal_(torch.inf)
     close = apart < CLOSE * apart.min(dim=1).values.mean()
@@ -171,5 +171,5 @@ def _on_grid(centers: Tensor) -> Tensor:
 
 
 def _places(n_centers: int) -> int:
-    """The power of two from which on a number has room for the index of a center below."""
+    """The least power of two that is not below the number of centers: numbers below it can hold a center's index."""
     return 1 << (n_centers - 1).bit_length()

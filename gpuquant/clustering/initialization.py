@@ -1,13 +1,14 @@
 """Where k-means starts: k-means++ or random points. All draws come from a host NumPy RandomState."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gpuquant import ops
+from gpuquant.arguments import in_words
 
 
 def kmeans_plus_plus(
@@ -52,3 +53,41 @@ def random_points(
     shares = weights.cpu().numpy()
     chosen = random_state.choice(len(shares), size=n_clusters, replace=False, p=shares / shares.sum())
     return points[torch.from_numpy(chosen).to(points.device)].double()
+
+
+def plus_plus_starts(
+    prepared: ops.PointSet,
+    points: Tensor,  # [B, N, D]
+    weights: Tensor,  # [B, N] float64
+    n_clusters: int,
+    random_states: Sequence[np.random.RandomState],  # [B]
+    n_runs: int,
+) -> Tensor:  # [B * n_runs, K, D] float64
+    """Start all runs on all problems from `kmeans_plus_plus`."""
+    return kmeans_plus_plus(prepared, n_clusters, random_states, n_runs)[0]
+
+
+def random_starts(
+    prepared: ops.PointSet,
+    points: Tensor,  # [B, N, D]
+    weights: Tensor,  # [B, N] float64
+    n_clusters: int,
+    random_states: Sequence[np.random.RandomState],  # [B]
+    n_runs: int,
+) -> Tensor:  # [B * n_runs, K, D] float64
+    """Start all runs on all problems from `random_points`."""
+    drawn = [
+        random_points(rows, weight, n_clusters, state)
+        for rows, weight, state in zip(points, weights, random_states, strict=True)
+        for _ in range(n_runs)
+    ]
+    return torch.stack(drawn)
+
+
+Start = Callable[[ops.PointSet, Tensor, Tensor, int, Sequence[np.random.RandomState], int], Tensor]
+INITIALIZATIONS: dict[str, Start] = {"k-means++": plus_plus_starts, "random": random_starts}  # the one table of them
+
+
+def names_or(*others: str) -> str:
+    """All names in quotation marks, and what else can be given, in words."""
+    return in_words([*(f'"{name}"' for name in INITIALIZATIONS), *others])

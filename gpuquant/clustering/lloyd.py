@@ -35,7 +35,7 @@ class Runs:
 
 
 def runs_together(n_points: int, n_clusters: int, device: torch.device, n_problems: int = 1) -> int:
-    """How many runs on so many points of each problem, with so many clusters, go side by side."""
+    """Choose how many runs go side by side, for so many points of each problem and so many clusters."""
     n_all = n_points * n_problems
     if device.type == "cuda":
         n_sums = n_problems * n_clusters * (n_points // 1024 + 1)
@@ -87,14 +87,14 @@ def iterate(
             if report:
                 report(progress.n_iter[runs[0]], old, squared, n_changed)
     centers = progress.centers
-    if progress.unlabelled:
-        unlabelled = sorted(progress.unlabelled)
-        state.step(centers[unlabelled], unlabelled)
+    if progress.unlabeled:
+        unlabeled = sorted(progress.unlabeled)
+        state.step(centers[unlabeled], unlabeled)
     return Runs(state.leave(centers), state.inertia(centers), progress.n_iter, progress.converged, state)
 
 
 class _Progress:
-    """Where each run is, and the rules by which its centers move and it ends."""
+    """The progress of each run, and the rules by which its centers move and it ends."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class _Progress:
         self._max_iter, self._limits, self._relaxation, self._momentum = max_iter, limits, relaxation, momentum
         self.n_iter, self.converged = [0] * len(centers), [False] * len(centers)
         self.active = list(range(len(centers)))
-        self.unlabelled: list[int] = []  # runs that ended by moving
+        self.unlabeled: list[int] = []  # runs that ended by moving
 
     def finish_iteration(
         self,
@@ -119,7 +119,7 @@ class _Progress:
         weights: Tensor,  # [A, K] float64
         n_changed: list[int],  # [A]
     ) -> list[float]:  # [A]: the squared shifts
-        """End an iteration of some runs, whose points have been labelled."""
+        """End an iteration of some runs, whose points have been labeled."""
         state, old, relaxation = self._state, self.centers[runs], self._relaxation
         means = state.snap(_means(state, runs, old, sums, weights))
         shifts = means - old
@@ -138,7 +138,7 @@ class _Progress:
             straight.append(ended or changes == 0)
             if ended:
                 self.active.remove(run)
-                self.unlabelled += [] if still and shift == 0 else [run]  # an empty cluster may have moved
+                self.unlabeled += [] if still and shift == 0 else [run]  # an empty cluster may have moved
         new = torch.where(torch.tensor(straight, device=old.device)[:, None, None], means, further)
         self.centers[runs], self._moves[runs] = new, new - old
         return squared
@@ -165,7 +165,7 @@ class _Progress:
         for run in set(self.active).difference(empty):
             self.active.remove(run)
             self.converged[run] = endings[run] != RunStatus.OUT_OF_TIME
-            self.unlabelled += [] if endings[run] == RunStatus.STILL else [run]
+            self.unlabeled += [] if endings[run] == RunStatus.STILL else [run]
         if empty:
             self.finish_iteration(empty, *kernels.sums_of(empty), kernels.changed(empty))
 

@@ -1,1 +1,1 @@
-"""What a color is: codes, names, spaces, errors. It knows no photo, no file and no k-means."""
+"""Colors by themselves: codes, names, spaces, errors. Nothing here is about photos, files or k-means."""

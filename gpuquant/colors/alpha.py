@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-OPAQUE = 255
+OPAQUE = 255  # the highest level of alpha
 
 
 def weighted_by_alpha(

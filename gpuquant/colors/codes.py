@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-N_CODES = 1 << 24
+N_CODES = 1 << 24  # three levels of 8 bits
 
 
 def codes_from_colors(
@@ -37,7 +37,7 @@ def z_order(
 def ascending(
     keys: Tensor,  # [M] int32, distinct
 ) -> Tensor:  # [M] int64
-    """The order that sorts them. On the CPU NumPy finds it in a third of torch's time (measured)."""
+    """The order that sorts some keys. On the CPU NumPy finds it in a third of torch's time (measured)."""
     return torch.from_numpy(np.argsort(keys.numpy())) if keys.is_cpu else keys.argsort()
 
 

@@ -1,4 +1,4 @@
-"""Levels 0..255 from numbers: floats from 0 to 1 are rounded, and what cannot be levels is told how to become some."""
+"""Levels 0..255 from numbers: floats from 0 to 1 are rounded, and errors say how other numbers become levels."""
 
 import math
 from typing import Any

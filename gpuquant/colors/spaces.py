@@ -1,16 +1,18 @@
-"""Conversions between sRGB and Oklab, the space in which equal distances look about equal.
+"""Spaces in which distances are taken: sRGB with alpha, and Oklab, where equal ones look about equal.
 
-Source: B. Ottosson 2020, "A perceptual color space for image processing"; the transfer function is that of
+Source of Oklab: B. Ottosson 2020, "A perceptual color space for image processing"; the transfer function is that of
 IEC 61966-2-1.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pkgutil import resolve_name
 
 import torch
 from torch import Tensor
 
 from gpuquant.colors.alpha import weighted_by_alpha, without_weight
+from gpuquant.colors.registry import SPACES
 from gpuquant.threads import one_torch_thread
 
 _LMS_FROM_LINEAR = (
@@ -88,6 +90,11 @@ def _from_oklab(
 
 
 OKLAB = WorkingSpace(_in_oklab, _from_oklab)
-
-
 WEIGHTED_SRGB = WorkingSpace(weighted_by_alpha, without_weight)  # of four columns
+
+
+def working_space(name: str) -> WorkingSpace | None:
+    """The space of that name in the registry; None for sRGB, whose levels are worked on as they are."""
+    place = SPACES[name].working_space
+    space: WorkingSpace | None = resolve_name(place) if place else None
+    return space

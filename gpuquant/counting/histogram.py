@@ -1,6 +1,8 @@
 """ColorHistogram: every distinct color of one or many images, with its exact count."""
 
+import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,17 +10,22 @@ from torch import Tensor
 
 from gpuquant import ops
 from gpuquant.arguments import check_chunk_size
-from gpuquant.colors.codes import ascending, codes_from_colors, colors_from_codes, z_order
+from gpuquant.colors.alpha import OPAQUE, with_alpha
+from gpuquant.colors.codes import N_CODES, ascending, codes_from_colors, colors_from_codes, z_order
+from gpuquant.counting.alpha_counts import count_alpha_colors, distinct_colors
 from gpuquant.devices import memory_error_as_device_error, resolve_device
 from gpuquant.errors import ArgumentError, ImageFileError
 from gpuquant.tensors import shared_tensor
 from gpuquant.whole_file import whole_file
 
+FEW_COLORS = 1 << 19  # are sorted together in a tenth of the time that a table of all colors takes (measured)
+
 
 class ColorHistogram:
     """Distinct 8-bit colors and how many pixels have each.
 
-    Histograms of tiles, photos or machines add up: counting together and merging counts give the same.
+    Histograms of tiles, photos or machines add up: counting together and merging counts give the same. Threads may
+    add to one. While many colors were added and none is looked at, it holds a table of 128 MiB.
 
     Parameters
     ----------
@@ -41,30 +48,41 @@ class ColorHistogram:
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
         self._device = resolve_device(device)
-        self._codes = torch.empty(0, dtype=torch.int32, device=self._device)
+        self._lock = threading.Lock()
+        self._codes = torch.empty(0, dtype=torch.int32, device=self._device)  # of opaque colors, in Z-order
         self._counts = torch.empty(0, dtype=torch.int64, device=self._device)
+        self._table: Tensor | None = None  # [2^24] int64, 128 MiB: in place of these, while many are added
+        self._others = torch.empty(0, 4, dtype=torch.uint8, device=self._device), self._counts  # that are not opaque
+
+    def __getstate__(self) -> dict[str, Any]:
+        colors, counts = self._total()  # a lock cannot be pickled
+        return {"device": self._device, "colors": colors, "counts": counts}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        ColorHistogram.__init__(self, state["device"])
+        self.add_counted(state["colors"], state["counts"])
 
     @property
-    def colors(self) -> Tensor:  # [M, 3] uint8
-        """The distinct colors, uint8 [M, 3]; neighbours in the color cube close together (Z-order, Morton 1966)."""
-        return colors_from_codes(self._codes)
+    def colors(self) -> Tensor:  # [M, 3] uint8, or [M, 4] where one is not opaque
+        """The distinct colors, uint8 [M, 3]; neighbors in the color cube close together (Z-order, Morton 1966)."""
+        return self._total()[0]
 
     @property
     def counts(self) -> Tensor:  # [M] int64
         """How many pixels have each color, int64 [M]."""
-        return self._counts
+        return self._total()[1]
 
     @property
     def n_pixels(self) -> int:
         """How many pixels were counted."""
-        return int(self._counts.sum())
+        return int(self.counts.sum())
 
     def __len__(self) -> int:
-        return len(self._codes)
+        return len(self.counts)
 
     @memory_error_as_device_error()
     def add(self, pixels: Tensor | np.ndarray, *, chunk_size: int | None = None) -> None:
-        """Count more pixels: uint8 [..., 3] in RGB order, or grey [H, W] or [N].
+        """Count more pixels: uint8 [..., 3] in RGB order, or gray [H, W] or [N].
 
         Parameters
         ----------
@@ -96,15 +114,15 @@ class ColorHistogram:
         if pixels.dtype != torch.uint8:
             raise ArgumentError(f"pixels must be uint8, got {pixels.dtype}")
         if pixels.ndim > 2 and pixels.shape[-1] != 3:
-            raise ArgumentError(f"pixels must be [..., 3], or grey [H, W] or [N], got {tuple(pixels.shape)}")
+            raise ArgumentError(f"pixels must be [..., 3], or gray [H, W] or [N], got {tuple(pixels.shape)}")
         rows = pixels.reshape(-1, 3) if pixels.ndim > 1 and pixels.shape[-1] == 3 else pixels.reshape(-1)
         if len(rows):
             self.add_rows(rows, chunk_size=chunk_size)
 
     def add_rows(self, rows: Tensor, *, chunk_size: int | None = None) -> Tensor:
-        """Count rows, uint8 [N, 3] or [N] and not empty, without a check, and return them on the histogram's device.
+        """Count rows without a check, and return them on the histogram's device.
 
-        The `chunk_size` is that of `add`.
+        They are uint8 [N, 3], [N, 4] with alpha, or [N], and not empty. The `chunk_size` is that of `add`.
 
         Examples
         --------
@@ -114,13 +132,38 @@ class ColorHistogram:
         ([[1, 2, 3]], 1)
         """
         rows = rows.contiguous()
-        if rows.is_cpu and self._device.type == "cuda":
+        if rows.ndim == 2 and rows.shape[1] == 4:
+            rows = rows.to(self._device)
+            self.add_counted(*count_alpha_colors(rows, chunk_size=chunk_size))
+        elif rows.is_cpu and self._device.type == "cuda":
             rows, codes, counts = ops.upload_and_count(rows, self._device)
+            self._insert(codes, counts)
         else:
             rows = rows.to(self._device)
-            codes, counts = ops.count_colors(rows, chunk_size=chunk_size)
-        self._insert(codes, counts)
+            self._insert(*ops.count_colors(rows, chunk_size=chunk_size))
         return rows
+
+    def add_counted(self, colors: Tensor, counts: Tensor) -> None:
+        """Add distinct colors, uint8 [M, 3] or [M, 4] with alpha, with their counts, int64 [M], without a check.
+
+        The colors of the histogram are [M, 4] from then on if one is not opaque.
+
+        Examples
+        --------
+        >>> import gpuquant, torch
+        >>> histogram = gpuquant.ColorHistogram()
+        >>> histogram.add_counted(torch.tensor([[1, 2, 3]], dtype=torch.uint8), torch.tensor([5]))
+        >>> histogram.n_pixels
+        5
+        """
+        colors, counts = colors.to(self._device), counts.to(self._device)
+        if colors.shape[1] == 4:
+            opaque = colors[:, 3] == OPAQUE
+            with self._lock:
+                others = torch.cat([self._others[0], colors[~opaque]]), torch.cat([self._others[1], counts[~opaque]])
+                self._others = distinct_colors(*others)[:2]
+            colors, counts = colors[opaque], counts[opaque]
+        self._insert(codes_from_colors(colors), counts)
 
     def merge(self, other: "ColorHistogram") -> None:
         """Add the counts of the other histogram, from whatever device, to this one.
@@ -135,7 +178,7 @@ class ColorHistogram:
         >>> one.counts.tolist(), other.counts.tolist()
         ([1, 2], [1])
         """
-        self._insert(other._codes.to(self._device), other._counts.to(self._device))
+        self.add_counted(*other._total())
 
     def __add__(self, other: "ColorHistogram") -> "ColorHistogram":
         total = ColorHistogram(self._device)
@@ -155,7 +198,8 @@ class ColorHistogram:
         >>> gpuquant.kmeans(points, 1, weights=weights).centers.tolist()
         [[2.0, 2.0, 2.0]]
         """
-        return self.colors, self._counts.to(torch.float64)
+        colors, counts = self._total()
+        return colors, counts.to(torch.float64)
 
     def save(self, path: str | Path) -> None:
         """Write colors and counts to a NumPy .npz file at exactly this path.
@@ -176,8 +220,9 @@ class ColorHistogram:
         ...         print(file["colors"].tolist(), file["counts"].tolist())
         [[5, 5, 5]] [2]
         """
+        colors, counts = self._total()
         with whole_file(path) as file:
-            np.savez_compressed(file, colors=self.colors.cpu().numpy(), counts=self._counts.cpu().numpy())
+            np.savez_compressed(file, colors=colors.cpu().numpy(), counts=counts.cpu().numpy())
 
     @classmethod
     def load(cls, path: str | Path, device: torch.device | str = "cpu") -> "ColorHistogram":
@@ -203,17 +248,45 @@ class ColorHistogram:
         try:
             with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 colors, counts = torch.from_numpy(file["colors"]), torch.from_numpy(file["counts"])
-            valid = colors.dtype == torch.uint8 and counts.dtype == torch.int64 and colors.shape == (len(counts), 3)
+            shapes = (len(counts), 3), (len(counts), 4)
+            valid = colors.dtype == torch.uint8 and counts.dtype == torch.int64 and colors.shape in shapes
         except Exception as error:  # zip, NumPy and the operating system each raise their own
             raise ImageFileError(f"{path} cannot be read as a histogram: {error}") from None
         if not valid or bool((counts <= 0).any()):
             raise ImageFileError(f"{path} does not hold a histogram: colors uint8 [M, 3] and positive counts int64 [M]")
         histogram = cls(device)
-        histogram._insert(codes_from_colors(colors).to(histogram._device), counts.to(histogram._device))
+        histogram.add_counted(*distinct_colors(colors, counts)[:2])
         return histogram
 
-    def _insert(self, codes: Tensor, counts: Tensor) -> None:
-        if len(self._codes) or (len(codes) and not bool((codes[1:] > codes[:-1]).all())):
-            codes, counts = ops.add_counts([(self._codes, self._counts), (codes, counts)])
+    def _insert(
+        self,
+        codes: Tensor,  # [M] int32, distinct
+        counts: Tensor,  # [M] int64
+    ) -> None:
+        with self._lock:
+            n_before = len(self._codes)
+            if self._table is None and (n_before == 0 or n_before + len(codes) < FEW_COLORS):
+                if n_before:
+                    codes, counts = ops.add_counts([(self._codes, self._counts), (codes, counts)])
+                self._put_in_order(codes, counts)
+                return
+            if self._table is None:
+                self._table = counts.new_zeros(N_CODES).index_add_(0, self._codes, self._counts)
+            self._table.index_add_(0, codes, counts)
+
+    @memory_error_as_device_error()
+    def _total(self) -> tuple[Tensor, Tensor]:  # [M, 3] uint8, or [M, 4] where one is not opaque; [M] int64
+        """All colors, those that are not opaque first, and their counts."""
+        with self._lock:
+            if self._table is not None:
+                codes = self._table.nonzero().view(-1)
+                self._put_in_order(codes.to(torch.int32), self._table[codes])
+                self._table = None
+            colors, (others, n_others) = colors_from_codes(self._codes), self._others
+            if not len(others):
+                return colors, self._counts
+            return torch.cat([others, with_alpha(colors)]), torch.cat([n_others, self._counts])
+
+    def _put_in_order(self, codes: Tensor, counts: Tensor) -> None:
         order = ascending(z_order(colors_from_codes(codes)))
         self._codes, self._counts = codes[order], counts[order]

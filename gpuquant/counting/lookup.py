@@ -1,33 +1,81 @@
-"""From pixels to labels: one lookup table over all colors, one pass over the pixels."""
+"""From pixels to labels, with alpha or without: a table over all opaque colors, one pass over the pixels.
+
+Colors that are partly transparent are sorted, and their pixels are searched for.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 from gpuquant import ops
+from gpuquant.colors.alpha import OPAQUE
 from gpuquant.colors.codes import N_CODES, codes_from_colors
+from gpuquant.counting.alpha_counts import alpha_codes
+from gpuquant.tensors import uint16_as_int16
+
+CHUNK_PIXELS = 1 << 23  # with alpha: what is partly transparent is picked out of so many at a time
 
 
 def map_pixels(
-    pixels: Tensor,  # [N, 3] or [N] (grey) uint8, every color of it among `colors`
-    colors: Tensor,  # [M, 3] uint8, distinct
+    pixels: Tensor,  # [N, 3], [N, 4] or [N] (gray) uint8, every color of it among `colors`
+    colors: Tensor,  # [M, 3] uint8, or [M, 4] for pixels with alpha: distinct
     labels: Tensor,  # [M] int32, 0..65535: the label of each color
     *,
     wide: bool,
     chunk_size: int | None = None,
 ) -> Tensor:  # [N] uint8, or uint16 where wide
     """Give every pixel the label of its color."""
-    table = lookup_table_of(colors, labels, wide=wide)
-    return ops.apply_lookup(pixels, table, chunk_size=chunk_size)
+    table = torch.empty(N_CODES, dtype=torch.uint16 if wide else torch.uint8, device=colors.device)
+    words = uint16_as_int16(table)
+    labels = labels.to(words.dtype)
+    opaque = _opaque(colors)
+    words[codes_from_colors(colors[opaque]).long()] = labels[opaque]
+    if colors.shape[1] == 3:
+        return ops.apply_lookup(pixels, table, chunk_size=chunk_size)
+    return _alpha_lookup(colors, labels, table, chunk_size)(pixels).view(table.dtype)
 
 
-def lookup_table_of(
-    colors: Tensor,  # [M, 3] uint8, distinct
-    labels: Tensor,  # [M] int32, 0..65535
-    *,
-    wide: bool,
-) -> Tensor:  # [2^24] uint8, or uint16 where wide; other entries are undefined
-    """A table from color codes to labels."""
-    # uint16 has few operations in torch; int16 has the same bits
-    lookup_table = torch.empty(N_CODES, dtype=torch.int16 if wide else torch.uint8, device=colors.device)
-    lookup_table[codes_from_colors(colors).to(torch.int64)] = labels.to(lookup_table.dtype)
-    return lookup_table.view(torch.uint16) if wide else lookup_table
+@contextmanager
+def rank_table(
+    colors: Tensor,  # [M, 3] or [M, 4] uint8, distinct
+    ranks: Tensor,  # [M] int32
+) -> Iterator[Callable[[Tensor], Tensor]]:  # pixels [N, 3], [N, 4] or [N] (gray) uint8 -> [N] int32
+    """A function that looks up pixels whose colors are among these, as long as the context is open."""
+    opaque = _opaque(colors)
+    with ops.number_table(codes_from_colors(colors[opaque]), ranks[opaque]) as table:
+        if colors.shape[1] == 3:
+            yield lambda pixels: ops.apply_lookup(pixels, table)
+        else:
+            yield _alpha_lookup(colors, ranks, table)
+
+
+def _opaque(
+    colors: Tensor,  # [M, 3] or [M, 4] uint8
+) -> Tensor | slice:
+    return colors[:, 3] == OPAQUE if colors.shape[1] == 4 else slice(None)
+
+
+def _alpha_lookup(
+    colors: Tensor,  # [M, 4] uint8, distinct
+    labels: Tensor,  # [M] uint8, int16 or int32
+    table: Tensor,  # [2^24] of as many bits: the labels of the opaque colors
+    chunk_size: int | None = None,
+) -> Callable[[Tensor], Tensor]:  # pixels [N, 4] uint8 -> [N] of the labels' dtype
+    clear, partly = colors[:, 3] == 0, (colors[:, 3] > 0) & (colors[:, 3] < OPAQUE)
+    codes, order = alpha_codes(colors[partly]).sort()
+    partly_labels = labels[partly][order]
+
+    def look_up(pixels: Tensor) -> Tensor:
+        found = torch.zeros(len(pixels), dtype=labels.dtype, device=pixels.device)
+        if bool(clear.any()):
+            found.fill_(labels[clear][0])
+        for chunk, part in zip(pixels.split(CHUNK_PIXELS), found.split(CHUNK_PIXELS), strict=True):
+            opaque, partly = chunk[:, 3] == OPAQUE, (chunk[:, 3] > 0) & (chunk[:, 3] < OPAQUE)
+            part[opaque] = uint16_as_int16(ops.apply_lookup(chunk[opaque][:, :3], table, chunk_size=chunk_size))
+            if len(codes):
+                part[partly] = partly_labels[torch.searchsorted(codes, alpha_codes(chunk[partly]))]
+        return found
+
+    return look_up

@@ -3,24 +3,21 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
+from pkgutil import resolve_name
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from gpuquant import ops
-from gpuquant.arguments import is_real
+from gpuquant.arguments import check_name, is_real
 from gpuquant.colors.alpha import OPAQUE, with_alpha
 from gpuquant.colors.error import squared_error
 from gpuquant.counting.counted_photo import CountedPhoto
 from gpuquant.dithering.mixtures import Slack, mix_colors
+from gpuquant.dithering.registry import METHODS
 from gpuquant.errors import ArgumentError
 
-METHODS = ("none", "floyd-steinberg", "blue-noise", "bayer")
-BAYER_SIDE = 16
 CLOSE = 32  # levels between neighbors of a palette in which k-means could have found it: 51 in the web's 216 colors
 OWN = Slack(math.inf, 0)  # of the photo's own palette
 CLOSE_ENTRIES = Slack(1.0, 2.0)  # of a given palette whose entries lie close together
@@ -50,8 +47,7 @@ class DitheredPhoto:
 
 def check_dither(dither: str, dither_strength: float, *, fitted: bool) -> Dither | None:
     """Raise unless the arguments can be used; None where nothing is dithered."""
-    if dither not in METHODS:
-        raise ArgumentError(f"dither={dither!r} is unknown; use {', '.join(map(repr, METHODS[:-1]))} or 'bayer'")
+    check_name("dither", dither, METHODS)
     if not is_real(dither_strength) or not (math.isfinite(dither_strength) and 0 <= dither_strength <= 1):
         raise ArgumentError(f"dither_strength={dither_strength!r} must be a number from 0 to 1")
     return None if dither == "none" or dither_strength == 0 else Dither(dither, float(dither_strength), fitted)
@@ -72,17 +68,17 @@ def dither_photo(
     if photo.has_alpha or palette.shape[1] == 4:
         colors, palette = with_alpha(colors), with_alpha(palette)
         still = (colors[:, 3] < OPAQUE) | (palette[labels.long(), 3] < OPAQUE)
-    diffused = dither.method == "floyd-steinberg"
-    return (_diffused if diffused else _ordered)(photo, colors, palette, labels, still, dither)
+    choose = _ordered if METHODS[dither.method].mask else _diffused
+    return choose(photo, colors, palette, labels, still, dither)
 
 
 def _ordered(
     photo: CountedPhoto, colors: Tensor, palette: Tensor, labels: Tensor, still: Tensor | None, dither: Dither
 ) -> DitheredPhoto:
     """Choose among the entries that mix to each color, by a mask."""
-    mask = torch.from_numpy(blue_noise() if dither.method == "blue-noise" else bayer(BAYER_SIDE)).to(palette.device)
+    mask = torch.from_numpy(resolve_name(METHODS[dither.method].mask)()).to(palette.device)
     entries, limits = _mixed(colors, palette, labels, still, dither, mask.numel())
-    entries = entries.to(_signed(_words(palette))).view(_words(palette))  # as few bytes as labels have
+    entries = entries.to(_words(palette))  # as few bytes as labels have
 
     def choose(top: int, ranks: Tensor, strip: Tensor) -> None:
         ops.choose_entries(top, ranks, entries, limits, mask, strip)
@@ -121,7 +117,7 @@ def _diffused(
         part, above = ops.diffuse_errors(ranks, seen, still, nearest, above, limit, strength)
         if still is not None:
             part = torch.where(still[ranks], labels[ranks], entries[part.to(torch.int32)].to(torch.int32))
-        strip.view(_signed(strip.dtype)).copy_(part)
+        strip.copy_(part)
 
     return _in_strips(photo, colors, palette, labels, still, STRIP_PIXELS, diffuse)
 
@@ -205,26 +201,3 @@ def _opaque_entries(
 
 def _words(palette: Tensor) -> torch.dtype:
     return torch.uint16 if len(palette) > 256 else torch.uint8
-
-
-def _signed(words: torch.dtype) -> torch.dtype:
-    return torch.int16 if words == torch.uint16 else words  # uint16 has few operations in torch
-
-
-@cache
-def blue_noise() -> npt.NDArray[np.int16]:  # [128, 128], each rank once
-    """The ranks that `scripts/make_blue_noise.py` made by the void-and-cluster method."""
-    with files("gpuquant.dithering").joinpath("blue_noise.npy").open("rb") as file:
-        ranks: npt.NDArray[np.int16] = np.load(file).astype(np.int16)
-    return ranks
-
-
-def bayer(side: int) -> npt.NDArray[np.int16]:  # [side, side], each rank once
-    """Bayer's matrix of a side that is a power of two.
-
-    Source: B. E. Bayer 1973, "An optimum method for two-level rendition of continuous-tone pictures".
-    """
-    ranks = np.zeros((1, 1), np.int16)
-    while len(ranks) < side:
-        ranks = np.block([[4 * ranks, 4 * ranks + 2], [4 * ranks + 3, 4 * ranks + 1]])
-    return ranks

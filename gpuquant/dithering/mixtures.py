@@ -24,7 +24,7 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Slack:
-    """How far means may be off for the sake of less grain."""
+    """The distance that means may be off for the sake of less grain."""
 
     most_off: float  # levels
     worth: float  # how many times less grain is worth any distance; 0: all means may be off as far as that pays

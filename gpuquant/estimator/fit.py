@@ -1,4 +1,4 @@
-"""k-means as scikit-learn computes it: what it does differently from `kmeans`, in one place.
+"""k-means as scikit-learn computes it: all differences from `kmeans` in one place.
 
 k-means++ draws over the samples in their order; emptied clusters take the samples that `argpartition` puts last,
 whatever their weight; all labels count when scikit-learn asks whether one has changed. Folded pixels give the same
@@ -28,7 +28,7 @@ from gpuquant.ops.seeding.colors import run_on_colors
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """One run."""
+    """The result of one run."""
 
     centers: Tensor  # [K, D] float64
     point_labels: Tensor  # [n_points] int32
@@ -66,7 +66,7 @@ def fit_once(
     tol: float,
     say: Callable[[str], None] | None = None,
 ) -> Fit:
-    """One run from given centers."""
+    """Run Lloyd's algorithm once from given centers."""
     limit = tol * samples.variance if tol else 0.0  # on the sum of the squared shifts
     state = SampleLloyd(samples, len(centers))
 
@@ -85,7 +85,7 @@ def fit_once(
 def named_centers(
     samples: Samples, init: str, n_clusters: int, random_state: np.random.RandomState
 ) -> Tensor:  # [K, D] float64
-    """Where a run starts: "k-means++" or "random"."""
+    """Choose the first centers of a run by the method of that name: "k-means++" or "random"."""
     return (plus_plus_centers if init == "k-means++" else random_centers)(samples, n_clusters, random_state)
 
 
@@ -99,7 +99,7 @@ def plus_plus_centers(samples: Samples, n_clusters: int, random_state: np.random
 
 
 def random_centers(samples: Samples, n_clusters: int, random_state: np.random.RandomState) -> Tensor:  # [K, D]
-    """Different samples, drawn by weight."""
+    """Draw different samples, by weight."""
     weights = np.ones(samples.n_samples) if samples.weights is None else samples.weights.cpu().numpy()
     drawn = random_state.choice(len(weights), size=n_clusters, replace=False, p=weights / weights.sum())
     return samples.points.points[0, samples.point_of(torch.from_numpy(drawn))].double()
@@ -138,7 +138,7 @@ def _chosen_on_host(
 
 
 def _first_draw(samples: Samples, uniform: float) -> int:
-    """The sample that `RandomState.choice` draws by a running sum of shares, which rounds at every addition."""
+    """Find the sample that `RandomState.choice` draws: its running sum of shares rounds at every addition."""
     n_samples = samples.n_samples
     if samples.weights is not None:
         weights = samples.weights.cpu().numpy()
@@ -148,7 +148,7 @@ def _first_draw(samples: Samples, uniform: float) -> int:
 
 
 def number_of_runs(init: Any, n_init: Any, algorithm: str, n_clusters: int, estimator: str) -> int:
-    """How many runs there are, with scikit-learn's warnings to whoever fits."""
+    """Settle the number of runs, with scikit-learn's warnings about settings that do not fit together."""
     by_name = isinstance(init, str)
     if algorithm == "elkan" and n_clusters == 1:
         message = "algorithm='elkan' doesn't make sense for a single cluster. Using 'lloyd' instead."
@@ -163,6 +163,6 @@ def number_of_runs(init: Any, n_init: Any, algorithm: str, n_clusters: int, esti
 
 
 def same_clustering(labels: Tensor, others: Tensor, n_clusters: int) -> bool:
-    """Whether each cluster of one labelling is one cluster of the other."""
+    """Tell whether each cluster of the first labeling lies in one cluster of the second."""
     pairs = torch.unique(labels.long() * n_clusters + others.long())
     return len(torch.unique(pairs // n_clusters)) == len(pairs)

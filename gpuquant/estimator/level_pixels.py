@@ -1,4 +1,4 @@
-"""Recognise samples that are 8-bit pixels, in whatever float scale, and fold them to distinct colors."""
+"""Recognize samples that are 8-bit pixels, in whatever float scale, and fold them to distinct colors."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ from gpuquant.estimator.pixel_draws import PixelChunks
 from gpuquant.threads import share_out, worker_threads
 
 TILE_ROWS = 1 << 15  # 0.8 MB of three float64 columns: a tile stays in the L2 cache
-DEVICE_ROWS = 1 << 22
-MAX_COLUMNS = 4
+DEVICE_ROWS = 1 << 22  # rows read together: 128 MiB for four columns of float64
+MAX_COLUMNS = 4  # R, G, B and alpha
 FEW_SAMPLES = 1 << 15  # so few are not folded: there is little to gain
 MAX_BINS = 1 << 25  # of a table over pairs of a color and a level of the fourth column; more are sorted
 
@@ -33,7 +33,7 @@ class LevelPixels:
 
     @cached_property
     def counts(self) -> Tensor:  # [M] float64
-        """How many pixels have each color."""
+        """The number of pixels of each color."""
         if self.ranks.is_cpu:
             return self.chunks.totals()
         return torch.bincount(self.ranks, minlength=len(self.colors)).double()

@@ -25,7 +25,7 @@ from gpuquant.estimator.samples import Samples, as_given, as_tensor, check_cente
 from gpuquant.tensors import as_numpy
 from gpuquant.threads import one_blas_thread
 
-TRANSFORMED = 1 << 16  # samples of a tensor at a time
+TRANSFORMED = 1 << 16  # samples of a tensor at a time: distances are computed in double precision
 
 Array = npt.NDArray[Any]
 
@@ -35,10 +35,10 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
     In float64 the labels and the number of iterations are those of scikit-learn on the CPU for the same `random_state`;
     in one column, where many samples are equally near to two centers, rounding may choose the other one. float32
-    samples are drawn and summed as float64 ones.
+    samples are drawn and summed as float64 ones, so their results may differ from scikit-learn's.
 
     More than 32,768 samples that are 8-bit pixels (0..255, k / 255 or k x (1 / 255) in up to four columns) are
-    recognised and clustered as distinct colors with their counts, which is many times faster and gives the same
+    recognized and clustered as distinct colors with their counts, which is many times faster and gives the same
     result. CSR matrices are made dense. Sources: S. Lloyd 1982, "Least squares quantization in PCM"; D. Arthur and
     S. Vassilvitskii 2007, "k-means++: the advantages of careful seeding".
 
@@ -263,7 +263,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         return samples.turn_into_labels(state.labels_of_points()[0]), inertia
 
     def _samples(self, X: Any, sample_weight: Any, *, fitting: bool) -> tuple[Samples, Any]:  # noqa: N803
-        """What is clustered, and the checked X. Fitting centres it, unless it is sparse."""
+        """Prepare the samples to cluster, and give the checked X, too. Fitting centers them, unless they are sparse."""
         checked: Any
         if isinstance(X, Tensor):
             checked = self._checked_tensor(X, fitting=fitting)
@@ -279,11 +279,11 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             assert_all_finite(checked, estimator_name=type(self).__name__, input_name="X")
         weights = self._checked_weights(sample_weight, checked)
         weights = None if weights is None else as_tensor(weights).to(device=device, dtype=torch.float64)
-        centred = fitting and not sparse
-        return Samples(points, pixels, weights, centred=centred, chunk_size=self.chunk_size), checked
+        centered = fitting and not sparse
+        return Samples(points, pixels, weights, centered=centered, chunk_size=self.chunk_size), checked
 
     def _checked_array(self, X: Any, *, fitting: bool, folded: bool = False) -> Any:  # noqa: N803
-        """The array, C-ordered. One that is going to be folded may hold levels, and is not yet known to be finite."""
+        """Check an array, and give it in C order. If it will be folded, it may be uint8, and need not be finite yet."""
         dtypes = [np.float64, np.float32] + ([np.uint8] if folded else [])
         options = {"accept_sparse": "csr", "accept_large_sparse": False, "order": "C", "ensure_all_finite": not folded}
         return validate_data(self, X, reset=fitting, dtype=dtypes, **options)
@@ -330,8 +330,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             return named_centers(samples, init, self.n_clusters, random_state)
         origin = samples.points.origin[0].cpu().numpy()
         host = reference.cpu().numpy() if isinstance(reference, Tensor) else reference
-        centred = host if issparse(host) else host - origin
-        centers = init(centred, self.n_clusters, random_state=random_state)
+        centered = host if issparse(host) else host - origin
+        centers = init(centered, self.n_clusters, random_state=random_state)
         return (self._checked_centers(centers, reference) + torch.from_numpy(origin)).to(device)
 
     def _init_centroids(
@@ -343,7 +343,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         sample_weight: Any,
         **_: object,
     ) -> Array:
-        """Where a run starts, under the name and with the arguments that scikit-learn's tests use."""
+        """Choose the first centers of a run, under the name and with the arguments that scikit-learn's tests use."""
         samples, checked = self._samples(X, sample_weight, fitting=False)
         centers: Array = self._start(samples, checked, init, random_state).cpu().numpy()
         return centers

@@ -12,7 +12,7 @@ from torch import Tensor
 from gpuquant.threads import share_out, worker_threads
 
 CHUNK = 1 << 19  # pixels that have far fewer colors
-PIECE = 1 << 12
+PIECE = 1 << 12  # pixels of a chunk: only in the piece of a draw their shares are added one by one
 
 Floats = npt.NDArray[np.float64]
 

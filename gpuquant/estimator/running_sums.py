@@ -1,4 +1,4 @@
-"""Where a running sum exceeds a number: rounded as `numpy.cumsum` rounds it, one addition after the other."""
+"""Searches in running sums that are rounded as `numpy.cumsum` rounds them, one addition after the other."""
 
 import math
 from bisect import bisect_right
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-CHUNK = 1 << 16
+CHUNK = 1 << 16  # values: with their sums 1 MiB of float64
 
 Floats = npt.NDArray[np.float64]
 
@@ -17,7 +17,7 @@ def search_shares(
     n_values: int,
     uniform: float,
 ) -> int:
-    """Where the running sum of some values, divided by the last sum, exceeds a number."""
+    """Find the first place where the running sum of some values, divided by the last sum, exceeds a number."""
     numbers, sums = np.empty((2, CHUNK + 1))
 
     def running(start: int, carry: float) -> Floats:
@@ -36,7 +36,7 @@ def search_shares(
 
 
 def search_equal_shares(n_values: int, uniform: float) -> int:
-    """The same where every value is 1 / n, without making all the additions.
+    """Do what `search_shares` does where every value is 1 / n, without making all the additions.
 
     Between two powers of two all floating-point numbers are multiples of one unit u, and to add a value and round is to
     add the value rounded to a multiple of u.

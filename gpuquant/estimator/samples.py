@@ -1,4 +1,4 @@
-"""What the estimator clusters: samples, or 8-bit pixels folded to distinct colors in their place."""
+"""The points that the estimator clusters: samples, or in their place 8-bit pixels folded to distinct colors."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
@@ -16,7 +16,7 @@ from gpuquant.threads import worker_threads
 
 
 class Samples:
-    """What is clustered: samples, or folded pixels in their place."""
+    """The points to cluster: samples, or folded pixels in their place."""
 
     def __init__(
         self,
@@ -24,11 +24,11 @@ class Samples:
         pixels: LevelPixels | None,  # the same, folded
         weights: Tensor | None,  # [N] float64; None: all are 1
         *,
-        centred: bool,  # whether to work relative to the mean
+        centered: bool,  # whether to work relative to the mean
         chunk_size: int | None,
     ) -> None:
         self._samples, self.pixels, self.weights = samples, pixels, weights
-        self._centred, self._chunk_size = centred, chunk_size
+        self._centered, self._chunk_size = centered, chunk_size
         self._later: Future[DensePoints] | None = None
         self.n_samples = len(samples)
         self.n_points = len(samples) if pixels is None else len(pixels.colors)
@@ -36,7 +36,7 @@ class Samples:
         self.device = samples.device
 
     def prepare_points(self) -> None:
-        """Prepare `points`, once, in a thread of its own, while the caller does something else with one."""
+        """Prepare `points`, once, in another thread, while the caller works on something else in its own."""
         begun = self._later is not None or "points" in self.__dict__
         if not begun and self.device.type == "cpu" and worker_threads() > 1:
             thread = ThreadPoolExecutor(1, thread_name_prefix="gpuquant")
@@ -50,7 +50,7 @@ class Samples:
 
     def _make_points(self) -> DensePoints:
         rows = self._samples.to(self.dtype) if self.pixels is None else self.pixels.rows()
-        if not self._centred:
+        if not self._centered:
             origin = rows.new_zeros(rows.shape[1])
         elif self._samples.is_cpu:
             origin = column_means(self._samples)
@@ -93,7 +93,7 @@ class Samples:
         return take(labels, self.pixels.ranks, out=self.pixels.ranks)
 
     def point_of(self, sample: Tensor) -> Tensor:  # [n] int64 -> [n] int64
-        """Which point stands for each of some samples."""
+        """Find the point that stands for each of some samples."""
         return sample if self.pixels is None else self.pixels.ranks[sample].long()
 
     def weight_of(self, sample: Tensor) -> Tensor:  # [n] int64 -> [n] float64
@@ -131,7 +131,7 @@ def as_tensor(values: Any) -> Tensor:
 
 
 def float_type(samples: Any) -> str:
-    """In which type centers and weights go with samples."""
+    """Name the type of centers and weights that goes with samples."""
     return "float32" if str(samples.dtype).endswith("float32") else "float64"
 
 

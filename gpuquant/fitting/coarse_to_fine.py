@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gpuquant import ops
 from gpuquant.clustering.breathing import breathe
-from gpuquant.clustering.initialization import kmeans_plus_plus, random_points
+from gpuquant.clustering.initialization import INITIALIZATIONS, kmeans_plus_plus
 from gpuquant.clustering.lloyd import Runs, lloyd, runs_together
 from gpuquant.fitting.fit import EFFORTS, Effort, PaletteFit, effort_for, lossless
 from gpuquant.fitting.settling import settle
@@ -99,9 +99,8 @@ def fit_palette(
             n_runs = min(at_once, n_init - first)
             if isinstance(init, Tensor):
                 centers = init.to(colors.device)[None]
-            elif init == "random":
-                drawn = [random_points(colors, counts.double(), n_colors, draws) for _ in range(n_runs)]
-                centers = torch.stack(drawn)
+            elif init != "k-means++":
+                centers = INITIALIZATIONS[init](points, colors[None], counts[None].double(), n_colors, [draws], n_runs)
             else:
                 seeds = ((random_state, run) for run in range(first, first + n_runs))
                 every = [coarse_steps(cells, levels, n_colors, seed, cost) for seed in seeds]

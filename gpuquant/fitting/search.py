@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gpuquant.arguments import check_effort, check_settings, is_integer, is_real
+from gpuquant.arguments import check_effort, check_name, check_settings, is_integer, is_real
+from gpuquant.clustering.initialization import names_or
 from gpuquant.colors.error import psnr, squared_error
-from gpuquant.colors.spaces import OKLAB
+from gpuquant.colors.registry import SPACES
+from gpuquant.colors.spaces import working_space
 from gpuquant.errors import ArgumentError, TargetError
 from gpuquant.fitting.coarse_to_fine import fit_palette
 from gpuquant.fitting.fit import PaletteFit
@@ -69,8 +71,7 @@ def check_search(
         n_colors = COLORS
     if n_colors is not None and not (is_integer(n_colors) and 1 <= n_colors <= MAX_COLORS):
         raise ArgumentError(f"n_colors={n_colors!r} must be an integer from 1 to {MAX_COLORS}")
-    if color_space not in ("srgb", "oklab"):
-        raise ArgumentError(f'color_space={color_space!r} is unknown; use "srgb" or "oklab"')
+    check_name("color_space", color_space, SPACES)
     if not (is_real(weighting) and 0 <= weighting <= 1):
         raise ArgumentError(f"weighting={weighting!r} must be a number from 0 to 1")
     check_effort(effort)
@@ -102,8 +103,8 @@ def find_palette(
     """
     weights = counts if search.weighting == 1 else spread_weights(colors, counts, search.weighting)
     if colors.shape[1] == 4 and isinstance(pace.get("init"), Tensor):
-        raise ArgumentError('init must be "k-means++" or "random" for an image with transparency, or give a background')
-    space = OKLAB if search.color_space == "oklab" else None
+        raise ArgumentError(f"init must be {names_or()} for an image with transparency, or give a background")
+    space = working_space(search.color_space)
     settings = KMEANS_DEFAULTS | pace | {"random_state": search.random_state, "chunk_size": chunk_size}
 
     def fit(n_colors: int, effort: str = search.effort) -> PaletteFit:

@@ -20,7 +20,7 @@ def has_alpha(image: Image.Image) -> bool:
 def with_clear_color(image: Image.Image, png: Png, file: BinaryIO) -> Image.Image:
     """A loaded PNG with the pixels of its transparent color clear, compared at the depth of the file."""
     levels = png.clear_levels
-    if not levels or image.mode not in ("1", "L", "RGB"):  # Pillow keeps all of grey in 16 bits, and palettes
+    if not levels or image.mode not in ("1", "L", "RGB"):  # Pillow keeps all of gray in 16 bits, and palettes
         if levels and image.mode.startswith("I;16"):
             image.info["transparency"] = levels[0]
         return image
@@ -73,7 +73,7 @@ def settled(image: Image.Image, tiles: Any) -> tuple[str, ...]:
 
 def alpha_of(image: Image.Image) -> Pixels:  # [H, W]
     """Alpha, from 0, clear, to 255."""
-    if image.mode.startswith("I;16"):  # one grey of 65536 is transparent
+    if image.mode.startswith("I;16"):  # one gray of 65536 is transparent
         return np.where(np.asarray(image) == image.info.get("transparency"), 0, 255).astype(np.uint8)
     mode = {"RGBa": "RGBA", "La": "LA"}.get(image.mode, "RGBA")
     with_alpha = image if image.mode in ("RGBA", "LA", "PA") else image.convert(mode)

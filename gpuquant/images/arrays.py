@@ -1,4 +1,4 @@
-"""Numberss and tensors as pixels: their shape and dtype checked, floats from 0 to 1 rounded to 8 bits."""
+"""Arrays and tensors as pixels: their shape and dtype checked, floats from 0 to 1 rounded to 8 bits."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from gpuquant.colors.levels import Numbers, kind_of, not_levels, rounded
 from gpuquant.errors import ArgumentError
 
-CHANNELS = (1, 3, 4)
+CHANNELS = (1, 3, 4)  # gray, RGB, and RGB with alpha
 
 
 def pixels_from(image: Numbers) -> Numbers:  # [H, W, 3], [H, W, 4] or [H, W], uint8 on the same device
@@ -53,6 +53,6 @@ def _check_shape(image: Numbers, shape: tuple[int, ...]) -> None:
         raise ArgumentError(f"image must be [H, W, 3], got {shape}; move the channels to the end with {moved}")
     if image.ndim == 2 and shape[1] in (3, 4):
         rows = f"rows of pixels have lost their height and width: use image.reshape(H, W, {shape[1]})"
-        raise ArgumentError(f"image must be [H, W, 3], got {shape}; {rows}; a grey image so narrow is image[..., None]")
+        raise ArgumentError(f"image must be [H, W, 3], got {shape}; {rows}; a gray image so narrow is image[..., None]")
     if image.ndim not in (2, 3) or (image.ndim == 3 and shape[2] not in CHANNELS):
-        raise ArgumentError(f"image must be [H, W, 3], [H, W, 4] with alpha, or grey [H, W], got {shape}")
+        raise ArgumentError(f"image must be [H, W, 3], [H, W, 4] with alpha, or gray [H, W], got {shape}")

@@ -5,7 +5,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 MAX_SIDE = 1600  # pixels of one of the two pictures: what a screen shows
-STRIP_PIXELS = 1 << 20
+STRIP_PIXELS = 1 << 20  # compared at a time: 12 MiB of floats for each of the two pictures
 BRIGHTEST = 0.999  # share of the pixels that an error map tells apart: single outliers would leave the rest dark
 
 Pixels = npt.NDArray[np.uint8]
@@ -62,7 +62,7 @@ def error_map(
     original: Pixels,  # [H, W, 3], [H, W, 4] or [H, W]
     result: Pixels,  # [H, W, 3] or [H, W, 4]
 ) -> Image.Image:  # mode L
-    """How far each pixel is from what it was: black is no distance, and white the longest but for one in a thousand.
+    """Show each pixel's distance from the original: black is none, and white the longest but for one in a thousand.
 
     A large photo is scaled to fit a screen, by the mean of the distances. What is transparent is seen on white.
     """

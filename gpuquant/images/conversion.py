@@ -9,7 +9,7 @@ from PIL import Image, ImageCms
 from gpuquant.images.samples import Pixels
 
 UNUSABLE = "the embedded color profile cannot be used; colors are taken for sRGB"
-NOT_OPTIMIZED = 0x0100  # littleCMS then reckons with 16 bits: for 256 greys that is no cost, and dark ones need it
+NOT_OPTIMIZED = 0x0100  # littleCMS then reckons with 16 bits: for 256 grays that is no cost, and dark ones need it
 
 
 def profile_of(image: Image.Image) -> tuple[ImageCms.ImageCmsProfile | None, tuple[str, ...]]:
@@ -36,8 +36,8 @@ def to_srgb(profile: ImageCms.ImageCmsProfile, mode: str) -> ImageCms.ImageCmsTr
     return ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), mode, "RGB", flags=flags)  # type: ignore[arg-type]
 
 
-def grey_table(profile: ImageCms.ImageCmsProfile) -> Pixels:  # [256, 3]
-    """The color of each grey."""
+def gray_table(profile: ImageCms.ImageCmsProfile) -> Pixels:  # [256, 3]
+    """The color of each gray."""
     every = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
     table: Pixels = np.asarray(ImageCms.applyTransform(every, to_srgb(profile, "L")))[0]
     return table

@@ -10,7 +10,7 @@ MOST_TAGS = 4096  # in a directory; a camera writes some 60
 MOST_BYTES = 400_000  # of one value; a transfer function, the longest that is needed, has 393,216
 MOST_IN_ALL = 4_000_000  # bytes of all values: tags may name the same ones again and again
 FORMATS = {1: "B", 3: "H", 4: "I", 6: "b", 7: "B", 8: "h", 9: "i", 11: "f", 12: "d", 13: "I", 16: "Q", 17: "q", 18: "Q"}
-RATIONALS = {5: "I", 10: "i"}
+RATIONALS = {5: "I", 10: "i"}  # types of two numbers each
 SIZES = {2: 1, 5: 8, 10: 8} | {kind: struct.calcsize("<" + code) for kind, code in FORMATS.items()}
 
 EXIF, SUB_DIRECTORIES, INTEROPERABILITY = 34665, 330, 40965  # tags that name further directories

@@ -74,7 +74,7 @@ def check_size(size: tuple[int, int], max_pixels: int | None) -> None:
 
 
 def _take(kind: str) -> bool:
-    """Of libtiff's complaints errors count; its warnings are of tags that nobody knows."""
+    """Note an error of libtiff's as damage. Its warnings do not count: they are about unknown tags."""
     reading: Reading | None = getattr(_here, "reading", None)
     if reading is not None and kind == "Error":
         reading.damaged = True

@@ -1,4 +1,4 @@
-"""HEIF and AVIF, the formats of phones: one needs another package, the other a newer Pillow."""
+"""HEIF and AVIF, the formats of phones: HEIF needs another package, and AVIF a Pillow that is new enough."""
 
 import io
 from importlib import import_module
@@ -8,10 +8,10 @@ import PIL
 from PIL import Image, features
 
 HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
-AVIF_BRANDS = {b"avif", b"avis"}
+AVIF_BRANDS = {b"avif", b"avis"}  # a picture, and a sequence of them
 INSTALL = "pip install 'gpuquant[heic]'"
 UPDATE = "pip install -U pillow"
-MOST_BOXES = 1000
+MOST_BOXES = 1000  # that are looked at in one file: a damaged one may have any number of them
 HEAD = 256  # bytes in which a file names its brands: ISO/IEC 14496-12, "ftyp"
 
 
@@ -27,7 +27,7 @@ def register() -> str | None:
 
 
 def reads_avif() -> bool:
-    """Whether Pillow is new enough, and built with it."""
+    """Tell whether this Pillow reads AVIF: it is new enough, and built with it."""
     return "avif" in features.modules and bool(features.check("avif"))
 
 
@@ -51,7 +51,7 @@ def kind_of(file: BinaryIO) -> str | None:
 
 
 def missing_reader(file: BinaryIO) -> str | None:
-    """What a file is that cannot be read here, and what to install; None of all others."""
+    """Name the format of a HEIC or AVIF file that cannot be read here, and what to install; None for any other."""
     kind = kind_of(file)
     if kind == "AVIF" and not reads_avif():
         return f"an AVIF photo; {avif_advice()}"
@@ -61,7 +61,7 @@ def missing_reader(file: BinaryIO) -> str | None:
 
 
 def notes_on(image: Image.Image, file: BinaryIO) -> tuple[str, ...]:
-    """What is lost in reading a HEIC or AVIF photo, that its decoder does not tell."""
+    """Say what is lost in reading a HEIC or AVIF photo where its decoder does not."""
     if image.format not in ("HEIF", "AVIF"):
         return ()
     n_bits = image.info.get("bit_depth", 8)

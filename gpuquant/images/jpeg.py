@@ -5,11 +5,11 @@ from typing import BinaryIO
 
 SHORTEST = {b"JFIF": (0xE0, 14), b"ICC_PROFILE\0": (0xE2, 14), b"Adobe": (0xEE, 12)}  # by the specification of each
 MOST_SEGMENTS = 10_000  # before the pixels; the longest profile takes 255, and the rest is then kept as it is
-START_OF_SCAN, WITHOUT_LENGTH = 0xDA, (0x01, *range(0xD0, 0xDA))
+START_OF_SCAN, WITHOUT_LENGTH = 0xDA, (0x01, *range(0xD0, 0xDA))  # markers: ITU-T T.81, table B.1
 
 
 def without_short_segments(file: BinaryIO) -> BinaryIO | None:
-    """The file without them; None if there are none, or it is no JPEG."""
+    """The file without those segments; None if there are none, or it is no JPEG."""
     file.seek(0)
     if file.read(2) != b"\xff\xd8":
         return None

@@ -12,13 +12,13 @@ from typing import Any
 import PIL
 
 HANDLER = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p)  # module, format, va_list
-KINDS = ("Error", "Warning")
+KINDS = ("Error", "Warning")  # in the names of the functions that set handlers
 SAFE = ("x86_64", "aarch64", "arm64")  # where a va_list is handed over as one pointer, which is passed on
 
 
 @cache
 def _library() -> Any:
-    """The one that Pillow has loaded, if it came with it: of Linux and macOS."""
+    """The libtiff that Pillow has loaded, if it came with Pillow: on Linux and macOS."""
     if sys.platform not in ("linux", "darwin") or platform.machine() not in SAFE:
         return None
     home = Path(PIL.__file__).parent
@@ -36,7 +36,7 @@ def _library() -> Any:
 
 
 class _Handler:
-    """One of ours, and the one that it replaced."""
+    """A handler of ours, and the one that it replaced."""
 
     def __init__(self, kind: str, take: Callable[[str], bool]) -> None:
         self._kind, self._take = kind, take
@@ -54,7 +54,7 @@ class _Handler:
             self._is_in_place = True
 
     def end(self, library: Any) -> bool:
-        """False where somebody else's handler had replaced ours: it stays, and may call ours."""
+        """Put back the earlier handler. False where another had replaced ours: that one stays, and may call ours."""
         if not self._is_in_place:
             return True
         setter = getattr(library, f"TIFFSet{self._kind}Handler")
@@ -84,7 +84,7 @@ class Complaints:
         self._kept: list[_Handler] = []  # that others may still call
 
     def begin(self) -> None:
-        """Put ours in place."""
+        """Put our handlers in place."""
         library = _library()
         for kind in KINDS if library is not None else ():
             if kind not in self._ours:
@@ -92,13 +92,13 @@ class Complaints:
             self._ours[kind].begin(library)
 
     def end(self) -> None:
-        """Put back what was there, unless somebody else has put his own there meanwhile."""
+        """Put back the handlers that were there, but where somebody else has put another one there meanwhile."""
         library = _library()
         for kind in KINDS if library is not None else ():
             if kind in self._ours and not self._ours[kind].end(library):
                 self._kept.append(self._ours.pop(kind))  # begun again, it and theirs would call each other for ever
 
     def begin_anew(self) -> None:
-        """Forget, in a forked process, which threads of its parent were about to do something."""
+        """Make the locks anew in a forked process: threads of its parent may have held them."""
         for handler in (*self._ours.values(), *self._kept):
             handler.begin_anew()

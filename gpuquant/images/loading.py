@@ -12,7 +12,7 @@ from gpuquant.images.sources import ImageSource, is_source
 
 ImageLike = ImageSource | Image.Image | np.ndarray | Tensor
 """A path, the bytes of an image file, a file open for reading, a Pillow image, or pixels in RGB order: uint8, or floats
-from 0 to 1, [H, W, 3], [H, W, 4] with alpha, or grey [H, W]."""
+from 0 to 1, [H, W, 3], [H, W, 4] with alpha, or gray [H, W]."""
 
 
 def load_photo(image: ImageLike | Photo, max_pixels: int = MAX_PIXELS, *, preview: bool = False) -> Photo | Tensor:

@@ -27,7 +27,7 @@ def read_options(path: str | Path) -> dict[str, object] | None:
 
 
 def is_whole(path: str | Path) -> bool:
-    """Whether a PNG, TIFF or GIF ends as it should; False of all others, too."""
+    """Tell whether a file is a PNG, TIFF or GIF that ends as it should."""
     try:
         with Path(path).open("rb") as file:
             start, n_bytes = file.read(8), file.seek(0, io.SEEK_END)

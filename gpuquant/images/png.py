@@ -13,8 +13,8 @@ from typing import BinaryIO
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MOST_CHUNKS = 1_000_000  # that are looked at: 8 GB of compressed pixels, as libpng writes them
 MOST_METADATA = 1_000_000  # bytes of one chunk that is looked into; Pillow, too, unpacks no more than 1 MiB of one
-LENGTHS = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4, b"pHYs": 9, b"acTL": 8}
-ABOUT_COLORS = (b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM")
+LENGTHS = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4, b"pHYs": 9, b"acTL": 8}  # bytes: PNG specification
+ABOUT_COLORS = (b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM")  # the first of them holds: PNG specification
 TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 NEEDED = (b"tRNS", b"fcTL", b"fdAT")  # which are part of the picture, as all whose names are capitals
 
@@ -40,7 +40,7 @@ class Png:
 
     size: tuple[int, int]  # width, height
     depth: int  # bits of a sample
-    color_type: int  # 0 grey, 2 RGB, 3 palette, 4 and 6 with alpha
+    color_type: int  # 0 gray, 2 RGB, 3 palette, 4 and 6 with alpha
     chunks: dict[bytes, bytes]
 
     @property

@@ -9,17 +9,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-D65 = (0.3127, 0.3290)
+D65 = (0.3127, 0.3290)  # x and y of the white of sRGB: IEC 61966-2-1
 D50 = (0.9642, 1.0, 0.8249)  # X, Y and Z of the white of all ICC profiles
 ROUNDING = 0.0015  # of chromaticities: files give three digits or more, and D65 as 0.3127 or 0.313
 GAMMA_ROUNDING = 0.0005  # of the exponent of a gAMA chunk: 1 / 2.2 with three digits or more
 FLATTEST = 1e-3  # determinant of X, Y, Z of the primaries: near 0 they lie on a line; BT.709's is 19 and BT.2020's 40
 HIGHEST = 100  # of X, Y, Z at full level: white has 1, and a profile holds at most 32767
-SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
+SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)  # IEC 61966-2-1, as parameters of ICC's type 3
 BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 
 Primaries = tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
-BT709: Primaries = (0.64, 0.33), (0.30, 0.60), (0.15, 0.06)
+BT709: Primaries = (0.64, 0.33), (0.30, 0.60), (0.15, 0.06)  # x and y of red, green and blue, which are sRGB's, too
 
 
 @dataclass(frozen=True)
@@ -60,13 +60,13 @@ def is_srgb(space: ColorSpace) -> bool:
     return (space.curve == SRGB_CURVE or fallback) and bool(np.abs(found - known).max() < ROUNDING)
 
 
-def icc_profile(space: ColorSpace, *, grey: bool) -> bytes | None:
+def icc_profile(space: ColorSpace, *, gray: bool) -> bytes | None:
     """The profile; None if there cannot be such a space."""
     if not all(0 < y <= 1 and 0 <= x <= 1 for x, y in (*space.primaries, space.white)):
         return None
     curve = _curve(space.curve)
     tags = [(b"desc", _text("color space of the file")), (b"cprt", _text("none")), (b"wtpt", _xyz(np.array(D50)))]
-    if grey:
+    if gray:
         tags.append((b"kTRC", curve))
     else:
         matrix = _to_d50(space)
@@ -75,7 +75,7 @@ def icc_profile(space: ColorSpace, *, grey: bool) -> bytes | None:
         names = (b"rXYZ", b"gXYZ", b"bXYZ")
         tags += [(name, _xyz(column)) for name, column in zip(names, matrix.T, strict=True)]
         tags += [(name, curve) for name in (b"rTRC", b"gTRC", b"bTRC")]
-    return _assembled(tags, b"GRAY" if grey else b"RGB ")
+    return _assembled(tags, b"GRAY" if gray else b"RGB ")
 
 
 def _to_d50(space: ColorSpace) -> npt.NDArray[np.float64] | None:  # [3, 3], linear R, G, B to X, Y, Z

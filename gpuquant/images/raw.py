@@ -4,7 +4,7 @@ from typing import BinaryIO
 
 from gpuquant.images.directories import DirectoryFile
 
-DNG_VERSION, PHOTOMETRIC, SUBFILE_TYPE, WIDTH, HEIGHT = 50706, 262, 254, 256, 257
+DNG_VERSION, PHOTOMETRIC, SUBFILE_TYPE, WIDTH, HEIGHT = 50706, 262, 254, 256, 257  # tags of DNG and TIFF 6.0
 SENSOR_SAMPLES = (32803, 34892)  # a color filter array, and what was made of one: TIFF/EP and DNG specifications
 SIGNATURES = (  # and where they are, of formats that are not TIFF, or only nearly
     (8, b"CR\x02"),  # Canon's CR2

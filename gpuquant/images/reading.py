@@ -14,13 +14,13 @@ from gpuquant.errors import ArgumentError
 from gpuquant.images.alpha import alpha_of, has_alpha, settled, with_clear_color, without_alpha
 from gpuquant.images.avif import without_exif
 from gpuquant.images.colors import Said, colors_of_file, colors_of_info, colors_of_png
-from gpuquant.images.conversion import UNUSABLE, conversion, grey_table, profile_of, to_srgb
+from gpuquant.images.conversion import UNUSABLE, conversion, gray_table, profile_of, to_srgb
 from gpuquant.images.guard import Reading, check_size, pillow_guarded
 from gpuquant.images.heif import kind_of, notes_on, register
 from gpuquant.images.jpeg import without_short_segments
 from gpuquant.images.png import damaged_metadata, read_png, without_metadata
 from gpuquant.images.raw import begins_with_preview, is_raw_photo
-from gpuquant.images.samples import COLOR_MAP, Pixels, Range, grey_of, mend_palette, pixels_of, range_of
+from gpuquant.images.samples import COLOR_MAP, Pixels, Range, gray_of, mend_palette, pixels_of, range_of
 from gpuquant.images.sources import ImageSource, Source, told
 from gpuquant.images.turning import orientation_of, upright
 from gpuquant.images.words import notes_of, words_of
@@ -29,7 +29,7 @@ MOST_COPIED = 1 << 30  # bytes of a file that are copied into memory, so that da
 KNOWN_MODES = {"RGB", "L", "1", "P", "CMYK", "YCbCr", "HSV", "LAB", "I;16", "I;16L", "I;16B", "I"}
 KNOWN_MODES |= {"RGBA", "LA", "PA", "RGBa", "La"}
 WITHOUT_RGB = ("CMYK", "LAB", "YCbCr", "HSV")  # which nobody takes for sRGB
-GREY_MODES = ("L", "1", "LA", "La", "I", "I;16", "I;16L", "I;16B")
+GRAY_MODES = ("L", "1", "LA", "La", "I", "I;16", "I;16L", "I;16B")
 DEVELOP = "develop it first, into a TIFF or JPEG for example, or take the preview with preview=True (--preview)"
 
 Found = TypeVar("Found")
@@ -43,10 +43,10 @@ class _UndecodableError(ArgumentError):
 class Photo:
     """Pixels, and what to know about them."""
 
-    pixels: Pixels  # [H, W, 3], [H, W, 4] with alpha (then not all opaque), or grey [H, W]
+    pixels: Pixels  # [H, W, 3], [H, W, 4] with alpha (then not all opaque), or gray [H, W]
     to_srgb: Callable[[Pixels], Pixels] | None = None  # for stored colors [M, 3], where a profile gives them a meaning
     icc_profile: bytes | None = None  # that profile
-    other_profile: bool = False  # whether another one was applied: of grey, CMYK or Lab
+    other_profile: bool = False  # whether another one was applied: of gray, CMYK or Lab
     notes: tuple[str, ...] = ()  # what was lost in reading
 
     def in_srgb(self) -> Pixels:
@@ -108,7 +108,7 @@ def photo_of(image: Image.Image) -> Photo:
 def _read(
     given: ImageSource, max_pixels: int, work: Callable[[Image.Image, BinaryIO, Reading, tuple[str, ...]], Found]
 ) -> Found:
-    """Do something with an image whose pixels are not decoded yet."""
+    """Do work on an image whose pixels are not decoded yet."""
 
     def attempt(pillows: Path | BinaryIO, file: BinaryIO, lost: tuple[str, ...]) -> Found:
         reading.said.clear()
@@ -199,7 +199,7 @@ def _photo_of(image: Image.Image, file: BinaryIO | None, max_pixels: int | None)
         if file is None:
             image = image.copy()
             notes += settled(image, tiles) + mend_palette(image, color_map)
-            notes += _with_profile(image, colors_of_info(image.info, _exif_of(image), grey=image.mode in GREY_MODES))
+            notes += _with_profile(image, colors_of_info(image.info, _exif_of(image), gray=image.mode in GRAY_MODES))
         else:
             notes += mend_palette(image, color_map)
             image, more = _as_the_file_says(image, image_format, file)
@@ -216,15 +216,15 @@ def _as_the_file_says(
     image: Image.Image, image_format: str | None, file: BinaryIO
 ) -> tuple[Image.Image, tuple[str, ...]]:
     """An image with the transparency and the profile that its file gives it beyond what Pillow reads; notes."""
-    profile, grey = image.info.get("icc_profile"), image.mode in GREY_MODES
+    profile, gray = image.info.get("icc_profile"), image.mode in GRAY_MODES
     png = read_png(file) if image_format == "PNG" else None
     if png is not None:
         image = with_clear_color(image, png, file)
-        said = colors_of_png(png, _exif_of(image), grey=grey)
+        said = colors_of_png(png, _exif_of(image), gray=gray)
     elif profile or (image_format == "TIFF" and image.mode in ("CMYK", "LAB")):
         return image, ()
     else:
-        said = colors_of_file(image_format, file, _exif_of(image), grey=grey)
+        said = colors_of_file(image_format, file, _exif_of(image), gray=gray)
     return image, _with_profile(image, said)
 
 
@@ -248,37 +248,37 @@ def _converted(image: Image.Image, levels: Range) -> Photo:
     if has_alpha(image):
         alpha = alpha_of(image)
         if alpha.min() < 255:
-            photo = _opaque(_grey_as_grey(without_alpha(image)), levels)
+            photo = _opaque(_gray_as_gray(without_alpha(image)), levels)
             colors = photo.pixels if photo.pixels.ndim == 3 else photo.pixels[:, :, None].repeat(3, axis=2)
             return replace(photo, pixels=np.concatenate([colors, alpha[:, :, None]], axis=2))
-        image = _grey_as_grey(without_alpha(image))
+        image = _gray_as_gray(without_alpha(image))
     return _opaque(image, levels)
 
 
-def _grey_as_grey(image: Image.Image) -> Image.Image:
-    """One channel of three that are equal: grey of 16 bits with alpha comes as RGBA, with a profile for grey."""
+def _gray_as_gray(image: Image.Image) -> Image.Image:
+    """One channel of three that are equal: gray of 16 bits with alpha comes as RGBA, with a profile for gray."""
     profile = image.info.get("icc_profile")
     if image.mode != "RGB" or not isinstance(profile, bytes) or profile[16:20] != b"GRAY":
         return image
     if any(image.getchannel(0) != image.getchannel(place) for place in (1, 2)):
         return image
-    grey = image.getchannel(0)
-    grey.info = dict(image.info)
-    return grey
+    gray = image.getchannel(0)
+    gray.info = dict(image.info)
+    return gray
 
 
 def _opaque(image: Image.Image, levels: Range) -> Photo:
     profile, notes = profile_of(image)
-    if image.mode in GREY_MODES:
+    if image.mode in GRAY_MODES:
         if image.mode in ("L", "1"):
-            grey = pixels_of(image if image.mode == "L" else image.convert("L"))
+            gray = pixels_of(image if image.mode == "L" else image.convert("L"))
         else:
-            grey = grey_of(image, levels)
+            gray = gray_of(image, levels)
         if profile is None:
-            return Photo(grey, notes=notes)
-        table = grey_table(profile)
-        is_grey = (table == table[:, :1]).all()
-        return Photo(table[grey, 0] if is_grey else table[grey], other_profile=True, notes=notes)
+            return Photo(gray, notes=notes)
+        table = gray_table(profile)
+        is_gray = (table == table[:, :1]).all()
+        return Photo(table[gray, 0] if is_gray else table[gray], other_profile=True, notes=notes)
     if image.mode in ("RGB", "P"):
         pixels = pixels_of(image if image.mode == "RGB" else image.convert("RGB"))
         if profile is None:

@@ -14,8 +14,8 @@ STRIP_BYTES = 100_000  # that are taken over from Pillow at a time: larger strip
 WIDE = re.compile(r"(?!BGR).*;16")  # what Pillow calls samples of 16 bits, and not pixels of 16 bits
 FULL_RANGE = (None, "PNG", "TIFF", "JPEG2000", "PPM", "IM")  # formats whose unsigned 16 bits are black to white
 BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF
-COLOR_MAP = 320
-UNSIGNED, SIGNED = 1, 2
+COLOR_MAP = 320  # TIFF's tag
+UNSIGNED, SIGNED = 1, 2  # values of the tag SampleFormat
 KINDS = {"I": "whole numbers of 32 bits", "F": "floats"}
 SCALING = 'Image.fromarray((255 * (a - low) / (high - low)).round().astype("uint8")), where a is '
 LEVELS = "np.asarray(image, float)"
@@ -81,7 +81,7 @@ def _raw_mode(args: Any) -> str:
 
 
 def _range_of_ppm(image: Image.Image) -> Range:
-    """The largest level is in the header; Pillow stretches grey ones above 255 to 65535."""
+    """Take the largest level from the header; Pillow stretches gray samples above 255 to 65535."""
     tiles: Any = getattr(image, "tile", None) or ()
     args = tiles[0][3] if tiles else ()
     top = args[1] if isinstance(args, tuple) and len(args) == 2 and tiles[0][0] != "raw" else None
@@ -103,8 +103,8 @@ def mend_palette(image: Image.Image, color_map: Any) -> tuple[str, ...]:
     return ("the levels of its color map are taken for 8 bits, where the format has 16",)
 
 
-def grey_of(image: Image.Image, levels: Range) -> Pixels:  # [H, W]
-    """Grey samples of more than 8 bits in 8 bits, each rounded once."""
+def gray_of(image: Image.Image, levels: Range) -> Pixels:  # [H, W]
+    """Gray samples of more than 8 bits in 8 bits, each rounded once."""
     pixels = np.empty((image.height, image.width), np.uint8)
     n_rows = max(1, STRIP_BYTES // image.width)
     for start in range(0, image.height, n_rows):

@@ -1,4 +1,4 @@
-"""Where an image is read from: a path, bytes, or a file that is open. And what is said when that fails."""
+"""Sources of images: a path, bytes, or a file that is open; and the errors when one cannot be read."""
 
 import io
 import os
@@ -25,7 +25,7 @@ ImageSource = str | Path | bytes | bytearray | memoryview | Readable
 """A path, the bytes of an image file, or a file that is open for reading bytes, which is read from its start."""
 
 MOST_BYTES = 1 << 31  # of an open file, which is read into memory; what is larger can be given as a path
-AT_ONCE = 1 << 24  # bytes
+AT_ONCE = 1 << 24  # bytes that are read at a time: the length of a stream is not known
 SIGNATURES = {
     b"\xff\xd8\xff": "JPEG",
     b"\x89PNG": "PNG",
@@ -38,7 +38,7 @@ SIGNATURES = {
 
 
 class Source:
-    """A file on disk, or one in memory. Whoever reads it opens it for himself, as often as he likes."""
+    """A file on disk, or one in memory. Every reader opens it anew, as often as needed."""
 
     def __init__(self, given: ImageSource) -> None:
         self.path = Path(given) if isinstance(given, str | Path) else None
@@ -62,13 +62,13 @@ class Source:
 
 
 def name_of(image: object, otherwise: str) -> str:
-    """What messages call an image: its path, or the name of an open file."""
+    """Name an image for messages: its path, or the name of an open file."""
     name = str(image) if isinstance(image, str | Path) else getattr(image, "name", None)
     return name if isinstance(name, str) and name else otherwise
 
 
 def is_source(image: object) -> TypeGuard[ImageSource]:
-    """True of what a `Source` can be made of."""
+    """Tell whether a `Source` can be made of an image."""
     return isinstance(image, str | Path | bytes | bytearray | memoryview) or callable(getattr(image, "read", None))
 
 
@@ -98,7 +98,7 @@ def bytes_of(file: Readable, name: str) -> bytes:
 
 
 def _goes_back(file: Readable) -> bool:
-    """Go to the start of a file; False of what can only be read once, or not at all, which reading says."""
+    """Go to the start of a file; False where that cannot be: it can be read only once, or reading will fail."""
     try:
         file.seek(0)  # type: ignore[attr-defined]
     except (AttributeError, OSError, ValueError):
@@ -121,7 +121,7 @@ def _all_of(file: Readable, name: str) -> bytes:
 
 @contextmanager
 def told(source: Source) -> Iterator[None]:
-    """All that goes wrong with a file becomes an error of ours."""
+    """Turn all that goes wrong with a file into an error of ours."""
     name, path = source.name, source.path
     if path is not None:
         if path.is_dir():
@@ -147,7 +147,7 @@ def told(source: Source) -> Iterator[None]:
 
 
 def _unidentified(source: Source) -> str:
-    """Why Pillow does not know a file."""
+    """Say why Pillow does not know a file."""
     with source.open() as file:
         if not file.read(1):
             return f"{source.name} is not an image: it is empty{', or was read before' if source.once else ''}"

@@ -6,7 +6,7 @@ from PIL import Image
 
 from gpuquant.images.directories import exif_directories
 
-ORIENTATION = 0x0112
+ORIENTATION = 0x0112  # EXIF's tag
 TURNS = {  # EXIF 2.32, table 4.6.5: what makes a photo upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -21,7 +21,7 @@ UNREADABLE = "the EXIF block cannot be read; the photo is taken as upright"
 
 
 def orientation_of(image: Image.Image) -> tuple[int, tuple[str, ...]]:
-    """From 1, upright, to 8, and a note if it cannot be known."""
+    """The orientation of a photo, from 1, upright, to 8, and a note if it cannot be known."""
     try:
         found = image.getexif().get(ORIENTATION)
         damaged = False

@@ -12,14 +12,21 @@ import numpy.typing as npt
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 from torch import Tensor
 
+from gpuquant.arguments import in_words
 from gpuquant.errors import ArgumentError, GpuquantError, ImageFileError
 from gpuquant.images.note import KEYWORD
+from gpuquant.images.registry import (
+    FORMATS,
+    endings_for_all,
+    picture_endings,
+    pictures_by_ending,
+    result_endings,
+    result_formats,
+    results_by_ending,
+)
 from gpuquant.tensors import as_numpy
 from gpuquant.whole_file import BinaryFile, is_binary_file, whole_bytes, whole_file
 
-FORMATS = {".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".gif": "GIF"}
-PICTURE_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
-MAX_SIDES = {"PNG": (1 << 31) - 1, "TIFF": (1 << 32) - 1, "GIF": 65_535, "JPEG": 65_500, "WEBP": 16_383}  # libjpeg's
 MAX_ROW_BITS = (1 << 31) - 1 - 7 * 32  # that Pillow's encoders take, for pixels of up to 32 bits
 MAX_TIFF_BYTES = (1 << 32) - 1  # its offsets have 32 bits
 MAX_TIFF_HEADER = 1 << 12  # bytes of what a TIFF of ours has before its pixels, but for a profile and a note
@@ -54,26 +61,28 @@ def check_format(
         There is no such format, or it cannot hold so many colors, so many pixels in a row or column, or the colors'
         opacity; or the file is neither a path nor takes bytes.
     """
-    name = name_of(file)
+    name, formats = name_of(file), results_by_ending()
     if image_format is not None:
         ending = f".{image_format.lower().removeprefix('.')}" if isinstance(image_format, str) else ""
-        if ending not in FORMATS:
-            raise ArgumentError(f"format={image_format!r} is unknown; use 'png', 'tif' or 'gif'")
+        if ending not in formats:
+            raise ArgumentError(f"format={image_format!r} is unknown; use {in_words(map(repr, result_formats()))}")
     elif isinstance(file, str | os.PathLike):
         ending = _ending(file)
-        if ending not in FORMATS:
-            raise ArgumentError(
-                f"{name}: cannot write {ending or 'a file without an ending'!r}; use .png, .tif or .gif"
-            )
+        if ending not in formats:
+            ways = in_words(result_endings())
+            raise ArgumentError(f"{name}: cannot write {ending or 'a file without an ending'!r}; use {ways}")
     else:
-        raise ArgumentError("a file object has no ending; say what to write: format='png', 'tif' or 'gif'")
-    if FORMATS[ending] == "GIF" and n_colors > 256:
-        raise ArgumentError(f"{name}: a GIF holds at most 256 colors, not {n_colors}; use .png or .tif")
-    if FORMATS[ending] == "GIF" and alpha is not None and not np.isin(as_numpy(alpha), (0, 255)).all():
-        raise ArgumentError(f"{name}: a GIF holds no partly transparent colors; use .png, or give a background")
+        ways = in_words(map(repr, result_formats()))
+        raise ArgumentError(f"a file object has no ending; say what to write: format={ways}")
+    kind = formats[ending]
+    most = FORMATS[kind].max_colors
+    if most and n_colors > most:
+        raise ArgumentError(f"{name}: a {kind} holds at most {most} colors, not {n_colors}; use {endings_for_all()}")
+    if not FORMATS[kind].holds_opacity and alpha is not None and not np.isin(as_numpy(alpha), (0, 255)).all():
+        raise ArgumentError(f"{name}: a {kind} holds no partly transparent colors; use .png, or give a background")
     if size is not None:
-        _check_size(name, FORMATS[ending], size, "use .png or .tif")
-    return FORMATS[ending]
+        _check_size(name, kind, size)
+    return kind
 
 
 def name_of(file: str | Path | BinaryFile) -> str:
@@ -97,13 +106,13 @@ def _ending(path: str | Path) -> str:
     return Path(path).suffix.lower()
 
 
-def _check_size(name: str, image_format: str, size: tuple[int, int], advice: str) -> None:
+def _check_size(name: str, image_format: str, size: tuple[int, int]) -> None:
     if min(size) < 1:
         raise ArgumentError(f"{name}: the image is empty ({size[0]} x {size[1]})")
-    if max(size) > MAX_SIDES[image_format]:
-        limit = f"at most {MAX_SIDES[image_format]} pixels wide and high, not {size[0]} x {size[1]}"
-        kind = {"WEBP": "WebP"}.get(image_format, image_format)
-        raise ArgumentError(f"{name}: a {kind} is {limit}; {advice}")
+    most = FORMATS[image_format].max_side
+    if max(size) > most:
+        limit = f"at most {most} pixels wide and high, not {size[0]} x {size[1]}"
+        raise ArgumentError(f"{name}: a {image_format} is {limit}; use {endings_for_all()}")
 
 
 @contextmanager
@@ -193,7 +202,7 @@ def write_picture(image: Image.Image, path: str | Path) -> None:
         The file cannot be written.
     """
     picture_format = check_picture_format(path)
-    _check_size(str(path), picture_format, image.size, "use .png or .tif")
+    _check_size(str(path), picture_format, image.size)
     profile = image.info.get("icc_profile")
     if picture_format == "JPEG" and len(profile or b"") > MAX_JPEG_PROFILE:
         raise ArgumentError(f"{path}: a JPEG holds a color profile of at most {MAX_JPEG_PROFILE} bytes; use .png")
@@ -209,10 +218,11 @@ def check_picture_format(path: str | Path) -> str:
     ArgumentError
         The ending is unknown.
     """
-    ending = _ending(path)
-    if ending not in PICTURE_FORMATS:
-        raise ArgumentError(f"{path}: cannot write {ending or 'a file without an ending'!r}; use .png or .jpg")
-    return PICTURE_FORMATS[ending]
+    ending, formats = _ending(path), pictures_by_ending()
+    if ending not in formats:
+        ways = in_words(picture_endings())
+        raise ArgumentError(f"{path}: cannot write {ending or 'a file without an ending'!r}; use {ways}")
+    return formats[ending]
 
 
 def _bits(image: Image.Image) -> int:

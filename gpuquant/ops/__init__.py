@@ -1,4 +1,4 @@
-"""The hot operations: whoever is outside this folder takes them from here."""
+"""The hot operations: code outside this folder takes them from here."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Numba's compiled loops, or what takes their place where Numba cannot be imported."""
+"""Loops compiled by Numba, or plain Python and torch where Numba cannot be imported."""
 
 import sys
 import warnings

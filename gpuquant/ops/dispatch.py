@@ -48,7 +48,7 @@ def _module_for(pixels: Tensor) -> ModuleType:
 
 
 def count_colors(
-    pixels: Tensor,  # [N, 3] or [N] (grey) uint8, contiguous
+    pixels: Tensor,  # [N, 3] or [N] (gray) uint8, contiguous
     *,
     chunk_size: int | None = None,  # pixels worked on together; changes no result
 ) -> tuple[Tensor, Tensor]:  # codes [M] int32, ascending; counts [M] int64
@@ -59,7 +59,7 @@ def count_colors(
 
 
 def upload_and_count(
-    pixels: Tensor,  # [N, 3] or [N] (grey) uint8, contiguous, on the CPU
+    pixels: Tensor,  # [N, 3] or [N] (gray) uint8, contiguous, on the CPU
     device: torch.device,  # a CUDA device
 ) -> tuple[Tensor, Tensor, Tensor]:  # the pixels there; codes [M] int32, ascending; counts [M] int64
     """Count the colors of pixels while they are on their way to a device."""
@@ -73,7 +73,7 @@ def upload_and_count(
 
 
 def apply_lookup(
-    pixels: Tensor,  # [N, 3] or [N] (grey) uint8, contiguous
+    pixels: Tensor,  # [N, 3] or [N] (gray) uint8, contiguous
     lookup_table: Tensor,  # [2^24] uint8 or uint16: the label of every color code
     *,
     chunk_size: int | None = None,
@@ -85,17 +85,17 @@ def apply_lookup(
 
 
 def used_codes(
-    pixels: Tensor,  # [N, 3] or [N] (grey) uint8
+    pixels: Tensor,  # [N, 3] or [N] (gray) uint8
 ) -> Tensor:  # [M] int32, ascending
     """The code of every distinct color."""
     return pixels_cpu.used_codes(pixels.contiguous()) if pixels.is_cpu else count_colors(pixels)[0]
 
 
 def rank_pixels(
-    pixels: Tensor,  # [N, 3] or [N] (grey) uint8, contiguous
+    pixels: Tensor,  # [N, 3] or [N] (gray) uint8, contiguous
     codes: Tensor,  # [M] int32, distinct, the code of every pixel among them
 ) -> Tensor:  # [N] int32
-    """At which place among the codes that of each pixel stands."""
+    """Find the place of each pixel's code among the codes."""
     if pixels.is_cpu:
         return pixels_cpu.rank_pixels(pixels.contiguous(), codes)
     return apply_lookup(pixels, pixels_reference.rank_table(codes))
@@ -156,7 +156,7 @@ def _dither_module(pixels: Tensor) -> ModuleType:
 
 
 def mixing() -> ModuleType:
-    """The compiled loops that mix palette entries; whoever asks for them imports Numba."""
+    """The compiled loops that mix palette entries; asking for them imports Numba."""
     from gpuquant.ops.dithering import cpu_mixing
 
     return cpu_mixing

@@ -7,10 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gpuquant.errors import ArgumentError, ImageFileError
-from gpuquant.palettes.entries import WITH_ALPHA, Entry, PaletteEntries, refuse_alpha
+from gpuquant.palettes.entries import Entry, PaletteEntries, refuse_alpha
+from gpuquant.palettes.registry import endings_with_alpha
 
-ACT_ENTRIES = 256
-NO_INDEX = 0xFFFF
+ACT_ENTRIES = 256  # which the table of every .act has
+NO_INDEX = 0xFFFF  # no entry is clear
 _COLOR, _NORMAL = 1, 2  # a block that is a color; a color that is neither global nor a spot color
 FARTHEST = 1000  # what is wider is no color of any space
 _N_NUMBERS = {b"RGB ": 3, b"Gray": 1, b"CMYK": 4, b"LAB ": 3}
@@ -95,7 +96,7 @@ def write_act(palette: PaletteEntries, _: str) -> bytes:
     alpha = palette.rgba[:, 3]
     clear: npt.NDArray[np.int64] = (alpha == 0).nonzero()[0]
     if len(clear) > 1 or bool(((alpha > 0) & (alpha < 255)).any()):
-        raise ArgumentError(f".act palettes hold opaque colors and one clear one only; use {WITH_ALPHA}")
+        raise ArgumentError(f".act palettes hold opaque colors and one clear one only; use {endings_with_alpha()}")
     table = palette.rgba[:, :3].tobytes().ljust(3 * ACT_ENTRIES, b"\0")
     return table + struct.pack(">HH", len(palette), int(clear[0]) if len(clear) else NO_INDEX)
 

@@ -11,10 +11,10 @@ from torch import Tensor
 from gpuquant.arguments import is_real
 from gpuquant.colors.names import levels_of_name
 from gpuquant.errors import ArgumentError
+from gpuquant.palettes.registry import endings_with_alpha
 from gpuquant.tensors import as_numpy
 
 MAX_ENTRIES = 65_536  # of a palette that is applied or kept in a file: labels have 16 bits
-WITH_ALPHA = ".hex, .txt, .css, .json or .png"  # formats that hold every palette
 FARTHEST_SUM = 0.01  # from 1, of shares that may have been rounded to a hundredth of a per cent, or to floats
 Entry = tuple[int, int, int, int]  # red, green, blue, alpha: 0..255
 
@@ -78,7 +78,7 @@ def refuse_alpha(palette: PaletteEntries, ending: str) -> None:
     alpha = palette.rgba[:, 3]
     for number in (alpha < 255).nonzero()[0][:1].tolist():
         found = f"entry {number + 1} has alpha {alpha[number]}"
-        raise ArgumentError(f"{ending} palettes hold opaque colors only, and {found}; use {WITH_ALPHA}")
+        raise ArgumentError(f"{ending} palettes hold opaque colors only, and {found}; use {endings_with_alpha()}")
 
 
 def checked_shares(shares: object, n_entries: int) -> npt.NDArray[np.float64] | Tensor:

@@ -2,10 +2,13 @@
 
 import re
 from pathlib import Path
+from pkgutil import resolve_name
 
+from gpuquant.arguments import in_words
 from gpuquant.errors import ArgumentError
-from gpuquant.palettes.formats import FORMATS, TextFormat, check_palette_format
+from gpuquant.palettes.formats import check_palette_format
 from gpuquant.palettes.palette import Palette, PaletteLike
+from gpuquant.palettes.registry import FORMATS
 from gpuquant.whole_file import whole_file
 
 _PREFIX = re.compile(r"[A-Za-z0-9_-]{1,40}")  # such letters stand in a CSS name without escapes
@@ -14,8 +17,10 @@ _PREFIX = re.compile(r"[A-Za-z0-9_-]{1,40}")  # such letters stand in a CSS name
 def write_palette(palette: PaletteLike, path: str | Path, *, prefix: str | None = None) -> None:
     """Write a palette in the format of the path's ending, so that a failure leaves no half file.
 
-    .hex, .txt (Paint.NET), .css, .json and .png hold every palette; .gpl (GIMP) and .ase (Adobe) hold opaque colors,
-    and .act (Adobe) up to 256 of which one may be clear. .css and .json also hold the names and shares of the entries.
+    Every palette goes into .hex ("#rrggbb" or "#rrggbbaa" a line), .txt (Paint.NET, AARRGGBB), .css (custom properties;
+    names and shares are comments), .json ({"colors": ["#rrggbb", ...], "names": [...], "shares": [...]}) and .png
+    (swatches). .gpl (GIMP) and .ase (Adobe swatch exchange) hold opaque colors, .act (Adobe color table) up to 256
+    colors of which one may be clear.
 
     Parameters
     ----------
@@ -51,41 +56,46 @@ def write_palette(palette: PaletteLike, path: str | Path, *, prefix: str | None 
     palette = palette if isinstance(palette, Palette) else Palette(palette)
     ending = check_palette_format(path, len(palette))
     check_prefix(prefix, ending)
-    written = FORMATS[ending].write(palette, _label(ending, Path(path).stem, prefix))
+    written = _written(palette, ending, Path(path).stem, prefix)
     content = written if isinstance(written, bytes) else written.encode(errors="replace")
     with whole_file(path) as file:
         file.write(content)
 
 
 def palette_text(palette: Palette, ending: str, prefix: str | None = None) -> str:
-    """A palette as one of the formats that are text."""
-    form = FORMATS[ending]
-    assert isinstance(form, TextFormat)
-    return form.write(palette, _label(ending, "gpuquant", prefix))
+    """A palette as text in the format of an ending."""
+    text = _written(palette, ending, "gpuquant", prefix)
+    assert isinstance(text, str)
+    return text
 
 
 def check_prefix(prefix: str | None, *endings: str) -> None:
-    """Raise unless one of the formats has variables, and they can be called so."""
+    """Raise unless one of the formats has variables, and the prefix can begin their names."""
     if prefix is None:
         return
-    if ".css" not in endings:
-        raise ArgumentError(f"prefix={prefix!r} is for variables, which are in .css alone; leave it out")
+    with_variables = [ending for ending, form in FORMATS.items() if form.has_variables]
+    if not set(with_variables) & set(endings):
+        where = in_words(with_variables)
+        raise ArgumentError(f"prefix={prefix!r} is for variables, which are in {where} alone; leave it out")
     if not isinstance(prefix, str) or not _PREFIX.fullmatch(prefix):
         raise ArgumentError(f'prefix={prefix!r} must be up to 40 letters, digits, "-" and "_", such as "brand"')
 
 
-def _label(ending: str, name: str, prefix: str | None) -> str:
-    return prefix or "color" if ending == ".css" else name
+def _written(palette: Palette, ending: str, name: str, prefix: str | None) -> str | bytes:
+    form = FORMATS[ending]
+    content: str | bytes = resolve_name(form.write)(palette, prefix or "color" if form.has_variables else name)
+    return content
 
 
 def read_palette(path: str | Path) -> Palette:
     """Read a palette in the format of the path's ending; what `write_palette` wrote comes back as it was.
 
-    Also .gpl without a header's fields, .ase with groups and with Gray, CMYK and Lab swatches (converted by formula,
-    without profiles), .act of 768 or 772 bytes, the custom properties of any .css, and .json with a list of colors. Of
-    an indexed .png the palette is read, so that a quantized photo will do; of any other the distinct colors, line by
-    line. A palette of opaque entries has no alpha, whatever was written. It has `shares` where those of a .json, or the
-    comments of a .css that `write_palette` wrote, are one for each color and add up to 1.
+    Also .hex without "#", .txt with lines as in .hex, .gpl without a header's fields, .ase with groups and with Gray,
+    CMYK and Lab swatches (converted by formula, without profiles), .act of 768 or 772 bytes, the custom properties of
+    any .css (hex colors, `rgb()` and names), and .json with a list of colors. Of an indexed .png the palette is read:
+    a quantized photo will do; of any other the distinct colors, line by line. A palette of opaque entries has no
+    alpha, whatever was written. It has `shares` where those of a .json, or the rounded ones in the comments of a .css
+    that `write_palette` wrote, are one for each color and add up to 1.
 
     Raises
     ------

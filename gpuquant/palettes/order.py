@@ -21,12 +21,12 @@ def luminance_order(palette: Palette) -> npt.NDArray[np.int64]:  # [K]
 def hue_order(palette: Palette) -> npt.NDArray[np.int64]:  # [K]
     """Places of the entries by their hue in Oklab, from pink over red, yellow, green and blue to purple.
 
-    First come those that are nearly grey (a chroma below 0.02), from dark to light; clear ones come last.
+    First come those that are nearly gray (a chroma below 0.02), from dark to light; clear ones come last.
     """
     lightness, a, b = _oklab(palette).T
-    is_grey = np.hypot(a, b) < LEAST_CHROMA
+    is_gray = np.hypot(a, b) < LEAST_CHROMA
     hue = np.arctan2(b, a) % (2 * np.pi)
-    return _sorted_by(np.where(is_grey, lightness, hue), ~is_grey, _is_clear(palette))
+    return _sorted_by(np.where(is_gray, lightness, hue), ~is_gray, _is_clear(palette))
 
 
 def _sorted_by(*keys: npt.NDArray[Any]) -> npt.NDArray[np.int64]:

@@ -150,7 +150,7 @@ class HasPalette(Protocol):
 
 
 PaletteLike = Palette | HasPalette | str | Path | npt.NDArray[Any] | Tensor | Sequence[Any]
-"""What `Palette` takes as its colors."""
+"""The types that `Palette` takes as its colors."""
 
 
 def shares_of(counts: npt.NDArray[np.int64] | Tensor) -> npt.NDArray[np.float64] | Tensor:  # [K] -> [K]

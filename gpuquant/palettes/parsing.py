@@ -7,13 +7,12 @@ import torch
 from torch import Tensor
 
 from gpuquant.arguments import is_real
+from gpuquant.clustering.initialization import INITIALIZATIONS, names_or
 from gpuquant.colors.levels import ROUNDING, bounds_of, kind_of
 from gpuquant.errors import ArgumentError
 from gpuquant.palettes.entries import MAX_ENTRIES
 from gpuquant.palettes.formats import is_palette_path
 from gpuquant.palettes.palette import Palette, PaletteLike
-
-METHODS = ("k-means++", "random")
 
 
 def as_palette(value: PaletteLike) -> Palette:
@@ -30,7 +29,7 @@ def as_palette(value: PaletteLike) -> Palette:
 
 
 def palette_to_apply(value: PaletteLike) -> Palette:
-    """The same, of as many entries as can be applied."""
+    """A palette as `as_palette` gives it, of as many entries as can be applied."""
     palette = as_palette(value)
     if not 1 <= len(palette) <= MAX_ENTRIES:
         raise ArgumentError(f"a palette to apply has from 1 to {MAX_ENTRIES} entries, not {len(palette)}")
@@ -42,7 +41,7 @@ def as_start(init: PaletteLike) -> str | Tensor:
 
     Arrays and tensors of floats up to 255 are centers, which need not be whole; all else is a palette.
     """
-    if isinstance(init, str) and init in METHODS:
+    if isinstance(init, str) and init in INITIALIZATIONS:
         return init
     given = _array_of(init)
     if isinstance(given, np.ndarray | Tensor) and kind_of(given) == "float" and given.ndim == 2:
@@ -59,8 +58,8 @@ def as_start(init: PaletteLike) -> str | Tensor:
         palette = as_palette(init)
     except ArgumentError as error:
         if isinstance(init, str) and not is_palette_path(init):
-            raise ArgumentError(f'init={init!r} is unknown; use "k-means++", "random" or a palette: {error}') from None
-        raise ArgumentError(f'init must be "k-means++", "random" or a palette: {error}') from None
+            raise ArgumentError(f"init={init!r} is unknown; use {names_or('a palette')}: {error}") from None
+        raise ArgumentError(f"init must be {names_or('a palette')}: {error}") from None
     if palette.alpha is not None and not bool((palette.alpha == 255).all()):
         raise ArgumentError("init must be opaque colors; leave out alpha")
     if not len(palette):
@@ -77,7 +76,7 @@ def _array_of(init: PaletteLike) -> object:
 
 
 def n_colors_of(start: str | Tensor, n_colors: int | None, target_psnr: float | None) -> int | None:
-    """The number of colors that is wanted, which that of given centers is.
+    """The number of colors that is wanted; with given centers it is their number.
 
     Raises
     ------

@@ -20,11 +20,11 @@ from gpuquant.palettes.entries import MAX_ENTRIES, PaletteEntries
 
 MAX_PIXELS = 1 << 24  # of a picture whose colors are a palette
 MAX_HEADER = 1 << 24  # bytes before the pixels
-MAX_CHUNK = 1 << 22
-STRIP_PIXELS = 1 << 20
+MAX_CHUNK = 1 << 22  # bytes of a chunk, or of a profile unpacked: the longest usual ones have some 600,000
+STRIP_PIXELS = 1 << 20  # whose colors are sorted together: a picture of too many colors is refused before its end
 WIDEST = 1024  # pixels of swatches: it fits a screen
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_KEPT = (b"IHDR", b"PLTE", b"tRNS", b"iCCP", b"tEXt")
+_KEPT = (b"IHDR", b"PLTE", b"tRNS", b"iCCP", b"tEXt")  # chunks that make entries, or tell how to read them
 _NOTE = "gpuquant palette"  # the keyword of a tEXt chunk
 _LAYOUT = re.compile(r"([0-9]{1,5}) entries in ([0-9]{1,5}) columns of ([0-9]{1,3}) pixels")
 
@@ -94,7 +94,7 @@ def read_png(path: str | Path) -> Rows:  # [K, 4]
 
 
 def _chunks(file: IO[bytes]) -> dict[bytes, bytes]:
-    """What of a PNG comes before its pixels."""
+    """Read the kept chunks of a PNG that come before its pixels."""
     if file.read(8) != _SIGNATURE:
         raise ImageFileError("byte 0: not a PNG file")
     found: dict[bytes, bytes] = {}

@@ -145,7 +145,7 @@ def read_json(text: str) -> list[Entry]:
 
 
 def json_shares(text: str) -> object:
-    """What an object has as "shares"."""
+    """The value of "shares" where the JSON is an object that has it, else None."""
     value = _json_value(text)
     return value.get("shares") if isinstance(value, dict) else None
 

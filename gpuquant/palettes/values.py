@@ -14,7 +14,8 @@ from gpuquant.arguments import is_integer, is_real
 from gpuquant.colors.levels import ROUNDING, kind_of, not_levels, rounded
 from gpuquant.errors import ArgumentError
 from gpuquant.palettes.entries import Entry, css_entry, hex_entry
-from gpuquant.palettes.formats import ENDINGS, is_palette_path, read_entries
+from gpuquant.palettes.formats import is_palette_path, read_entries
+from gpuquant.palettes.registry import endings
 
 Levels = npt.NDArray[np.uint8] | Tensor
 Shares = npt.NDArray[np.float64]
@@ -50,7 +51,7 @@ def palette_values(value: object) -> tuple[Levels, Levels | None, Shares | None]
     elif isinstance(value, np.ndarray | Tensor):
         rows = _levels_of(value)
     else:
-        given = f'a text such as "#000,#fff", or a path that ends in {ENDINGS}'
+        given = f'a text such as "#000,#fff", or a path that ends in {endings()}'
         advice = "; of a colormap give cmap(np.linspace(0, 1, 8))" if callable(value) and hasattr(value, "N") else ""
         raise ArgumentError(f"colors must be an array or a list {_LISTS}, {given}, got {type(value).__name__}{advice}")
     return *_parted(rows), shares
@@ -96,9 +97,9 @@ def _color_in(word: str, text: str) -> Entry:
         return entry
     if os.path.isfile(text):  # noqa: PTH113 - it answers for any text
         advice = "extract_palette (gpuquant palette) finds that of a photo"
-        raise ArgumentError(f"{text} is no palette: the files of palettes end in {ENDINGS}; {advice}")
+        raise ArgumentError(f"{text} is no palette: the files of palettes end in {endings()}; {advice}")
     part = "" if word == text else f" in {text[:40]!r}"
-    ways = f'give a list of colors such as "#000,#fff", or a file that ends in {ENDINGS}'
+    ways = f'give a list of colors such as "#000,#fff", or a file that ends in {endings()}'
     raise ArgumentError(f"{word[:40]!r}{part} is not a color; {ways}")
 
 

@@ -15,6 +15,7 @@ from gpuquant.colors.error import psnr
 from gpuquant.errors import ArgumentError
 from gpuquant.images.loading import ImageLike, load_photo
 from gpuquant.images.reading import Photo
+from gpuquant.images.registry import FORMATS, endings_for_all
 from gpuquant.images.writing import check_format, indexed_image, name_of, write_image
 from gpuquant.palettes.palette import Palette, n_colors, shares_of
 from gpuquant.quantization.options import options_text
@@ -163,8 +164,8 @@ class QuantizedImage:
         """
         size, palette = (self.labels.shape[1], self.labels.shape[0]), self.palette
         kind = check_format(file, len(palette), image_format=format, size=size, alpha=palette.alpha)
-        if kind == "GIF" and self.icc_profile:
-            raise ArgumentError(f"{name_of(file)}: a GIF holds no color profile; use .png or .tif")
+        if self.icc_profile and not FORMATS[kind].holds_profile:
+            raise ArgumentError(f"{name_of(file)}: a {kind} holds no color profile; use {endings_for_all()}")
         check_compression(compression)
         note = None if self.options is None else options_text(self.options)
         write_image(self.to_image(), file, compression, image_format=format, note=note)
@@ -198,7 +199,7 @@ class QuantizedImage:
         return picture
 
     def error_map(self, original: ImageLike, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
-        """Where the error is: a grey picture, the lighter the farther a pixel is from what it was.
+        """Draw where the error is: a gray picture, in which a pixel is the lighter the farther it is from the original.
 
         White is the longest distance but for one pixel in a thousand; large photos are scaled to fit a screen. Of an
         original that is a file `max_pixels` is the limit, as for `quantize`.

@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,10 @@ from gpuquant import ops
 from gpuquant.counting.counted_photo import CountedPhoto, count_photo
 from gpuquant.devices import memory_error_as_device_error
 from gpuquant.dithering.methods import Dither, dither_photo
-from gpuquant.fitting.coarse_to_fine import PaletteFit
+from gpuquant.fitting.coarse_to_fine import fit_palettes
+from gpuquant.fitting.fit import PaletteFit
 from gpuquant.fitting.nearest import nearest_entries
-from gpuquant.fitting.search import PaletteSearch, find_palette
+from gpuquant.fitting.search import KMEANS_DEFAULTS, PaletteSearch, find_palette
 from gpuquant.images.loading import ImageLike, load_photo
 from gpuquant.images.reading import Photo
 from gpuquant.palettes.palette import Palette, shares_of
@@ -29,20 +30,8 @@ Progress = Callable[[str], None] | None
 """Called with the name of each stage as it begins: "read", "count", "cluster" and "map"."""
 
 
-@dataclass(frozen=True, eq=False)
-class CountedImage:
-    """An image on a device, counted, with what is to be said about it."""
-
-    counted: CountedPhoto
-    device: torch.device
-    icc_profile: bytes | None  # that was kept
-    notes: tuple[str, ...]
-    seconds: dict[str, float] = field(default_factory=dict)  # of each stage so far
-    progress: Progress = None
-
-
 def count_image(
-    image: ImageLike | Photo,
+    image: ImageLike,
     device: torch.device,
     max_pixels: int,
     background: tuple[int, int, int] | None,
@@ -50,8 +39,9 @@ def count_image(
     chunk_size: int | None,
     preview: bool = False,
     progress: Progress = None,
-) -> CountedImage:
-    """Read an image and count its colors, as they look."""
+    turn: AbstractContextManager[Any] | None = None,  # to use the device
+) -> CountedPhoto:
+    """Read an image and, when it is its turn, count its colors, as they look."""
     seconds: dict[str, float] = {}
     with _timed(seconds, "read", device, progress):
         loaded = load_photo(image, max_pixels, preview=preview)
@@ -60,23 +50,37 @@ def count_image(
     kept, notes = photo.icc_profile if keep_profile else None, photo.notes
     if keep_profile and photo.other_profile:
         notes = (*notes, "only RGB profiles can be kept; converted to sRGB")
-    with _timed(seconds, "count", device, progress):
+    with turn or nullcontext(), _timed(seconds, "count", device, progress):
         to_srgb = None if kept else photo.to_srgb
         counted = count_photo(pixels, device, to_srgb=to_srgb, background=background, chunk_size=chunk_size)
-    return CountedImage(counted, device, kept, notes, seconds, progress)
+    return replace(counted, icc_profile=kept, notes=notes, seconds=seconds, progress=progress)
 
 
-def fit_colors(image: CountedImage, search: PaletteSearch, **settings: Any) -> PaletteFit:
-    """Find the palette of an image; the settings are those of `find_palette`."""
-    with _timed(image.seconds, "cluster", image.device, image.progress, held=False):  # it knows what is large
-        return find_palette(image.counted.colors, image.counted.counts, search, **settings)
+def fit_colors(photo: CountedPhoto, search: PaletteSearch, **settings: Any) -> PaletteFit:
+    """Find the palette of a photo; the settings are those of `find_palette`."""
+    with _timed(photo.seconds, "cluster", photo.device, photo.progress, held=False):  # only large parts are held
+        return find_palette(photo.colors, photo.counts, search, **settings)
 
 
-def fit_to_palette(image: CountedImage, palette: Palette, *, chunk_size: int | None) -> PaletteFit:
-    """Find the nearest entry of a palette for each color of an image."""
-    with _timed(image.seconds, "cluster", image.device, image.progress):
-        entries = torch.from_numpy(palette.rows.copy()).to(image.device)
-        return nearest_entries(image.counted.colors, image.counted.counts, entries, chunk_size=chunk_size)
+def fit_together(photos: list[CountedPhoto], search: PaletteSearch) -> list[PaletteFit]:
+    """Find the palettes of opaque photos on one device at the same time; the search is a plain one."""
+    assert search.n_colors is not None
+    with memory_error_as_device_error():
+        return fit_palettes(
+            [(photo.colors, photo.counts) for photo in photos],
+            search.n_colors,
+            max_iter=KMEANS_DEFAULTS["max_iter"],
+            tol=KMEANS_DEFAULTS["tol"],
+            random_state=search.random_state,
+            effort=search.effort,
+        )
+
+
+def fit_to_palette(photo: CountedPhoto, palette: Palette, *, chunk_size: int | None) -> PaletteFit:
+    """Find the nearest entry of a palette for each color of a photo."""
+    with _timed(photo.seconds, "cluster", photo.device, photo.progress):
+        entries = torch.from_numpy(palette.rows.copy()).to(photo.device)
+        return nearest_entries(photo.colors, photo.counts, entries, chunk_size=chunk_size)
 
 
 def palette_of(
@@ -96,7 +100,7 @@ def palette_of(
 
 def map_image(
     image: ImageLike,
-    loaded: CountedImage,
+    photo: CountedPhoto,  # the image, counted
     fit: PaletteFit,
     *,
     in_order: bool = False,
@@ -105,9 +109,9 @@ def map_image(
     options: Options | None = None,
 ) -> QuantizedImage:
     """Look up every pixel, or dither; entries come the most common first, or in their order."""
-    device, counted = loaded.device, loaded.counted
-    with _timed(loaded.seconds, "map", device, loaded.progress):
-        dithered = dither_photo(counted, fit.palette, fit.labels, dither) if dither else None
+    device = photo.device
+    with _timed(photo.seconds, "map", device, photo.progress):
+        dithered = dither_photo(photo, fit.palette, fit.labels, dither) if dither else None
         counts, error = (dithered.counts, dithered.error) if dithered else (fit.counts, fit.error)
         order = counts.argsort(descending=True, stable=True)
         if in_order:
@@ -119,7 +123,7 @@ def map_image(
                 ops.renumber(labels, places)
         else:
             color_labels = places.to(torch.int32)[fit.labels.long()]
-            labels = counted.labels(color_labels, wide=len(order) > 256, chunk_size=chunk_size)
+            labels = photo.labels(color_labels, wide=len(order) > 256, chunk_size=chunk_size)
         found: list[Any] = [fit.palette[order], labels, counts[order]]
         if device.type == "cuda" and not (isinstance(image, Tensor) and image.is_cuda):
             found = [ops.download(output) for output in found]
@@ -133,8 +137,8 @@ def map_image(
         inertia=fit.inertia,
         n_iter=fit.n_iter,
         converged=fit.converged,
-        seconds=loaded.seconds,
-        icc_profile=loaded.icc_profile,
+        seconds=photo.seconds,
+        icc_profile=photo.icc_profile,
         options=options,
     )
 

@@ -159,9 +159,9 @@ def test_a_folder_is_no_result(folder: Path, tmp_path: Path) -> None:
 
 def test_pixels_in_flight_are_bounded(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lock, taken, most = threading.Lock(), 0, 0
-    original = batch_job.Batch._counted_image
+    original = batch_job.Batch._counted_photo
 
-    def counted_image(self: batch_job.Batch, source: Path, place: int) -> Any:
+    def counted_photo(self: batch_job.Batch, source: Path, place: int) -> Any:
         nonlocal taken, most
         n_pixels = math.prod(read_size(source))
         with lock:
@@ -176,7 +176,7 @@ def test_pixels_in_flight_are_bounded(folder: Path, tmp_path: Path, monkeypatch:
     photos = [folder / f"p{number}.png" for number in range(5)]
     largest = max(read_size(photo)[0] * read_size(photo)[1] for photo in photos)
     monkeypatch.setattr(batch_job, "PIXELS_IN_FLIGHT", largest // 4)
-    monkeypatch.setattr(batch_job.Batch, "_counted_image", counted_image)
+    monkeypatch.setattr(batch_job.Batch, "_counted_photo", counted_photo)
     for shared in (False, True):
         job = quantize_files(photos, tmp_path / f"out{shared}", 3, jobs=4, shared_palette=shared)
         assert [outcome.error for outcome in job] == [None] * 5
@@ -260,24 +260,25 @@ def test_photos_that_wait_for_a_device_go_together(
 ) -> None:
     groups: list[int] = []
     waiting = threading.Barrier(3, timeout=30)
-    original, counted = batch_job.Batch._fit_all, batch_job.Batch._counted_image
+    original, counted = image_steps.fit_together, batch_job.Batch._counted_photo
 
-    def fit_all(self: batch_job.Batch, images: list[Any]) -> Any:
-        groups.append(len(images))
-        while len(groups) == 1 and len(self._together[0]._waiting) < 3 - len(images):
+    def fit_all(counted_photos: list[Any], search: Any) -> Any:
+        groups.append(len(counted_photos))
+        while len(groups) == 1 and len(job._together[0]._waiting) < 3 - len(counted_photos):
             threading.Event().wait(0.001)
-        return original(self, images)
+        return original(counted_photos, search)
 
-    def counted_image(self: batch_job.Batch, source: Path, place: int) -> Any:
+    def counted_photo(self: batch_job.Batch, source: Path, place: int) -> Any:
         found = counted(self, source, place)
         waiting.wait()
         return found
 
-    monkeypatch.setattr(batch_job.Batch, "_fit_all", fit_all)
-    monkeypatch.setattr(batch_job.Batch, "_counted_image", counted_image)
+    monkeypatch.setattr(batch_job, "fit_together", fit_all)
+    monkeypatch.setattr(batch_job.Batch, "_counted_photo", counted_photo)
     photos = [folder / f"p{number}.png" for number in range(3)]
     monkeypatch.setattr(batch_job.Batch, "_shares_launches", lambda *_: True)
-    outcomes = by_name(quantize_files(photos, tmp_path / "out", 6, jobs=3, device="cpu"))
+    job = quantize_files(photos, tmp_path / "out", 6, jobs=3, device="cpu")
+    outcomes = by_name(job)
     assert [outcomes[photo.name].error for photo in photos] == [None] * 3
     assert sum(groups) == 3
     assert len(groups) <= 2

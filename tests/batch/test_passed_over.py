@@ -16,7 +16,7 @@ from gpuquant.images.heif import avif_advice
 
 @pytest.fixture
 def no_heic(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where pillow-heif is not installed."""
+    """Pretend that pillow-heif is not installed."""
     monkeypatch.setattr(batch_plan, "register", lambda: False)
     monkeypatch.setattr(batch_passed_over, "find_spec", lambda name: None)
     Image.init()

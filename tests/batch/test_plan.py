@@ -35,7 +35,7 @@ def sources(plan: Plan) -> list[str]:
 
 
 def targets(*names: str) -> list[str]:
-    """Where the results of files go that are given by themselves."""
+    """The places of the results of files that are given one by one."""
     return [target for _, target in pairs(plan_files([f"in/{name}" for name in names], "out"))]
 
 

@@ -41,7 +41,7 @@ def test_who_has_the_turn_answers_for_all_who_wait() -> None:
 
 
 class Attempt:
-    """What an attempt holds on a device."""
+    """A stand-in for memory that an attempt holds on a device."""
 
 
 def test_who_is_tried_again_finds_the_memory_free() -> None:

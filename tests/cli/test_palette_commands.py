@@ -211,7 +211,7 @@ def test_what_apply_prints(
     ("arguments", "code", "words"),
     [
         (["palette"], 2, "PHOTO"),
-        (["palette", "{a}", "--format", "ase"], 2, "'--format': 'ase' is not one of 'hex', 'css'"),
+        (["palette", "{a}", "--format", "ase"], 2, "'--format': 'ase' is not one of 'hex', 'gpl'"),
         (["palette", "{a}", "--sort", "age"], 2, "'--sort': 'age' is not one of 'share', 'luminance', 'hue'"),
         (["palette", "{none}", "--out", "{folder}/p.pal"], 2, "use .hex"),
         (["palette", "{none}", "--out", "{folder}/p.act", "-k", "300"], 2, "at most 256"),

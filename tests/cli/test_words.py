@@ -1,4 +1,4 @@
-"""What the command line says: its own names, in every message and every help."""
+"""The words of the command line: its own names, in every message and every help."""
 
 import re
 import subprocess
@@ -139,7 +139,7 @@ def test_a_palette_that_is_written_is_not_one_to_use(
 
 
 def test_an_interrupt_while_libraries_are_imported_ends_at_once(tmp_path: Path) -> None:
-    """And is no missing part of a library."""
+    """It is not taken for a missing part of a library."""
     code = """
 import builtins, os, signal, sys
 from gpuquant.cli import app as cli

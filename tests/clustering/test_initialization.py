@@ -1,11 +1,17 @@
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from commands import names_in_docstring
+from conftest import Pixels
 from sklearn.cluster import kmeans_plusplus
 
-from gpuquant.clustering.initialization import kmeans_plus_plus, random_points
-from gpuquant.ops import point_set
+from gpuquant import kmeans, quantize
+from gpuquant.clustering.initialization import INITIALIZATIONS, kmeans_plus_plus, random_points
+from gpuquant.errors import ArgumentError
+from gpuquant.ops import PointSet, point_set
 
 Floats = npt.NDArray[np.float64]
 
@@ -120,3 +126,37 @@ def test_no_center_is_added_below_the_least_inertia() -> None:
     distances = squared_distances(colors.double().numpy(), every[0].numpy())
     before, after = (counts.numpy() @ distances[:, :n].min(axis=1) for n in (n_centers - 1, n_centers))
     assert after == inertia < 4 * at_ten <= before
+
+
+def first_points(
+    prepared: PointSet,
+    points: torch.Tensor,
+    weights: torch.Tensor,
+    n_clusters: int,
+    random_states: Sequence[np.random.RandomState],
+    n_runs: int,
+) -> torch.Tensor:
+    return points[:, :n_clusters].double().repeat_interleave(n_runs, dim=0)
+
+
+def test_an_initialization_is_one_entry(china: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(INITIALIZATIONS, "first", first_points)
+    points = torch.from_numpy(np.random.RandomState(0).rand(2, 90, 4))
+    found = kmeans(points, 5, init="first", n_init=2)
+    assert torch.equal(found.centers, kmeans(points, 5, init=points[:, :5]).centers)
+    for space in ("srgb", "oklab"):
+        result = quantize(china, 4, init="first", color_space=space)
+        assert (result.options or {})["init"] == "first"
+        assert result.mse != quantize(china, 4, init="random", color_space=space).mse
+    with pytest.raises(ArgumentError, match=r'use "k-means\+\+", .*"first" or a palette: '):
+        quantize(china, 4, init="last")
+    with pytest.raises(ArgumentError, match=r'use "k-means\+\+", .*"first" or a tensor of centers$'):
+        kmeans(points, 5, init="last")
+    clear = np.dstack([china, np.zeros_like(china[..., 0])])
+    with pytest.raises(ArgumentError, match=r'init must be "k-means\+\+", .* or "first" for an image with'):
+        quantize(clear, 4, init=np.zeros((4, 3)))
+
+
+@pytest.mark.parametrize("function", [quantize, kmeans])
+def test_docstrings_name_the_table(function: object) -> None:
+    assert names_in_docstring(function, "init") == list(INITIALIZATIONS)

@@ -71,7 +71,7 @@ def test_a_grid_holds_all_runs_that_go_side_by_side() -> None:
     assert runs_together(1 << 14, 16, torch.device("cpu"), 4) == 4
 
 
-def test_a_run_that_ends_as_an_empty_cluster_moves_is_labelled_anew() -> None:
+def test_a_run_that_ends_as_an_empty_cluster_moves_is_labeled_anew() -> None:
     """The third center takes over the point at 1 while no label changes: that point is its own from then on."""
     points = torch.tensor([[1.0], [0.0], [0.0], [0.0]], dtype=torch.float64)[None]
     weights = torch.tensor([[3.0, 3.0, 3.0, 1.0]], dtype=torch.float64)

@@ -13,7 +13,7 @@ PUBLISHED = [
     ((0, 255, 0), (0.86644, -0.23389, 0.17950)),
     ((0, 0, 255), (0.45201, -0.03246, -0.31153)),
 ]
-# sRGB_to_XYZ and XYZ_to_Oklab of color-science 0.4.7, whose matrices by way of XYZ are rounded: grey is not quite so
+# sRGB_to_XYZ and XYZ_to_Oklab of color-science 0.4.7, whose matrices by way of XYZ are rounded: gray is not quite so
 COMPUTED = [
     ((12, 200, 77), (0.726473, -0.178523, 0.114714)),
     ((250, 128, 114), (0.734987, 0.133710, 0.071198)),

@@ -1,3 +1,6 @@
+import copy
+import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpuquant.colors.codes import z_order
+from gpuquant.counting import histogram as histogram_module
 from gpuquant.counting.histogram import ColorHistogram
 from gpuquant.errors import ArgumentError, ImageFileError
 from gpuquant.ops.points import color_cells
@@ -55,9 +59,58 @@ def test_sum_leaves_its_parts_alone(china: Pixels) -> None:
     assert as_dict(one) == before
 
 
-def test_grey_is_three_equal_levels() -> None:
-    grey = np.array([[0, 7], [7, 255]], np.uint8)
-    assert as_dict(counted(grey)) == {(0, 0, 0): 1, (7, 7, 7): 2, (255, 255, 255): 1}
+def test_gray_is_three_equal_levels() -> None:
+    gray = np.array([[0, 7], [7, 255]], np.uint8)
+    assert as_dict(counted(gray)) == {(0, 0, 0): 1, (7, 7, 7): 2, (255, 255, 255): 1}
+
+
+@pytest.mark.parametrize("few", [0, 30_000, histogram_module.FEW_COLORS])
+def test_many_parts_and_reading_between_them(few: int, china: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However they are added up."""
+    monkeypatch.setattr(histogram_module, "FEW_COLORS", few)
+    histogram, together = ColorHistogram(), as_dict(counted(china))
+    for strip in np.array_split(china, 7):
+        n_before = histogram.n_pixels
+        histogram.add(strip)
+        assert histogram.n_pixels == n_before + strip.size // 3
+    assert as_dict(histogram) == together
+    assert torch.equal(histogram.colors, counted(china).colors)
+
+
+@pytest.mark.parametrize("few", [0, 30_000])
+def test_threads_may_add(few: int, china: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(histogram_module, "FEW_COLORS", few)
+    histogram = ColorHistogram()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(histogram.add, np.array_split(china, 16)))
+    assert as_dict(histogram) == as_dict(counted(china))
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000), cut=st.integers(0, 200), opaque=st.booleans())
+def test_colors_with_alpha(seed: int, cut: int, opaque: bool, tmp_path_factory: pytest.TempPathFactory) -> None:
+    pixels = np.random.RandomState(seed).choice([0, 5, 255], (200, 4)).astype(np.uint8)
+    pixels[pixels[:, 3] == 0] = 0
+    pixels[:, 3] |= 255 * opaque
+    expected, counts = np.unique(pixels, axis=0, return_counts=True)
+    histogram = ColorHistogram()
+    for part in (pixels[:cut], pixels[cut:]):
+        histogram.add_counted(*map(torch.from_numpy, np.unique(part, axis=0, return_counts=True)))
+    by_color = dict(zip(map(tuple, expected[:, : 3 if opaque else 4].tolist()), counts.tolist(), strict=True))
+    assert as_dict(histogram) == by_color
+    assert bool((histogram.colors[:-1] != histogram.colors[1:]).any(dim=1).all())
+    assert as_dict(histogram + ColorHistogram()) == by_color
+    path = tmp_path_factory.mktemp("histogram") / "colors.npz"
+    histogram.save(path)
+    assert as_dict(ColorHistogram.load(path)) == by_color
+
+
+def test_it_can_be_sent_to_other_processes(china: Pixels) -> None:
+    histogram = counted(china[:9], china[9:])
+    sent = pickle.loads(pickle.dumps(histogram))
+    sent.add(china)
+    assert sent.n_pixels == 2 * histogram.n_pixels
+    assert as_dict(copy.deepcopy(histogram)) == as_dict(histogram)
 
 
 def test_points_are_colors_and_weights(china: Pixels) -> None:

@@ -55,15 +55,15 @@ def test_every_pixel_gets_the_label_of_its_color(n_labels: int, chunk_size: int 
 
 
 @pytest.mark.parametrize("chunk_size", [None, 13])
-def test_grey_pixels_get_the_label_of_three_equal_levels(chunk_size: int | None) -> None:
-    grey = noise(300)
-    levels = np.unique(grey)
+def test_gray_pixels_get_the_label_of_three_equal_levels(chunk_size: int | None) -> None:
+    gray = noise(300)
+    levels = np.unique(gray)
     colors = np.repeat(levels[:, None], 3, axis=1)
     labels = np.arange(len(levels))[::-1].copy()
     found = map_pixels(
-        as_tensor(grey), as_tensor(colors), as_tensor(labels.astype(np.int32)), wide=False, chunk_size=chunk_size
+        as_tensor(gray), as_tensor(colors), as_tensor(labels.astype(np.int32)), wide=False, chunk_size=chunk_size
     )
-    np.testing.assert_array_equal(found.numpy(), by_hand(np.repeat(grey[:, None], 3, axis=1), colors, labels))
+    np.testing.assert_array_equal(found.numpy(), by_hand(np.repeat(gray[:, None], 3, axis=1), colors, labels))
 
 
 def test_channels_are_not_swapped() -> None:

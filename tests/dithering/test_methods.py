@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from conftest import Pixels, script
+from conftest import Pixels
 from image_files import swapped_profile
 from oracles import by_hand, drawing, seen
 from PIL import Image, ImageCms
@@ -18,10 +18,11 @@ from sklearn.datasets import load_sample_image
 from gpuquant import Palette, QuantizedImage, apply_palette, quantize, quantize_files
 from gpuquant.colors import error as metrics
 from gpuquant.dithering import methods as dithering
-from gpuquant.dithering.methods import bayer, blue_noise, error_limit
+from gpuquant.dithering import registry
+from gpuquant.dithering.methods import error_limit
 from gpuquant.errors import ArgumentError
 
-METHODS = ["floyd-steinberg", "blue-noise", "bayer"]
+METHODS = [name for name in registry.METHODS if name != "none"]
 ENDS = Palette(np.array([[0, 0, 0], [255, 255, 255]], np.uint8))
 Floats = npt.NDArray[np.float64]
 
@@ -79,7 +80,7 @@ def test_colors_that_are_entries_are_untouched(china: Pixels, method: str) -> No
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("level", [20, 128, 200])
-def test_the_mean_of_grey_is_kept(method: str, level: int) -> None:
+def test_the_mean_of_gray_is_kept(method: str, level: int) -> None:
     result = apply_palette(np.full((128, 256), level, np.uint8), ENDS, dither=method)
     assert result.to_array().mean() == pytest.approx(level, abs=1)
 
@@ -132,7 +133,7 @@ def test_tiny_images(method: str, shape: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_grey_and_tensors(china: Pixels, method: str) -> None:
+def test_gray_and_tensors(china: Pixels, method: str) -> None:
     wide = np.repeat(china[..., :1], 3, axis=2)
     expected = quantize(wide, 6, dither=method)
     found = quantize(torch.from_numpy(china[..., 0].copy()), 6, dither=method)
@@ -189,7 +190,7 @@ def test_colors_are_dithered_as_they_look(china: Pixels, method: str, tmp_path: 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"dither": "atkinson"}, "'floyd-steinberg', 'blue-noise' or 'bayer'"),
+        ({"dither": "atkinson"}, "dither='atkinson' is unknown; use 'none', 'floyd-steinberg', "),
         ({"dither": "bayer", "dither_strength": 1.5}, "dither_strength=1.5 must be a number from 0 to 1"),
         ({"dither_strength": float("nan")}, "dither_strength=nan"),
         ({"dither_strength": True}, "dither_strength=True"),
@@ -215,9 +216,9 @@ def test_what_cannot_be_used(settings: dict[str, Any], words: str) -> None:
     ],
 )
 def test_errors_are_cut_at_the_widest_gap_or_half_of_it(levels: list[int], half: int, whole: int) -> None:
-    greys = torch.tensor(levels, dtype=torch.uint8)[:, None].expand(-1, 3)
-    assert error_limit(greys, close=True) == half
-    assert error_limit(greys, close=False) == whole
+    grays = torch.tensor(levels, dtype=torch.uint8)[:, None].expand(-1, 3)
+    assert error_limit(grays, close=True) == half
+    assert error_limit(grays, close=False) == whole
 
 
 INKS = Palette(  # black, white, green, blue, red, yellow and orange
@@ -242,7 +243,7 @@ INKS = Palette(  # black, white, green, blue, red, yellow and orange
     ],
 )
 def test_flat_areas_of_few_inks_have_their_mean(method: str, color: tuple[int, int, int]) -> None:
-    """Each is a mixture of the inks; two of them are not enough: grey 128 was made of blue and orange."""
+    """Each is a mixture of the inks; two of them are not enough: gray 128 was made of blue and orange."""
     flat = np.broadcast_to(np.array(color, np.uint8), (128, 128, 3)).copy()
     found = apply_palette(flat, INKS, dither=method)
     np.testing.assert_allclose(found.to_array().mean(axis=(0, 1)), color, atol=1.5)
@@ -253,10 +254,10 @@ def test_flat_areas_of_few_inks_have_their_mean(method: str, color: tuple[int, i
 def test_flat_areas_have_their_mean_where_some_entries_lie_close_together(
     method: str, color: tuple[int, int, int]
 ) -> None:
-    greys = np.arange(0, 256, 17, dtype=np.uint8)[:, None].repeat(3, axis=1)
+    grays = np.arange(0, 256, 17, dtype=np.uint8)[:, None].repeat(3, axis=1)
     bright = np.array([[r, g, b] for r in (0, 255) for g in (0, 255) for b in (0, 255)], np.uint8)[1:-1]
     flat = np.broadcast_to(np.array(color, np.uint8), (128, 128, 3)).copy()
-    found = apply_palette(flat, Palette(np.concatenate([greys, bright])), dither=method)
+    found = apply_palette(flat, Palette(np.concatenate([grays, bright])), dither=method)
     np.testing.assert_allclose(found.to_array().mean(axis=(0, 1)), color, atol=2)
 
 
@@ -284,22 +285,3 @@ def test_batches_are_dithered(china: Pixels, shared: bool, tmp_path: Path) -> No
     assert outcome.mse == alone.mse
     with pytest.raises(ArgumentError, match="dither='noise' is unknown"):
         quantize_files(tmp_path, tmp_path / "other", 6, dither="noise")
-
-
-def test_bayers_matrix() -> None:
-    assert bayer(4).tolist() == [[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]]
-    assert sorted(bayer(16).ravel().tolist()) == list(range(256))
-
-
-def test_blue_noise_is_what_the_script_makes_and_has_no_low_frequencies() -> None:
-    mask = blue_noise()
-    np.testing.assert_array_equal(script("make_blue_noise").make_mask(), mask)
-    assert sorted(mask.ravel().tolist()) == list(range(128 * 128))
-    frequencies = np.hypot(*np.meshgrid(np.fft.fftfreq(128), np.fft.fftfreq(128)))
-    low = (frequencies > 0) & (frequencies < 0.15)
-    white = np.random.default_rng(0).permutation(128 * 128).reshape(128, 128)
-    powers = [np.square(np.abs(np.fft.fft2(ranks)))[low].mean() for ranks in (mask, white)]
-    assert powers[0] < 0.01 * powers[1]
-    for share in (0.1, 0.5):  # the places below a rank are spread evenly, too
-        powers = [np.square(np.abs(np.fft.fft2(ranks < share * 128 * 128)))[low].mean() for ranks in (mask, white)]
-        assert powers[0] < 0.2 * powers[1]

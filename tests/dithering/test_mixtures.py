@@ -120,9 +120,9 @@ def test_means_are_off_as_far_as_allowed_and_no_farther() -> None:
 
 
 def test_a_mean_may_be_off_where_the_grain_is_many_times_less() -> None:
-    """A thin palette: greys, and some a little beside them, which exact means would take."""
-    greys = np.arange(0, 256, 15)[:, None].repeat(3, axis=1)
-    palette = np.array([*greys, [2, 0, 0], [250, 255, 250], [128, 128, 131]], np.uint8)
+    """A thin palette: grays, and some a little beside them, which exact means would take."""
+    grays = np.arange(0, 256, 15)[:, None].repeat(3, axis=1)
+    palette = np.array([*grays, [2, 0, 0], [250, 255, 250], [128, 128, 131]], np.uint8)
     middles = np.random.RandomState(0).randint(5, 250, (500, 1)).repeat(3, axis=1)
     colors: Pixels = np.add(middles, [1, 0, 1]).astype(np.uint8)
     grains, offs = [], []
@@ -154,9 +154,9 @@ def test_entries_are_themselves_for_any_strength(most_off: float) -> None:
 
 
 def test_strength_narrows_what_is_mixed_to_the_middle() -> None:
-    greys = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
+    grays = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
     ends = np.array([[0, 0, 0], [255, 255, 255]], np.uint8)
-    whole, half = (mixed(greys, ends, 1e-6, strength)[1][:, 0] / 255 for strength in (1.0, 0.5))
+    whole, half = (mixed(grays, ends, 1e-6, strength)[1][:, 0] / 255 for strength in (1.0, 0.5))
     np.testing.assert_allclose(whole, np.arange(256) / 255, atol=1e-4)
     np.testing.assert_allclose(half, ((np.arange(256) / 255 - 0.5) * 2 + 0.5).clip(0, 1), atol=1e-4)
 
@@ -169,9 +169,9 @@ def test_entries_lie_along_a_line_from_light_to_dark() -> None:
     )
     assert entries[0, :3].tolist() == [2, 0, 1]
     np.testing.assert_allclose(np.diff(limits[0].numpy()), [100 - 40 - 37.5, 40], atol=1)
-    greys = np.array([[0], [200], [100], [255]], np.uint8).repeat(3, axis=1)
+    grays = np.array([[0], [200], [100], [255]], np.uint8).repeat(3, axis=1)
     entries, _ = mix_colors(
-        torch.full((1, 3), 120, dtype=torch.uint8), torch.from_numpy(greys), 1.0, 100, slack_of(0.1)
+        torch.full((1, 3), 120, dtype=torch.uint8), torch.from_numpy(grays), 1.0, 100, slack_of(0.1)
     )
     assert entries[0, :2].tolist() == [1, 2]
 

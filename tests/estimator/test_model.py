@@ -129,7 +129,7 @@ def test_bits_do_not_move(
     folded: list[bool],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """In several tiles, chunks and threads."""
+    """The samples take several tiles, chunks and threads."""
     monkeypatch.setattr(cpu_dense, "TILE_NUMBERS", 1 << 14)
     monkeypatch.setattr(pixel_chunks, "CHUNK", 1 << 12)
     monkeypatch.setattr(dense_seeding, "ROWS", 1 << 10)

@@ -1,4 +1,4 @@
-"""What the estimator clusters: every kind of samples, and pixels folded to colors."""
+"""Samples of the estimator: every kind of them, and pixels folded to colors."""
 
 import threading
 from typing import Any

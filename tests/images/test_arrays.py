@@ -25,7 +25,7 @@ def loaded(image: Any) -> np.ndarray:
 
 
 def advice_on(image: Any) -> str:
-    """What the error says after its last semicolon."""
+    """The advice of the error, which follows its last semicolon."""
     with pytest.raises(ArgumentError) as error:
         load_photo(image)
     return str(error.value).rpartition("; ")[2]

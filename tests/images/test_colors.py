@@ -39,7 +39,7 @@ def read(folder: Path, levels: list[int], *chunks: bytes) -> Photo:
     return read_photo(folder / "a.png")
 
 
-GREYS = [level for level in (0, 1, 64, 128, 192, 255) for _ in range(3)]
+GRAYS = [level for level in (0, 1, 64, 128, 192, 255) for _ in range(3)]
 # of linear levels sRGB is, for 64 for example, 1.055 * 0.25098 ** (1 / 2.4) - 0.055 = 0.5381, that is 137.2
 LINEAR = [0, 13, 137, 188, 225, 255]
 
@@ -52,7 +52,7 @@ def encoded(linear: np.ndarray) -> npt.NDArray[np.float64]:
 
 
 def test_a_linear_png_is_converted(tmp_path: Path) -> None:
-    photo = read(tmp_path, GREYS, gamma(100_000))
+    photo = read(tmp_path, GRAYS, gamma(100_000))
     assert np.abs(photo.in_srgb()[0, :, 0].astype(int) - LINEAR).max() <= 1
     assert photo.notes == ()
 
@@ -63,17 +63,17 @@ def test_gammas_are_those_of_the_specification(exponent: int, tmp_path: Path) ->
     photo = read(tmp_path, [level for level in range(256) for _ in range(3)], gamma(exponent))
     expected = encoded((levels / 255) ** (100_000 / exponent))
     assert np.abs(photo.in_srgb()[0].astype(int) - expected[:, None]).max() <= 1
-    (tmp_path / "grey.png").write_bytes(png(8, 0, 256, [bytes(range(256))], gamma(exponent)))
-    np.testing.assert_array_equal(read_photo(tmp_path / "grey.png").pixels[0], expected)
+    (tmp_path / "gray.png").write_bytes(png(8, 0, 256, [bytes(range(256))], gamma(exponent)))
+    np.testing.assert_array_equal(read_photo(tmp_path / "gray.png").pixels[0], expected)
 
 
-def test_grey_of_16_bits_is_converted_too(tmp_path: Path) -> None:
+def test_gray_of_16_bits_is_converted_too(tmp_path: Path) -> None:
     row = samples([level * 257 for level in (0, 1, 64, 128, 192, 255)], order=">")
-    (tmp_path / "grey.png").write_bytes(png(16, 0, 6, [row], gamma(100_000)))
-    assert read_photo(tmp_path / "grey.png").pixels[0].tolist() == LINEAR
+    (tmp_path / "gray.png").write_bytes(png(16, 0, 6, [row], gamma(100_000)))
+    assert read_photo(tmp_path / "gray.png").pixels[0].tolist() == LINEAR
     row = samples([part for level in (0, 1, 64, 128, 192, 255) for part in (level * 257, 65535)], order=">")
-    (tmp_path / "grey.png").write_bytes(png(16, 4, 6, [row], gamma(100_000)))
-    assert np.abs(read_photo(tmp_path / "grey.png").in_srgb().reshape(6, -1)[:, 0].astype(int) - LINEAR).max() <= 1
+    (tmp_path / "gray.png").write_bytes(png(16, 4, 6, [row], gamma(100_000)))
+    assert np.abs(read_photo(tmp_path / "gray.png").in_srgb().reshape(6, -1)[:, 0].astype(int) - LINEAR).max() <= 1
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_grey_of_16_bits_is_converted_too(tmp_path: Path) -> None:
     ],
 )
 def test_srgb_changes_nothing(chunks: tuple[bytes, ...], tmp_path: Path) -> None:
-    photo = read(tmp_path, GREYS, *chunks)
+    photo = read(tmp_path, GRAYS, *chunks)
     assert (photo.to_srgb, photo.icc_profile, photo.notes) == (None, None, ())
 
 
@@ -127,7 +127,7 @@ def test_cicp_comes_before_the_profile_and_that_before_gamma(tmp_path: Path) -> 
     ],
 )
 def test_what_cannot_be_followed_is_told_by_name(chunks: tuple[bytes, ...], name: str, tmp_path: Path) -> None:
-    photo = read(tmp_path, GREYS, *chunks)
+    photo = read(tmp_path, GRAYS, *chunks)
     assert photo.to_srgb is None
     assert len(photo.notes) == 1
     assert name.replace("\\", "") in photo.notes[0]
@@ -135,13 +135,13 @@ def test_what_cannot_be_followed_is_told_by_name(chunks: tuple[bytes, ...], name
 
 
 def test_a_profile_that_cannot_be_unpacked_is_a_note(tmp_path: Path) -> None:
-    photo = read(tmp_path, GREYS, chunk(b"iCCP", b"name\0\0no zlib at all"))
+    photo = read(tmp_path, GRAYS, chunk(b"iCCP", b"name\0\0no zlib at all"))
     assert photo.notes == ("the embedded color profile cannot be used; colors are taken for sRGB",)
 
 
 def test_levels_can_be_kept(tmp_path: Path) -> None:
     """With a profile that says the same as the chunk."""
-    read(tmp_path, GREYS, gamma(100_000))
+    read(tmp_path, GRAYS, gamma(100_000))
     result = gpuquant.quantize(tmp_path / "a.png", 8, keep_profile=True)
     assert np.asarray(result.to_array())[0, :, 0].tolist() == [0, 1, 64, 128, 192, 255]
     result.save(tmp_path / "out.png")
@@ -214,7 +214,7 @@ def test_tags_of_a_tiff(tags: dict[int, tuple[int, tuple[int, ...]]], name: str,
 
 
 def test_adobe_rgb_by_exif_in_png_and_tiff(tmp_path: Path) -> None:
-    """Where nothing else is said."""
+    """EXIF holds where no chunk says otherwise."""
     block = exif_of(0xFFFF, b"R03\0")
     row = [150, 150, 150, 200, 100, 100]
     photo = read(tmp_path, row, chunk(b"eXIf", block.removeprefix(b"Exif\0\0")))
@@ -229,7 +229,7 @@ def test_adobe_rgb_by_exif_in_png_and_tiff(tmp_path: Path) -> None:
 
 
 def adobe_tiff(row: bytes) -> bytes:
-    """Whose directory of EXIF lies at its end."""
+    """A TIFF in Adobe RGB whose directory of EXIF lies at its end."""
     end = len(tiff(row, len(row) // 3, 1, {34665: (4, (0,))}, bits=(8, 8, 8), photometric=2))
     exif = struct.pack("<HHHIHHHHIII", 2, 40961, 3, 1, 0xFFFF, 0, 40965, 4, 1, end + 30, 0)
     index = struct.pack("<HHHI4sI", 1, 1, 2, 4, b"R03\0", 0)
@@ -250,7 +250,7 @@ def adobe_tiff(row: bytes) -> bytes:
     ],
 )
 def test_an_opened_png_gives_what_its_file_gives(chunks: tuple[bytes, ...], tmp_path: Path) -> None:
-    """And so does an image that Pillow makes of it."""
+    """An image that Pillow converts it to gives the same."""
     from_file = read(tmp_path, [100, 150, 200], *chunks)
     with Image.open(tmp_path / "a.png") as image:
         before = dict(image.info)

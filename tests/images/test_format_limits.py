@@ -78,7 +78,7 @@ def test_rows_that_the_encoders_cannot_take(
 
 @pytest.mark.parametrize("n_colors", [2, 256])
 def test_bytes_of_a_tiff(n_colors: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As libtiff fails, with next to nothing said, and as ours would write a place that its 32 bits cannot hold."""
+    """libtiff fails, and says next to nothing; our own writer would need a place that its 32 bits cannot hold."""
 
     def fail(*_: object, **__: object) -> None:
         raise OSError("encoder error -2 when writing image file")

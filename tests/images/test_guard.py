@@ -26,7 +26,7 @@ FORMATS = ["a.tif", "b.tif", "a.png", "a.jpg", "a.webp", "a.gif", "a.bmp", "a.pp
 
 
 def picture(name: str, path: Path) -> np.ndarray:
-    """A file of 48 x 48 pixels, turned by EXIF where it can be; with grey in 16 bits as b.tif."""
+    """A file of 48 x 48 pixels, turned by EXIF where it can be; with gray in 16 bits as b.tif."""
     image = Image.fromarray(np.random.RandomState(0).randint(0, 256, (48, 48, 3)).astype(np.uint8))
     if name == "b.tif":
         image = Image.fromarray(np.arange(48 * 48, dtype=np.uint16).reshape(48, 48))
@@ -43,7 +43,7 @@ def picture(name: str, path: Path) -> np.ndarray:
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_pillows_limit_does_not_interfere(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither where it warns, nor where it raises; warnings are errors in these tests."""
+    """Pillow neither warns nor raises by its own limit; warnings are errors in these tests."""
     picture(name, tmp_path / name)
     expected = read_photo(tmp_path / name)
     for limit in (1, 48 * 48 - 1, None):
@@ -141,7 +141,7 @@ def test_all_is_left_as_it_was_found(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def warning_tiff() -> bytes:
-    """Whose tag Software is said to lie behind the end: Pillow warns of it."""
+    """A TIFF whose tag Software is said to lie behind the end: Pillow warns of it."""
     data = bytearray(tiff(bytes([1, 2, 3]), 1, 1, {305: (1, tuple(b"some words"))}, bits=(8, 8, 8), photometric=2))
     entry = data.index(struct.pack("<HHI", 305, 1, 10))
     struct.pack_into("<I", data, entry + 4, 1 << 30)

@@ -58,7 +58,7 @@ def test_transparency() -> None:
 def test_the_profile_of_a_phone_is_applied() -> None:
     """Beside littleCMS on the pixels as they were written."""
     display_p3 = coded_space(12, 13)
-    profile = display_p3 and icc_profile(display_p3, grey=False)
+    profile = display_p3 and icc_profile(display_p3, gray=False)
     assert profile
     found = read_photo(heic(icc_profile=profile))
     to_srgb = ImageCms.buildTransform(io.BytesIO(profile), ImageCms.createProfile("sRGB"), "RGB", "RGB")

@@ -30,17 +30,17 @@ def clear(*levels: int) -> bytes:
         (16, b"\x01\x00\x01\x80\x01\x81\xff\xff", 0x180, [1, 1, 1, 255]),
     ],
 )
-def test_one_grey_is_clear_at_every_depth(
+def test_one_gray_is_clear_at_every_depth(
     depth: int, row: bytes, level: int, expected: list[int], tmp_path: Path
 ) -> None:
     for bits_above in (0, 1 << depth if depth < 16 else 0):  # which the specification says to leave out
-        (tmp_path / "grey.png").write_bytes(png(depth, 0, 4, [row], clear(level | bits_above)))
-        pixels = read_photo(tmp_path / "grey.png").pixels
+        (tmp_path / "gray.png").write_bytes(png(depth, 0, 4, [row], clear(level | bits_above)))
+        pixels = read_photo(tmp_path / "gray.png").pixels
         assert pixels[0, :, 0].tolist() == expected
         assert pixels[0, :, 3].tolist() == [255, 0, 255, 255]
     if depth < 16:
-        (tmp_path / "grey.png").write_bytes(png(depth, 0, 4, [row], clear(level)))
-        with Image.open(tmp_path / "grey.png") as image:
+        (tmp_path / "gray.png").write_bytes(png(depth, 0, 4, [row], clear(level)))
+        with Image.open(tmp_path / "gray.png") as image:
             assert photo_of(image).pixels[0, :, 3].tolist() == [255, 0, 255, 255]
 
 
@@ -84,8 +84,8 @@ def test_entries_of_a_palette_are_clear(depth: int, tmp_path: Path) -> None:
 
 
 def test_transparency_reaches_the_result(tmp_path: Path) -> None:
-    (tmp_path / "grey.png").write_bytes(png(2, 0, 4, [b"\x1b"], clear(1)))
-    result = gpuquant.quantize(tmp_path / "grey.png", 4)
+    (tmp_path / "gray.png").write_bytes(png(2, 0, 4, [b"\x1b"], clear(1)))
+    result = gpuquant.quantize(tmp_path / "gray.png", 4)
     assert sorted(result.palette.hex) == ["#00000000", "#000000ff", "#aaaaaaff", "#ffffffff"]
 
 

@@ -76,7 +76,7 @@ def test_colors_are_those_that_pillow_converts_and_turns(name: str) -> None:
         assert image is not None
         profile = image.info.get("icc_profile")
         if image.mode.startswith("I;16") or name in ("sharp_16-bit-grey-alpha.png", "sharp_tbgn2c16.png"):
-            pytest.skip("Pillow clips 16 bits, refuses a grey profile on RGBA, and leaves out a gAMA chunk")
+            pytest.skip("Pillow clips 16 bits, refuses a gray profile on RGBA, and leaves out a gAMA chunk")
         if image.mode == "LAB":
             profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
         if profile and image.mode in ("RGB", "RGBA", "CMYK", "L", "LAB"):
@@ -130,10 +130,10 @@ def test_an_srgb_profile_changes_nothing(china: Pixels, tmp_path: Path) -> None:
     assert photo.notes == ()
 
 
-def test_sixteen_bits_of_grey_are_rounded(tmp_path: Path) -> None:
+def test_sixteen_bits_of_gray_are_rounded(tmp_path: Path) -> None:
     levels = np.arange(65_536, dtype=np.uint16).reshape(256, 256)
-    Image.fromarray(levels).save(tmp_path / "grey.png")
-    photo = read_photo(tmp_path / "grey.png")
+    Image.fromarray(levels).save(tmp_path / "gray.png")
+    photo = read_photo(tmp_path / "gray.png")
     np.testing.assert_array_equal(photo.pixels, np.rint(levels / 65_535 * 255))
     assert photo.notes == ("16 bits a channel are reduced to 8",)
 

@@ -20,46 +20,46 @@ SIXTEEN = [0, 20_000, 40_000, 65_535]  # 0, 77.8, 155.6 and 255 parts of 255
 
 @pytest.mark.parametrize(("photometric", "expected"), [(1, [0, 78, 156, 255]), (0, [255, 177, 99, 0])])
 def test_tiff_of_16_bits_says_which_end_is_white(photometric: int, expected: list[int], tmp_path: Path) -> None:
-    (tmp_path / "grey.tif").write_bytes(tiff(samples(SIXTEEN), 4, 1, photometric=photometric))
-    photo = read_photo(tmp_path / "grey.tif")
+    (tmp_path / "gray.tif").write_bytes(tiff(samples(SIXTEEN), 4, 1, photometric=photometric))
+    photo = read_photo(tmp_path / "gray.tif")
     assert photo.pixels.tolist() == [expected]
     assert photo.notes == ("16 bits a channel are reduced to 8",)
-    with Image.open(tmp_path / "grey.tif") as image:
+    with Image.open(tmp_path / "gray.tif") as image:
         assert photo_of(image).pixels.tolist() == [expected]
 
 
 def test_tiff_without_photometric_interpretation_is_white_at_zero(tmp_path: Path) -> None:
-    """As Pillow has it for 8 bits."""
+    """Pillow takes 8 bits so, too."""
     for bits, data in (((8,), bytes([0, 100])), ((16,), samples([0, 100 * 257]))):
-        (tmp_path / "grey.tif").write_bytes(tiff(data, 2, 1, bits=bits, photometric=None))
-        assert read_photo(tmp_path / "grey.tif").pixels.tolist() == [[255, 155]]
+        (tmp_path / "gray.tif").write_bytes(tiff(data, 2, 1, bits=bits, photometric=None))
+        assert read_photo(tmp_path / "gray.tif").pixels.tolist() == [[255, 155]]
 
 
 def test_compressed_tiff_of_16_bits_says_which_end_is_white(tmp_path: Path) -> None:
     image = Image.fromarray(np.array([SIXTEEN], np.uint16))
-    image.save(tmp_path / "grey.tif", compression="tiff_lzw", tiffinfo={262: 0})
-    with Image.open(tmp_path / "grey.tif") as opened:
+    image.save(tmp_path / "gray.tif", compression="tiff_lzw", tiffinfo={262: 0})
+    with Image.open(tmp_path / "gray.tif") as opened:
         assert opened.tag_v2[262] == 0  # type: ignore[attr-defined]
-    assert read_photo(tmp_path / "grey.tif").pixels.tolist() == [[255, 177, 99, 0]]
+    assert read_photo(tmp_path / "gray.tif").pixels.tolist() == [[255, 177, 99, 0]]
 
 
 def test_big_endian_tiff_of_16_bits(tmp_path: Path) -> None:
-    (tmp_path / "grey.tif").write_bytes(tiff(samples(SIXTEEN, order=">"), 4, 1, order=">"))
-    assert read_photo(tmp_path / "grey.tif").pixels.tolist() == [[0, 78, 156, 255]]
+    (tmp_path / "gray.tif").write_bytes(tiff(samples(SIXTEEN, order=">"), 4, 1, order=">"))
+    assert read_photo(tmp_path / "gray.tif").pixels.tolist() == [[0, 78, 156, 255]]
 
 
 def test_tiff_of_12_bits(tmp_path: Path) -> None:
     """Two samples in three bytes: 0x000 0x800 and 0xfff 0x123."""
-    (tmp_path / "grey.tif").write_bytes(tiff(b"\x00\x08\x00\xff\xf1\x23", 4, 1, bits=(12,)))
-    photo = read_photo(tmp_path / "grey.tif")
+    (tmp_path / "gray.tif").write_bytes(tiff(b"\x00\x08\x00\xff\xf1\x23", 4, 1, bits=(12,)))
+    photo = read_photo(tmp_path / "gray.tif")
     assert photo.pixels.tolist() == [[0, 128, 255, 18]]  # 2048 * 255 / 4095 = 127.53, 291 * 255 / 4095 = 18.12
     assert photo.notes == ("12 bits a channel are reduced to 8",)
 
 
 def test_tiff_of_32_bits_without_a_sign(tmp_path: Path) -> None:
     values = [0, 1 << 31, (1 << 32) - 1, 1_000_000_000]  # 0, 127.5, 255 and 59.4
-    (tmp_path / "grey.tif").write_bytes(tiff(samples(values, "I"), 4, 1, bits=(32,)))
-    photo = read_photo(tmp_path / "grey.tif")
+    (tmp_path / "gray.tif").write_bytes(tiff(samples(values, "I"), 4, 1, bits=(32,)))
+    photo = read_photo(tmp_path / "gray.tif")
     assert photo.pixels.tolist() == [[0, 128, 255, 59]]
     assert photo.notes == ("32 bits a channel are reduced to 8",)
 
@@ -76,9 +76,9 @@ def test_tiff_of_32_bits_without_a_sign(tmp_path: Path) -> None:
 def test_tiff_of_no_known_range_is_refused(
     data: bytes, bits: int, sample_format: int, kind: str, tmp_path: Path
 ) -> None:
-    (tmp_path / "grey.tif").write_bytes(tiff(data, 2, 1, bits=(bits,), sample_format=sample_format))
+    (tmp_path / "gray.tif").write_bytes(tiff(data, 2, 1, bits=(bits,), sample_format=sample_format))
     with pytest.raises(ImageFileError, match=f"{kind}.*{ADVICE}"):
-        read_photo(tmp_path / "grey.tif")
+        read_photo(tmp_path / "gray.tif")
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_tiff_of_no_known_range_is_refused(
     ],
 )
 def test_the_advice_gives_the_right_levels(data: bytes, bits: int, sample_format: int, tmp_path: Path) -> None:
-    path = tmp_path / "grey.tif"
+    path = tmp_path / "gray.tif"
     path.write_bytes(tiff(data, 4, 1, bits=(bits,), sample_format=sample_format))
     with pytest.raises(ImageFileError) as caught:
         read_photo(path)
@@ -137,10 +137,10 @@ def test_portable_maps_are_scaled_by_their_header(
     top: int, values: list[int], expected: list[int], plain: bool, tmp_path: Path
 ) -> None:
     text = " ".join(map(str, values)).encode()
-    (tmp_path / "grey.pgm").write_bytes(
+    (tmp_path / "gray.pgm").write_bytes(
         (b"P2" if plain else b"P5") + b"\n3 2\n%d\n" % top + (text if plain else samples(values, order=">"))
     )
-    photo = read_photo(tmp_path / "grey.pgm")
+    photo = read_photo(tmp_path / "gray.pgm")
     assert photo.pixels.ravel().tolist() == expected
     assert photo.notes == (f"{top.bit_length()} bits a channel are reduced to 8",)
     colors = (b"P3" if plain else b"P6") + b"\n2 1\n%d\n" % top + (text if plain else samples(values, order=">"))
@@ -151,8 +151,8 @@ def test_portable_maps_are_scaled_by_their_header(
 
 
 def test_portable_maps_of_8_bits_are_not_reduced(tmp_path: Path) -> None:
-    (tmp_path / "grey.pgm").write_bytes(b"P5\n2 1\n16\n\x00\x10")
-    photo = read_photo(tmp_path / "grey.pgm")
+    (tmp_path / "gray.pgm").write_bytes(b"P5\n2 1\n16\n\x00\x10")
+    photo = read_photo(tmp_path / "gray.pgm")
     assert (photo.pixels.tolist(), photo.notes) == ([[0, 255]], ())
 
 
@@ -168,7 +168,7 @@ def test_sixteen_is_not_looked_for_in_numbers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("bits", [1, 4, 8])
 def test_a_color_map_of_8_bits(bits: int, tmp_path: Path) -> None:
-    """As many writers make it: red is entry 1 and a dark blue entry 2, in planes of 2^bits levels."""
+    """Many writers make it so: red is entry 1 and a dark blue entry 2, in planes of 2^bits levels."""
     data, n_colors = {1: b"\x40", 4: b"\x01\x20", 8: b"\0\1\2"}[bits], 1 << bits
     planes = np.zeros((3, n_colors), int)
     planes[:, 1] = 255, 128, 7

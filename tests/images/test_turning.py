@@ -77,7 +77,7 @@ def test_orientation_of_xmp_is_kept_beside_garbage(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_photos_are_turned_as_exif_says(orientation: int, tmp_path: Path) -> None:
-    """Where row 0 and column 0 of the file are when upright: EXIF 2.32, tag Orientation."""
+    """The sides of row 0 and column 0 of the file in the upright photo are those of EXIF 2.32, tag Orientation."""
     row_0, column_0 = {
         1: ("top", "left"),
         2: ("top", "right"),
@@ -134,7 +134,7 @@ def test_garbage_for_xmp_and_profile(suffix: str, china: Pixels, tmp_path: Path)
 
 @pytest.mark.skipif(not AVIF, reason="this Pillow reads no AVIF")
 def test_garbage_for_exif_in_avif(tmp_path: Path) -> None:
-    """Which Pillow refuses to open; how to turn the photo stands beside it."""
+    """Pillow refuses to open it; the orientation stands outside of the EXIF block, too."""
     path, exif = tmp_path / "a.avif", Image.Exif()
     exif[0x010E], exif[0x0112] = "words", 6
     Image.new("RGB", (20, 16), (200, 10, 10)).save(path, exif=exif)

@@ -29,9 +29,9 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 pytestmark = pytest.mark.filterwarnings("ignore:Conversion of an array with ndim > 0:DeprecationWarning")
 
 
-def pictures(n_pixels: int, grey: bool) -> dict[str, Pixels]:
+def pictures(n_pixels: int, gray: bool) -> dict[str, Pixels]:
     random = np.random.RandomState(n_pixels)
-    shape = (n_pixels,) if grey else (n_pixels, 3)
+    shape = (n_pixels,) if gray else (n_pixels, 3)
     return {
         "noise": random.randint(0, 256, shape).astype(np.uint8),
         "one color": np.full(shape, 255, np.uint8),
@@ -45,9 +45,9 @@ def numpy_codes(pixels: Pixels) -> npt.NDArray[np.int64]:
     return wide * 65793 if pixels.ndim == 1 else wide @ np.array([1, 256, 65536])
 
 
-@pytest.mark.parametrize(("n_pixels", "grey"), [(1, True), (1023, False), (1024, True), (1025, False)])
-def test_colors_are_counted_exactly(n_pixels: int, grey: bool) -> None:
-    for pixels in pictures(n_pixels, grey).values():
+@pytest.mark.parametrize(("n_pixels", "gray"), [(1, True), (1023, False), (1024, True), (1025, False)])
+def test_colors_are_counted_exactly(n_pixels: int, gray: bool) -> None:
+    for pixels in pictures(n_pixels, gray).values():
         codes, counts = triton_ops.count_colors(torch.from_numpy(pixels).to(DEVICE))
         expected_codes, expected_counts = np.unique(numpy_codes(pixels), return_counts=True)
         np.testing.assert_array_equal(codes.cpu().numpy(), expected_codes)
@@ -56,9 +56,9 @@ def test_colors_are_counted_exactly(n_pixels: int, grey: bool) -> None:
         assert counts.dtype == torch.int64
 
 
-@pytest.mark.parametrize("grey", [False, True])
-def test_colors_are_counted_chunk_by_chunk(grey: bool) -> None:
-    pixels = pictures(1500, grey)["noise"]
+@pytest.mark.parametrize("gray", [False, True])
+def test_colors_are_counted_chunk_by_chunk(gray: bool) -> None:
+    pixels = pictures(1500, gray)["noise"]
     counting = triton_ops.KernelCounting(torch.device(DEVICE))
     for chunk in torch.from_numpy(pixels).to(DEVICE).split(592):
         counting.add(chunk)
@@ -69,7 +69,7 @@ def test_colors_are_counted_chunk_by_chunk(grey: bool) -> None:
 
 
 def test_bins_are_emptied_before_they_overflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if a bin held 48 pixels: all of them may have one color."""
+    """A bin is taken to hold 48 pixels: all of them may have one color."""
     monkeypatch.setattr(triton_ops, "MOST_IN_A_BIN", 48)
     monkeypatch.setattr(triton_ops, "BLOCK", 128)
     emptied: list[int] = []
@@ -91,11 +91,11 @@ def test_bins_are_emptied_before_they_overflow(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.int32])
-@pytest.mark.parametrize("grey", [False, True])
-def test_pixels_are_looked_up(dtype: torch.dtype, grey: bool) -> None:
+@pytest.mark.parametrize("gray", [False, True])
+def test_pixels_are_looked_up(dtype: torch.dtype, gray: bool) -> None:
     table = torch.arange(color_codes.N_CODES, dtype=torch.int32).view(torch.uint8).view(-1, 4)[:, 1].int() + 40_000
     table = (table - 40_000 if dtype == torch.uint8 else table).to(dtype)
-    pixels = pictures(2500, grey)["noise"]
+    pixels = pictures(2500, gray)["noise"]
     labels = triton_ops.apply_lookup(torch.from_numpy(pixels).to(DEVICE), table.to(DEVICE))
     assert labels.dtype == dtype
     np.testing.assert_array_equal(labels.cpu().numpy(), table.numpy()[numpy_codes(pixels)])
@@ -127,14 +127,14 @@ def check_step(points: Floats, weights: Floats, centers: Floats, dtype: torch.dt
     inertia = state.inertia(on_device).cpu().numpy()
     labels = found.cpu()
     for problem in range(n_problems):
-        centred = given[problem].double().numpy() - origin[problem].numpy()
-        distances = np.square(centred[:, None] - relative[problem].double().numpy()).sum(axis=2)
+        centered = given[problem].double().numpy() - origin[problem].numpy()
+        distances = np.square(centered[:, None] - relative[problem].double().numpy()).sum(axis=2)
         own = labels[problem].numpy()
         excess = distances[np.arange(n_points), own] - distances.min(axis=1)
         assert inertia[problem] == pytest.approx(weights[problem] @ distances[np.arange(n_points), own], rel=1e-12)
         assert excess.max() <= (1e-12 if dtype == torch.float64 else 1e-5) * max(1, distances.max())
         np.testing.assert_allclose(totals[problem], np.bincount(own, weights[problem], centers.shape[1]), rtol=1e-12)
-        expected = [np.bincount(own, weights[problem] * column, centers.shape[1]) for column in centred.T]
+        expected = [np.bincount(own, weights[problem] * column, centers.shape[1]) for column in centered.T]
         np.testing.assert_allclose(sums[problem].T, np.stack(expected), rtol=1e-9, atol=1e-9)
         differ = own != before[problem].numpy()
         counted = differ if settings.get("count_weightless") else differ & (weights[problem] > 0)
@@ -161,7 +161,7 @@ def test_many_clusters_most_of_them_empty(n_clusters: int, dtype: torch.dtype) -
 
 
 def test_small_weights_are_not_lost_in_sums_of_many_clusters() -> None:
-    """Beside weights of 1 those of 1e-13 would be a few units of an integer."""
+    """Weights of 1e-13 beside some of 1 would be a few units of an integer."""
     random = np.random.RandomState(0)
     points = random.normal(0, 1, (1, 2000, 2))
     points[0, 1900:] += 100
@@ -313,7 +313,7 @@ def test_kmeans_on_kernels_is_kmeans(on_kernels: list[str], dtype: torch.dtype) 
 def test_the_estimator_on_kernels_is_scikit_learns(
     on_kernels: list[str], few: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As 8-bit pixels, drawn in their order, and as samples."""
+    """Samples are taken as 8-bit pixels, drawn in their order, and as what they are."""
     monkeypatch.setattr(level_pixels, "FEW_SAMPLES", few)
     samples = np.divide(small_photo(), 255)
     ours, theirs = gpuquant.KMeans(6, random_state=0).fit(samples), Reference(6, n_init=1, random_state=0).fit(samples)

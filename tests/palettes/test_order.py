@@ -16,7 +16,7 @@ def test_dark_to_light() -> None:
     assert luminance_order(blue_and_yellow).tolist() == [1, 0]
 
 
-def test_greys_come_before_hues_and_clear_ones_last() -> None:
+def test_grays_come_before_hues_and_clear_ones_last() -> None:
     rows = [[0, 0, 255], [128, 129, 128], [0, 255, 0], [255, 0, 0], [20, 20, 22], [0, 0, 0], [255, 0, 255]]
     palette = Palette(np.array(rows, np.uint8), np.array([255, 255, 255, 255, 255, 0, 255], np.uint8))
     assert hue_order(palette).tolist() == [4, 1, 3, 2, 0, 6, 5]

@@ -188,7 +188,7 @@ def test_malformed_files(name: str, content: str | bytes, words: str, tmp_path: 
 )
 @pytest.mark.parametrize("ending", [".css", ".hex", ".gpl", ".txt", ".json"])
 def test_long_files_take_linear_time(content: bytes, ending: str, tmp_path: Path) -> None:
-    """Of what takes quadratic time this would take hours."""
+    """A reader of quadratic time would take hours for it."""
     with pytest.raises(ImageFileError):
         read(f"a{ending}", content, tmp_path)
 

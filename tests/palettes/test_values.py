@@ -1,4 +1,4 @@
-"""What may be given as a palette, against Pillow's reading of colors and NumPy's rounding."""
+"""Values that may be given as a palette, against Pillow's reading of colors and NumPy's rounding."""
 
 from pathlib import Path
 from typing import Any

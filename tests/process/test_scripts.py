@@ -13,13 +13,13 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Bash")
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted(path.relative_to(ROOT) for path in (ROOT / "scripts").iterdir() if path.is_file())
-EVERY = [*SCRIPTS, Path("scripts/gpu/run_step.py")]  # which can be run, too
+EVERY = [*SCRIPTS, Path("scripts/gpu/run_step.py"), Path("benchmarks/report.py")]  # which can be run, too
 KEPT = ("scripts", "gpuquant", "tests", "benchmarks", "README.md", "pyproject.toml", "constraints.txt")
 MISSING = [
-    ("make_report.py", "matplotlib", "bench"),
-    ("make_pictures.py", "matplotlib", "bench"),
-    ("sklearn_tests.py", "pytest", "dev"),
-    ("gpu_report.py", "torch", "dev"),
+    ("benchmarks/report.py", "matplotlib", "bench"),
+    ("scripts/make_pictures.py", "matplotlib", "bench"),
+    ("scripts/sklearn_tests.py", "pytest", "dev"),
+    ("scripts/gpu_report.py", "torch", "dev"),
 ]
 
 
@@ -108,10 +108,10 @@ def test_an_extra_that_is_missing_is_named(tree: Path, tmp_path: Path) -> None:
 
     def without(script: str, module: str, _: str) -> subprocess.CompletedProcess[str]:
         folder = tmp_path / script
-        folder.mkdir()
+        folder.mkdir(parents=True)
         raising = f"raise ModuleNotFoundError('No module named {module}', name='{module}')\n"
         (folder / f"{module}.py").write_text(raising)
-        return started([sys.executable, f"scripts/{script}"], tree, PYTHONPATH=str(folder))
+        return started([sys.executable, script], tree, PYTHONPATH=str(folder))
 
     with ThreadPoolExecutor(len(MISSING)) as pool:
         ended = list(pool.map(without, *zip(*MISSING, strict=True)))

@@ -99,7 +99,7 @@ def test_all_recipes_say_the_same(settings: dict[str, Any], tmp_path: Path) -> N
 
 
 def test_numbers_of_numpy_are_written(tmp_path: Path) -> None:
-    """As those of Python are: the same note."""
+    """They are written as numbers of Python: the notes are the same."""
     photo = np.arange(300, dtype=np.uint8).reshape(10, 10, 3)
     given = {
         "effort": (np.str_, "fast"),

@@ -43,7 +43,7 @@ def test_every_pixel_gets_the_first_of_the_nearest_entries(n_colors: int) -> Non
     check(apply_palette(pixels, Palette(palette)), pixels, palette)
 
 
-def test_grey_and_tensors(china: Pixels) -> None:
+def test_gray_and_tensors(china: Pixels) -> None:
     palette = Palette(np.array([[0, 0, 0], [255, 255, 255], [90, 100, 110]], np.uint8))
     check(apply_palette(china[..., 1], palette), china[..., 1], palette.rows)
     found = apply_palette(torch.from_numpy(china), palette)

@@ -103,11 +103,11 @@ def test_a_palette_that_rounds_to_duplicates_is_repaired(span: int, missing: int
     check(quantize(pixels, len(colors) - missing), pixels, len(colors) - missing)
 
 
-def test_grey_is_color_with_equal_levels(china: Pixels) -> None:
-    grey = china[:, :, 1].copy()
-    result = quantize(grey, 6)
-    check(result, grey, 6)
-    assert same(result, quantize(np.repeat(grey[:, :, None], 3, axis=2), 6))
+def test_gray_is_color_with_equal_levels(china: Pixels) -> None:
+    gray = china[:, :, 1].copy()
+    result = quantize(gray, 6)
+    check(result, gray, 6)
+    assert same(result, quantize(np.repeat(gray[:, :, None], 3, axis=2), 6))
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "1"])
@@ -160,7 +160,7 @@ def test_more_effort_gives_a_lower_error(china: Pixels, n_colors: int) -> None:
 
 
 def test_more_effort_for_many_colors(china_large: Pixels) -> None:
-    """Where cells hardly tell the colors apart, breathing k-means on them would lose."""
+    """Cells hardly tell so many colors apart, and breathing k-means on them would lose."""
     default, best = (quantize(china_large, 1500, effort=effort).mse for effort in ("default", "best"))
     assert best <= default
 

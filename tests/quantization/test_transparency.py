@@ -16,8 +16,9 @@ from sklearn.cluster import KMeans as Reference
 
 import gpuquant
 from gpuquant.colors.alpha import laid_onto, weighted_by_alpha, without_weight
-from gpuquant.counting import alpha_counts as alpha_colors
-from gpuquant.counting.alpha_counts import count_alpha_colors, map_alpha_pixels
+from gpuquant.counting import alpha_counts, lookup
+from gpuquant.counting.alpha_counts import count_alpha_colors
+from gpuquant.counting.lookup import map_pixels
 from gpuquant.errors import ArgumentError
 from gpuquant.fitting import in_space as space_fit
 from gpuquant.images.reading import photo_of, read_photo
@@ -29,11 +30,12 @@ def test_colors_are_counted_and_looked_up(n_pixels: int, chunk: int, seed: int) 
     random = np.random.RandomState(seed)
     pixels = random.choice([0, 7, 255], (n_pixels, 4)).astype(np.uint8)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(alpha_colors, "CHUNK_PIXELS", chunk)
+        for module in (alpha_counts, lookup):
+            patch.setattr(module, "CHUNK_PIXELS", chunk)
         colors, counts = count_alpha_colors(torch.from_numpy(pixels))
         for wide in (0, 300):
             labels = torch.arange(len(colors), dtype=torch.int32) + wide
-            found = map_alpha_pixels(torch.from_numpy(pixels), colors, labels, wide=wide > 0)
+            found = map_pixels(torch.from_numpy(pixels), colors, labels, wide=wide > 0)
             assert found.dtype == (torch.uint16 if wide else torch.uint8)
             same = np.where(pixels[:, 3:] == 0, 0, pixels)
             np.testing.assert_array_equal(colors.numpy()[found.numpy().astype(int) - wide], same)
@@ -226,10 +228,10 @@ def test_every_kind_of_transparency_is_read(mode: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(photo_of(image).pixels, np.asarray(expected))
 
 
-def test_one_grey_of_sixteen_bits_is_clear(tmp_path: Path) -> None:
+def test_one_gray_of_sixteen_bits_is_clear(tmp_path: Path) -> None:
     levels = np.arange(65_536, dtype=np.uint16).reshape(256, 256)
-    Image.fromarray(levels).save(tmp_path / "grey.png", transparency=1000)
-    pixels = read_photo(tmp_path / "grey.png").pixels
+    Image.fromarray(levels).save(tmp_path / "gray.png", transparency=1000)
+    pixels = read_photo(tmp_path / "gray.png").pixels
     assert pixels.shape == (256, 256, 4)
     assert (pixels.reshape(-1, 4)[:, 3] == np.where(np.arange(65_536) == 1000, 0, 255)).all()
 
@@ -265,10 +267,10 @@ def test_a_profile_is_kept(n_colors: int, suffix: str, china: Pixels, tmp_path: 
 
 @needs_awkward
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
-def test_a_grey_profile_makes_no_colors_grey(mode: str, china: Pixels, tmp_path: Path) -> None:
+def test_a_gray_profile_makes_no_colors_gray(mode: str, china: Pixels, tmp_path: Path) -> None:
     """One that was embedded by mistake is told, and the colors stay."""
-    with Image.open(AWKWARD / "sharp_16-bit-grey-alpha.png") as grey:
-        profile = grey.info["icc_profile"]
+    with Image.open(AWKWARD / "sharp_16-bit-grey-alpha.png") as gray:
+        profile = gray.info["icc_profile"]
     image = Image.fromarray(china).convert(mode)
     if mode == "RGBA":
         image.putpixel((0, 0), (1, 2, 3, 0))

@@ -18,7 +18,7 @@ FEW_ENTRIES = 512  # more are sorted out for blocks of cells first
 LARGEST_BLOCK, LEAST_BLOCK = 16, 4  # cells on each side
 MOST_REQUESTS = 16  # then all is filled: a small part takes nearly as long
 AT_ONCE = {"cpu": 1 << 14, "cuda": 1 << 22}  # numbers: on the CPU torch then stays in the thread that calls it
-UNKNOWN = -1
+UNKNOWN = -1  # no index of an entry
 
 
 class NearestTable:
@@ -103,7 +103,7 @@ class NearestTable:
         side: int,  # of a box
         entries: Tensor,  # [E] int64
     ) -> Tensor:  # [C, E] bool
-        """Which entries can be nearest somewhere in each box."""
+        """Find the entries that can be nearest somewhere in each box."""
         middles = (2 * side * boxes.flip(1) + side - 1).float()  # [C, 3]: red, green, blue, doubled
         centers = self._doubled.index_select(0, entries)
         apart = torch.zeros(len(boxes), len(centers), device=boxes.device)  # squared distances, exact below 2^24

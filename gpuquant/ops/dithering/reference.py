@@ -5,6 +5,7 @@ from torch import Tensor
 
 from gpuquant.ops.dithering.cpu_diffusion import DIAGONALS, FULL_STRENGTH, STRENGTH_BITS, lanes_of
 from gpuquant.ops.dithering.nearest_table import NearestTable
+from gpuquant.tensors import uint16_as_int16
 
 CHUNK_PIXELS = 1 << 24  # renumbered together: a few launches for a photo, and 64 MiB
 
@@ -83,9 +84,7 @@ def choose_entries(
     place = torch.zeros_like(ranks)
     for limit in limits.t():
         place += limit[ranks] <= levels
-    wide = labels.dtype == torch.uint16  # which has few operations in torch; int16 has the same bits
-    words, own = (part.view(torch.int16) if wide else part for part in (labels, entries))
-    words.copy_(own.view(-1)[ranks * 4 + place])
+    uint16_as_int16(labels).copy_(uint16_as_int16(entries).view(-1)[ranks * 4 + place])
 
 
 def tally_labels(
@@ -105,7 +104,7 @@ def renumber(
     numbers: Tensor,  # [K] int64: what becomes of each
 ) -> None:
     """Give every label its number."""
-    words = labels.view(torch.int16) if labels.dtype == torch.uint16 else labels  # uint16 has few operations in torch
+    words = uint16_as_int16(labels)
     becomes = numbers.to(words.dtype)
     n_rows = max(1, CHUNK_PIXELS // labels.shape[1])
     for rows in words.split(n_rows):

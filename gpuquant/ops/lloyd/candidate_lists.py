@@ -1,4 +1,4 @@
-"""For every block of neighbouring colors, the centers that can be nearest in it.
+"""For every block of neighboring colors, the centers that can be nearest in it.
 
 A center k cannot be nearest in a box if another center p is nearer everywhere in it, and as |x - k|^2 - |x - p|^2 is
 linear in x, that is one comparison per box (Pelleg and Moore 1999, "Accelerating exact k-means algorithms with
@@ -20,8 +20,8 @@ from torch import Tensor
 from gpuquant.ops.points.color_blocks import BLOCK, ColorBlocks
 from gpuquant.threads import share_out, spare_threads
 
-CENTER_BITS = 10  # centers are multiples of 2^-10 levels
-INDEX_BITS = 12
+CENTER_BITS = 10  # centers are multiples of 2^-10 levels: scores have 20 bits after the point, and 18 before it
+INDEX_BITS = 12  # of a center in its score, beside these 38 of the 53 of a float64
 MAX_CLUSTERS = 1 << INDEX_BITS
 FEW_POINTS = 1 << 17  # which one thread works on: others gain little, see `one_torch_thread`
 MOST_WORKERS = 8  # each has scratch of its own, and what is not shared out becomes most of the time
@@ -32,6 +32,7 @@ Item = TypeVar("Item")
 
 _SCALE = float(1 << (2 * CENTER_BITS + INDEX_BITS))
 _INDEX_MASK = MAX_CLUSTERS - 1
+# lists are filled up to one of these, so that those of a length share a table, and at most half of one is filling
 _LIST_LENGTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096)
 
 
@@ -81,7 +82,7 @@ class CandidateLists:
         centers: Tensor,  # [A, K, 3] float64, shifted
         slack: Tensor,  # [A, K] float64: how far each center may move, in levels
     ) -> None:
-        """New lists; what they take is computed when they are first used."""
+        """Begin new lists; their tables are computed when they are first used."""
         self._active, self._centers, self._slack = active, centers, slack
         self._tables = None
 
@@ -90,7 +91,7 @@ class CandidateLists:
         active: list[int],
         centers: Tensor,  # [A, K, 3] float64, shifted
     ) -> bool:
-        """Whether these are the runs of the lists, and no center is farther than its slack from where it was."""
+        """Tell whether the lists are of these runs, and no center has moved by more than its slack since."""
         if self._tables is None or active != self._active:
             return False
         return bool(((centers - self._centers).square().sum(dim=2) <= self._slack.square()).all())
@@ -221,7 +222,7 @@ def _survivors(
     slack: Tensor,  # [K] float64
     scratch: Tensor,  # [3, at least n x K] float64
 ) -> Tensor:  # [n, K] bool
-    """Which centers may win in each block, even after every center has moved by its slack.
+    """Find the centers that may win in each block, even after every center has moved by its slack.
 
     With m the middle of a block, r its radius and p the center nearest to m, center k loses to p all over the block if
     |m - k|^2 - |m - p|^2 > 2 r |k - p|. Moves of s_k and s_p take at most (s_k + s_p) (|x - k| + |x - p|) from the left

@@ -23,7 +23,7 @@ from gpuquant.ops.points.color_blocks import BLOCK, ORIGIN, ColorBlocks
 if TYPE_CHECKING:
     from gpuquant.ops.lloyd.cuda_runs import KernelLloyd
 
-SCORES_AT_ONCE = 1 << 19
+SCORES_AT_ONCE = 1 << 19  # 4 MiB of float64, in each of three arrays of scratch
 ALL_PAIRS = 1 << 13  # so few pairs of block and center are all scored: choosing among them would cost more
 EVERYWHERE = 1e4  # a slack that keeps every center in every list
 
@@ -49,7 +49,7 @@ class ColorLloyd:
             return
         self._totals = torch.zeros(4, n_all, n_clusters, dtype=torch.float64, device=device)
         self._centers = torch.full((n_all, n_clusters, 3), torch.nan, dtype=torch.float64, device=device)  # shifted
-        self._labelled = False
+        self._labeled = False
         at_once = min(SCORES_AT_ONCE, 64 * blocks.chunk_size) if blocks.chunk_size else SCORES_AT_ONCE
         self._lists = CandidateLists(blocks, n_clusters, n_runs, at_once)
 
@@ -84,7 +84,7 @@ class ColorLloyd:
         return found
 
     def _slack(self, centers: Tensor, active: list[int]) -> Tensor:  # [A, K] float64, in levels
-        """How far the centers may move before new lists: about as far as in four steps like the last one."""
+        """Choose how far the centers may move before new lists: about as far as in four steps like the last one."""
         if self.blocks.n_blocks * self.n_clusters <= ALL_PAIRS:
             return torch.full_like(centers[:, :, 0], EVERYWHERE)
         if not self._lists.kept:
@@ -116,7 +116,7 @@ class ColorLloyd:
         self,
         centers: Tensor,  # [P, K, 3] float64, entered
     ) -> list[float]:  # [P]
-        """Sum of weight times squared distance to the labelled center."""
+        """Sum of weight times squared distance to the labeled center."""
         weights, sums = self._totals[3], self._totals[:3].permute(1, 2, 0)
         nearby = centers.round()  # integers, for which the large part of the sum is exact
         exact = (nearby * (2 * sums - weights[:, :, None] * nearby)).sum(dim=(1, 2))
@@ -151,8 +151,8 @@ class ColorLloyd:
     ) -> list[int]:  # how many changed in each run
         """Take over new labels: colors that change clusters leave the sums of one and join those of another."""
         size = self.blocks.n_blocks * BLOCK
-        if not self._labelled:
-            self._labelled = True
+        if not self._labeled:
+            self._labeled = True
             self.labels = labels
             for run in active:
                 self._add_all(run)

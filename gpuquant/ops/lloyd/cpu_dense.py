@@ -70,7 +70,7 @@ class TiledLloyd:
             labels, weights = self._labels[rows], self._weights[rows]
             if first:
                 found, _ = self._nearest(tile, rows, factors, buffers)
-                gained[tile] = self._summed(self._centred(rows, None, buffers), weights, found)
+                gained[tile] = self._summed(self._centered(rows, None, buffers), weights, found)
                 seen[tile] = moved[tile] = len(found)
                 changed[tile] = self._counted(weights)
                 labels[:] = found
@@ -80,7 +80,7 @@ class TiledLloyd:
             seen[tile], moved[tile] = len(found), len(differ)
             if len(differ):
                 places, after = differ if index is None else index.take(differ), found.take(differ)
-                weights, points = weights.take(places), self._centred(rows, places, buffers)
+                weights, points = weights.take(places), self._centered(rows, places, buffers)
                 both = np.concatenate([after, labels.take(places)])
                 gained[tile] = self._summed(np.tile(points, (2, 1)), np.concatenate([weights, -weights]), both)
                 changed[tile] = self._counted(weights)
@@ -95,11 +95,11 @@ class TiledLloyd:
         return sums[:, :-1], sums[:, -1], int(changed.sum())
 
     def inertia(self, centers: Doubles) -> float:  # [K, D], relative to the origin
-        """Sum of weight times squared distance to the labelled center."""
+        """Sum of weight times squared distance to the labeled center."""
         parts = np.zeros(len(self._starts))
 
         def add(tile: int, rows: slice, buffers: Buffers) -> None:
-            apart = self._centred(rows, None, buffers)
+            apart = self._centered(rows, None, buffers)
             apart -= centers.take(self._labels[rows], axis=0)
             parts[tile] = np.einsum("ij,ij->i", apart, apart) @ self._weights[rows]
 
@@ -132,7 +132,7 @@ class TiledLloyd:
             columns, n_points, with_gaps = scores.choose(columns, seen), len(seen), True
         found, doubtful, gaps = scores.nearest(columns, n_points, factors, with_gaps=with_gaps)
         if len(doubtful):
-            points = self._centred(rows, doubtful if seen is None else seen.take(doubtful), buffers)
+            points = self._centered(rows, doubtful if seen is None else seen.take(doubtful), buffers)
             found[doubtful] = scores.nearest_in_double(points, factors)
         if with_gaps:
             gaps += self._way[tile]
@@ -143,7 +143,7 @@ class TiledLloyd:
         return found, seen
 
     def _gaps_pay(self, tile: int, columns: Singles, n_points: int, factors: Doubles, scores: TileScores) -> bool:
-        """Whether enough points could stay unseen in a next step that moves the centers like this one."""
+        """Tell whether enough points could stay unseen in a next step that moves the centers as far as this one."""
         if self._moved > RETRIED * self._refused[tile] or self._moved == np.inf:
             return False
         sample = np.arange(0, n_points, -(-n_points // SAMPLE))
@@ -155,7 +155,7 @@ class TiledLloyd:
     def _columns_of(self, tile: int, rows: slice, buffers: "Buffers") -> Singles:
         kept = self._columns[tile] if self._columns else None
         if kept is None:
-            kept = buffers.scores.columns_of(self._centred(rows, None, buffers))
+            kept = buffers.scores.columns_of(self._centered(rows, None, buffers))
             if self._columns:
                 self._columns[tile] = kept
         return kept
@@ -168,7 +168,7 @@ class TiledLloyd:
         parts = np.zeros((len(self._starts), *self._sums.shape))
 
         def add(tile: int, rows: slice, buffers: Buffers) -> None:
-            parts[tile] = self._summed(self._centred(rows, None, buffers), self._weights[rows], self._labels[rows])
+            parts[tile] = self._summed(self._centered(rows, None, buffers), self._weights[rows], self._labels[rows])
 
         self._over_tiles(add, len(self._points))
         self._sums = parts.sum(axis=0)
@@ -186,15 +186,15 @@ class TiledLloyd:
     def _counted(self, weights: Doubles) -> int:
         return len(weights) if self._count_weightless else int(np.count_nonzero(weights > 0))
 
-    def _centred(self, rows: slice, index: Index | None, buffers: "Buffers") -> Doubles:  # [n, D]
+    def _centered(self, rows: slice, index: Index | None, buffers: "Buffers") -> Doubles:  # [n, D]
         points = self._points[rows] if index is None else self._points[rows].take(index, axis=0)
-        centred = buffers.centred[: len(points)]
+        centered = buffers.centered[: len(points)]
         # loops over whole blocks of rows are several times faster than loops over a few columns
         origins, n_whole = np.tile(self._origin, ROWS), len(points) // ROWS * ROWS
         blocks = points[:n_whole].reshape(-1, len(origins))
-        np.subtract(blocks, origins, out=centred[:n_whole].reshape(blocks.shape), dtype=np.float64)
-        np.subtract(points[n_whole:], self._origin, out=centred[n_whole:], dtype=np.float64)
-        return centred
+        np.subtract(blocks, origins, out=centered[:n_whole].reshape(blocks.shape), dtype=np.float64)
+        np.subtract(points[n_whole:], self._origin, out=centered[n_whole:], dtype=np.float64)
+        return centered
 
     def _over_tiles(self, work: Callable[[int, slice, "Buffers"], None], n_points: int) -> None:
         """Call a function, which will see about so many points, on every tile with buffers of the thread's own."""
@@ -213,10 +213,10 @@ class TiledLloyd:
 
 
 class Buffers:
-    """What a thread works in."""
+    """The memory that a thread works in."""
 
     def __init__(self, n_rows: int, n_columns: int, n_clusters: int, scores_at_once: int) -> None:
-        self.centred = np.empty((n_rows, n_columns))
+        self.centered = np.empty((n_rows, n_columns))
         self.scores = TileScores(n_columns, n_clusters, n_rows, min(scores_at_once, n_rows * n_clusters))
 
 

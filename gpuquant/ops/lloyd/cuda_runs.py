@@ -91,7 +91,7 @@ class KernelLloyd:
         self._going = torch.full((n_all,), RunStatus.GOING.value, dtype=torch.int32, device=device)
 
     def _weights_are_alike(self) -> bool:
-        """Whether integers hold the smallest weight, and what it is multiplied with, to nine digits."""
+        """Tell whether integers hold the smallest weight, and what it is multiplied with, to nine digits."""
         smallest = torch.where(self._weights > 0, self._weights, torch.inf).flatten(1).amin(dim=1)
         return bool((smallest >= LEAST_SHARE * self._weights.flatten(1).sum(dim=1)).all())
 
@@ -121,7 +121,7 @@ class KernelLloyd:
         return totals[:, :, :-1], totals[:, :, -1]
 
     def changed(self, runs: list[int]) -> list[int]:
-        """How many labels the last step of some runs changed."""
+        """Count the labels that the last step of some runs changed."""
         changed: list[int] = self._n_changed[runs].sum(dim=1).tolist()
         return changed
 

@@ -145,7 +145,7 @@ class DenseLloyd:
         self,
         centers: Tensor,  # [P, K, D] float64, entered
     ) -> list[float]:  # [P]
-        """Sum of weight times squared distance to the labelled center."""
+        """Sum of weight times squared distance to the labeled center."""
         if self.kernels:
             found: list[float] = self.kernels.inertia(centers).tolist()
             return found

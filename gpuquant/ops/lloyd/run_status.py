@@ -1,10 +1,10 @@
-"""How a run of Lloyd's algorithm stands while it is on a device."""
+"""The status of a run of Lloyd's algorithm while it is on a device."""
 
 from enum import IntEnum
 
 
 class RunStatus(IntEnum):
-    """Why a run rests, if it does."""
+    """The reason why a run rests, if it does."""
 
     GOING = 0
     STILL = 1  # no label changed

@@ -18,7 +18,7 @@ Labels = npt.NDArray[np.int32]
 Index = npt.NDArray[np.intp]
 
 _EPS = np.finfo(np.float32).eps
-_HUGE = np.float32(3e38)
+_HUGE = np.float32(3e38)  # puts a score out of the running, and is finite: 0 times infinity is no number
 
 
 def block_rows(n_columns: int, n_clusters: int) -> int:
@@ -45,13 +45,13 @@ class TileScores:
         self._kind = np.min_scalar_type(n_clusters)
         self._index = np.arange(n_clusters, dtype=self._kind)[:, None]
 
-    def columns_of(self, centred: Doubles) -> Singles:  # [n, D] -> [D + 2, n and padding]
+    def columns_of(self, centered: Doubles) -> Singles:  # [n, D] -> [D + 2, n and padding]
         """Points as they are scored."""
-        n_points, n_columns = centred.shape
+        n_points, n_columns = centered.shape
         columns = np.zeros((n_columns + 2, -(-n_points // self._n_block) * self._n_block), np.float32)
         with np.errstate(over="ignore"):  # infinite is what too large for single precision is
-            columns[:-2, :n_points] = centred.T
-            columns[-1, :n_points] = np.einsum("ij,ij->i", centred, centred)
+            columns[:-2, :n_points] = centered.T
+            columns[-1, :n_points] = np.einsum("ij,ij->i", centered, centered)
         columns[-2] = 1
         return columns
 

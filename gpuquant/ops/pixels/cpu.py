@@ -17,6 +17,7 @@ from torch import Tensor
 
 from gpuquant.colors.codes import N_CODES
 from gpuquant.ops.pixels.reference import add_counts
+from gpuquant.tensors import uint16_as_int16
 from gpuquant.threads import share_out, worker_threads
 
 CHUNK_PIXELS = 1 << 17  # codes of one chunk are 512 KiB: they stay in the L2 cache
@@ -54,7 +55,7 @@ if hasattr(os, "register_at_fork"):  # a thread that stayed behind may hold it
 
 
 def count_colors(
-    pixels: Tensor,  # [N, 3] or [N] (grey) uint8, contiguous
+    pixels: Tensor,  # [N, 3] or [N] (gray) uint8, contiguous
     *,
     chunk_size: int | None = None,  # pixels that a worker takes at a time
 ) -> tuple[Tensor, Tensor]:  # codes [M] int32, ascending; counts [M] int64
@@ -72,7 +73,7 @@ def count_colors(
 
 
 def used_codes(
-    pixels: Tensor,  # [N, 3] or [N] (grey) uint8, contiguous
+    pixels: Tensor,  # [N, 3] or [N] (gray) uint8, contiguous
 ) -> Tensor:  # [M] int32, ascending
     """The codes of the distinct colors: marking them in one table of bytes takes less time than counting them."""
     array = pixels.numpy()
@@ -90,14 +91,13 @@ def used_codes(
 
 
 def apply_lookup(
-    pixels: Tensor,  # [N, 3] or [N] (grey) uint8, contiguous
+    pixels: Tensor,  # [N, 3] or [N] (gray) uint8, contiguous
     lookup_table: Tensor,  # [2^24] uint8, uint16 or int32
     *,
     chunk_size: int | None = None,
 ) -> Tensor:  # [N] of the table's dtype
     """Look every pixel up in a table with one entry per color code."""
-    # uint16 has few operations in torch; int16 has the same bits
-    table = lookup_table.view(torch.int16) if lookup_table.dtype == torch.uint16 else lookup_table
+    table = uint16_as_int16(lookup_table)
     array = pixels.numpy()
     labels = torch.from_numpy(np.empty(len(array), table.numpy().dtype))
     step = chunk_size or CHUNK_PIXELS
@@ -123,10 +123,10 @@ def number_table(
 
 
 def rank_pixels(
-    pixels: Tensor,  # [N, 3] or [N] (grey) uint8, contiguous
+    pixels: Tensor,  # [N, 3] or [N] (gray) uint8, contiguous
     codes: Tensor,  # [M] int32, distinct
 ) -> Tensor:  # [N] int32
-    """At which place among the codes that of each pixel stands."""
+    """Find the place of each pixel's code among the codes."""
     with number_table(codes, torch.arange(len(codes), dtype=torch.int32)) as table:
         return apply_lookup(pixels, table)
 

@@ -13,6 +13,7 @@ from gpuquant.colors.codes import N_CODES
 from gpuquant.ops.lloyd.cuda_runs import MAX_COLUMNS, KernelLloyd
 from gpuquant.ops.pixels.reference import add_counts
 from gpuquant.ops.seeding.cuda import KernelSeeding
+from gpuquant.tensors import uint16_as_int16
 
 __all__ = ["MAX_COLUMNS", "KernelCounting", "KernelLloyd", "KernelSeeding", "apply_lookup", "count_colors"]
 
@@ -117,7 +118,7 @@ def apply_lookup(
     chunk_size: int | None = None,  # of no use here
 ) -> Tensor:  # [N] of the table's dtype
     """Look every pixel up in a table with one entry per color code."""
-    table = lookup_table.view(torch.int16) if lookup_table.dtype == torch.uint16 else lookup_table
+    table = uint16_as_int16(lookup_table)
     labels = torch.empty(len(pixels), dtype=table.dtype, device=pixels.device)
     grid = (triton.cdiv(len(pixels), BLOCK),)
     with torch.cuda.device_of(pixels):

@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 
 from gpuquant.colors.codes import N_CODES, codes_from_colors
+from gpuquant.tensors import uint16_as_int16
 
-CHUNK_PIXELS = 1 << 22
+CHUNK_PIXELS = 1 << 22  # whose codes are 16 MiB of int32
 
 
 def count_colors(
-    pixels: Tensor,  # [N, 3] or [N] (grey) uint8
+    pixels: Tensor,  # [N, 3] or [N] (gray) uint8
     *,
     chunk_size: int | None = None,
 ) -> tuple[Tensor, Tensor]:  # codes [M] int32, ascending; counts [M] int64
@@ -35,14 +36,13 @@ def add_counts(
 
 
 def apply_lookup(
-    pixels: Tensor,  # [N, 3] or [N] (grey) uint8
+    pixels: Tensor,  # [N, 3] or [N] (gray) uint8
     lookup_table: Tensor,  # [2^24] uint8 or uint16
     *,
     chunk_size: int | None = None,
 ) -> Tensor:  # [N] of the table's dtype
     """Look every pixel up in a table with one entry per color code."""
-    # uint16 is little more than storage in torch: it is looked up as int16, which has the same bits
-    words = lookup_table.view(torch.int16) if lookup_table.dtype == torch.uint16 else lookup_table
+    words = uint16_as_int16(lookup_table)
     labels = torch.empty(len(pixels), dtype=words.dtype, device=pixels.device)
     step = chunk_size or CHUNK_PIXELS
     for chunk, part in zip(pixels.split(step), labels.split(step), strict=True):
@@ -70,7 +70,7 @@ def number_table(
 
 
 def pack_pixels(
-    pixels: Tensor,  # [N, 3] or [N] (grey) uint8
+    pixels: Tensor,  # [N, 3] or [N] (gray) uint8
 ) -> Tensor:  # [N] int32
-    """The color codes of pixels; a grey pixel has the code of the color with three equal levels."""
+    """The color codes of pixels; a gray pixel has the code of the color with three equal levels."""
     return codes_from_colors(pixels) if pixels.ndim == 2 else pixels.to(torch.int32) * 0x010101

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-CHUNK_BYTES = 1 << 24
+CHUNK_BYTES = 1 << 24  # of each of the two buffers: pinned memory stays small, whatever the photo
 
 
 def upload(

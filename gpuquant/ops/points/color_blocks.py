@@ -1,4 +1,4 @@
-"""Distinct 8-bit colors with counts, cut into blocks of neighbours.
+"""Distinct 8-bit colors with counts, cut into blocks of neighbors.
 
 Levels are integers and sums of them are exact in float64, so nothing here depends on the order of summation, the
 number of threads or the device.
@@ -16,7 +16,7 @@ COLORS_AT_ONCE = {"cpu": 1 << 14, "cuda": 1 << 30}  # on the CPU what fits the c
 
 
 class ColorBlocks:
-    """The colors of B problems with their counts, cut into blocks of neighbours.
+    """The colors of B problems with their counts, cut into blocks of neighbors.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ class ColorBlocks:
 def _keys(
     colors: Tensor,  # [M, 3] uint8
 ) -> Tensor:  # [M] int32
-    """Their places in Z-order."""
+    """The places of the colors in Z-order."""
     step = COLORS_AT_ONCE[colors.device.type]
     keys = torch.empty(len(colors), dtype=torch.int32, device=colors.device)
 

@@ -64,6 +64,6 @@ def _fold(
     cells: Tensor,  # [M] int32, ascending
     sums: Tensor,  # [5, M] int64: pixels, and of these the levels of R, G and B and all squares, summed
 ) -> tuple[Tensor, Tensor]:
-    """Each cell once."""
+    """Add up equal cells, so that each is there once."""
     ends = torch.cat([cells[1:] != cells[:-1], cells.new_ones(1, dtype=torch.bool)]).nonzero()[:, 0]
     return cells[ends], sums.cumsum(dim=1)[:, ends].diff(dim=1, prepend=sums.new_zeros(len(sums), 1))

@@ -18,12 +18,12 @@ from torch import Tensor
 from gpuquant.tensors import repeatable_sums
 from gpuquant.threads import one_blas_thread, share_out, worker_threads
 
-TILE = 256
+TILE = 256  # rows of every product, so that its bits do not depend on the number of points (see above)
 SUMMED = 1 << 14  # points whose moments are added up together
-NUMBERS_SUMMED_ON_CUDA = 1 << 24
+NUMBERS_SUMMED_ON_CUDA = 1 << 24  # 128 MiB of float64, which they are copied to
 SCORES_AT_ONCE = 1 << 18  # 2 MiB of float64: the scores of a chunk stay in the L2 cache
 SCORES_ON_CUDA = 1 << 26  # 0.5 GiB: launches are few
-FEWEST_SCORES = 1 << 20
+FEWEST_SCORES = 1 << 20  # 8 MiB of float64: chunks are not halved below that, as it would free next to nothing
 
 Chunk = tuple[list[int], slice]  # places in a list of runs, and rows: many rows of one run, or all rows of several
 
@@ -44,7 +44,7 @@ class DensePoints:
         self.n_problems, self.n_points, self.n_columns = points.shape
         most = SCORES_ON_CUDA if points.is_cuda else SCORES_AT_ONCE
         self.scores_at_once = min(most, 64 * chunk_size) if chunk_size else most
-        # scores of centred points lose fewer bits
+        # scores of centered points lose fewer bits
         self.origin = self.mean.to(points.dtype) if origin is None else origin
 
     @property
@@ -127,9 +127,9 @@ class DensePoints:
         self,
         problems: list[int],  # [n]
         rows: slice,
-        centers: Tensor,  # [n, K, D], centred; their dtype is that of the products
+        centers: Tensor,  # [n, K, D], centered; their dtype is that of the products
     ) -> Tensor:  # [n, rows, K]
-        """Inner products of centred points and centers, computed on whole tiles."""
+        """Inner products of centered points and centers, computed on whole tiles."""
         points = (self.points[span(problems), rows] - self.origin[problems, None]).to(centers.dtype)
         n_points = points.shape[1]
         if n_points % TILE:
@@ -165,7 +165,7 @@ class _IeeeProducts:
                 set_product_precision(self._allowed)
 
     def begin_anew(self) -> None:
-        """In a forked process, where those inside stayed behind."""
+        """Forget, in a forked process, the threads inside: they stayed in the parent."""
         self._lock = threading.Lock()
         if self._n_inside:
             self._n_inside = 0
@@ -183,7 +183,7 @@ def product_precision() -> str:
 
 
 def set_product_precision(precision: str) -> None:
-    """Set what `product_precision` gives, or "ieee"; a setting that is there already is not touched."""
+    """Set a precision that `product_precision` gave, or "ieee"; a setting that holds already is not touched."""
     backend = torch.backends.cuda.matmul
     if not hasattr(backend, "fp32_precision"):
         torch.set_float32_matmul_precision("highest" if precision == "ieee" else precision)

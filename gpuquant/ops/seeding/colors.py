@@ -11,8 +11,8 @@ from torch import Tensor
 
 from gpuquant.ops.points.color_blocks import BLOCK, ORIGIN, ColorBlocks
 
-GROUP = 32  # colors that are looked at together
-PAIRS_AT_ONCE = 1 << 14
+GROUP = 32  # colors that are looked at together, in whole parts of a block
+PAIRS_AT_ONCE = 1 << 14  # of a candidate and a group: 4 MiB of scratch
 
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
@@ -56,7 +56,7 @@ def _run_on_blocks(blocks: ColorBlocks, problem: int) -> "RunSeeding":
 
 
 def run_on_colors(
-    colors: Tensor,  # [M, D] uint8, neighbours close together; D up to 4
+    colors: Tensor,  # [M, D] uint8, neighbors close together; D up to 4
     weights: Tensor,  # [M] float64
 ) -> "RunSeeding":
     """k-means++ in one run on colors with any number of channels; positions are those in the given order."""
@@ -74,7 +74,7 @@ class RunSeeding:
     """For every color the squared distance to the closest center chosen so far.
 
     Distances between colors are integers below 2^24, so float32 holds them, and float64 their weighted sums, exactly.
-    A center at distance d from the middle of a group of neighbours changes nothing in it if d is more than the group's
+    A center at distance d from the middle of a group of neighbors changes nothing in it if d is more than the group's
     radius plus its largest closest distance.
     """
 

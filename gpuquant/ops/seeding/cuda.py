@@ -180,7 +180,7 @@ def add_best_kernel(
 
 
 def width_for(lanes: int) -> int:
-    """How many items a draw looks at together."""
+    """Choose how many items a draw looks at together."""
     return min(WIDTH, 1024 // lanes)
 
 

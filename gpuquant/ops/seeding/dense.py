@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gpuquant.threads import one_blas_thread, share_out, worker_threads
 
-ROWS = 1 << 15
+ROWS = 1 << 15  # of a tile: 0.8 MB of float64 for three columns
 KEPT_NUMBERS = 1 << 25  # more distances to candidates are computed twice rather than kept: memory stays bounded
 
 Doubles = npt.NDArray[np.float64]
@@ -29,15 +29,15 @@ class TiledSeeding:
     ) -> None:
         self._points, self._origin, self._weights = points.numpy(), origin.numpy(), weights.numpy()
         self._starts = range(0, len(points), ROWS)
-        self._squares = np.empty(len(points))  # squared norms of the centred points
+        self._squares = np.empty(len(points))  # squared norms of the centered points
         self._closest: Doubles | None = None  # [N]
         self._kept: Doubles | None = None  # [L, N]
         self.potential = float(self._weights.sum())
 
         def measure(tile: int) -> None:
             rows = self._rows(tile)
-            centred = self._centred(rows)
-            self._squares[rows] = np.einsum("ij,ij->i", centred, centred)
+            centered = self._centered(rows)
+            self._squares[rows] = np.einsum("ij,ij->i", centered, centered)
 
         share_out(range(len(self._starts)), measure, worker_threads())
 
@@ -66,7 +66,7 @@ class TiledSeeding:
         def lower(tile: int) -> Doubles:  # [L, rows]
             rows = self._rows(tile)
             kept = self._kept[:, rows] if keep and self._kept is not None else None
-            distances: Doubles = np.matmul(chosen, self._centred(rows).T, out=kept)
+            distances: Doubles = np.matmul(chosen, self._centered(rows).T, out=kept)
             distances *= -2
             distances += np.einsum("ij,ij->i", chosen, chosen)[:, None]
             distances += self._squares[rows]
@@ -92,13 +92,13 @@ class TiledSeeding:
     def _rows(self, tile: int) -> slice:
         return slice(self._starts[tile], min(self._starts[tile] + ROWS, len(self._points)))
 
-    def _centred(self, rows: slice) -> Doubles:
-        centred: Doubles = (self._points[rows] - self._origin).astype(np.float64, copy=False)
-        return centred
+    def _centered(self, rows: slice) -> Doubles:
+        centered: Doubles = (self._points[rows] - self._origin).astype(np.float64, copy=False)
+        return centered
 
 
 class DeviceSeeding:
-    """The same on any device."""
+    """For every point of one run the squared distance to the closest center chosen so far, on any device."""
 
     def __init__(
         self,
@@ -142,7 +142,7 @@ class DeviceSeeding:
 
 
 def running_sums(values: Tensor) -> Tensor:  # [N] -> [N]
-    """The same bits every time, unlike a single row that a CUDA device adds up: row by row, then over the rows."""
+    """Add up row by row, then over the rows: on a CUDA device the sums of a single row differ from time to time."""
     rows = torch.nn.functional.pad(values, (0, -len(values) % ROWS)).view(-1, ROWS)
     rows = torch.cat([rows, rows[:1]]).cumsum(dim=1)[:-1]  # two rows at least
     ends = rows[:, -1].cpu().cumsum(dim=0)

@@ -171,7 +171,7 @@ def test_runs_and_problems_of_a_batch_are_those_of_each_alone(monkeypatch: pytes
 
 
 def test_pruning_leaves_few_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The pruned path runs: of 200 centers, a block of neighbours keeps a small share."""
+    """The pruned path runs: of 200 centers, a block of neighbors keeps a small share."""
     scored: list[int] = []
     survivors = candidate_lists._survivors
 

@@ -29,7 +29,7 @@ def expected(points: Floats, weights: Floats, centers: Floats) -> tuple[npt.NDAr
 
 @pytest.fixture
 def scored(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many points each call scores; tiles are small, so that there are several."""
+    """The number of points that each call scores; tiles are small, so that there are several."""
     counts: list[int] = []
     original = TileScores.nearest
 

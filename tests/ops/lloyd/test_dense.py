@@ -58,7 +58,7 @@ def test_a_step_labels_and_sums_as_numpy_does(
         labels = state.labels_of_points()[0].numpy()
         distances = squared_distances(points, centers.numpy())
         excess = distances[np.arange(n_points), labels] - distances.min(axis=1)
-        # float32: the centre that is subtracted from points around 3000 is itself rounded to 1e-4
+        # float32: the center that is subtracted from points around 3000 is itself rounded to 1e-4
         slack = 1e-9 if dtype == torch.float64 else (1e-5 + 1e-6 * (offset > 0)) * distances.max()
         assert excess.max() <= slack
         np.testing.assert_allclose(totals[0].numpy(), np.bincount(labels, weights, n_clusters), rtol=1e-12)
@@ -294,7 +294,7 @@ def test_products_are_those_of_ieee_whatever_is_allowed() -> None:
 @pytest.mark.skipif(not hasattr(torch.backends.cuda.matmul, "fp32_precision"), reason="torch 2.9 has the setting")
 @pytest.mark.parametrize("allowed", ["tf32", "ieee", "none"])
 def test_products_are_those_of_ieee_with_the_newer_setting(allowed: str) -> None:
-    """Where `torch.get_float32_matmul_precision` may raise."""
+    """`torch.get_float32_matmul_precision` may raise with that setting."""
     backend = torch.backends.cuda.matmul
     before = backend.fp32_precision
     backend.fp32_precision = allowed

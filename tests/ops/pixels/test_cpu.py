@@ -19,10 +19,10 @@ Pixels = npt.NDArray[np.uint8]
 Calls = list[tuple[int, int]]
 
 
-def photo_like(n_pixels: int, *, grey: bool = False, seed: int = 0) -> Pixels:
+def photo_like(n_pixels: int, *, gray: bool = False, seed: int = 0) -> Pixels:
     """Pixels with many repeated and a few single colors, black and white among them."""
     random = np.random.RandomState(seed)
-    shape = (n_pixels,) if grey else (n_pixels, 3)
+    shape = (n_pixels,) if gray else (n_pixels, 3)
     pixels = random.normal(128, 30, shape).round().clip(0, 255).astype(np.uint8)
     pixels[random.randint(0, n_pixels, n_pixels // 2)] = pixels[0]
     pixels[: n_pixels // 10] = 0
@@ -64,18 +64,18 @@ def tables(monkeypatch: pytest.MonkeyPatch, packed: Calls) -> Calls:
     return packed
 
 
-@pytest.mark.parametrize("grey", [False, True])
+@pytest.mark.parametrize("gray", [False, True])
 @pytest.mark.parametrize("n_pixels", [1, 2, 3, 1000, 50_001])
-def test_few_pixels_are_counted_by_sorting(packed: Calls, n_pixels: int, grey: bool) -> None:
-    pixels = photo_like(n_pixels, grey=grey)
+def test_few_pixels_are_counted_by_sorting(packed: Calls, n_pixels: int, gray: bool) -> None:
+    pixels = photo_like(n_pixels, gray=gray)
     check_counts(cpu_ops.count_colors(torch.from_numpy(pixels), chunk_size=10), pixels)
     assert packed == [(0, n_pixels)]
 
 
-@pytest.mark.parametrize("grey", [False, True])
+@pytest.mark.parametrize("gray", [False, True])
 @pytest.mark.parametrize("n_pixels", [1, 50_001])
-def test_tables_count_exactly(tables: Calls, n_pixels: int, grey: bool) -> None:
-    pixels = photo_like(n_pixels, grey=grey)
+def test_tables_count_exactly(tables: Calls, n_pixels: int, gray: bool) -> None:
+    pixels = photo_like(n_pixels, gray=gray)
     check_counts(cpu_ops.count_colors(torch.from_numpy(pixels), chunk_size=20_000), pixels)
     starts = range(0, n_pixels, 20_000)
     assert sorted(tables) == [(start, min(start + 20_000, n_pixels)) for start in starts]
@@ -101,7 +101,7 @@ def test_chunks_and_threads_change_no_count(
 def test_kept_tables_come_back_zeroed(tables: Calls, set_threads: Callable[[int], None]) -> None:
     for n_threads, seed in [(2, 0), (2, 1), (1, 2), (3, 3), (2, 4)]:
         set_threads(n_threads)
-        pixels = photo_like(5000, seed=seed, grey=seed == 4)
+        pixels = photo_like(5000, seed=seed, gray=seed == 4)
         check_counts(cpu_ops.count_colors(torch.from_numpy(pixels), chunk_size=1000), pixels)
     assert len(tables) == 25
 
@@ -128,10 +128,10 @@ def test_counting_is_exact_after_a_failure_half_way(
     check_counts(cpu_ops.count_colors(torch.from_numpy(pixels), chunk_size=1000), pixels)
 
 
-@pytest.mark.parametrize("grey", [False, True])
+@pytest.mark.parametrize("gray", [False, True])
 @pytest.mark.parametrize("chunk_size", [None, 1, 300])
-def test_torch_twin_counts_exactly(grey: bool, chunk_size: int | None) -> None:
-    pixels = photo_like(1000, grey=grey)
+def test_torch_twin_counts_exactly(gray: bool, chunk_size: int | None) -> None:
+    pixels = photo_like(1000, gray=gray)
     check_counts(torch_ops.count_colors(torch.from_numpy(pixels), chunk_size=chunk_size), pixels)
 
 
@@ -163,11 +163,11 @@ def test_packing_reads_nothing_behind_the_last_pixel() -> None:
     assert cpu_ops.pack_pixels(pixels, 3, 4).tolist() == [0x070707]
 
 
-def test_grey_pixels_pack_as_three_equal_levels() -> None:
-    grey = np.arange(256, dtype=np.uint8)
-    expected = numpy_codes(np.stack([grey] * 3, axis=1)).tolist()
-    assert cpu_ops.pack_pixels(grey, 0, 256).tolist() == expected
-    assert torch_ops.pack_pixels(torch.from_numpy(grey)).tolist() == expected
+def test_gray_pixels_pack_as_three_equal_levels() -> None:
+    gray = np.arange(256, dtype=np.uint8)
+    expected = numpy_codes(np.stack([gray] * 3, axis=1)).tolist()
+    assert cpu_ops.pack_pixels(gray, 0, 256).tolist() == expected
+    assert torch_ops.pack_pixels(torch.from_numpy(gray)).tolist() == expected
 
 
 def test_counts_add_up() -> None:
@@ -186,16 +186,16 @@ def lookup_table(request: pytest.FixtureRequest) -> npt.NDArray[np.uint8 | np.ui
 
 
 @pytest.mark.parametrize("implementation", [ops, cpu_ops, torch_ops])
-@pytest.mark.parametrize("grey", [False, True])
+@pytest.mark.parametrize("gray", [False, True])
 @pytest.mark.parametrize(("n_pixels", "chunk_size"), [(1, None), (2, 1), (10_001, 1000), (200_003, None)])
 def test_lookup_gives_every_pixel_its_entry(
     lookup_table: npt.NDArray[np.uint8 | np.uint16],
     implementation: ModuleType,
-    grey: bool,
+    gray: bool,
     n_pixels: int,
     chunk_size: int | None,
 ) -> None:
-    pixels = photo_like(n_pixels, grey=grey)
+    pixels = photo_like(n_pixels, gray=gray)
     table = torch.from_numpy(lookup_table)
     labels = implementation.apply_lookup(torch.from_numpy(pixels), table, chunk_size=chunk_size)
     assert labels.dtype == table.dtype
@@ -248,20 +248,20 @@ def test_counts_of_parts_add_up_to_the_counts_of_all(colors: list[tuple[int, int
     assert torch.equal(added[1], together[1])
 
 
-@pytest.mark.parametrize("grey", [False, True])
+@pytest.mark.parametrize("gray", [False, True])
 @pytest.mark.parametrize("n_pixels", [1, 5000, 300_001])
-def test_used_codes_are_the_distinct_ones(grey: bool, n_pixels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_used_codes_are_the_distinct_ones(gray: bool, n_pixels: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu_ops, "SORT_LIMIT", 1 << 14)
-    pixels = photo_like(n_pixels, grey=grey)
+    pixels = photo_like(n_pixels, gray=gray)
     pixels[-1] = 255  # the last bin
     codes = ops.used_codes(torch.from_numpy(pixels))
     assert codes.dtype == torch.int32
     np.testing.assert_array_equal(codes.numpy(), np.unique(numpy_codes(pixels)))
 
 
-@pytest.mark.parametrize("grey", [False, True])
-def test_pixels_are_ranked_by_the_place_of_their_code(grey: bool) -> None:
-    pixels = photo_like(70_000, grey=grey)
+@pytest.mark.parametrize("gray", [False, True])
+def test_pixels_are_ranked_by_the_place_of_their_code(gray: bool) -> None:
+    pixels = photo_like(70_000, gray=gray)
     codes = np.random.RandomState(1).permutation(np.unique(numpy_codes(pixels))).astype(np.int32)
     for _ in range(2):  # the table that the first call leaves behind is clean
         ranks = ops.rank_pixels(torch.from_numpy(pixels), torch.from_numpy(codes))

@@ -50,9 +50,9 @@ def buffers(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("n_pixels", [1, 99, 100, 101, 750])
-@pytest.mark.parametrize("grey", [False, True])
-def test_every_pixel_goes_up_in_order(n_pixels: int, grey: bool, buffers: list[Tensor]) -> None:
-    pixels = torch.randint(0, 256, (n_pixels,) if grey else (n_pixels, 3), dtype=torch.uint8)
+@pytest.mark.parametrize("gray", [False, True])
+def test_every_pixel_goes_up_in_order(n_pixels: int, gray: bool, buffers: list[Tensor]) -> None:
+    pixels = torch.randint(0, 256, (n_pixels,) if gray else (n_pixels, 3), dtype=torch.uint8)
     consumed: list[Tensor] = []
     there = transfers.upload(pixels, CPU, lambda chunk: consumed.append(chunk.clone()))
     assert torch.equal(there, pixels)

@@ -1,4 +1,7 @@
-"""The plots of README.md, drawn by make_report.py with matplotlib."""
+"""The plots of benchmarks/README.md, drawn by report.py with matplotlib."""
+
+# mypy: disable-error-code="import-not-found"
+# matplotlib is of the extra bench, without which types are checked, too
 
 from pathlib import Path
 
@@ -6,6 +9,7 @@ import matplotlib as mpl
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter
 
@@ -41,7 +45,7 @@ def draw(path: Path, name: str, shown: Shown, metadata: dict[str, str]) -> None:
             axis.set_minor_formatter(NullFormatter())
         panel.grid(color="0.9", linewidth=0.6)
         panel.set_axisbelow(True)
-    handles: dict[str, object] = {}
+    handles: dict[str, Artist] = {}
     for panel in panels:
         found, labels = panel.get_legend_handles_labels()
         handles |= dict(zip(labels, found, strict=True))

@@ -1,9 +1,10 @@
-"""Write the tables of README.md between its markers, and its plots in benchmarks/pictures, in seconds.
+"""Write the tables of benchmarks/README.md and README.md between their markers, and the plots, in seconds.
 
-They show benchmarks/results, which `pytest benchmarks --save benchmarks/results` writes. The plots need matplotlib,
-which scripts/setup.sh bench installs. Each plot keeps the digest of the results that it shows.
+They show benchmarks/results, which `pytest benchmarks --save benchmarks/results` writes. The plots, in
+benchmarks/pictures, need matplotlib, which scripts/setup.sh bench installs. Each keeps the digest of the results that
+it shows.
 
-Example: .venv/bin/python scripts/make_report.py
+Example: .venv/bin/python benchmarks/report.py
 """
 
 import hashlib
@@ -16,21 +17,22 @@ from pathlib import Path
 from typing import Any
 
 if __name__ == "__main__":  # before the imports that take long, or may fail
-    from parts.arguments import Arguments
+    sys.path.append(str(Path(__file__).parents[1] / "scripts"))
+    from parts.arguments import Arguments  # type: ignore[import-not-found]
 
     Arguments(__doc__).parse_args()
 
 from gpuquant.bench.measuring import Measurement, table
 
 ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
+README, PAGE = ROOT / "README.md", ROOT / "benchmarks" / "README.md"
 RESULTS = ROOT / "benchmarks" / "results"
 PICTURES = ROOT / "benchmarks" / "pictures"
 SUBJECTS = ("quantize", "kmeans")  # what plots show
 EVERY_SUBJECT = (*SUBJECTS, "estimator", "batch", "quality", "looks")
-MARKED = re.compile(r"(<!-- (\w+): made by scripts/make_report.py -->\n).*?(<!-- end of \2 -->)", re.DOTALL)
+MARKED = re.compile(r"(<!-- (\w+): made by benchmarks/report.py -->\n).*?(<!-- end of \2 -->)", re.DOTALL)
 KODAK = re.compile(r"Kodak, \d+ photos, K = (\d+), (.+): (MSE|time) .*")
-WORDS = ("", "what", "beside it")  # the columns that are no numbers
+WORDS = ("beside it",)  # columns that are no numbers, as the first is never one
 DIGEST = "Results"  # the name under which a plot keeps it
 
 PUBLISHED = """
@@ -83,7 +85,7 @@ def section(heading: str, found: dict[str, Any]) -> str:
 def markdown(columns: dict[str, list[str]]) -> str:
     """A table of columns by their headings, without those that are empty."""
     shown = {heading: texts for heading, texts in columns.items() if any(texts)}
-    rules = ["---" if heading in WORDS else "---:" for heading in shown]
+    rules = ["---" if number == 0 or heading in WORDS else "---:" for number, heading in enumerate(shown)]
     rows = [list(shown), rules, *zip(*shown.values(), strict=True)]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
@@ -132,7 +134,7 @@ def by_size(n_colors: int) -> str:
 
 
 def machines() -> str:
-    """Where all stored results come from."""
+    """The machines that stored results come from."""
     found: dict[str, list[str]] = {}
     for subject in EVERY_SUBJECT:
         for device, document in documents(subject):
@@ -141,13 +143,68 @@ def machines() -> str:
     return f"\nMeasured on {'; and on '.join(lines)}.\n"
 
 
+def words_of(subject: str, pattern: str) -> tuple[str, ...]:
+    """Parts of the one single figure of the CPU that fits: its name, and after a bar what stands beside it."""
+    every = (row for device, document in documents(subject) if device == "cpu" for row in document["ratios"])
+    found = [one for row in every if (one := re.fullmatch(pattern, f"{row['what']} | {row['beside']}"))]
+    if len(found) != 1:
+        sys.exit(f"report: {subject}-cpu.json has {len(found)} figures that are like {pattern}, not one")
+    return found[0].groups()
+
+
+def in_short() -> str:
+    """The five rows of README.md: a photo in few and in many colors, its memory, the estimator, and a batch."""
+    few, many = (
+        {row.name: row for row in measurements(found)}
+        for n_colors in (8, 256)
+        for found in tables("peers", photo=MAIN_PHOTO, n_colors=n_colors, device="cpu")
+    )
+    (ours, theirs), (ours_many, theirs_many) = ((rows[OURS], rows[SCIKIT_LEARN]) for rows in (few, many))
+    n_clusters, seconds, their_seconds, n_differ = words_of("estimator", ESTIMATOR)
+    n_photos, batch, speed, loop = words_of("batch", BATCH)
+    cores = {
+        f"{about['processor']}, {about['cores']} cores": None
+        for subject in ("quantize", "estimator", "batch")
+        for _, document in documents(subject)
+        for about in [document["machine"]]
+    }
+    columns = {
+        f"on {' and '.join(cores)}": [
+            f"a photo of {ours.n_pixels / 1e6:.1f} megapixels in {ours.n_colors} colors",
+            f"the same in {ours_many.n_colors} colors",
+            f"memory for {ours.n_colors} colors, beside the pixels",
+            f"`KMeans` on its pixels, as a JPEG, {n_clusters} clusters",
+            f"{n_photos} photos as one batch",
+        ],
+        "gpuquant": [
+            time_and_error(ours),
+            time_and_error(ours_many),
+            f"{ours.peak_megabytes:.0f} MB",
+            f"{seconds} s",
+            f"{batch} s, {speed} MP/s",
+        ],
+        "beside it": [
+            f"scikit-learn's KMeans: {time_and_error(theirs)}",
+            f"scikit-learn's KMeans: {time_and_error(theirs_many)}",
+            f"scikit-learn's KMeans: {theirs.peak_megabytes:.0f} MB",
+            f"scikit-learn's: {their_seconds} s; {n_differ} labels differ",
+            f"one after the other: {loop} s",
+        ],
+    }
+    return markdown(columns)
+
+
+def time_and_error(row: Measurement) -> str:
+    return f"{row.median:.2f} s, MSE {row.mse:.1f}" if row.seconds else row.problem
+
+
 def report() -> str:
     """The tables and plots of the comparison with others."""
     parts = [machines()]
-    parts += [section("china.jpg", found) for found in tables("peers", photo="china.jpg, 13MP")]
+    parts += [section("china.jpg", found) for found in tables("peers", photo=MAIN_PHOTO)]
     parts += [by_size(8), by_size(256)]
     for name, described in PLOTS.items():
-        parts.append(f"\n![{described}](benchmarks/pictures/{name}.png)\n\n*{described}.*\n")
+        parts.append(f"\n![{described}](pictures/{name}.png)\n\n*{described}.*\n")
     parts += [section(found["photo"], found) for found in tables("photos", photo="bryggen_17mp.jpg")]
     parts += [PUBLISHED]
     same = "k-means on all pixels from the same start, at most 10 iterations"
@@ -158,7 +215,14 @@ def report() -> str:
     return "".join(parts)
 
 
-SIZES = ("china.jpg, 1MP", "china.jpg, 13MP", "china.jpg, 50MP", "china.jpg, 100MP")
+MAIN_PHOTO = "china.jpg, 13MP"
+SIZES = ("china.jpg, 1MP", MAIN_PHOTO, "china.jpg, 50MP", "china.jpg, 100MP")
+OURS, SCIKIT_LEARN = "gpuquant", "scikit-learn KMeans(n_init=1)"
+ESTIMATOR = (
+    r"china_13mp as a JPEG, K = (8), max_iter 300: time / scikit-learn's \| "
+    r"ours ([\d.]+) s, scikit-learn ([\d.]+) s .*?, (\d+) labels differ, .*"
+)
+BATCH = r"(\d+) photos: time of a loop / that of the batch \| ([\d.]+) s, (\d+) MP/s; loop ([\d.]+) s"
 FILES = "a JPEG of 13.7 megapixels, K = 8: "
 PLOTS = {
     "error-against-time": "Error against time, 13.7 megapixels: lower and further left is better",
@@ -168,29 +232,34 @@ PLOTS = {
 }
 
 
-PARTS: dict[str, Callable[[], str]] = {
-    "results": report,
-    "estimator": partial(ratios, "estimator"),
-    "batch": partial(ratios, "batch"),
-    "pillow": partial(ratios, "quantize", "time / MEDIANCUT: "),
-    "efforts": efforts,
-    "targets": partial(ratios, "quality", "lake_atitlan_10mp, "),
-    "dithering": partial(ratios, "looks", "dithering, "),
+PAGES: dict[Path, dict[str, Callable[[], str]]] = {
+    README: {"speed": in_short},
+    PAGE: {
+        "results": report,
+        "estimator": partial(ratios, "estimator"),
+        "batch": partial(ratios, "batch"),
+        "pillow": partial(ratios, "quantize", "time / MEDIANCUT: "),
+        "efforts": efforts,
+        "targets": partial(ratios, "quality", "lake_atitlan_10mp, "),
+        "looks": partial(ratios, "looks", "Oklab, "),
+        "dithering": partial(ratios, "looks", "dithering, "),
+    },
 }
 
 
-def readme() -> str:
-    """README.md with the tables of all results between its markers, of which none may be missing."""
-    marked = sorted(name for _, name, _ in MARKED.findall(README.read_text()))
-    if marked != sorted(PARTS):
-        sys.exit(f"make_report: README.md has markers of {marked}, not of {sorted(PARTS)}")
-    return MARKED.sub(lambda found: f"{found[1]}\n{PARTS[found[2]]().strip()}\n\n{found[3]}", README.read_text())
+def page(path: Path) -> str:
+    """A page with the tables of all results between its markers, of which none may be missing."""
+    parts, text = PAGES[path], path.read_text()
+    marked = sorted(name for _, name, _ in MARKED.findall(text))
+    if marked != sorted(parts):
+        sys.exit(f"report: {path} has markers of {marked}, not of {sorted(parts)}")
+    return MARKED.sub(lambda found: f"{found[1]}\n{parts[found[2]]().strip()}\n\n{found[3]}", text)
 
 
 def digest() -> str:
     """Of the results that plots show, and of what draws them."""
     stored = [document for subject in SUBJECTS for _, document in documents(subject)]
-    drawing = (Path(__file__).parent / "parts" / "report_plots.py").read_text()
+    drawing = Path(__file__).with_name("plots.py").read_text()
     return hashlib.sha256((json.dumps(stored) + drawing).encode()).hexdigest()[:16]
 
 
@@ -208,23 +277,24 @@ def main() -> None:
     from parts.arguments import needing
 
     with needing("bench"):
-        from parts.report_plots import draw
+        from plots import draw
 
     missing = [name for name in EVERY_SUBJECT if not (RESULTS / f"{name}-cpu.json").exists()]
     if missing:
-        sys.exit(f"make_report: {RESULTS} has no results of {', '.join(missing)}: pytest benchmarks --save makes them")
-    text = readme()
+        sys.exit(f"report: {RESULTS} has no results of {', '.join(missing)}: pytest benchmarks --save makes them")
+    texts = {path: page(path) for path in PAGES}
     drawn = (
-        shown("peers", lambda one: one["n_colors"], photo="china.jpg, 13MP"),
+        shown("peers", lambda one: one["n_colors"], photo=MAIN_PHOTO),
         shown("pixels", lambda one: one["measurements"][0]["n_pixels"] / 1e6),
         shown("colors", lambda one: one["n_colors"]),
         shown("many problems", lambda one: one["n_problems"]),
     )
     for name, places in zip(PLOTS, drawn, strict=True):
         draw(PICTURES / f"{name}.png", name, places, {DIGEST: digest()})
-        print(f"wrote {PICTURES / f'{name}.png'}")
-    README.write_text(text)
-    print(f"wrote {README}")
+        sys.stdout.write(f"wrote {PICTURES / f'{name}.png'}\n")
+    for path, text in texts.items():
+        path.write_text(text)
+        sys.stdout.write(f"wrote {path}\n")
 
 
 if __name__ == "__main__":
