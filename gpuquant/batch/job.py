@@ -243,7 +243,7 @@ class Batch:
         )
 
     def _quantize(self, file: PlannedFile, place: int, palette: Palette | None) -> FileOutcome | None:
-        """None where the job was stopped before there was room."""
+        """Quantize a file; None where the job was stopped before there was room."""
         source, target = file.source, file.target
         if self._existing == "refuse" and holds(target.exists):
             raise ImageFileError(f"{target} exists")

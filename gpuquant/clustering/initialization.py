@@ -1,4 +1,4 @@
-"""Where k-means starts: k-means++ or random points. All draws come from a host NumPy RandomState."""
+"""First centers of k-means: k-means++ or random points. All draws come from a host NumPy RandomState."""
 
 import math
 from collections.abc import Callable, Sequence

@@ -60,7 +60,7 @@ OKLAB_SCALES = (255.0, 510.0, 510.0)
 
 @dataclass(frozen=True)
 class WorkingSpace:
-    """Where distances are taken: columns of a range of about 255."""
+    """The space in which distances are taken: its columns have a range of about 255."""
 
     enter: Callable[[Tensor], Tensor]  # [M, 3] or [M, 4] uint8 -> [M, D] float64
     leave: Callable[[Tensor], Tensor]  # [K, D] -> the nearest 8-bit colors [K, 3] or [K, 4]

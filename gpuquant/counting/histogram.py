@@ -69,12 +69,12 @@ class ColorHistogram:
 
     @property
     def counts(self) -> Tensor:  # [M] int64
-        """How many pixels have each color, int64 [M]."""
+        """The number of pixels of each color, int64 [M]."""
         return self._total()[1]
 
     @property
     def n_pixels(self) -> int:
-        """How many pixels were counted."""
+        """The number of pixels that were counted."""
         return int(self.counts.sum())
 
     def __len__(self) -> int:

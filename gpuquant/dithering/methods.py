@@ -1,4 +1,4 @@
-"""Dithering: mixing entries in such a way that neighbouring pixels average to the colors of the photo."""
+"""Dithering: mixing entries in such a way that neighboring pixels average to the colors of the photo."""
 
 import math
 from collections.abc import Callable

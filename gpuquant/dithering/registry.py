@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Method:
-    """How the entry of a pixel is chosen: by the ranks of a mask, or, without one, by diffusing the errors."""
+    """A way to choose the entry of a pixel: by the ranks of a mask, or, without one, by diffusing the errors."""
 
     help: str = ""  # when to use it: the sentence that the name begins
     mask: str = ""  # "module:function" that gives int16 [S, S], each rank once

@@ -14,7 +14,7 @@ BREATHING_PAIRS = 3 << 23  # of cell and center, over all cycles: larger problem
 
 @dataclass(frozen=True)
 class Effort:
-    """What a palette may cost."""
+    """Limits of the work that is spent on a palette."""
 
     max_starts: int  # of which only the best is continued
     max_levels: int  # of coarse cells on which Lloyd's algorithm runs
@@ -24,7 +24,7 @@ class Effort:
     n_cycles: int  # of breathing k-means
 
     def cycles(self, n_cells: int, n_colors: int) -> int:
-        """So many of them as a problem of this size leaves time for; none where cells hardly tell the colors apart."""
+        """The cycles that a problem of this size leaves time for; none where cells hardly tell the colors apart."""
         at_most = BREATHING_PAIRS // (n_cells * n_colors)
         return min(self.n_cycles, at_most) if n_cells >= BREATHING_CELLS * n_colors else 0
 
@@ -37,7 +37,7 @@ EFFORTS = {
 
 
 def effort_for(init: str | Tensor, effort: str) -> Effort:
-    """Other starts than those of k-means++ are iterated to the end, and no more."""
+    """Choose the effort: other starts than those of k-means++ have the default one, whatever is asked for."""
     return EFFORTS[effort if isinstance(init, str) and init == "k-means++" else "default"]
 
 

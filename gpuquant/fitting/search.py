@@ -1,4 +1,4 @@
-"""What palette is wanted, and the search for it: so many colors, or the fewest that keep the error small enough."""
+"""A wanted palette, and the search for it: so many colors, or the fewest that keep the error small enough."""
 
 import math
 from collections.abc import Callable
@@ -39,7 +39,7 @@ CELL_LEVELS = 8  # the side of the cells whose pixels are weighted together
 
 @dataclass(frozen=True)
 class PaletteSearch:
-    """What is wanted of a palette."""
+    """The palette that is wanted."""
 
     n_colors: int | None
     target_psnr: float | None  # dB, in place of the number
@@ -50,7 +50,7 @@ class PaletteSearch:
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is the palette of so many colors that has the lowest error."""
+        """True where the palette of so many colors with the lowest error is wanted."""
         return self.n_colors is not None and self.color_space == "srgb" and self.weighting == 1
 
 
@@ -168,7 +168,7 @@ def fewest_colors(
 
 
 def _exponent(ends: list[tuple[int, float]]) -> float:
-    """To which power of 1 / error the number of colors grows, from two numbers and their errors, or from one."""
+    """The power of 1 / error to which the number of colors grows, by two numbers and their errors, or by one."""
     (fewer, larger), (more, smaller) = ends[0], ends[-1]
     if 0 < smaller < larger < math.inf:
         return math.log(more / fewer) / math.log(larger / smaller)

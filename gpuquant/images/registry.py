@@ -7,7 +7,7 @@ from gpuquant.arguments import in_words
 
 @dataclass(frozen=True)
 class ImageFormat:
-    """What a format, which Pillow knows by its name, can hold."""
+    """The limits of a format, which Pillow knows by its name."""
 
     endings: tuple[str, ...]  # the first is named in help and errors
     max_side: int  # pixels
@@ -50,7 +50,7 @@ def picture_endings() -> list[str]:
 
 
 def result_formats() -> list[str]:
-    """What the formats of indexed images are called as arguments: "png" and so on."""
+    """The names of the formats of indexed images as arguments: "png" and so on."""
     return [ending[1:] for ending in result_endings()]
 
 

@@ -8,7 +8,7 @@ from gpuquant.arguments import in_words
 
 @dataclass(frozen=True)
 class PaletteFormat:
-    """How palettes are written and read, and what the format can hold; functions are "module:function"."""
+    """The writer and the reader of a format, and its limits; functions are "module:function"."""
 
     write: str  # of the entries, and the palette's name, or the prefix of its variables
     read: str  # of the text, the bytes, or the picture's path

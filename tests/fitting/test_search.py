@@ -1,4 +1,4 @@
-"""What a palette is wanted for: a target in place of a number, rare colors, distances in Oklab."""
+"""Palettes for other wishes: a target in place of a number, rare colors, distances in Oklab."""
 
 from collections.abc import Callable
 from typing import Any

@@ -163,7 +163,7 @@ def test_every_peer_that_is_here_gives_a_picture(china: Pixels) -> None:
 
 
 def test_plain_torch_adds_up_exactly() -> None:
-    """What single precision does not for as many points."""
+    """Sums of as many points in single precision would round."""
     levels = np.random.RandomState(0).randint(240, 256, (300_000, 3))
     points = torch.from_numpy(levels.astype(np.float32))
     sums, counts, labels = torch_step(points, torch.tensor([[247.0, 247, 247], [0, 0, 0]]))

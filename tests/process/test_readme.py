@@ -100,7 +100,7 @@ def test_scripts_are_there() -> None:
 
 
 def anchors(page: Path) -> set[str]:
-    """What a link may name after "#": GitHub's short forms of a page's headings."""
+    """The names that a link may have after "#": GitHub's short forms of a page's headings."""
     headings = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

@@ -50,7 +50,7 @@ def started(command: list[str | Path], tree: Path, **variables: str) -> subproce
 
 
 def program(script: Path) -> list[str | Path]:
-    """What runs a script: Python without any package, or Bash."""
+    """The command that runs a script: Python without any package, or Bash."""
     return [sys.executable, "-S", script] if script.suffix == ".py" else ["bash", script]
 
 
