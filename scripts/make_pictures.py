@@ -1,4 +1,4 @@
-"""Draw the pictures of README.md and benchmarks/README.md, from scikit-learn's china.jpg, into benchmarks/pictures, in ten seconds.
+"""Draw the pictures of README.md and benchmarks/README.md, from china.jpg of scikit-learn, in ten seconds.
 
 That of how it works needs matplotlib, which scripts/setup.sh bench installs.
 
