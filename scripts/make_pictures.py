@@ -1,6 +1,6 @@
 """Draw the pictures of README.md and benchmarks/README.md, from china.jpg of scikit-learn, in ten seconds.
 
-That of how it works needs matplotlib, which scripts/setup.sh bench installs.
+They go to benchmarks/pictures. That of how it works needs matplotlib, which scripts/setup.sh bench installs.
 
 Example: .venv/bin/python scripts/make_pictures.py
 """

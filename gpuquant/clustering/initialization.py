@@ -30,17 +30,7 @@ def kmeans_plus_plus(
     n_candidates = 2 + int(math.log(n_clusters))
     per_run = 1 + n_candidates * (n_clusters - 1)
     uniforms = np.concatenate([state.uniform(size=(n_runs, per_run)) for state in random_states])
-    found = ops.choose_on_device(points, n_clusters, uniforms, n_candidates, n_runs)
-    if found:
-        return found
-    columns = [slice(0, 1)] + [slice(first, first + n_candidates) for first in range(1, per_run, n_candidates)]
-    state = ops.seeding_steps(points, n_runs)
-    centers: list[Tensor] = []
-    for column in columns:
-        centers.append(state.add_best(state.draw(uniforms[:, column])))
-        if least > 0 and min(state.potentials()) < least:
-            break
-    return torch.stack(centers, dim=1).to(points.weights.device), state.potentials()
+    return ops.choose_centers(points, n_clusters, uniforms, n_candidates, n_runs, least=least)
 
 
 def random_points(

@@ -15,7 +15,7 @@ ImageLike = ImageSource | Image.Image | np.ndarray | Tensor
 from 0 to 1, [H, W, 3], [H, W, 4] with alpha, or gray [H, W]."""
 
 
-def load_photo(image: ImageLike | Photo, max_pixels: int = MAX_PIXELS, *, preview: bool = False) -> Photo | Tensor:
+def load_photo(image: ImageLike, max_pixels: int = MAX_PIXELS, *, preview: bool = False) -> Photo | Tensor:
     """The photo, or a tensor as it is: uint8 [H, W, 3], [H, W, 4] or [H, W].
 
     Raises
@@ -25,8 +25,6 @@ def load_photo(image: ImageLike | Photo, max_pixels: int = MAX_PIXELS, *, previe
     ImageFileError
         The file cannot be read.
     """
-    if isinstance(image, Photo):
-        return image
     if isinstance(image, Image.Image):
         return photo_of(image)
     if isinstance(image, np.ndarray | Tensor):

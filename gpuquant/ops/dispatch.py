@@ -38,7 +38,6 @@ from gpuquant.ops.seeding.colors import ColorSeeding
 
 PointSet = ColorBlocks | DensePoints
 Lloyd = ColorLloyd | DenseLloyd
-Seeding = ColorSeeding | DenseSeeding
 
 add_counts = pixels_reference.add_counts
 
@@ -194,21 +193,29 @@ def lloyd_steps(points: PointSet, n_clusters: int, n_runs: int = 1) -> Lloyd:
     return DenseLloyd(points, n_clusters, n_runs)
 
 
-def choose_on_device(
+def choose_centers(
     points: PointSet,
     n_clusters: int,
     uniforms: npt.NDArray[np.float64],  # [P, 1 + L (K - 1)] in [0, 1)
     n_candidates: int,  # L
     n_runs: int = 1,
-) -> tuple[Tensor, list[float]] | None:  # [P, K, D] float64; [P]
-    """The centers of greedy k-means++ and the potentials that they reach, or None where no kernels find them."""
+    *,
+    least: float = 0.0,  # no more centers are needed once the potential of a run is below it
+) -> tuple[Tensor, list[float]]:  # [P, K, D] float64, or fewer than K; [P]
+    """Choose centers by greedy k-means++; the potentials that they reach."""
     kernels = kernel_choice.kernels_for(points.weights)
-    if not kernels or points.n_columns > kernels.MAX_COLUMNS:
-        return None
-    seeding = kernels.KernelSeeding(*points.for_kernels(), n_runs=n_runs, group=points.group)
-    chosen, potentials = seeding.choose(n_clusters, uniforms, n_candidates)
-    centers = [points.points_at(run // n_runs, index) for run, index in enumerate(chosen)]
-    return torch.stack(centers), potentials.tolist()
+    if kernels and points.n_columns <= kernels.MAX_COLUMNS:
+        seeding = kernels.KernelSeeding(*points.for_kernels(), n_runs=n_runs, group=points.group)
+        chosen, potentials = seeding.choose(n_clusters, uniforms, n_candidates)
+        centers = [points.points_at(run // n_runs, index) for run, index in enumerate(chosen)]
+        return torch.stack(centers), potentials.tolist()
+    state = ColorSeeding(points, n_runs) if isinstance(points, ColorBlocks) else DenseSeeding(points, n_runs)
+    added = [state.add_best(state.draw(uniforms[:, :1]))]
+    for column in range(1, uniforms.shape[1], n_candidates):
+        if least > 0 and min(state.potentials()) < least:
+            break
+        added.append(state.add_best(state.draw(uniforms[:, column : column + n_candidates])))
+    return torch.stack(added, dim=1).to(points.weights.device), state.potentials()
 
 
 def choose_among_pixels(
@@ -228,8 +235,3 @@ def choose_among_pixels(
     chosen, _ = seeding.choose(1 + len(uniforms), uniforms.reshape(1, -1), uniforms.shape[1], first)
     found: Tensor = chosen[0]
     return found
-
-
-def seeding_steps(points: PointSet, n_runs: int = 1) -> Seeding:
-    """An object that draws points for k-means++ and keeps the closest distances of each run."""
-    return ColorSeeding(points, n_runs) if isinstance(points, ColorBlocks) else DenseSeeding(points, n_runs)
