@@ -44,7 +44,7 @@ bryggen 0.021 s by Wu's method, 0.053 s by k-means in Oklab on a sample of 262,1
 
 
 def documents(subject: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What is stored of a subject, with the device that it ran on."""
+    """The stored results of a subject, with the device that it ran on."""
     for device in ("cpu", "cuda"):
         path = RESULTS / f"{subject}-{device}.json"
         if path.exists():
@@ -264,7 +264,7 @@ def digest() -> str:
 
 
 def shown(kind: str, at: Callable[[dict[str, Any]], float], **wanted: Any) -> list[tuple[float, list[Measurement]]]:
-    """What a plot shows at each place, of all devices; rows that ran beside each are shown once."""
+    """The points of a plot at each place, of all devices; rows that ran beside each are shown once."""
     found: dict[float, dict[str, Measurement]] = {}
     for one in tables(kind, **wanted):
         rows = found.setdefault(at(one), {})

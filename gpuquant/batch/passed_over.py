@@ -1,8 +1,6 @@
 """Words for the files in a folder that are not read: how many, by ending, and what would read them."""
 
-from importlib.util import find_spec
-
-from gpuquant.images.heif import INSTALL, avif_advice
+from gpuquant.images.heif import avif_advice, register
 from gpuquant.images.note import shortened
 
 MOST_NAMED = 5  # endings
@@ -27,8 +25,8 @@ def _name(ending: str) -> str:
 
 
 def _advice(ending: str) -> str:
-    if ending in HEIC and find_spec("pillow_heif") is None:
-        return f" ({INSTALL})"
+    if ending in HEIC and (way_out := register()):
+        return f" ({way_out})"
     if ending in (".avif", ".avifs"):
         return f" ({avif_advice()})"
     return " (raw photos: develop them first)" if ending in RAW else ""

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from gpuquant.cli.output import STAGES
 from gpuquant.cli.words import in_cli_words
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from gpuquant.batch.job import Batch
     from gpuquant.batch.outcome import FileOutcome
 
-STAGES = {"count": "counting colors", "cluster": "finding the palette", "write": "writing"}
 BAR_WIDTH = 16  # with which a line has room in a terminal of 80 columns
 
 

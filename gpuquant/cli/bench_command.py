@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from gpuquant.arguments import MAX_PIXELS
-from gpuquant.cli.options import INTERRUPTED, Device, Force, MaxPixels, begin
+from gpuquant.cli.options import INTERRUPTED, Device, Force, MaxPixels, take_interrupts
 from gpuquant.cli.output import check_outputs
 from gpuquant.errors import ArgumentError
 
@@ -72,7 +72,7 @@ def bench(
     end = time.monotonic() + QUICK_IN_ALL if quick else math.inf
     if str(photo) == "-":
         raise ArgumentError("bench reads no photo from standard input (-); name a file")
-    begin()
+    take_interrupts()
     if out:
         check_outputs([photo] if photo else [], [out], force)
     every = quantizers(device)

@@ -138,7 +138,7 @@ def end_at_once(*_: object) -> None:
     os._exit(INTERRUPTED)
 
 
-def begin() -> None:
+def take_interrupts() -> None:
     """Take interrupts as exceptions from now on: the libraries are imported."""
     if signal.getsignal(signal.SIGINT) is end_at_once:
         signal.signal(signal.SIGINT, signal.default_int_handler)

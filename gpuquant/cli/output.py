@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gpuquant.cli.options import begin
+from gpuquant.cli.options import take_interrupts
 from gpuquant.cli.photo import STANDARD
 from gpuquant.cli.words import printable
 from gpuquant.errors import ArgumentError, ImageFileError
@@ -130,7 +130,7 @@ def shown_stages(task: str, *, n_photos: int = 1) -> Iterator[Callable[[str], No
     from rich.console import Console
     from rich.markup import escape
 
-    begin()
+    take_interrupts()
     task, n_begun = printable(task), 0
 
     def show(stage: str) -> None:
@@ -180,6 +180,8 @@ def print_result(
     console: "Console", result: "QuantizedImage", outputs: list[Path], *, is_palette_given: bool = False
 ) -> None:
     """The palette with its shares, and a few lines about the result."""
+    from gpuquant.palettes.palette import n_colors
+
     shown = list(zip(result.palette.hex, result.shares.tolist(), strict=True))
     for color, share in shown[:MOST_SHOWN]:
         console.print(f"{color_block(console, color)}{color}  {share:6.2%}")
@@ -189,8 +191,10 @@ def print_result(
     error = f"MSE {result.mse:.2f} (summed over {columns}), PSNR {result.psnr:.2f} dB"
     height, width = result.labels.shape
     stages = ", ".join(f"{stage} {seconds * 1000:.0f} ms" for stage, seconds in result.seconds.items())
-    n_colors = "1 color" if len(result.palette) == 1 else f"{len(result.palette)} colors"
-    console.print(f"{width} x {height} pixels, {n_colors}, {error if result.mse else 'lossless'}", soft_wrap=True)
+    console.print(
+        f"{width} x {height} pixels, {n_colors(len(result.palette))}, {error if result.mse else 'lossless'}",
+        soft_wrap=True,
+    )
     if not is_palette_given:
         ending = "converged after" if result.converged else "stopped after"
         console.print(f"k-means {ending} iteration {result.n_iter} on all colors", soft_wrap=True)

@@ -11,14 +11,14 @@ from gpuquant.batch import passed_over as batch_passed_over
 from gpuquant.batch import plan as batch_plan
 from gpuquant.batch.passed_over import passed_over_words
 from gpuquant.errors import ArgumentError
-from gpuquant.images.heif import avif_advice
+from gpuquant.images.heif import INSTALL, avif_advice
 
 
 @pytest.fixture
 def no_heic(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pretend that pillow-heif is not installed."""
-    monkeypatch.setattr(batch_plan, "register", lambda: False)
-    monkeypatch.setattr(batch_passed_over, "find_spec", lambda name: None)
+    monkeypatch.setattr(batch_plan, "register", lambda: INSTALL)
+    monkeypatch.setattr(batch_passed_over, "register", lambda: INSTALL)
     Image.init()
     known = {ending: name for ending, name in Image.EXTENSION.items() if name not in ("HEIF", "AVIF")}
     monkeypatch.setattr(Image, "registered_extensions", lambda: known)
@@ -81,7 +81,7 @@ def test_a_folder_of_nothing_else_says_what_it_has(folder: Path, tmp_path: Path)
 
 
 def test_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch_passed_over, "find_spec", lambda name: None)
+    monkeypatch.setattr(batch_passed_over, "register", lambda: INSTALL)
     assert passed_over_words({".txt": 1, ".heic": 6}) == "7 passed over: 6 .heic (pip install 'gpuquant[heic]'), 1 .txt"
     assert passed_over_words({".avif": 1}) == f"1 passed over: 1 .avif ({avif_advice()})"
     assert passed_over_words({".cr3": 2}) == "2 passed over: 2 .cr3 (raw photos: develop them first)"
@@ -92,5 +92,7 @@ def test_words(monkeypatch: pytest.MonkeyPatch) -> None:
     hostile = passed_over_words({"." + "\x1b" * 200: 1})
     assert hostile.isprintable()
     assert len(hostile) < 60
-    monkeypatch.setattr(batch_passed_over, "find_spec", lambda name: object())
+    monkeypatch.setattr(batch_passed_over, "register", lambda: None)
     assert passed_over_words({".heic": 6}) == "6 passed over: 6 .heic"
+    monkeypatch.setattr(batch_passed_over, "register", lambda: "pillow-heif does not work: no libheif")
+    assert passed_over_words({".heic": 6}) == "6 passed over: 6 .heic (pillow-heif does not work: no libheif)"
