@@ -21,8 +21,9 @@ from gpuquant.clustering.batched import KMeansResult
 from gpuquant.clustering.initialization import INITIALIZATIONS
 from gpuquant.colors.registry import SPACES
 from gpuquant.dithering.registry import METHODS
-from gpuquant.fitting.coarse_to_fine import fit_palette, fit_palettes
-from gpuquant.fitting.fit import PaletteFit
+from gpuquant.fitting.coarse_to_fine import fit_palettes
+from gpuquant.fitting.problem import PaletteProblem
+from gpuquant.fitting.search import KMEANS_DEFAULTS
 
 LEVELS = st.sampled_from([0, 1, 127, 128, 254, 255]) | st.integers(0, 255)
 SEEDS = st.integers(0, 2**32 - 1)
@@ -233,15 +234,15 @@ def test_images_depend_on_neither_chunks_nor_threads(
 @settings(max_examples=40, deadline=None)
 @given(st.lists(images((1, 3)), min_size=1, max_size=5), st.integers(1, 12), SEEDS)
 def test_palettes_do_not_depend_on_company(parts: list[Pixels], n_colors: int, seed: int) -> None:
-    counted: list[tuple[torch.Tensor, torch.Tensor]] = []
+    problems: list[PaletteProblem] = []
     for part in parts:
         histogram = ColorHistogram()
         histogram.add(rgb(part))
-        counted.append((histogram.colors, histogram.counts))
-    given: dict[str, Any] = {"max_iter": 300, "tol": 1e-4, "random_state": seed}
-    together = fit_palettes(counted, n_colors, **given)
-    for photo, found in zip(counted, together, strict=True):
-        alone: PaletteFit = fit_palette(*photo, n_colors, init="k-means++", n_init=1, **given)
+        problems.append(PaletteProblem(histogram.colors, histogram.counts))
+    given = KMEANS_DEFAULTS | {"random_state": seed}
+    together = fit_palettes(problems, n_colors, **given)
+    for problem, found in zip(problems, together, strict=True):
+        (alone,) = fit_palettes([problem], n_colors, **given)
         assert differing(found, alone) == []
 
 

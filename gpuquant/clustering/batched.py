@@ -11,7 +11,8 @@ from torch import Tensor
 from gpuquant import ops
 from gpuquant.arguments import check_positive, check_settings
 from gpuquant.clustering.initialization import INITIALIZATIONS, names_or
-from gpuquant.clustering.lloyd import Runs, lloyd, runs_together
+from gpuquant.clustering.lloyd import runs_together
+from gpuquant.clustering.restarts import best_runs
 from gpuquant.devices import memory_error_as_device_error
 from gpuquant.errors import ArgumentError
 
@@ -196,49 +197,28 @@ def _best_runs(
     random_state: int,
     chunk_size: int | None,
 ) -> KMeansResult:
-    """The best of `n_init` runs on each problem, as many at once as `TOGETHER` allows."""
+    """The best of `n_init` runs on each problem."""
     in_range = not isinstance(init, Tensor) or bool(((init >= 0) & (init <= 255)).all())
     if points.dtype == torch.uint8 and (n_clusters > ops.MAX_CLUSTERS or points.shape[2] != 3 or not in_range):
         points = points.double()
     prepared = ops.point_set(points, weights, chunk_size=chunk_size)
-    random_states = [np.random.RandomState(random_state) for _ in points]
-    best: KMeansResult | None = None
-    at_once = runs_together(weights.shape[1], n_clusters, weights.device, len(weights))
-    for first in range(0, n_init, at_once):
-        n_runs = min(at_once, n_init - first)
-        if isinstance(init, Tensor):
-            centers = init.double()
-        else:
-            centers = INITIALIZATIONS[init](prepared, points, weights, n_clusters, random_states, n_runs)
-        found = _best_of_each(lloyd(prepared, centers, max_iter=max_iter, tol=tol), n_runs)
-        best = found if best is None else _better(best, found)
-    assert best is not None
-    return best
-
-
-def _best_of_each(runs: Runs, n_runs: int) -> KMeansResult:
-    """Of every `n_runs` runs in turn the first one with the lowest inertia."""
-    inertia = torch.tensor(runs.inertia, dtype=torch.float64).view(-1, n_runs)
-    chosen = inertia.argmin(dim=1) + torch.arange(len(inertia)) * n_runs
-    device = runs.centers.device
+    if isinstance(init, Tensor):
+        starts = init[:, None]
+    else:
+        random_states = [np.random.RandomState(random_state) for _ in points]
+        at_once = runs_together(weights.shape[1], n_clusters, weights.device, len(weights))
+        numbers = [min(at_once, n_init - first) for first in range(0, n_init, at_once)]
+        some = [INITIALIZATIONS[init](prepared, points, weights, n_clusters, random_states, n) for n in numbers]
+        starts = torch.cat([centers.unflatten(0, (len(points), -1)) for centers in some], dim=1)
+    best = best_runs(prepared, starts, max_iter=max_iter, tol=tol)
+    device = points.device
     return KMeansResult(
-        centers=runs.centers[chosen.to(device)],
-        labels=runs.state.labels_of_points()[chosen.to(device)],
-        inertia=inertia.view(-1)[chosen].to(device),
-        n_iter=torch.tensor(runs.n_iter)[chosen].to(device),
-        converged=torch.tensor(runs.converged)[chosen].to(device),
+        centers=torch.stack([run.centers for run in best]),
+        labels=torch.stack([run.labels for run in best]),
+        inertia=torch.tensor([run.inertia for run in best], dtype=torch.float64, device=device),
+        n_iter=torch.tensor([run.n_iter for run in best], device=device),
+        converged=torch.tensor([run.converged for run in best], device=device),
     )
-
-
-def _better(one: KMeansResult, other: KMeansResult) -> KMeansResult:
-    """Problem by problem the one with the lower inertia; the first on a tie."""
-    lower = other.inertia < one.inertia
-
-    def choose(name: str) -> Tensor:
-        mine, theirs = getattr(one, name), getattr(other, name)
-        return torch.where(lower.view(-1, *[1] * (mine.ndim - 1)), theirs, mine)
-
-    return KMeansResult(**{field.name: choose(field.name) for field in fields(KMeansResult)})
 
 
 def _check_points(points: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:  # [B, N, D], [B, N] float64

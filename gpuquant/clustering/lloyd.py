@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -32,6 +33,10 @@ class Runs:
     n_iter: list[int]
     converged: list[bool]
     state: ops.Lloyd
+
+    @cached_property
+    def labels(self) -> Tensor:  # [P, N] int32, as long as the state takes no further step
+        return self.state.labels_of_points()
 
 
 def runs_together(n_points: int, n_clusters: int, device: torch.device, n_problems: int = 1) -> int:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 class Space:
     """A working space by name."""
 
+    working_space: str  # "module:name" of a `WorkingSpace`
     help: str = ""  # a sentence on when to use it
-    working_space: str = ""  # "module:name" of a `WorkingSpace`; sRGB needs none
 
 
 SPACES = {
-    "srgb": Space(),
-    "oklab": Space("In oklab equal ones look about equal.", "gpuquant.colors.spaces:OKLAB"),
+    "srgb": Space("gpuquant.colors.spaces:SRGB"),
+    "oklab": Space("gpuquant.colors.spaces:OKLAB", "In oklab equal ones look about equal."),
 }

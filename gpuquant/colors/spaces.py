@@ -1,4 +1,4 @@
-"""Spaces in which distances are taken: sRGB with alpha, and Oklab, where equal ones look about equal.
+"""Spaces in which distances are taken: sRGB, and Oklab, where equal ones look about equal.
 
 Source of Oklab: B. Ottosson 2020, "A perceptual color space for image processing"; the transfer function is that of
 IEC 61966-2-1.
@@ -62,8 +62,20 @@ OKLAB_SCALES = (255.0, 510.0, 510.0)
 class WorkingSpace:
     """The space in which distances are taken: its columns have a range of about 255."""
 
-    enter: Callable[[Tensor], Tensor]  # [M, 3] or [M, 4] uint8 -> [M, D] float64
+    enter: Callable[[Tensor], Tensor]  # [M, 3] or [M, 4] levels -> [M, D] float64, or 8-bit levels as they are
     leave: Callable[[Tensor], Tensor]  # [K, D] -> the nearest 8-bit colors [K, 3] or [K, 4]
+
+
+def _in_srgb(
+    colors: Tensor,  # [M, 3] or [M, 4], levels
+) -> Tensor:  # [M, 3] of the same dtype: 8-bit levels are worked on exactly; or [M, 4] float64, weighted by alpha
+    return colors if colors.shape[1] == 3 else weighted_by_alpha(colors)
+
+
+def _from_srgb(
+    points: Tensor,  # [K, 3] or [K, 4] float64
+) -> Tensor:  # [K, 3] or [K, 4] uint8
+    return points.round().clamp(0, 255).to(torch.uint8) if points.shape[1] == 3 else without_weight(points)
 
 
 def _in_oklab(
@@ -89,12 +101,11 @@ def _from_oklab(
     return torch.cat([levels * (alpha > 0), alpha], dim=1).to(torch.uint8)
 
 
+SRGB = WorkingSpace(_in_srgb, _from_srgb)
 OKLAB = WorkingSpace(_in_oklab, _from_oklab)
-WEIGHTED_SRGB = WorkingSpace(weighted_by_alpha, without_weight)  # of four columns
 
 
-def working_space(name: str) -> WorkingSpace | None:
-    """The space of that name in the registry; None for sRGB, whose levels are worked on as they are."""
-    place = SPACES[name].working_space
-    space: WorkingSpace | None = resolve_name(place) if place else None
+def working_space(name: str) -> WorkingSpace:
+    """The space of that name in the registry."""
+    space: WorkingSpace = resolve_name(SPACES[name].working_space)
     return space

@@ -1,9 +1,11 @@
-"""From counted colors to a palette: k-means from coarse to fine, with as much effort as asked for, then rounding."""
+"""From counted colors to a palette: k-means from coarse to fine, with as much effort as asked for, then rounding.
+
+One way for one problem and for many, in any working space: many of about the same size go side by side.
+"""
 
 from collections import defaultdict
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,245 +15,212 @@ from torch import Tensor
 from gpuquant import ops
 from gpuquant.clustering.breathing import breathe
 from gpuquant.clustering.initialization import INITIALIZATIONS, kmeans_plus_plus
-from gpuquant.clustering.lloyd import Runs, lloyd, runs_together
-from gpuquant.fitting.fit import EFFORTS, Effort, PaletteFit, effort_for, lossless
+from gpuquant.clustering.lloyd import runs_together
+from gpuquant.clustering.restarts import Run, best_runs
+from gpuquant.fitting.fit import Effort, PaletteFit, effort_for, lossless
+from gpuquant.fitting.problem import Level, PaletteProblem
 from gpuquant.fitting.settling import settle
-from gpuquant.ops import coarsen
 from gpuquant.threads import one_torch_thread
 
 # measured on photos at K = 8, 64 and 256: a quarter fewer iterations than without momentum, and no higher error
-RELAXATION = 1.5
-MOMENTUM = 0.6
+PACE = {"relaxation": 1.5, "momentum": 0.6}
+COARSE_ITERATIONS = 300  # scikit-learn's limit: on cells none needs as many
 SEEDING_COLORS = 1 << 16  # k-means++ chooses among at most about this many colors or cell means
 CELLS_PER_COLOR = 32  # fewer cells than that are not worth a try: they lose too much (measured)
 START_PAIRS = 1 << 18  # pairs of cell and color that may be spent on starts: only the best is continued
-COARSE_PACE: dict[str, Any] = {"max_iter": 300, "relaxation": RELAXATION, "momentum": MOMENTUM}
-COARSE_BITS = (6, 5)
 COARSE_ERROR = 0.25  # a coarse level is used while its own error is at most this share of the seeding's
-MOST_PADDING = 2  # problems that go together differ at most so much in size
-
-
-class Cells:
-    """Counted colors, or the cells that they fall into, and what is lost by these for each pixel."""
-
-    def __init__(self, colors: Tensor, counts: Tensor, error: float = 0.0, chunk_size: int | None = None) -> None:
-        self.colors, self.counts, self.error = colors, counts, error  # [M, 3] uint8 in Z-order, [M] int64
-        self._chunk_size = chunk_size
-
-    def __len__(self) -> int:
-        return len(self.colors)
-
-    @cached_property
-    def points(self) -> ops.PointSet:
-        return ops.point_set(self.colors[None], self.counts[None], chunk_size=self._chunk_size)
+MOST_PADDING = 2  # problems that go together differ at most so much in size: the shorter ones are filled up
 
 
 @dataclass(frozen=True, eq=False)
-class Seeding:
-    """Asks for starts by k-means++, and their inertias: [n_starts, K, 3] float64, [n_starts]."""
+class StartsWanted:
+    """Asks for starts by k-means++, and their inertias: [n_starts, K, D] float64, [n_starts]."""
 
-    cells: Cells
+    level: Level
+    n_colors: int
     n_starts: int
     seed: tuple[int, int]
     least: float  # no more centers are needed once the inertia is below it
 
 
 @dataclass(frozen=True, eq=False)
-class Iterating:
-    """Asks for Lloyd iterations from starts on cells: the best centers [K, 3] float64."""
+class IterationsWanted:
+    """Asks for Lloyd iterations from starts on a level: the best centers [K, D] float64."""
 
-    cells: Cells
-    starts: Tensor  # [n_starts, K, 3] float64
+    level: Level
+    starts: Tensor  # [n_starts, K, D] float64
+
+    @property
+    def n_starts(self) -> int:
+        return len(self.starts)
+
+    @property
+    def n_colors(self) -> int:
+        return self.starts.shape[1]
 
 
-Asked = Seeding | Iterating
-Steps = Generator[Asked, Any, Tensor]
+Wanted = StartsWanted | IterationsWanted
+Steps = Generator[Wanted, Any, Tensor]
 
 
-def fit_palette(
-    colors: Tensor,  # [M, 3] uint8, distinct, in Z-order
-    counts: Tensor,  # [M] int64
+def fit_palettes(
+    problems: Sequence[PaletteProblem],
     n_colors: int,
+    *,
+    effort: str = "default",
+    **settings: Any,  # those of `search_centers`
+) -> list[PaletteFit]:
+    """The settled palette of each problem, or all of its colors where there are no more than wanted."""
+    cost = effort_for(settings["init"], effort)
+    searched = {place: problem for place, problem in enumerate(problems) if len(problem) > n_colors}
+    fits: dict[int, PaletteFit] = {}
+    with one_torch_thread():
+        for place, run in search_centers(searched, n_colors, cost, **settings):
+            fits[place] = settle(problems[place], run, cost.settle_tol)
+    return [fits.get(place) or lossless(one.colors, one.all.counts) for place, one in enumerate(problems)]
+
+
+def search_centers(
+    problems: dict[int, PaletteProblem],  # of more colors than are wanted
+    n_colors: int,
+    cost: Effort,
     *,
     init: str | Tensor,
     n_init: int,
     max_iter: int,
     tol: float,
     random_state: int,
-    effort: str = "default",
-    chunk_size: int | None = None,
-) -> PaletteFit:
-    """The palette of the best of `n_init` runs (one from given centers), or all colors where there are no more."""
-    if len(colors) <= n_colors:
-        return lossless(colors, counts)
-    cells = Cells(colors, counts, chunk_size=chunk_size)
-    cost = effort_for(init, effort)
-    max_iter = min(max_iter, cost.max_iter)
+) -> Iterator[tuple[int, Run]]:
+    """For each problem the best of `n_init` runs (one from given centers) on its finest level, not rounded."""
     if isinstance(init, Tensor):
         n_init = 1
-    draws = np.random.RandomState(random_state)
-    best: tuple[Runs, int] | None = None
-    at_once = runs_together(len(colors), n_colors, colors.device)
-    with one_torch_thread():
-        levels = levels_of(cells, n_colors) if isinstance(init, str) and init == "k-means++" else []
-        points = cells.points
-        for first in range(0, n_init, at_once):
-            n_runs = min(at_once, n_init - first)
-            if isinstance(init, Tensor):
-                centers = init.to(colors.device)[None]
-            elif init != "k-means++":
-                centers = INITIALIZATIONS[init](points, colors[None], counts[None].double(), n_colors, [draws], n_runs)
-            else:
-                seeds = ((random_state, run) for run in range(first, first + n_runs))
-                every = [coarse_steps(cells, levels, n_colors, seed, cost) for seed in seeds]
-                found = [_answered({0: steps}, n_colors, cost.coarse_tol * tol)[0] for steps in every]
-                centers = torch.stack(found)
-            runs = lloyd(points, centers, max_iter=max_iter, tol=tol, relaxation=RELAXATION, momentum=MOMENTUM)
-            lowest = runs.inertia.index(min(runs.inertia))
-            if best is None or runs.inertia[lowest] < best[0].inertia[best[1]]:
-                best = runs, lowest
-        assert best is not None
-        return settle(*best, cost.settle_tol)
+        starts = {place: problem.space.enter(init.to(problem.device))[None] for place, problem in problems.items()}
+    elif init != "k-means++":
+        starts = {place: _starts_of(one, n_colors, init, n_init, random_state) for place, one in problems.items()}
+    else:
+        runs = [(random_state, run) for run in range(n_init)]
+        found = [
+            _answered(
+                {place: coarse_steps(one, n_colors, seed, cost) for place, one in problems.items()},
+                cost.coarse_tol * tol,
+            )
+            for seed in runs
+        ]
+        starts = {place: torch.stack([centers[place] for centers in found]) for place in problems}
+    finest = {place: problem.levels(n_colors)[-1] for place, problem in problems.items()}
+    for group in _of_a_size(finest, n_colors):
+        points = _together([finest[place] for place in group])
+        every = torch.stack([starts[place] for place in group])  # [B, n_init, K, D]
+        on_cells = any(finest[place] is not problems[place].all for place in group)
+        most = COARSE_ITERATIONS if on_cells else cost.max_iter
+        best = best_runs(points, every, max_iter=min(max_iter, most), tol=tol, **PACE)
+        yield from zip(group, best, strict=True)
 
 
-def levels_of(cells: Cells, n_colors: int) -> list[Cells]:
-    """Coarser cells that can tell so many colors apart, the coarsest first."""
-    folded = coarsen(cells.colors, cells.counts, COARSE_BITS)[::-1]
-    return [Cells(level.colors, level.counts, level.error) for level in folded if n_colors < len(level.counts)]
+def _starts_of(
+    problem: PaletteProblem, n_colors: int, init: str, n_init: int, random_state: int
+) -> Tensor:  # [n_init, K, D] float64
+    """Other starts than those of k-means++."""
+    level, draws = problem.levels(n_colors)[-1], [np.random.RandomState(random_state)]
+    points, counts = level.points[None], level.counts[None].double()
+    return INITIALIZATIONS[init](level.prepared, points, counts, n_colors, draws, n_init)
 
 
 def coarse_steps(
-    cells: Cells,
-    levels: list[Cells],  # the coarsest first
-    n_colors: int,
-    seed: tuple[int, int],
-    effort: Effort,
-) -> Steps:  # returns [K, 3] float64
+    problem: PaletteProblem, n_colors: int, seed: tuple[int, int], effort: Effort
+) -> Steps:  # returns [K, D] float64
     """k-means++ on the coarsest cells that do, then Lloyd steps on finer and finer cells as far as they help.
 
     Breathing k-means goes on from there, on the coarsest cells that tell the colors apart.
 
-    What takes time is asked for, so that it can be done for many photos together.
+    What takes time is asked for, so that it can be done for many problems together.
     """
-    sizes = range(CELLS_PER_COLOR * n_colors, SEEDING_COLORS + 1)
-    choices = [level for level in levels if len(level) in sizes]
-    if len(cells) <= SEEDING_COLORS or not levels:
-        choices.append(cells)
+    *levels, finest = problem.levels(n_colors)
+    choices = [level for level in levels if CELLS_PER_COLOR * n_colors <= len(level) <= SEEDING_COLORS]
+    if len(finest) <= SEEDING_COLORS or not levels:
+        choices.append(finest)
     elif not choices:
         choices.append(levels[0])
-    total = float(cells.counts.sum())
+    total = float(finest.counts.sum())
     for choice in choices:  # the first that loses little beside the palette
         least = choice.error * total / COARSE_ERROR if choice is not choices[-1] else 0.0
         n_starts = min(effort.max_starts, max(1, START_PAIRS // (len(choice) * n_colors)))
-        starts, potentials = yield Seeding(choice, n_starts, seed, least)
+        starts, potentials = yield StartsWanted(choice, n_colors, n_starts, seed, least)
         if min(potentials) >= least:
             break
     order = sorted(range(n_starts), key=potentials.__getitem__)
     starts = starts[order]  # the best first
-    helpful = [
-        level
-        for level in levels
-        if level.error <= COARSE_ERROR * potentials[order[0]] / total and len(level) < len(cells) // 2
-    ]
+    most = COARSE_ERROR * potentials[order[0]] / total
+    helpful = [level for level in levels if level.error <= most and len(level) < len(finest) // 2]
     for level in helpful[: effort.max_levels]:
-        starts = (yield Iterating(level, starts))[None]
+        starts = (yield IterationsWanted(level, starts))[None]
     found: Tensor = starts[0]
     n_cycles = effort.cycles(len(choices[0]), n_colors)
     if n_cycles:
         draws = np.random.RandomState(list(seed))
-        found = breathe(choices[0].colors, choices[0].counts, found, n_cycles=n_cycles, draws=draws)
+        found = breathe(choices[0].points, choices[0].counts, found, n_cycles=n_cycles, draws=draws)
     return found
 
 
-def fit_palettes(
-    photos: Sequence[tuple[Tensor, Tensor]],  # colors [M, 3] uint8 in Z-order, and their counts [M] int64
-    n_colors: int,
-    *,
-    max_iter: int,
-    tol: float,
-    random_state: int,
-    effort: str = "default",
-) -> list[PaletteFit]:
-    """Find what `fit_palette` finds by k-means++ for each photo alone: no operation on counted colors rounds."""
-    cost = EFFORTS[effort]
-    max_iter = min(max_iter, cost.max_iter)
-    fits: dict[int, PaletteFit] = {}
-    cells: dict[int, Cells] = {}
-    steps: dict[int, Steps] = {}
-    for place, (colors, counts) in enumerate(photos):
-        if len(colors) <= n_colors:
-            fits[place] = lossless(colors, counts)
-        else:
-            cells[place] = Cells(colors, counts)
-            levels = levels_of(cells[place], n_colors)
-            steps[place] = coarse_steps(cells[place], levels, n_colors, (random_state, 0), cost)
-    centers = _answered(steps, n_colors, cost.coarse_tol * tol)
-    for group in _of_a_size(cells, n_colors):
-        together = _together([cells[place] for place in group])
-        starts = torch.stack([centers[place] for place in group])
-        runs = lloyd(together, starts, max_iter=max_iter, tol=tol, relaxation=RELAXATION, momentum=MOMENTUM)
-        for run, place in enumerate(group):
-            fit = settle(runs, run, cost.settle_tol)
-            fits[place] = replace(fit, labels=fit.labels[: len(cells[place])].clone())
-    return [fits[place] for place in range(len(photos))]
-
-
-def _answered(steps: dict[int, Steps], n_colors: int, tol: float) -> dict[int, Tensor]:  # [K, 3] float64 each
-    """Do what several photos ask for, until none asks for more."""
+def _answered(steps: dict[int, Steps], tol: float) -> dict[int, Tensor]:  # [K, D] float64 each
+    """Do what several problems ask for, until none asks for more."""
     ended: dict[int, Tensor] = {}
     answers: dict[int, Any] = dict.fromkeys(steps)
     while answers:
-        asked: dict[int, Asked] = {}
+        wanted: dict[int, Wanted] = {}
         for place, answer in answers.items():
             try:
-                asked[place] = steps[place].send(answer)
+                wanted[place] = steps[place].send(answer)
             except StopIteration as end:
                 ended[place] = end.value
-        alike: defaultdict[tuple[type, int], dict[int, Asked]] = defaultdict(dict)
-        for place, one in asked.items():
-            n_starts = one.n_starts if isinstance(one, Seeding) else len(one.starts)
-            alike[type(one), n_starts][place] = one
+        alike: defaultdict[tuple[type, int], dict[int, Wanted]] = defaultdict(dict)
+        for place, one in wanted.items():
+            alike[type(one), one.n_starts][place] = one
         answers = {}
         for (_, n_starts), some in alike.items():
-            for group in _of_a_size({place: one.cells for place, one in some.items()}, n_starts * n_colors):
-                members = [some[place] for place in group]
-                answers |= zip(group, _answer(members, n_starts, n_colors, tol), strict=True)
+            levels = {place: one.level for place, one in some.items()}
+            for group in _of_a_size(levels, n_starts * next(iter(some.values())).n_colors):
+                answers |= zip(group, _answer([some[place] for place in group], tol), strict=True)
     return ended
 
 
-def _answer(asked: list[Asked], n_starts: int, n_colors: int, tol: float) -> list[Any]:
-    """The answers to questions of one kind."""
-    points = asked[0].cells.points if len(asked) == 1 else _together([one.cells for one in asked])
-    starts = [one.starts for one in asked if isinstance(one, Iterating)]
-    rows = [slice(first, first + n_starts) for first in range(0, n_starts * len(asked), n_starts)]
+def _answer(wanted: list[Wanted], tol: float) -> list[Any]:
+    """The answers to questions of one kind, with equally many starts."""
+    points = _together([one.level for one in wanted])
+    starts = [one.starts for one in wanted if isinstance(one, IterationsWanted)]
     if starts:
-        runs = lloyd(points, torch.cat(starts), tol=tol, **COARSE_PACE)
-        lowest = [min(range(some.start, some.stop), key=runs.inertia.__getitem__) for some in rows]
-        return list(runs.centers[lowest])
-    seedings = [one for one in asked if isinstance(one, Seeding)]
-    draws = [np.random.RandomState(list(one.seed)) for one in seedings]
-    least = seedings[0].least if len(seedings) == 1 else 0.0  # others would end with the first
-    centers, potentials = kmeans_plus_plus(points, n_colors, draws, n_starts, least=least)
-    return [(centers[some], potentials[some]) for some in rows]
+        best = best_runs(points, torch.stack(starts), max_iter=COARSE_ITERATIONS, tol=tol, **PACE)
+        return [run.centers for run in best]
+    asked = [one for one in wanted if isinstance(one, StartsWanted)]
+    draws = [np.random.RandomState(list(one.seed)) for one in asked]
+    least = asked[0].least if len(asked) == 1 else 0.0  # others would end with the first
+    n_starts = asked[0].n_starts
+    centers, potentials = kmeans_plus_plus(points, asked[0].n_colors, draws, n_starts, least=least)
+    return [
+        (centers[place : place + n_starts], potentials[place : place + n_starts])
+        for place in range(0, len(centers), n_starts)
+    ]
 
 
-def _of_a_size(cells: dict[int, Cells], n_clusters: int) -> list[list[int]]:
-    """The places of cells in groups of similar size, each of as many as go side by side."""
+def _of_a_size(levels: dict[int, Level], n_clusters: int) -> list[list[int]]:
+    """The places of levels in groups of similar size, each of as many as go side by side."""
     groups: list[list[int]] = []
-    for place in sorted(cells, key=lambda place: len(cells[place])):
-        size = len(cells[place])
+    for place in sorted(levels, key=lambda place: len(levels[place])):
+        size = len(levels[place])
         group = groups[-1] if groups else []
-        most = runs_together(size, n_clusters, cells[place].colors.device)
-        if not group or size > MOST_PADDING * len(cells[group[0]]) or len(group) >= most:
+        most = runs_together(size, n_clusters, levels[place].counts.device)
+        if not group or size > MOST_PADDING * len(levels[group[0]]) or len(group) >= most:
             groups.append([])
         groups[-1].append(place)
     return groups
 
 
-def _together(cells: list[Cells]) -> ops.PointSet:
-    """Several problems as one batch: the shorter ones repeat their last color, with counts of 0."""
-    longest = max(len(one) for one in cells)
-    place = torch.arange(longest, device=cells[0].colors.device)
-    colors = torch.stack([one.colors[place.clamp(max=len(one) - 1)] for one in cells])
-    counts = torch.stack([one.counts[place.clamp(max=len(one) - 1)] * (place < len(one)) for one in cells])
-    return ops.point_set(colors, counts)
+def _together(levels: list[Level]) -> ops.PointSet:
+    """Several levels as one batch: the shorter ones repeat their last point, with counts of 0."""
+    if len(levels) == 1:
+        return levels[0].prepared
+    longest = max(len(one) for one in levels)
+    place = torch.arange(longest, device=levels[0].counts.device)
+    points = torch.stack([one.points[place.clamp(max=len(one) - 1)] for one in levels])
+    counts = torch.stack([one.counts[place.clamp(max=len(one) - 1)] * (place < len(one)) for one in levels])
+    return ops.point_set(points, counts.double())

@@ -13,11 +13,11 @@ from gpuquant.arguments import check_effort, check_name, check_settings, is_inte
 from gpuquant.clustering.initialization import names_or
 from gpuquant.colors.error import psnr, squared_error
 from gpuquant.colors.registry import SPACES
-from gpuquant.colors.spaces import working_space
+from gpuquant.colors.spaces import SRGB, working_space
 from gpuquant.errors import ArgumentError, TargetError
-from gpuquant.fitting.coarse_to_fine import fit_palette
+from gpuquant.fitting.coarse_to_fine import fit_palettes
 from gpuquant.fitting.fit import PaletteFit
-from gpuquant.fitting.in_space import fit_in_space
+from gpuquant.fitting.problem import PaletteProblem
 from gpuquant.fitting.with_alpha import fit_alpha_palette
 
 MAX_COLORS = 4096
@@ -105,16 +105,16 @@ def find_palette(
     if colors.shape[1] == 4 and isinstance(pace.get("init"), Tensor):
         raise ArgumentError(f"init must be {names_or()} for an image with transparency, or give a background")
     space = working_space(search.color_space)
-    settings = KMEANS_DEFAULTS | pace | {"random_state": search.random_state, "chunk_size": chunk_size}
+    settings = KMEANS_DEFAULTS | pace | {"random_state": search.random_state}
+    problem = PaletteProblem(colors, weights, space, chunk_size)
+    measures_pixels = space is SRGB and weights is counts
 
     def fit(n_colors: int, effort: str = search.effort) -> PaletteFit:
         if colors.shape[1] == 4:
-            found = fit_alpha_palette(colors, weights, n_colors, space, effort=effort, **settings)
-        elif space:
-            found = fit_in_space(colors, weights, n_colors, space, effort=effort, **settings)
+            found = fit_alpha_palette(problem, n_colors, effort=effort, **settings)
         else:
-            found = fit_palette(colors, weights, n_colors, effort=effort, **settings)
-        return _of_pixels(found, colors, counts) if space or weights is not counts else found
+            (found,) = fit_palettes([problem], n_colors, effort=effort, **settings)
+        return found if measures_pixels else _of_pixels(found, colors, counts)
 
     if search.n_colors is not None:
         return fit(search.n_colors)

@@ -1,4 +1,4 @@
-"""Centers rounded to 8-bit entries, and these settled on all colors."""
+"""Rounded centers settled on all colors by Lloyd steps, as long as what is written gets better."""
 
 import math
 
@@ -6,95 +6,82 @@ import torch
 from torch import Tensor
 
 from gpuquant import ops
-from gpuquant.clustering.batched import KMeansResult
-from gpuquant.clustering.lloyd import Runs
+from gpuquant.clustering.restarts import Run
 from gpuquant.colors.alpha import OPAQUE
-from gpuquant.colors.spaces import WorkingSpace
-from gpuquant.fitting.fit import Effort, PaletteFit
+from gpuquant.fitting.fit import PaletteFit
+from gpuquant.fitting.problem import PaletteProblem
+
+FLOAT_TOL = 1e-4  # at least, for floating-point points: half the time for less than 0.1 % of the error (three photos)
 
 
-def settle(runs: Runs, run: int, tol: float) -> PaletteFit:
-    """Round the centers of a run to a palette of different, used entries, and settle it by Lloyd steps on integers.
-
-    The mean rounded is the best integer entry for given labels, and an unused entry is replaced by the color farthest
-    from its entry; both lower the error, which is an integer, so this ends.
-    """
-    state = runs.state
-    centers = state.enter(runs.centers.round())  # integers in the coordinates of the run, too
-    best: PaletteFit | None = None
-    while True:
-        sums, weights, _ = state.step(centers[run, None], [run])
-        unused = (weights[0] == 0).nonzero().view(-1)
-        if len(unused):
-            replacements, _, _ = state.farthest(run, len(unused), centers[run])
-            centers[run, unused[: len(replacements)]] = replacements
-            continue
-        error = state.inertia(centers)[run]
-        least = math.inf if best is None else best.error
-        if error < least:
-            best = PaletteFit(
-                palette=state.leave(centers)[run].to(torch.uint8),
-                labels=state.labels_of_points()[run],
-                counts=weights[0].to(torch.int64),
-                error=error,
-                inertia=runs.inertia[run],
-                n_iter=runs.n_iter[run],
-                converged=runs.converged[run],
-            )
-        if best is not None and error >= (1 - tol) * least:
-            return best
-        centers[run] = (sums[0] / weights[0, :, None]).round()
+def settle(problem: PaletteProblem, run: Run, tol: float) -> PaletteFit:
+    """Round the centers of a run to a palette, and settle it on all colors; the run goes on if it was on these."""
+    palette = problem.space.leave(run.centers)
+    if problem.levels(len(palette))[-1] is not problem.all:  # it was on cells
+        return settle_entries(problem, palette, run, tol)
+    return _settle(problem, palette, run, tol, run.runs.state, run.runs.centers.clone(), run.index)
 
 
-SETTLE_TOL = 1e-4  # half the time, for less than 0.1 % of the error (measured on three photos)
-
-
-def settle_in_space(
-    colors: Tensor,  # [M, 3] or [M, 4] uint8
-    points: Tensor,  # [M, D] float64: the same in the working space
-    counts: Tensor,  # [M] int64
+def settle_entries(
+    problem: PaletteProblem,
     palette: Tensor,  # [K, 3] or [K, 4] uint8
-    space: WorkingSpace,
-    result: KMeansResult,
-    cost: Effort,
+    run: Run,  # in which it was found
+    tol: float,
     *,
     keep_last: bool = False,
 ) -> PaletteFit:
-    """Move rounded entries, but not a last one that is kept, by Lloyd steps as long as what is written gets better."""
-    weights, tol = counts.double(), max(cost.settle_tol, SETTLE_TOL)
-    state = ops.lloyd_steps(ops.point_set(points[None], weights[None]), len(palette))
-    last = palette[-1].clone()
-    opaque_weights = weights * (colors[:, 3] == OPAQUE) if colors.shape[1] == 4 else None
+    """Settle a palette on all colors of a problem; a last entry that is kept does not move."""
+    state = ops.lloyd_steps(problem.all.prepared, len(palette))
+    return _settle(problem, palette, run, tol, state, problem.space.enter(palette)[None].double(), 0, keep_last)
+
+
+def _settle(
+    problem: PaletteProblem,
+    palette: Tensor,  # [K, 3] or [K, 4] uint8
+    found: Run,
+    tol: float,  # it ends when the error falls by no more than this share
+    state: ops.Lloyd,
+    centers: Tensor,  # [P, K, D] float64: of all runs of the state
+    run: int,  # which of them is worked on
+    keep_last: bool = False,
+) -> PaletteFit:
+    """Move entries to the means of their colors, rounded, and unused ones to the colors farthest from theirs.
+
+    The mean rounded is the best integer entry for given labels, so both lower the error of 8-bit colors, which is an
+    integer, and this ends; in other spaces it ends with the first step that does not lower the error.
+    """
+    space, last = problem.space, palette[-1].clone()
+    if problem.all.points.is_floating_point():
+        tol = max(tol, FLOAT_TOL)
     best: PaletteFit | None = None
-    begun = False
+    is_opaque_known = problem.opaque_counts is None
     while True:
-        centers = state.enter(space.enter(palette)[None])
-        sums, totals, _ = state.step(centers, [0])
-        unused = (totals[0] == 0).nonzero().view(-1)
+        centers[run] = space.enter(palette)
+        entered = state.enter(centers)
+        sums, weights, _ = state.step(entered[run, None], [run])
+        unused = (weights[0] == 0).nonzero().view(-1)
         if len(unused):
-            farthest, _, _ = state.farthest(0, len(unused), centers[0])
-            palette[unused[: len(farthest)]] = space.leave(state.leave(farthest[None])[0])
+            farthest, _, _ = state.farthest(run, len(unused), entered[run])
+            entered[run, unused[: len(farthest)]] = farthest
+            palette = palette.clone()
+            palette[unused] = space.leave(state.leave(entered)[run, unused])
             continue
-        labels = state.labels_of_points()[0].clone()
-        if begun:
-            error = state.inertia(centers)[0]
+        labels = state.labels_of_points()[run, : len(problem)]
+        if is_opaque_known:
+            error = state.inertia(entered)[run]
             least = math.inf if best is None else best.error
             if error < least:
+                n_pixels = weights[0].round().to(torch.int64)
                 best = PaletteFit(
-                    palette=palette,
-                    labels=labels,
-                    counts=totals[0].round().to(torch.int64),
-                    error=error,
-                    inertia=error,
-                    n_iter=int(result.n_iter),
-                    converged=bool(result.converged),
+                    palette, labels.clone(), n_pixels, error, found.inertia, found.n_iter, found.converged
                 )
             if best is not None and error >= (1 - tol) * least:
                 return best
-        begun = True
-        palette = space.leave(state.leave((sums[0] / totals[0, :, None])[None])[0])
-        if opaque_weights is not None:  # what is opaque for the most part must not shine through
-            opaque = torch.zeros_like(totals[0]).index_add_(0, labels.long(), opaque_weights)
-            palette[opaque > totals[0] / 2, 3] = OPAQUE
+        is_opaque_known = True
+        entered[run] = sums[0] / weights[0, :, None]
+        palette = space.leave(state.leave(entered)[run])
+        if problem.opaque_counts is not None:  # what is opaque for the most part must not shine through
+            opaque = torch.zeros_like(weights[0]).index_add_(0, labels.long(), problem.opaque_counts)
+            palette[opaque > weights[0] / 2, 3] = OPAQUE
         if keep_last:
             palette[-1] = last

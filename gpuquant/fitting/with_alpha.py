@@ -8,28 +8,27 @@ from torch import Tensor
 
 from gpuquant.colors.alpha import OPAQUE, with_alpha
 from gpuquant.colors.codes import z_order
-from gpuquant.colors.spaces import WEIGHTED_SRGB, WorkingSpace
-from gpuquant.fitting.coarse_to_fine import fit_palette
+from gpuquant.colors.spaces import WorkingSpace
+from gpuquant.fitting.coarse_to_fine import fit_palettes, search_centers
 from gpuquant.fitting.fit import PaletteFit, effort_for, lossless
-from gpuquant.fitting.in_space import fit_in_space, start_in_space
-from gpuquant.fitting.settling import settle_in_space
+from gpuquant.fitting.problem import PaletteProblem
+from gpuquant.fitting.settling import settle_entries
+from gpuquant.threads import one_torch_thread
 
 
 def fit_alpha_palette(
-    colors: Tensor,  # [M, 4] uint8, distinct, the clear ones all (0, 0, 0, 0)
-    counts: Tensor,  # [M] int64
+    problem: PaletteProblem,  # of colors [M, 4], the clear ones all (0, 0, 0, 0)
     n_colors: int,
-    space: WorkingSpace | None = None,  # None is sRGB
     *,
     effort: str = "default",
-    **settings: Any,  # those of `fit_palette` and `kmeans`
+    **settings: Any,  # those of `search_centers`
 ) -> PaletteFit:  # with a palette [K, 4]
     """One entry for what is clear, and the others for what is not.
 
-    Opaque colors are clustered in three columns, those of sRGB exactly, as in `fit_palette`. If others are partly
-    transparent, all are clustered in four columns, weighted by their alpha, and the faintest may take the entry of the
-    clear ones.
+    Opaque colors are clustered in three columns. If others are partly transparent, all are clustered in four columns,
+    weighted by their alpha, and the faintest may take the entry of the clear ones.
     """
+    colors, counts, space = problem.colors, problem.all.counts, problem.space
     if len(colors) <= n_colors:
         return lossless(colors, counts)
     clear = colors[:, 3] == 0
@@ -40,22 +39,18 @@ def fit_alpha_palette(
     if bool((visible[:, 3] == OPAQUE).all()):
         fit = _fit_opaque(visible[:, :3], weights, n_visible, space, effort=effort, **settings)
         return _with_clear(replace(fit, palette=with_alpha(fit.palette)), clear, counts)
-    space, cost = space or WEIGHTED_SRGB, effort_for(settings["init"], effort)
-    points = space.enter(colors)
-    result = start_in_space(points[~clear], weights, n_visible, space, cost, **settings)
-    palette = space.leave(result.centers)
-    if has_clear:
-        palette = torch.cat([palette, palette.new_zeros(1, 4)])
-    return settle_in_space(colors, points, counts, palette, space, result, cost, keep_last=has_clear)
+    cost = effort_for(settings["init"], effort)
+    with one_torch_thread():
+        ((_, run),) = search_centers({0: PaletteProblem(visible, weights, space)}, n_visible, cost, **settings)
+        palette = space.leave(run.centers)
+        if has_clear:
+            palette = torch.cat([palette, palette.new_zeros(1, 4)])
+        return settle_entries(problem, palette, run, cost.settle_tol, keep_last=has_clear)
 
 
-def _fit_opaque(
-    colors: Tensor, counts: Tensor, n_colors: int, space: WorkingSpace | None, **settings: Any
-) -> PaletteFit:
-    if space:
-        return fit_in_space(colors, counts, n_colors, space, **settings)
+def _fit_opaque(colors: Tensor, counts: Tensor, n_colors: int, space: WorkingSpace, **settings: Any) -> PaletteFit:
     order = z_order(colors).argsort()
-    fit = fit_palette(colors[order], counts[order], n_colors, **settings)
+    (fit,) = fit_palettes([PaletteProblem(colors[order], counts[order], space)], n_colors, **settings)
     labels = torch.empty_like(fit.labels)
     labels[order] = fit.labels
     return replace(fit, labels=labels)

@@ -17,6 +17,7 @@ from gpuquant.dithering.methods import Dither, dither_photo
 from gpuquant.fitting.coarse_to_fine import fit_palettes
 from gpuquant.fitting.fit import PaletteFit
 from gpuquant.fitting.nearest import nearest_entries
+from gpuquant.fitting.problem import PaletteProblem
 from gpuquant.fitting.search import KMEANS_DEFAULTS, PaletteSearch, find_palette
 from gpuquant.images.loading import ImageLike, load_photo
 from gpuquant.images.reading import Photo
@@ -65,15 +66,10 @@ def fit_colors(photo: CountedPhoto, search: PaletteSearch, **settings: Any) -> P
 def fit_together(photos: list[CountedPhoto], search: PaletteSearch) -> list[PaletteFit]:
     """Find the palettes of opaque photos on one device at the same time; the search is a plain one."""
     assert search.n_colors is not None
+    problems = [PaletteProblem(photo.colors, photo.counts) for photo in photos]
+    settings = KMEANS_DEFAULTS | {"random_state": search.random_state, "effort": search.effort}
     with memory_error_as_device_error():
-        return fit_palettes(
-            [(photo.colors, photo.counts) for photo in photos],
-            search.n_colors,
-            max_iter=KMEANS_DEFAULTS["max_iter"],
-            tol=KMEANS_DEFAULTS["tol"],
-            random_state=search.random_state,
-            effort=search.effort,
-        )
+        return fit_palettes(problems, search.n_colors, **settings)
 
 
 def fit_to_palette(photo: CountedPhoto, palette: Palette, *, chunk_size: int | None) -> PaletteFit:

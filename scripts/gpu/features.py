@@ -10,14 +10,14 @@ import torch
 from gpu.clock import timed
 from gpu.setting import DEVICE, REHEARSAL, ROUNDS, SMALL, Row, each_apart, photo
 from PIL import Image
-from torch import Tensor
 
 import gpuquant
-from gpuquant.fitting.coarse_to_fine import fit_palette, fit_palettes
+from gpuquant.fitting.coarse_to_fine import fit_palettes
+from gpuquant.fitting.problem import PaletteProblem
 
 N_PHOTOS = 4 if REHEARSAL else 32
 FEW = min(5, ROUNDS)
-SETTINGS: dict[str, Any] = {"max_iter": 300, "tol": 1e-4, "random_state": 0}
+SETTINGS: dict[str, Any] = {"init": "k-means++", "n_init": 1, "max_iter": 300, "tol": 1e-4, "random_state": 0}
 
 
 def time_features() -> Iterator[Row]:
@@ -48,12 +48,12 @@ def _alpha() -> Row:
     return timed(lambda given: gpuquant.quantize(given, 16), [image], floor=None, rounds=FEW)
 
 
-def _counted() -> list[tuple[Tensor, Tensor]]:
+def _counted() -> list[PaletteProblem]:
     found = []
     for seed in range(N_PHOTOS):
         histogram = gpuquant.ColorHistogram(DEVICE)
         histogram.add(photo(SMALL, seed))
-        found.append((histogram.colors, histogram.counts))
+        found.append(PaletteProblem(histogram.colors, histogram.counts))
     return found
 
 
@@ -62,8 +62,9 @@ def _together() -> Row:
 
 
 def _in_turn() -> Row:
-    alone = SETTINGS | {"init": "k-means++", "n_init": 1}
-    return timed(lambda given: [fit_palette(*one, 16, **alone) for one in given], [_counted()], floor=None, rounds=FEW)
+    return timed(
+        lambda given: [fit_palettes([one], 16, **SETTINGS) for one in given], [_counted()], floor=None, rounds=FEW
+    )
 
 
 def _files() -> Row:

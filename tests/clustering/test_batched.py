@@ -1,4 +1,5 @@
 import threading
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -6,7 +7,8 @@ import pytest
 import torch
 from sklearn.cluster import KMeans
 
-from gpuquant.clustering import batched as clustering
+from gpuquant.clustering import lloyd as lloyd_module
+from gpuquant.clustering import restarts
 from gpuquant.clustering.batched import KMeansResult, kmeans
 from gpuquant.clustering.lloyd import Runs, lloyd
 from gpuquant.errors import ArgumentError
@@ -184,12 +186,12 @@ def test_how_many_runs_go_side_by_side_changes_nothing(
     sizes: list[int] = []
     original = lloyd
 
-    def spy(points: PointSet, centers: torch.Tensor, *, max_iter: int, tol: float) -> Runs:
+    def spy(points: PointSet, centers: torch.Tensor, **pace: Any) -> Runs:
         sizes.append(len(centers))
-        return original(points, centers, max_iter=max_iter, tol=tol)
+        return original(points, centers, **pace)
 
-    monkeypatch.setattr(clustering, "lloyd", spy)
-    monkeypatch.setattr("gpuquant.clustering.lloyd.TOGETHER", together)
+    monkeypatch.setattr(restarts, "lloyd", spy)
+    monkeypatch.setattr(lloyd_module, "TOGETHER", together)
     assert same_bits(kmeans(batch, 6, n_init=5, init="random"), expected)
     assert max(sizes) == {1: 1, 900: 3, 10_000: 20}[together]
 

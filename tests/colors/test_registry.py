@@ -11,13 +11,13 @@ from gpuquant.errors import ArgumentError
 
 ADD = """
 from gpuquant.colors.registry import SPACES, Space
-SPACES["looks"] = Space("In looks all is well.", "gpuquant.colors.spaces:OKLAB")
+SPACES["looks"] = Space("gpuquant.colors.spaces:OKLAB", "In looks all is well.")
 """
 
 
 @pytest.mark.parametrize("alpha", [False, True])
 def test_a_space_is_one_entry(china: Pixels, alpha: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(SPACES, "looks", Space(working_space="gpuquant.colors.spaces:OKLAB"))
+    monkeypatch.setitem(SPACES, "looks", Space("gpuquant.colors.spaces:OKLAB"))
     levels = np.full((*china.shape[:2], 1), 200, np.uint8)
     photo = np.concatenate([china, levels], axis=2) if alpha else china
     found, expected = (gpuquant.quantize(photo, 4, color_space=space) for space in ("looks", "oklab"))

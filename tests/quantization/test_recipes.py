@@ -17,7 +17,7 @@ from sklearn.cluster import KMeans
 
 from gpuquant.clustering import breathing
 from gpuquant.errors import ArgumentError, DeviceError, GpuquantError, ImageFileError
-from gpuquant.fitting import coarse_to_fine as palette_fit
+from gpuquant.fitting import coarse_to_fine
 from gpuquant.quantization.recipes import extract_palette, quantize
 from gpuquant.quantization.result import QuantizedImage
 
@@ -180,7 +180,7 @@ def test_runs_of_the_best_effort_have_draws_of_their_own(china: Pixels, monkeypa
         first.append(int(draws.get_state()[1][1]))  # type: ignore[index]
         return breathing.breathe(*arguments, draws=draws, **settings)
 
-    monkeypatch.setattr(palette_fit, "breathe", watched)
+    monkeypatch.setattr(coarse_to_fine, "breathe", watched)
     quantize(china, 8, effort="best", n_init=3)
     assert len(set(first)) == 3
 

@@ -16,11 +16,13 @@ from sklearn.cluster import KMeans as Reference
 
 import gpuquant
 from gpuquant.colors.alpha import laid_onto, weighted_by_alpha, without_weight
+from gpuquant.colors.spaces import SRGB
 from gpuquant.counting import alpha_counts, lookup
 from gpuquant.counting.alpha_counts import count_alpha_colors
 from gpuquant.counting.lookup import map_pixels
 from gpuquant.errors import ArgumentError
-from gpuquant.fitting import in_space as space_fit
+from gpuquant.fitting import problem as problem_module
+from gpuquant.fitting.problem import PaletteProblem
 from gpuquant.images.reading import photo_of, read_photo
 
 
@@ -173,11 +175,14 @@ def test_many_colors_are_folded_first(n_colors: int, china: Pixels, monkeypatch:
     expected = gpuquant.quantize(pixels, n_colors)
     points = torch.from_numpy(seen(pixels).reshape(-1, 4))
     weights = torch.from_numpy(np.random.RandomState(0).randint(1, 5, len(points)))
-    monkeypatch.setattr(space_fit, "MANY", 1000)
-    folded, totals = space_fit._folded(points, weights)
-    assert len(folded) < len(points) / 4
-    assert totals.sum() == weights.sum()
-    np.testing.assert_allclose(totals @ folded, weights.double() @ points, rtol=1e-9)
+    monkeypatch.setattr(problem_module, "MANY", 1000)
+    levels = PaletteProblem(torch.from_numpy(pixels.reshape(-1, 4)), weights, SRGB).levels(n_colors)
+    assert len(levels[-1]) < len(points) / 4
+    assert [len(level) for level in levels] == sorted(len(level) for level in levels)
+    for level in levels:
+        assert level.counts.sum() == weights.sum()
+        np.testing.assert_allclose(level.counts @ level.points, weights.double() @ points, rtol=1e-9)
+        assert 0 < level.error < 3 * 16**2
     assert gpuquant.quantize(pixels, n_colors).mse <= 1.05 * expected.mse
 
 

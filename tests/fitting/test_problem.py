@@ -12,7 +12,7 @@ from sklearn.cluster import KMeans
 
 from gpuquant import quantize
 from gpuquant.colors.spaces import OKLAB
-from gpuquant.fitting import in_space as space_fit
+from gpuquant.fitting import problem as problem_module
 
 XYZ = ((0.4124564, 0.3575761, 0.1804375), (0.2126729, 0.7151522, 0.0721750), (0.0193339, 0.1191920, 0.9503041))
 CONES = (
@@ -75,7 +75,7 @@ def test_the_error_in_oklab_is_as_low_as_that_of_scikit_learn(
     china: Pixels, folded: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if folded:
-        monkeypatch.setattr(space_fit, "MANY", 1000)
+        monkeypatch.setattr(problem_module, "MANY", 1000)
     pixels = china[::4, ::4]
     points = in_oklab(pixels)
     theirs = [KMeans(16, n_init=1, random_state=seed).fit(points).inertia_ for seed in range(3)]

@@ -1,15 +1,20 @@
 """Palettes of many photos at once are those of each alone."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from conftest import Pixels
 
+from gpuquant.colors.spaces import OKLAB, SRGB, WorkingSpace
 from gpuquant.counting.histogram import ColorHistogram
-from gpuquant.fitting import coarse_to_fine as palette_batch
-from gpuquant.fitting.coarse_to_fine import Cells, fit_palette, fit_palettes
+from gpuquant.fitting import coarse_to_fine
+from gpuquant.fitting.coarse_to_fine import fit_palettes
+from gpuquant.fitting.problem import Level, PaletteProblem
 
 Counted = tuple[torch.Tensor, torch.Tensor]
+SETTINGS: dict[str, Any] = {"init": "k-means++", "n_init": 1, "max_iter": 300, "tol": 1e-4, "random_state": 3}
 
 
 def counted(pixels: Pixels) -> Counted:
@@ -37,15 +42,14 @@ def photos(china: Pixels) -> list[Counted]:
     return [counted(np.ascontiguousarray(one)) for one in pixels]
 
 
+@pytest.mark.parametrize("space", [SRGB, OKLAB], ids=["srgb", "oklab"])
 @pytest.mark.parametrize("n_colors", [1, 2, 9, 64, 300])
-def test_company_changes_nothing(photos: list[Counted], n_colors: int) -> None:
-    if n_colors == 300:
+def test_company_changes_nothing(photos: list[Counted], n_colors: int, space: WorkingSpace) -> None:
+    if n_colors == 300 or space is OKLAB:
         photos = [one for one in photos if len(one[0]) < 8000]
-    found = fit_palettes(photos, n_colors, max_iter=300, tol=1e-4, random_state=3)
-    for (colors, counts), fit in zip(photos, found, strict=True):
-        alone = fit_palette(
-            colors, counts, n_colors, init="k-means++", n_init=1, max_iter=300, tol=1e-4, random_state=3
-        )
+    found = fit_palettes([PaletteProblem(*photo, space) for photo in photos], n_colors, **SETTINGS)
+    for photo, fit in zip(photos, found, strict=True):
+        (alone,) = fit_palettes([PaletteProblem(*photo, space)], n_colors, **SETTINGS)
         assert torch.equal(fit.palette, alone.palette)
         assert torch.equal(fit.labels, alone.labels)
         assert torch.equal(fit.counts, alone.counts)
@@ -56,13 +60,13 @@ def test_company_changes_nothing(photos: list[Counted], n_colors: int) -> None:
 
 def test_photos_of_similar_size_go_together(photos: list[Counted], monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[list[int]] = []
-    original = palette_batch._together
+    original = coarse_to_fine._together
 
-    def together(cells: list[Cells]) -> object:
-        sizes.append([len(one) for one in cells])
-        return original(cells)
+    def together(levels: list[Level]) -> object:
+        sizes.append([len(one) for one in levels])
+        return original(levels)
 
-    monkeypatch.setattr(palette_batch, "_together", together)
-    fit_palettes(photos, 8, max_iter=300, tol=1e-4, random_state=0)
+    monkeypatch.setattr(coarse_to_fine, "_together", together)
+    fit_palettes([PaletteProblem(*photo) for photo in photos], 8, **SETTINGS)
     assert max(len(group) for group in sizes) >= 3
     assert all(max(group) <= 2 * min(group) for group in sizes)
