@@ -70,13 +70,13 @@ def fit_once(
     limit = tol * samples.variance if tol else 0.0  # on the sum of the squared shifts
     state = SampleLloyd(samples, len(centers))
 
-    def report(iteration: int, old: Tensor, shifts: list[float], n_changed: list[int]) -> None:
+    def report(iteration: int, old: Tensor, shift: float, n_changed: int) -> None:
         assert say is not None
         say(f"Iteration {iteration - 1}, inertia {state.inertia(old)[0]}.")
-        if n_changed[0] == 0:
+        if n_changed == 0:
             say(f"Converged at iteration {iteration - 1}: strict convergence.")
-        elif shifts[0] <= limit:
-            say(f"Converged at iteration {iteration - 1}: center shift {shifts[0]} within tolerance {limit}.")
+        elif shift <= limit:
+            say(f"Converged at iteration {iteration - 1}: center shift {shift} within tolerance {limit}.")
 
     runs = iterate(state, centers[None], max_iter=max_iter, limits=[limit], report=report if say else None)
     return Fit(runs.centers[0], state.labels_of_points()[0], runs.inertia[0], runs.n_iter[0])

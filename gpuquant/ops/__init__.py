@@ -27,6 +27,7 @@ from gpuquant.ops.dithering.nearest_table import NearestTable
 from gpuquant.ops.lloyd.candidate_lists import MAX_CLUSTERS
 from gpuquant.ops.lloyd.colors import ColorLloyd
 from gpuquant.ops.lloyd.dense import DenseLloyd, DenseSeeding
+from gpuquant.ops.lloyd.moves import AS_LONG_AS_NEEDED, move_centers
 from gpuquant.ops.lloyd.run_status import RunStatus
 from gpuquant.ops.pixels.transfers import download
 from gpuquant.ops.points.color_blocks import ColorBlocks
@@ -38,6 +39,7 @@ if TYPE_CHECKING:  # it needs Triton
     from gpuquant.ops.lloyd.cuda_runs import KernelLloyd as KernelLloyd
 
 __all__ = [
+    "AS_LONG_AS_NEEDED",
     "FULL_STRENGTH",
     "MAX_CLUSTERS",
     "ColorBlocks",
@@ -61,6 +63,7 @@ __all__ = [
     "download",
     "lloyd_steps",
     "mixing",
+    "move_centers",
     "number_table",
     "point_set",
     "rank_pixels",

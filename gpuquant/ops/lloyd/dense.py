@@ -1,6 +1,6 @@
 """k-means operations on any floating-point points: Triton kernels, worker threads, or plain torch on any device."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gpuquant.ops import kernel_choice
 from gpuquant.ops.lloyd.cpu_dense import Buffers, TiledLloyd
+from gpuquant.ops.lloyd.moves import iterate_by_steps
 from gpuquant.ops.points.dense_points import DensePoints, add_rows, span
 from gpuquant.ops.seeding.dense import DeviceSeeding, TiledSeeding
 
@@ -35,6 +36,7 @@ class DenseLloyd:
         self.kernels = self._kernel_lloyd()
         self._tiled: dict[int, TiledLloyd] = {}
         self._spare: list[Buffers] = []
+        self._last_step: dict[int, tuple[Tensor, Tensor, int]] = {}  # of each run: sums, weights, labels that changed
 
     def _kernel_lloyd(self) -> "KernelLloyd | None":
         kernels, points = kernel_choice.kernels_for(self._labels), self._points
@@ -80,18 +82,39 @@ class DenseLloyd:
         Tensor, Tensor, list[int]
     ]:  # sums [A, K, D] float64, weights [A, K] float64, how many labels changed [A]
         """Label every point with its nearest center and sum up the clusters; the lowest wins among equal scores."""
-        points = self._points
-        if self._in_tiles:
-            return self._tiled_step(centers, active)
         if self.kernels:
             return self.kernels.step(centers, active)
+        sums, weights, n_changed = (self._tiled_step if self._in_tiles else self._step_in_fitting_chunks)(
+            centers, active
+        )
+        self._last_step |= zip(active, zip(sums, weights, n_changed, strict=True), strict=True)
+        return sums, weights, n_changed
+
+    def iterate(self, *progress: Tensor, **pace: Any) -> list[int]:
+        """Iterate as `iterate_by_steps` does."""
+        return self.kernels.iterate(*progress, **pace) if self.kernels else iterate_by_steps(self, *progress, **pace)
+
+    def sums_of(self, runs: list[int]) -> tuple[Tensor, Tensor]:  # [A, K, D], [A, K]
+        """The sums and the weights of the clusters after the last step of some runs."""
+        if self.kernels:
+            return self.kernels.sums_of(runs)
+        return torch.stack([self._last_step[run][0] for run in runs]), torch.stack(
+            [self._last_step[run][1] for run in runs]
+        )
+
+    def changed(self, runs: list[int]) -> list[int]:
+        """Count the labels that the last step of some runs changed."""
+        return self.kernels.changed(runs) if self.kernels else [self._last_step[run][2] for run in runs]
+
+    def _step_in_fitting_chunks(self, centers: Tensor, active: list[int]) -> tuple[Tensor, Tensor, list[int]]:
+        """Take smaller chunks where a device has too little memory."""
         while True:
             try:
                 return self._step_in_chunks(centers, active)
             except torch.OutOfMemoryError:
-                if not points.can_make_chunks_smaller:
+                if not self._points.can_make_chunks_smaller:
                     raise
-            points.make_chunks_smaller()  # out of the handler, whose traceback keeps the failed attempt's tensors
+            self._points.make_chunks_smaller()  # out of the handler, whose traceback keeps the failed attempt's tensors
 
     def _step_in_chunks(self, centers: Tensor, active: list[int]) -> tuple[Tensor, Tensor, list[int]]:
         points = self._points
