@@ -21,4 +21,6 @@ check "format" .venv/bin/ruff format --check .
 check "lint" .venv/bin/ruff check .
 check "types" .venv/bin/mypy
 check "types of the benchmarks" .venv/bin/mypy benchmarks
+check "compiled loops, with their indices checked" \
+    env NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=.numba-checked .venv/bin/pytest --quiet tests/ops --ignore=tests/ops/test_cuda.py
 check "tests, import rules among them" .venv/bin/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder "$@"

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -16,11 +17,15 @@ from sklearn.datasets import load_sample_image
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # before Triton is imported: its kernels then run on the CPU
+if os.environ.get("WITHOUT_NUMBA"):  # plain torch is tested in this process, as if Numba could not be imported
+    sys.modules["numba"] = None  # type: ignore[assignment]
 
 from gpuquant import KMeans
 from gpuquant.estimator import level_pixels
 from gpuquant.estimator import model as estimator
 from gpuquant.estimator.level_pixels import fold_pixels
+
+needs_numba = pytest.mark.skipif("WITHOUT_NUMBA" in os.environ, reason="Numba is hidden")
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
@@ -34,6 +39,12 @@ def script(name: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let plain torch warn where Numba is hidden."""
+    if "WITHOUT_NUMBA" in os.environ:
+        config.addinivalue_line("filterwarnings", "ignore:Numba cannot be imported")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

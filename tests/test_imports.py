@@ -19,7 +19,7 @@ imports_of: Callable[[Path], set[str]] = HOUSE.imports_of
 modules_imported_by: Callable[[str], set[str]] = HOUSE.modules_imported_by
 OPS_MODULES = {  # that others than `ops` import, and what for
     "estimator.fit": "scikit-learn's rules need the steps themselves, and those of colors one by one",
-    "estimator.samples": "samples keep their columns and their means as the CPU's loops read them",
+    "estimator.samples": "its samples become points, in another thread if there is one",
 }
 PILLOW = {  # modules beside `images` and `palettes`
     "batch.plan",  # endings of photos

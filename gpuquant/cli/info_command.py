@@ -1,4 +1,4 @@
-"""The command that says what is there: versions, devices, memory, optional formats."""
+"""The command that says what is there: versions, devices, memory, optional formats, and what runs on the CPU."""
 
 import sys
 
@@ -12,7 +12,7 @@ def info() -> None:
     import PIL
     import torch
 
-    from gpuquant import __version__
+    from gpuquant import __version__, ops
     from gpuquant.images import heif
 
     rows = [
@@ -23,6 +23,7 @@ def info() -> None:
         ("Pillow", PIL.__version__),
         ("HEIC", f"is not read; {heic}" if (heic := heif.register()) else "is read"),
         ("AVIF", "is read" if heif.reads_avif() else f"is not read; {heif.avif_advice()}"),
+        ("loops", ops.loops_in_use()),
         ("cpu", f"{platform.machine()}, {torch.get_num_threads()} threads"),
     ]
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from gpuquant import ops
 from gpuquant.colors.alpha import OPAQUE, with_alpha
-from gpuquant.colors.codes import colors_from_codes, z_order
 
 CHUNK_PIXELS = 1 << 23
 
@@ -33,8 +32,8 @@ def count_alpha_colors(
     codes, counts = ops.add_counts(parts["partly"])
     found = [(codes.view(-1, 1).view(torch.uint8), counts)]
     if parts["opaque"]:
-        codes, counts = ops.add_counts(parts["opaque"])
-        found.append((with_alpha(colors_from_codes(codes)), counts))
+        keys, counts = ops.add_counts(parts["opaque"])
+        found.append((with_alpha(ops.colors_from_keys(keys)), counts))
     if n_clear:
         found.append((pixels.new_zeros(1, 4), counts.new_tensor([n_clear])))
     colors, counts = (torch.cat(columns) for columns in zip(*found, strict=True))
@@ -53,7 +52,7 @@ def distinct_colors(
     counts: Tensor,  # [L] int64
 ) -> tuple[Tensor, Tensor, Tensor]:  # [M, 3 or 4] uint8, [M] int64, [L] int64
     """The distinct colors by their alpha and in Z-order, their counts, and which of them each given one is."""
-    keys = z_order(colors[:, :3])
+    keys = ops.keys_from_colors(colors[:, :3])
     if colors.shape[1] == 4:
         colors = torch.where(colors[:, 3:] == 0, 0, colors)
         keys = torch.where(colors[:, 3] == 0, 0, keys.long() | colors[:, 3].long() << 24)

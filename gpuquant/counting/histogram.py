@@ -11,7 +11,7 @@ from torch import Tensor
 from gpuquant import ops
 from gpuquant.arguments import check_chunk_size
 from gpuquant.colors.alpha import OPAQUE, with_alpha
-from gpuquant.colors.codes import N_CODES, ascending, codes_from_colors, colors_from_codes, z_order
+from gpuquant.colors.codes import N_CODES
 from gpuquant.counting.alpha_counts import count_alpha_colors, distinct_colors
 from gpuquant.devices import memory_error_as_device_error, resolve_device
 from gpuquant.errors import ArgumentError, ImageFileError
@@ -49,7 +49,7 @@ class ColorHistogram:
     def __init__(self, device: torch.device | str = "cpu") -> None:
         self._device = resolve_device(device)
         self._lock = threading.Lock()
-        self._codes = torch.empty(0, dtype=torch.int32, device=self._device)  # of opaque colors, in Z-order
+        self._keys = torch.empty(0, dtype=torch.int32, device=self._device)  # of opaque colors, in Z-order
         self._counts = torch.empty(0, dtype=torch.int64, device=self._device)
         self._table: Tensor | None = None  # [2^24] int64, 128 MiB: in place of these, while many are added
         self._others = torch.empty(0, 4, dtype=torch.uint8, device=self._device), self._counts  # that are not opaque
@@ -68,9 +68,13 @@ class ColorHistogram:
         return self._total()[0]
 
     @property
+    @memory_error_as_device_error()
     def counts(self) -> Tensor:  # [M] int64
         """The number of pixels of each color, int64 [M]."""
-        return self._total()[1]
+        with self._lock:
+            self._settle()
+            others = self._others[1]
+            return torch.cat([others, self._counts]) if len(others) else self._counts
 
     @property
     def n_pixels(self) -> int:
@@ -136,8 +140,8 @@ class ColorHistogram:
             rows = rows.to(self._device)
             self.add_counted(*count_alpha_colors(rows, chunk_size=chunk_size))
         elif rows.is_cpu and self._device.type == "cuda":
-            rows, codes, counts = ops.upload_and_count(rows, self._device)
-            self._insert(codes, counts)
+            rows, keys, counts = ops.upload_and_count(rows, self._device)
+            self._insert(keys, counts)
         else:
             rows = rows.to(self._device)
             self._insert(*ops.count_colors(rows, chunk_size=chunk_size))
@@ -163,7 +167,11 @@ class ColorHistogram:
                 others = torch.cat([self._others[0], colors[~opaque]]), torch.cat([self._others[1], counts[~opaque]])
                 self._others = distinct_colors(*others)[:2]
             colors, counts = colors[opaque], counts[opaque]
-        self._insert(codes_from_colors(colors), counts)
+        keys = ops.keys_from_colors(colors)
+        if not bool((keys[1:] > keys[:-1]).all()):
+            keys, order = keys.sort()
+            counts = counts[order]
+        self._insert(keys, counts)
 
     def merge(self, other: "ColorHistogram") -> None:
         """Add the counts of the other histogram, from whatever device, to this one.
@@ -260,33 +268,33 @@ class ColorHistogram:
 
     def _insert(
         self,
-        codes: Tensor,  # [M] int32, distinct
+        keys: Tensor,  # [M] int32, ascending
         counts: Tensor,  # [M] int64
     ) -> None:
         with self._lock:
-            n_before = len(self._codes)
-            if self._table is None and (n_before == 0 or n_before + len(codes) < FEW_COLORS):
+            n_before = len(self._keys)
+            if self._table is None and (n_before == 0 or n_before + len(keys) < FEW_COLORS):
                 if n_before:
-                    codes, counts = ops.add_counts([(self._codes, self._counts), (codes, counts)])
-                self._put_in_order(codes, counts)
+                    keys, counts = ops.add_counts([(self._keys, self._counts), (keys, counts)])
+                self._keys, self._counts = keys, counts
                 return
             if self._table is None:
-                self._table = counts.new_zeros(N_CODES).index_add_(0, self._codes, self._counts)
-            self._table.index_add_(0, codes, counts)
+                self._table = counts.new_zeros(N_CODES).index_add_(0, self._keys, self._counts)
+            self._table.index_add_(0, keys, counts)
 
     @memory_error_as_device_error()
     def _total(self) -> tuple[Tensor, Tensor]:  # [M, 3] uint8, or [M, 4] where one is not opaque; [M] int64
         """All colors, those that are not opaque first, and their counts."""
         with self._lock:
-            if self._table is not None:
-                codes = self._table.nonzero().view(-1)
-                self._put_in_order(codes.to(torch.int32), self._table[codes])
-                self._table = None
-            colors, (others, n_others) = colors_from_codes(self._codes), self._others
+            self._settle()
+            colors, (others, n_others) = ops.colors_from_keys(self._keys), self._others
             if not len(others):
                 return colors, self._counts
             return torch.cat([others, with_alpha(colors)]), torch.cat([n_others, self._counts])
 
-    def _put_in_order(self, codes: Tensor, counts: Tensor) -> None:
-        order = ascending(z_order(colors_from_codes(codes)))
-        self._codes, self._counts = codes[order], counts[order]
+    def _settle(self) -> None:
+        """List what the table holds, and give it up."""
+        if self._table is not None:
+            keys = self._table.nonzero().view(-1)
+            self._keys, self._counts = keys.to(torch.int32), self._table[keys]
+            self._table = None

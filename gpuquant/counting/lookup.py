@@ -11,7 +11,6 @@ from torch import Tensor
 
 from gpuquant import ops
 from gpuquant.colors.alpha import OPAQUE
-from gpuquant.colors.codes import N_CODES, codes_from_colors
 from gpuquant.counting.alpha_counts import alpha_codes
 from gpuquant.tensors import uint16_as_int16
 
@@ -27,14 +26,13 @@ def map_pixels(
     chunk_size: int | None = None,
 ) -> Tensor:  # [N] uint8, or uint16 where wide
     """Give every pixel the label of its color."""
-    table = torch.empty(N_CODES, dtype=torch.uint16 if wide else torch.uint8, device=colors.device)
-    words = uint16_as_int16(table)
-    labels = labels.to(words.dtype)
     opaque = _opaque(colors)
-    words[codes_from_colors(colors[opaque]).long()] = labels[opaque]
-    if colors.shape[1] == 3:
-        return ops.apply_lookup(pixels, table, chunk_size=chunk_size)
-    return _alpha_lookup(colors, labels, table, chunk_size)(pixels).view(table.dtype)
+    values = labels.to(torch.int16 if wide else torch.uint8)
+    kind = torch.uint16 if wide else torch.uint8
+    with ops.lookup_table(ops.keys_from_colors(colors[opaque]), values[opaque].view(kind)) as table:
+        if colors.shape[1] == 3:
+            return ops.apply_lookup(pixels, table, chunk_size=chunk_size)
+        return _alpha_lookup(colors, values, table, chunk_size)(pixels).view(kind)
 
 
 @contextmanager
@@ -44,7 +42,7 @@ def rank_table(
 ) -> Iterator[Callable[[Tensor], Tensor]]:  # pixels [N, 3], [N, 4] or [N] (gray) uint8 -> [N] int32
     """A function that looks up pixels whose colors are among these, as long as the context is open."""
     opaque = _opaque(colors)
-    with ops.number_table(codes_from_colors(colors[opaque]), ranks[opaque]) as table:
+    with ops.lookup_table(ops.keys_from_colors(colors[opaque]), ranks[opaque]) as table:
         if colors.shape[1] == 3:
             yield lambda pixels: ops.apply_lookup(pixels, table)
         else:

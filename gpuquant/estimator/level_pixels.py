@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gpuquant import ops
-from gpuquant.colors.codes import ascending, colors_from_codes, z_order
+from gpuquant.colors.codes import colors_from_z_order
 from gpuquant.estimator.pixel_draws import PixelChunks
 from gpuquant.threads import share_out, worker_threads
 
@@ -73,10 +73,9 @@ def fold_pixels(samples: Tensor) -> LevelPixels | None:  # [N, D] float32, float
         pixels = torch.nn.functional.pad(levels, (0, 1))
     else:
         pixels = levels.view(-1) if n_columns == 1 else levels[:, :3].contiguous()
-    codes = ops.used_codes(pixels)
-    codes = codes[ascending(z_order(colors_from_codes(codes)))]
-    ranks = ops.rank_pixels(pixels, codes)
-    colors = colors_from_codes(codes)[:, :n_columns]
+    keys, _ = ops.count_colors(pixels)
+    ranks = ops.rank_pixels(pixels, keys)
+    colors = colors_from_z_order(keys)[:, :n_columns]
     if n_columns == 4:
         ranks, chosen, fourth = _split(ranks, len(colors), levels[:, 3])
         colors = torch.cat([colors[chosen], fourth[:, None]], dim=1)

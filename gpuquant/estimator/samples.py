@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gpuquant import ops
 from gpuquant.estimator.level_pixels import LevelPixels
-from gpuquant.ops.pixels.cpu import column_means, take
 from gpuquant.ops.points.dense_points import DensePoints
 from gpuquant.tensors import repeatable_sums, shared_tensor
 from gpuquant.threads import worker_threads
@@ -53,7 +53,7 @@ class Samples:
         if not self._centered:
             origin = rows.new_zeros(rows.shape[1])
         elif self._samples.is_cpu:
-            origin = column_means(self._samples)
+            origin = ops.column_means(self._samples)
         else:
             origin = self._samples.mean(dim=0, dtype=self.dtype)
         return DensePoints(rows[None], self.totals[None], self._chunk_size, origin[None])
@@ -84,13 +84,13 @@ class Samples:
         """The value of each sample's point."""
         if self.pixels is None:
             return values
-        return take(values, self.pixels.ranks) if values.is_cpu else values.index_select(0, self.pixels.ranks)
+        return ops.take(values, self.pixels.ranks)
 
     def turn_into_labels(self, labels: Tensor) -> Tensor:  # [n_points] int32 -> [n_samples] int32
         """The label of each sample, in the memory of the pixels' ranks: the samples are of no use afterwards."""
         if self.pixels is None or labels.is_cuda:
             return self.per_sample(labels)
-        return take(labels, self.pixels.ranks, out=self.pixels.ranks)
+        return ops.take(labels, self.pixels.ranks, out=self.pixels.ranks)
 
     def point_of(self, sample: Tensor) -> Tensor:  # [n] int64 -> [n] int64
         """Find the point that stands for each of some samples."""

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from gpuquant.ops.compiled import loops_in_use
 from gpuquant.ops.dispatch import (
     Lloyd,
     PointSet,
@@ -10,17 +11,20 @@ from gpuquant.ops.dispatch import (
     choose_among_pixels,
     choose_centers,
     choose_entries,
+    colors_from_keys,
+    column_means,
     count_colors,
     diffuse_errors,
+    keys_from_colors,
     lloyd_steps,
+    lookup_table,
     mixing,
-    number_table,
     point_set,
     rank_pixels,
     renumber,
+    take,
     tally_labels,
     upload_and_count,
-    used_codes,
 )
 from gpuquant.ops.dithering.cpu_diffusion import FULL_STRENGTH
 from gpuquant.ops.dithering.nearest_table import NearestTable
@@ -58,17 +62,21 @@ __all__ = [
     "choose_centers",
     "choose_entries",
     "coarsen",
+    "colors_from_keys",
+    "column_means",
     "count_colors",
     "diffuse_errors",
     "download",
+    "keys_from_colors",
     "lloyd_steps",
+    "lookup_table",
+    "loops_in_use",
     "mixing",
     "move_centers",
-    "number_table",
     "point_set",
     "rank_pixels",
     "renumber",
+    "take",
     "tally_labels",
     "upload_and_count",
-    "used_codes",
 ]

@@ -2,7 +2,8 @@
 
 | operation | CPU | CUDA |
 | --- | --- | --- |
-| `count_colors`, `apply_lookup`, `rank_pixels` | `pixels/cpu`: worker threads | `pixels/cuda` |
+| `count_colors`, `lookup_table`, `apply_lookup` | `pixels/cpu`: Numba | `pixels/cuda` |
+| `add_counts`, keys and colors, `take`, `column_means` | `pixels/cpu`: Numba | `pixels/reference` |
 | Lloyd steps on 8-bit colors with counts | `lloyd/colors` | the same on `lloyd/cuda` |
 | seeding on 8-bit colors with counts | `seeding/colors` | `seeding/cuda` |
 | Lloyd steps on floating-point points | `lloyd/dense`, `lloyd/cpu_dense` | `lloyd/dense` on `lloyd/cuda` |
@@ -11,9 +12,11 @@
 | mixing of entries | `dithering/cpu_mixing`: Numba | the same, on the CPU |
 | choosing among them | `dithering/cpu`: Numba | `dithering/reference` |
 
-Where there is no Triton, and for points with more than four columns, plain torch does the work on CUDA devices too.
+Where there is no Triton, and for points with more than four columns, plain torch does the work on CUDA devices too;
+where there is no Numba, on the CPU.
 """
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Any
@@ -29,7 +32,6 @@ from gpuquant.ops.dithering import reference as dithering_reference
 from gpuquant.ops.dithering.nearest_table import NearestTable
 from gpuquant.ops.lloyd.colors import ColorLloyd
 from gpuquant.ops.lloyd.dense import DenseLloyd, DenseSeeding
-from gpuquant.ops.pixels import cpu as pixels_cpu
 from gpuquant.ops.pixels import reference as pixels_reference
 from gpuquant.ops.pixels.transfers import upload
 from gpuquant.ops.points.color_blocks import ColorBlocks
@@ -39,28 +41,34 @@ from gpuquant.ops.seeding.colors import ColorSeeding
 PointSet = ColorBlocks | DensePoints
 Lloyd = ColorLloyd | DenseLloyd
 
-add_counts = pixels_reference.add_counts
+
+def _pixels_module(pixels: Tensor) -> ModuleType:
+    return kernel_choice.kernels_for(pixels) or _loops_or_torch(pixels)
 
 
-def _module_for(pixels: Tensor) -> ModuleType:
-    return kernel_choice.kernels_for(pixels) or (pixels_cpu if pixels.is_cpu else pixels_reference)
+def _loops_or_torch(values: Tensor) -> ModuleType:
+    if not values.is_cpu or not compiled.has_numba():
+        return pixels_reference
+    from gpuquant.ops.pixels import cpu as pixels_cpu
+
+    return pixels_cpu
 
 
 def count_colors(
     pixels: Tensor,  # [N, 3] or [N] (gray) uint8, contiguous
     *,
     chunk_size: int | None = None,  # pixels worked on together; changes no result
-) -> tuple[Tensor, Tensor]:  # codes [M] int32, ascending; counts [M] int64
+) -> tuple[Tensor, Tensor]:  # Z-order keys [M] int32, ascending; counts [M] int64
     """Count every distinct color exactly."""
     pixels = pixels.contiguous()
-    found: tuple[Tensor, Tensor] = _module_for(pixels).count_colors(pixels, chunk_size=chunk_size)
+    found: tuple[Tensor, Tensor] = _pixels_module(pixels).count_colors(pixels, chunk_size=chunk_size)
     return found
 
 
 def upload_and_count(
     pixels: Tensor,  # [N, 3] or [N] (gray) uint8, contiguous, on the CPU
     device: torch.device,  # a CUDA device
-) -> tuple[Tensor, Tensor, Tensor]:  # the pixels there; codes [M] int32, ascending; counts [M] int64
+) -> tuple[Tensor, Tensor, Tensor]:  # the pixels there; Z-order keys [M] int32, ascending; counts [M] int64
     """Count the colors of pixels while they are on their way to a device."""
     kernels = kernel_choice.kernels_for(torch.empty(0, device=device))
     if not kernels:
@@ -71,33 +79,74 @@ def upload_and_count(
     return there, *counting.counted()
 
 
+def add_counts(
+    parts: Sequence[tuple[Tensor, Tensor]],  # one at least: keys [M] int32, ascending; counts [M] int64
+) -> tuple[Tensor, Tensor]:  # keys [M] int32, ascending; counts [M] int64
+    """Add up several counts of colors."""
+    found: tuple[Tensor, Tensor] = _loops_or_torch(parts[0][0]).add_counts(parts)
+    return found
+
+
+def colors_from_keys(
+    keys: Tensor,  # [M] int32
+) -> Tensor:  # [M, 3] uint8
+    """The colors of Z-order keys."""
+    found: Tensor = _loops_or_torch(keys).colors_from_keys(keys)
+    return found
+
+
+def keys_from_colors(
+    colors: Tensor,  # [M, 3] uint8
+) -> Tensor:  # [M] int32
+    """The Z-order keys of colors."""
+    found: Tensor = _loops_or_torch(colors).keys_from_colors(colors)
+    return found
+
+
+def lookup_table(
+    keys: Tensor,  # [M] int32, distinct: colors by their place in Z-order
+    values: Tensor,  # [M] uint8, uint16 or int32
+) -> AbstractContextManager[Tensor]:  # [2^24] of the values' dtype
+    """A table of the values of colors, for `apply_lookup` while the context is open."""
+    found: AbstractContextManager[Tensor] = _pixels_module(keys).lookup_table(keys, values)
+    return found
+
+
 def apply_lookup(
-    pixels: Tensor,  # [N, 3] or [N] (gray) uint8, contiguous
-    lookup_table: Tensor,  # [2^24] uint8 or uint16: the label of every color code
+    pixels: Tensor,  # [N, 3] or [N] (gray) uint8, contiguous, all of colors that are in the table
+    table: Tensor,  # of `lookup_table`
     *,
     chunk_size: int | None = None,
 ) -> Tensor:  # [N] of the table's dtype
-    """Look every pixel up in a table with one entry per color code."""
+    """Look every pixel up."""
     pixels = pixels.contiguous()
-    labels: Tensor = _module_for(pixels).apply_lookup(pixels, lookup_table, chunk_size=chunk_size)
-    return labels
-
-
-def used_codes(
-    pixels: Tensor,  # [N, 3] or [N] (gray) uint8
-) -> Tensor:  # [M] int32, ascending
-    """The code of every distinct color."""
-    return pixels_cpu.used_codes(pixels.contiguous()) if pixels.is_cpu else count_colors(pixels)[0]
+    found: Tensor = _pixels_module(pixels).apply_lookup(pixels, table, chunk_size=chunk_size)
+    return found
 
 
 def rank_pixels(
     pixels: Tensor,  # [N, 3] or [N] (gray) uint8, contiguous
-    codes: Tensor,  # [M] int32, distinct, the code of every pixel among them
+    keys: Tensor,  # [M] int32, distinct, the key of every pixel among them
 ) -> Tensor:  # [N] int32
-    """Find the place of each pixel's code among the codes."""
-    if pixels.is_cpu:
-        return pixels_cpu.rank_pixels(pixels.contiguous(), codes)
-    return apply_lookup(pixels, pixels_reference.rank_table(codes))
+    """Find the place of each pixel's key among the keys."""
+    with lookup_table(keys, torch.arange(len(keys), dtype=torch.int32, device=keys.device)) as table:
+        return apply_lookup(pixels, table)
+
+
+def take(
+    values: Tensor,  # [M]
+    ranks: Tensor,  # [N] int32
+    out: Tensor | None = None,  # [N] of the values' dtype; may be the ranks themselves
+) -> Tensor:  # [N]
+    """The value of each rank."""
+    found: Tensor = _loops_or_torch(values).take(values, ranks, out)
+    return found
+
+
+def column_means(samples: Tensor) -> Tensor:  # [N, D] float32, float64 or uint8 -> [D], float64 for uint8
+    """The means of the columns of samples on the CPU, rounded as `numpy.mean` over the first axis rounds them."""
+    found: Tensor = _loops_or_torch(samples).column_means(samples)
+    return found
 
 
 def diffuse_errors(
@@ -159,16 +208,6 @@ def mixing() -> ModuleType:
     from gpuquant.ops.dithering import cpu_mixing
 
     return cpu_mixing
-
-
-def number_table(
-    codes: Tensor,  # [M] int32, distinct
-    numbers: Tensor,  # [M] int32
-) -> AbstractContextManager[Tensor]:  # [2^24] int32, to be looked up while the context is open
-    """A lookup table from codes to their numbers."""
-    tables = pixels_cpu if codes.is_cpu else pixels_reference
-    found: AbstractContextManager[Tensor] = tables.number_table(codes, numbers)
-    return found
 
 
 def point_set(

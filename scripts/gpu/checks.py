@@ -116,23 +116,25 @@ class Checks:
             self.differences.append(message)
 
     def counting(self, name: str, pixels: Tensor) -> None:
-        codes, counts = ops.count_colors(pixels)
+        keys, counts = ops.count_colors(pixels)
         found = self.repeated(f"counts of {name}", lambda: ops.count_colors(pixels.to(DEVICE)))
-        self.same(f"colors of {name}", found[0], codes)
+        self.same(f"colors of {name}", found[0], keys)
         self.same(f"counts of {name}", found[1], counts)
         histogram = gpuquant.ColorHistogram(DEVICE)
         histogram.add(pixels)  # counted while on the way
         self.same(f"counts of {name} from the host", histogram.counts.sort().values, counts.sort().values)
-        ranks = ops.rank_pixels(pixels.to(DEVICE), codes.to(DEVICE))
-        self.same(f"ranks of {name}", ranks, ops.rank_pixels(pixels, codes))
+        ranks = ops.rank_pixels(pixels.to(DEVICE), keys.to(DEVICE))
+        self.same(f"ranks of {name}", ranks, ops.rank_pixels(pixels, keys))
 
     def looking_up(self, pixels: Tensor) -> None:
-        table = torch.arange(N_CODES, dtype=torch.int32) * 40_503
+        keys = torch.arange(N_CODES, dtype=torch.int32)
+        numbers = keys * 40_503
         for dtype, given in product((torch.uint8, torch.uint16), (pixels, pixels[:, 0].contiguous())):
-            own = table.view(dtype)[: N_CODES * table.element_size() // dtype.itemsize : 4 // dtype.itemsize]
-            own = own.contiguous()
-            labels = ops.apply_lookup(given.to(DEVICE), own.to(DEVICE))
-            self.same(f"labels of type {dtype}", labels, ops.apply_lookup(given, own))
+            values = numbers.view(dtype)[:: 4 // dtype.itemsize].contiguous()
+            there, here = (ops.lookup_table(keys.to(where), values.to(where)) for where in (DEVICE, "cpu"))
+            with there as table, here as own:
+                labels = ops.apply_lookup(given.to(DEVICE), table)
+                self.same(f"labels of type {dtype}", labels, ops.apply_lookup(given, own))
 
     def quantizing(self, what: str, picture: Tensor, n_colors: int) -> None:
         expected = gpuquant.quantize(picture, n_colors, device="cpu")

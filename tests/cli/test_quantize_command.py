@@ -205,7 +205,7 @@ def test_an_interrupt_leaves_nothing_half_done(
 def test_info_names_versions_and_devices(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(["info"], monkeypatch, capsys)
     assert code == 0
-    assert all(word in out for word in ("gpuquant", "torch", "threads", "cuda"))
+    assert all(word in out for word in ("gpuquant", "torch", "loops     compiled by Numba", "threads", "cuda"))
 
 
 @pytest.mark.parametrize(

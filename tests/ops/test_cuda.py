@@ -45,15 +45,20 @@ def numpy_codes(pixels: Pixels) -> npt.NDArray[np.int64]:
     return wide * 65793 if pixels.ndim == 1 else wide @ np.array([1, 256, 65536])
 
 
+def check_counts(keys: torch.Tensor, counts: torch.Tensor, pixels: Pixels) -> None:
+    assert (keys.dtype, counts.dtype) == (torch.int32, torch.int64)
+    assert bool((keys[1:] > keys[:-1]).all())
+    codes = numpy_codes(color_codes.colors_from_z_order(keys.cpu()).numpy())
+    expected_codes, expected_counts = np.unique(numpy_codes(pixels), return_counts=True)
+    order = np.argsort(codes)
+    np.testing.assert_array_equal(codes[order], expected_codes)
+    np.testing.assert_array_equal(counts.cpu().numpy()[order], expected_counts)
+
+
 @pytest.mark.parametrize(("n_pixels", "gray"), [(1, True), (1023, False), (1024, True), (1025, False)])
 def test_colors_are_counted_exactly(n_pixels: int, gray: bool) -> None:
     for pixels in pictures(n_pixels, gray).values():
-        codes, counts = triton_ops.count_colors(torch.from_numpy(pixels).to(DEVICE))
-        expected_codes, expected_counts = np.unique(numpy_codes(pixels), return_counts=True)
-        np.testing.assert_array_equal(codes.cpu().numpy(), expected_codes)
-        np.testing.assert_array_equal(counts.cpu().numpy(), expected_counts)
-        assert codes.dtype == torch.int32
-        assert counts.dtype == torch.int64
+        check_counts(*triton_ops.count_colors(torch.from_numpy(pixels).to(DEVICE)), pixels)
 
 
 @pytest.mark.parametrize("gray", [False, True])
@@ -62,10 +67,7 @@ def test_colors_are_counted_chunk_by_chunk(gray: bool) -> None:
     counting = triton_ops.KernelCounting(torch.device(DEVICE))
     for chunk in torch.from_numpy(pixels).to(DEVICE).split(592):
         counting.add(chunk)
-    codes, counts = counting.counted()
-    expected_codes, expected_counts = np.unique(numpy_codes(pixels), return_counts=True)
-    np.testing.assert_array_equal(codes.cpu().numpy(), expected_codes)
-    np.testing.assert_array_equal(counts.cpu().numpy(), expected_counts)
+    check_counts(*counting.counted(), pixels)
 
 
 def test_bins_are_emptied_before_they_overflow(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,19 +88,21 @@ def test_bins_are_emptied_before_they_overflow(monkeypatch: pytest.MonkeyPatch) 
     for chunk in pixels.split(40):
         counting.add(chunk)
     for found in (triton_ops.count_colors(pixels), counting.counted()):
-        assert [part.tolist() for part in found] == [[0x070707, 0x090909], [99, 1]]
+        assert [part.tolist() for part in found] == [[0o777, 0o7007], [99, 1]]
     assert emptied == [40, 40, 48, 48, 4, 20]
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.int32])
 @pytest.mark.parametrize("gray", [False, True])
 def test_pixels_are_looked_up(dtype: torch.dtype, gray: bool) -> None:
-    table = torch.arange(color_codes.N_CODES, dtype=torch.int32).view(torch.uint8).view(-1, 4)[:, 1].int() + 40_000
-    table = (table - 40_000 if dtype == torch.uint8 else table).to(dtype)
+    codes = torch.arange(color_codes.N_CODES, dtype=torch.int32)
+    values = (codes >> 8 & 255) + (0 if dtype == torch.uint8 else 40_000)
+    keys = color_codes.z_order(color_codes.colors_from_codes(codes))
     pixels = pictures(2500, gray)["noise"]
-    labels = triton_ops.apply_lookup(torch.from_numpy(pixels).to(DEVICE), table.to(DEVICE))
+    with triton_ops.lookup_table(keys.to(DEVICE), values.to(dtype).to(DEVICE)) as table:
+        labels = triton_ops.apply_lookup(torch.from_numpy(pixels).to(DEVICE), table)
     assert labels.dtype == dtype
-    np.testing.assert_array_equal(labels.cpu().numpy(), table.numpy()[numpy_codes(pixels)])
+    np.testing.assert_array_equal(labels.cpu().numpy(), values.numpy()[numpy_codes(pixels)])
 
 
 def check_step(points: Floats, weights: Floats, centers: Floats, dtype: torch.dtype, **settings: Any) -> None:

@@ -4,18 +4,29 @@ Sizes are run-time numbers: images of other sizes compile nothing anew. Nothing 
 has sums of its own, which are added up in the order of the programs, so that the same input gives the same bits.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from gpuquant.colors.codes import N_CODES
+from gpuquant.colors.codes import N_CODES, codes_from_colors, colors_from_codes, colors_from_z_order, z_order
 from gpuquant.ops.lloyd.cuda_runs import MAX_COLUMNS, KernelLloyd
 from gpuquant.ops.pixels.reference import add_counts
 from gpuquant.ops.seeding.cuda import KernelSeeding
 from gpuquant.tensors import uint16_as_int16
 
-__all__ = ["MAX_COLUMNS", "KernelCounting", "KernelLloyd", "KernelSeeding", "apply_lookup", "count_colors"]
+__all__ = [
+    "MAX_COLUMNS",
+    "KernelCounting",
+    "KernelLloyd",
+    "KernelSeeding",
+    "apply_lookup",
+    "count_colors",
+    "lookup_table",
+]
 
 BLOCK = 1024  # pixels of a program
 MOST_IN_A_BIN = 2**31 - 16  # pixels: an int32 holds no more, all may have one color, and parts stay aligned
@@ -58,7 +69,7 @@ def count_colors(
     pixels: Tensor,  # [N, 3] or [N] (grey) uint8, contiguous
     *,
     chunk_size: int | None = None,  # of no use here: a program takes a block at a time
-) -> tuple[Tensor, Tensor]:  # codes [M] int32, ascending; counts [M] int64
+) -> tuple[Tensor, Tensor]:  # Z-order keys [M] int32, ascending; counts [M] int64
     """Count every distinct color exactly."""
     counting = KernelCounting(pixels.device)
     for part in pixels.split(MOST_IN_A_BIN):
@@ -83,7 +94,7 @@ class KernelCounting:
         count_into(self._table, pixels)
         self._n_pixels += len(pixels)
 
-    def counted(self) -> tuple[Tensor, Tensor]:  # codes [M] int32, ascending; counts [M] int64
+    def counted(self) -> tuple[Tensor, Tensor]:  # Z-order keys [M] int32, ascending; counts [M] int64
         """The colors of all chunks."""
         parts = [*self._emptied, counted(self._table)]
         return parts[0] if len(parts) == 1 else add_counts(parts)
@@ -96,10 +107,24 @@ def count_into(table: Tensor, pixels: Tensor) -> None:  # [2^24] int32, [N, 3] o
         count_colors_kernel[grid](pixels, table, len(pixels), GREY=pixels.ndim == 1, BLOCK=BLOCK, N_CODES=N_CODES)
 
 
-def counted(table: Tensor) -> tuple[Tensor, Tensor]:  # [2^24] int32 -> codes [M] int32, ascending; counts [M] int64
+def counted(
+    table: Tensor,  # [2^24] int32, by code
+) -> tuple[Tensor, Tensor]:  # Z-order keys [M] int32, ascending; counts [M] int64
     """The colors that a table of counts holds."""
     codes = table.nonzero().view(-1)
-    return codes.to(torch.int32), table[codes].long()
+    keys, order = z_order(colors_from_codes(codes)).sort()
+    return keys, table[codes[order]].long()
+
+
+@contextmanager
+def lookup_table(
+    keys: Tensor,  # [M] int32, distinct
+    values: Tensor,  # [M] uint8, uint16 or int32
+) -> Iterator[Tensor]:  # [2^24] of the values' dtype; other entries are undefined
+    """A table of values by the code of a color."""
+    table = torch.empty(N_CODES, dtype=values.dtype, device=keys.device)
+    uint16_as_int16(table)[codes_from_colors(colors_from_z_order(keys)).long()] = uint16_as_int16(values)
+    yield table
 
 
 @triton.jit(do_not_specialize=["n_pixels"])
@@ -113,14 +138,14 @@ def apply_lookup_kernel(pixels, table, labels, n_pixels, GREY: tl.constexpr, BLO
 
 def apply_lookup(
     pixels: Tensor,  # [N, 3] or [N] (grey) uint8, contiguous
-    lookup_table: Tensor,  # [2^24] uint8, uint16 or int32
+    table: Tensor,  # [2^24], of `lookup_table`
     *,
     chunk_size: int | None = None,  # of no use here
 ) -> Tensor:  # [N] of the table's dtype
-    """Look every pixel up in a table with one entry per color code."""
-    table = uint16_as_int16(lookup_table)
-    labels = torch.empty(len(pixels), dtype=table.dtype, device=pixels.device)
+    """Look every pixel up."""
+    words = uint16_as_int16(table)
+    labels = torch.empty(len(pixels), dtype=words.dtype, device=pixels.device)
     grid = (triton.cdiv(len(pixels), BLOCK),)
     with torch.cuda.device_of(pixels):
-        apply_lookup_kernel[grid](pixels, table, labels, len(pixels), GREY=pixels.ndim == 1, BLOCK=BLOCK)
-    return labels.view(lookup_table.dtype)
+        apply_lookup_kernel[grid](pixels, words, labels, len(pixels), GREY=pixels.ndim == 1, BLOCK=BLOCK)
+    return labels.view(table.dtype)

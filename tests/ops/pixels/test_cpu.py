@@ -1,22 +1,30 @@
-"""Counting and lookup: the threaded CPU path and its torch twin against NumPy."""
+"""Counting and lookup: compiled loops and their twin in plain torch, against NumPy."""
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from conftest import needs_numba
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpuquant import ops, tensors
-from gpuquant.colors.codes import N_CODES, codes_from_colors, colors_from_codes, z_order
+from gpuquant.colors.codes import N_CODES, codes_from_colors, colors_from_codes, colors_from_z_order, z_order
 from gpuquant.ops.pixels import cpu as cpu_ops
 from gpuquant.ops.pixels import reference as torch_ops
 
 Pixels = npt.NDArray[np.uint8]
-Calls = list[tuple[int, int]]
+Integers = npt.NDArray[np.int64]
+
+both = pytest.mark.parametrize(
+    "implementation", [pytest.param(cpu_ops, marks=needs_numba, id="compiled"), pytest.param(torch_ops, id="torch")]
+)
+gray_or_not = pytest.mark.parametrize("gray", [False, True])
 
 
 def photo_like(n_pixels: int, *, gray: bool = False, seed: int = 0) -> Pixels:
@@ -24,262 +32,295 @@ def photo_like(n_pixels: int, *, gray: bool = False, seed: int = 0) -> Pixels:
     random = np.random.RandomState(seed)
     shape = (n_pixels,) if gray else (n_pixels, 3)
     pixels = random.normal(128, 30, shape).round().clip(0, 255).astype(np.uint8)
-    pixels[random.randint(0, n_pixels, n_pixels // 2)] = pixels[0]
+    if n_pixels:
+        pixels[random.randint(0, n_pixels, n_pixels // 2)] = pixels[0]
     pixels[: n_pixels // 10] = 0
     pixels[n_pixels - n_pixels // 10 :] = 255
     return pixels
 
 
-def numpy_codes(pixels: Pixels) -> npt.NDArray[np.int64]:
-    wide = pixels.astype(np.int64)
-    return wide * 65793 if pixels.ndim == 1 else wide @ np.array([1, 256, 65536])
+def numpy_keys(pixels: Pixels) -> Integers:
+    """Bit b of red, green and blue at bits 3 b, 3 b + 1 and 3 b + 2."""
+    colors = (pixels if pixels.ndim == 2 else np.repeat(pixels[:, None], 3, axis=1)).astype(np.int64)
+    keys = np.zeros(len(colors), np.int64)
+    for bit in range(8):
+        for axis in range(3):
+            keys |= (colors[:, axis] >> bit & 1) << (3 * bit + axis)
+    return keys
 
 
 def check_counts(counted: tuple[torch.Tensor, torch.Tensor], pixels: Pixels) -> None:
-    codes, counts = np.unique(numpy_codes(pixels), return_counts=True)
+    keys, counts = np.unique(numpy_keys(pixels), return_counts=True)
     assert counted[0].dtype == torch.int32
     assert counted[1].dtype == torch.int64
-    np.testing.assert_array_equal(counted[0].numpy(), codes)
+    np.testing.assert_array_equal(counted[0].numpy(), keys)
     np.testing.assert_array_equal(counted[1].numpy(), counts)
 
 
-@pytest.fixture
-def packed(monkeypatch: pytest.MonkeyPatch) -> Calls:
-    """The runs of pixels that the CPU path packs: one per chunk through the tables, a single one when it sorts."""
-    calls: Calls = []
-    original = cpu_ops.pack_pixels
-
-    def spy(pixels: Pixels, start: int, stop: int) -> npt.NDArray[np.int32]:
-        calls.append((start, stop))
-        return original(pixels, start, stop)
-
-    monkeypatch.setattr(cpu_ops, "pack_pixels", spy)
-    return calls
+def check_that_tables_are_clean() -> None:
+    with cpu_ops._tables.borrow(2) as tables:
+        for table in tables:
+            assert not table.bins.any()
+            assert not table.marks.any()
 
 
 @pytest.fixture
-def tables(monkeypatch: pytest.MonkeyPatch, packed: Calls) -> Calls:
-    """Small inputs go through the tables, too; gives the chunks that did."""
-    monkeypatch.setattr(cpu_ops, "SORT_LIMIT", 0)
-    return packed
+def many_tables(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Every thread has a table, however few pixels there are; gives how many were merged each time."""
+    monkeypatch.setattr(cpu_ops, "PIXELS_A_TABLE", 1)
+    merged: list[int] = []
+    original = cpu_ops._drain
+
+    def spy(tables: Any) -> Any:
+        merged.append(len(tables))
+        return original(tables)
+
+    monkeypatch.setattr(cpu_ops, "_drain", spy)
+    yield merged
+    check_that_tables_are_clean()
 
 
-@pytest.mark.parametrize("gray", [False, True])
-@pytest.mark.parametrize("n_pixels", [1, 2, 3, 1000, 50_001])
-def test_few_pixels_are_counted_by_sorting(packed: Calls, n_pixels: int, gray: bool) -> None:
+@both
+@gray_or_not
+@pytest.mark.parametrize(("n_pixels", "chunk_size"), [(0, None), (1, None), (2, 1), (1000, 7), (50_001, 20_000)])
+def test_colors_are_counted_exactly(
+    implementation: ModuleType, gray: bool, n_pixels: int, chunk_size: int | None
+) -> None:
     pixels = photo_like(n_pixels, gray=gray)
-    check_counts(cpu_ops.count_colors(torch.from_numpy(pixels), chunk_size=10), pixels)
-    assert packed == [(0, n_pixels)]
+    for _ in range(2):  # what the first call leaves behind is clean
+        check_counts(implementation.count_colors(torch.from_numpy(pixels), chunk_size=chunk_size), pixels)
+    check_that_tables_are_clean()
 
 
-@pytest.mark.parametrize("gray", [False, True])
-@pytest.mark.parametrize("n_pixels", [1, 50_001])
-def test_tables_count_exactly(tables: Calls, n_pixels: int, gray: bool) -> None:
-    pixels = photo_like(n_pixels, gray=gray)
-    check_counts(cpu_ops.count_colors(torch.from_numpy(pixels), chunk_size=20_000), pixels)
-    starts = range(0, n_pixels, 20_000)
-    assert sorted(tables) == [(start, min(start + 20_000, n_pixels)) for start in starts]
-
-
-def test_many_pixels_go_through_the_tables_by_themselves(packed: Calls) -> None:
-    pixels = photo_like(cpu_ops.SORT_LIMIT)
-    check_counts(ops.count_colors(torch.from_numpy(pixels)), pixels)
-    assert len(packed) == -(-len(pixels) // cpu_ops.CHUNK_PIXELS)
-
-
+@needs_numba
 @pytest.mark.parametrize("n_threads", [1, 2, 3, 6])
 @pytest.mark.parametrize("chunk_size", [997, None])
 def test_chunks_and_threads_change_no_count(
-    tables: Calls, set_threads: Callable[[int], None], n_threads: int, chunk_size: int | None
+    many_tables: list[int], set_threads: Callable[[int], None], n_threads: int, chunk_size: int | None
 ) -> None:
-    pixels = photo_like(140_000)
     set_threads(n_threads)
-    check_counts(cpu_ops.count_colors(torch.from_numpy(pixels), chunk_size=chunk_size), pixels)
-    assert len(tables) == -(-len(pixels) // (chunk_size or cpu_ops.CHUNK_PIXELS))
+    for seed, gray in ((0, False), (1, False), (2, True)):
+        pixels = photo_like(140_000, gray=gray, seed=seed)
+        check_counts(cpu_ops.count_colors(torch.from_numpy(pixels), chunk_size=chunk_size), pixels)
+    assert many_tables == [min(n_threads, cpu_ops.MAX_TABLES)] * 3
 
 
-def test_kept_tables_come_back_zeroed(tables: Calls, set_threads: Callable[[int], None]) -> None:
-    for n_threads, seed in [(2, 0), (2, 1), (1, 2), (3, 3), (2, 4)]:
-        set_threads(n_threads)
-        pixels = photo_like(5000, seed=seed, gray=seed == 4)
-        check_counts(cpu_ops.count_colors(torch.from_numpy(pixels), chunk_size=1000), pixels)
-    assert len(tables) == 25
+@needs_numba
+def test_every_word_and_bit_of_marks_is_swept(many_tables: list[int], set_threads: Callable[[int], None]) -> None:
+    """All levels of a channel with the ends of the others, each twice, so that both threads see them."""
+    set_threads(2)
+    ends = np.array([(low, high) for low in (0, 255) for high in (0, 255)])
+    pixels = np.concatenate(
+        [np.insert(np.repeat(ends, 256, axis=0), axis, np.tile(np.arange(256), 4), axis=1) for axis in range(3)]
+    ).astype(np.uint8)
+    pixels = np.concatenate([pixels, pixels])
+    check_counts(cpu_ops.count_colors(torch.from_numpy(pixels), chunk_size=len(pixels) // 2), pixels)
+    assert many_tables == [2]
 
 
+@needs_numba
+def test_tables_are_merged_where_both_have_a_color() -> None:
+    one, other = np.array([[1, 2, 3], [7, 0, 0]], np.uint8), np.array([[1, 2, 3], [0, 0, 9], [255, 255, 255]], np.uint8)
+    with cpu_ops._tables.borrow(3) as tables:
+        for table, rows in zip(tables, (one, other, one), strict=True):
+            cpu_ops._count_rows(rows, 0, len(rows), 1, 2, cpu_ops.SPREAD, *table)
+        keys, counts = cpu_ops._drain(tables)
+        assert not any(table.bins.any() or table.marks.any() for table in tables)
+    pixels = np.concatenate([one, other, one])
+    check_counts((torch.from_numpy(keys), torch.from_numpy(counts)), pixels)
+
+
+@needs_numba
+def test_more_pixels_than_a_bin_can_hold_are_counted_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu_ops, "MOST_IN_A_BIN", 300)
+    pixels = photo_like(1000)
+    check_counts(cpu_ops.count_colors(torch.from_numpy(pixels)), pixels)
+
+
+@needs_numba
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_counting_is_exact_after_a_failure_half_way(
-    monkeypatch: pytest.MonkeyPatch, tables: Calls, set_threads: Callable[[int], None], n_threads: int
+    monkeypatch: pytest.MonkeyPatch, many_tables: list[int], set_threads: Callable[[int], None], n_threads: int
 ) -> None:
     pixels = photo_like(5000)
     set_threads(n_threads)
-    intact = cpu_ops.pack_pixels
+    intact, begun = cpu_ops._count_rows, threading.Event()
 
-    def fail_late(pixels: Pixels, start: int, stop: int) -> npt.NDArray[np.int32]:
+    def fail_late(rows: Pixels, start: int, *others: Any) -> None:
         if start >= 3000:
-            raise MemoryError("no memory for codes")
-        return intact(pixels, start, stop)
+            raise MemoryError("no memory")
+        intact(rows, start, *others)
+        begun.set()
 
     cpu_ops.count_colors(torch.from_numpy(pixels), chunk_size=1000)  # leaves tables to be kept
     with monkeypatch.context() as patched:
-        patched.setattr(cpu_ops, "pack_pixels", fail_late)
-        with pytest.raises(MemoryError, match="no memory for codes"):
+        patched.setattr(cpu_ops, "_count_rows", fail_late)
+        with pytest.raises(MemoryError, match="no memory"):
             cpu_ops.count_colors(torch.from_numpy(pixels), chunk_size=1000)
-    assert (2000, 3000) in tables
+    assert begun.is_set()
+    assert len(many_tables) == 1
     check_counts(cpu_ops.count_colors(torch.from_numpy(pixels), chunk_size=1000), pixels)
 
 
-@pytest.mark.parametrize("gray", [False, True])
-@pytest.mark.parametrize("chunk_size", [None, 1, 300])
-def test_torch_twin_counts_exactly(gray: bool, chunk_size: int | None) -> None:
-    pixels = photo_like(1000, gray=gray)
-    check_counts(torch_ops.count_colors(torch.from_numpy(pixels), chunk_size=chunk_size), pixels)
-
-
-def test_the_ends_of_the_code_range_are_counted(tables: Calls) -> None:
+@both
+def test_the_ends_of_the_color_cube_are_counted(implementation: ModuleType) -> None:
     pixels = np.array([[255, 255, 255], [0, 0, 0], [255, 255, 255], [255, 0, 0], [0, 0, 255]], np.uint8)
-    codes, counts = cpu_ops.count_colors(torch.from_numpy(pixels))
-    assert codes.tolist() == [0, 0x0000FF, 0xFF0000, 0xFFFFFF]
+    keys, counts = implementation.count_colors(torch.from_numpy(pixels))
+    assert keys.tolist() == [0, 0o11111111, 0o44444444, 0o77777777]
     assert counts.tolist() == [1, 1, 1, 2]
-    assert tables == [(0, 5)]
 
 
-@pytest.mark.parametrize("n_pixels", [1, 2, 5])
-def test_every_run_of_pixels_packs_to_its_codes(n_pixels: int) -> None:
-    pixels = np.random.RandomState(0).randint(0, 256, (n_pixels, 3)).astype(np.uint8)
-    expected = numpy_codes(pixels)
-    for start in range(n_pixels):
-        for stop in range(start + 1, n_pixels + 1):
-            codes = cpu_ops.pack_pixels(pixels, start, stop)
-            assert codes.dtype == np.int32
-            assert codes.tolist() == expected[start:stop].tolist()
-    assert torch_ops.pack_pixels(torch.from_numpy(pixels)).tolist() == expected.tolist()
+@both
+def test_read_only_pixels_are_counted_without_a_copy(implementation: ModuleType) -> None:
+    pixels = photo_like(1000)
+    pixels.setflags(write=False)
+    tensor = tensors.shared_tensor(pixels)
+    assert tensor.data_ptr() == pixels.ctypes.data
+    check_counts(implementation.count_colors(tensor), pixels)
 
 
-def test_packing_reads_nothing_behind_the_last_pixel() -> None:
-    memory = np.full(3 * 4 + 1, 255, np.uint8)
-    memory[:12] = 7
-    pixels = memory[:12].reshape(4, 3)
-    assert cpu_ops.pack_pixels(pixels, 0, 4).tolist() == [0x070707] * 4
-    assert cpu_ops.pack_pixels(pixels, 3, 4).tolist() == [0x070707]
+@both
+def test_counts_add_up(implementation: ModuleType) -> None:
+    parts = [([5, 9], [1, 2]), ([3, 9], [7, 2**40]), ([], []), ([1, 3, 11], [1, 1, 1])]
+    tensors_of_parts = [(torch.tensor(keys, dtype=torch.int32), torch.tensor(counts).long()) for keys, counts in parts]
+    keys, counts = implementation.add_counts(tensors_of_parts)
+    assert (keys.dtype, counts.dtype) == (torch.int32, torch.int64)
+    assert keys.tolist() == [1, 3, 5, 9, 11]
+    assert counts.tolist() == [1, 8, 1, 2**40 + 2, 1]
+    assert [part.tolist() for part in implementation.add_counts(tensors_of_parts[2:3])] == [[], []]
 
 
-def test_gray_pixels_pack_as_three_equal_levels() -> None:
-    gray = np.arange(256, dtype=np.uint8)
-    expected = numpy_codes(np.stack([gray] * 3, axis=1)).tolist()
-    assert cpu_ops.pack_pixels(gray, 0, 256).tolist() == expected
-    assert torch_ops.pack_pixels(torch.from_numpy(gray)).tolist() == expected
+@both
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(*[st.integers(0, 255)] * 3), min_size=1, max_size=60), st.integers(0, 60))
+def test_counts_of_parts_add_up_to_the_counts_of_all(
+    implementation: ModuleType, colors: list[tuple[int, int, int]], cut: int
+) -> None:
+    pixels = torch.tensor(colors, dtype=torch.uint8)
+    together = implementation.count_colors(pixels)
+    check_counts(together, pixels.numpy())
+    added = implementation.add_counts([implementation.count_colors(part) for part in (pixels[:cut], pixels[cut:])])
+    assert torch.equal(added[0], together[0])
+    assert torch.equal(added[1], together[1])
 
 
-def test_counts_add_up() -> None:
-    first = torch.tensor([5, 9], dtype=torch.int32), torch.tensor([1, 2])
-    second = torch.tensor([9, 3], dtype=torch.int32), torch.tensor([2**40, 7])
-    codes, counts = ops.add_counts([first, second])
-    assert codes.tolist() == [3, 5, 9]
-    assert counts.tolist() == [7, 1, 2**40 + 2]
-
-
-@pytest.fixture(scope="module", params=["uint8", "uint16"])
-def lookup_table(request: pytest.FixtureRequest) -> npt.NDArray[np.uint8 | np.uint16]:
-    random = np.random.RandomState(1)
-    table: npt.NDArray[np.uint8 | np.uint16] = np.frombuffer(random.bytes(2 * N_CODES), request.param)[:N_CODES].copy()
-    return table
-
-
-@pytest.mark.parametrize("implementation", [ops, cpu_ops, torch_ops])
-@pytest.mark.parametrize("gray", [False, True])
-@pytest.mark.parametrize(("n_pixels", "chunk_size"), [(1, None), (2, 1), (10_001, 1000), (200_003, None)])
-def test_lookup_gives_every_pixel_its_entry(
-    lookup_table: npt.NDArray[np.uint8 | np.uint16],
-    implementation: ModuleType,
-    gray: bool,
-    n_pixels: int,
-    chunk_size: int | None,
+@both
+@gray_or_not
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.int32])
+@pytest.mark.parametrize(("n_pixels", "chunk_size"), [(0, None), (1, None), (2, 1), (10_001, 1000), (150_003, None)])
+def test_lookup_gives_every_pixel_its_value(
+    implementation: ModuleType, gray: bool, dtype: torch.dtype, n_pixels: int, chunk_size: int | None
 ) -> None:
     pixels = photo_like(n_pixels, gray=gray)
-    table = torch.from_numpy(lookup_table)
-    labels = implementation.apply_lookup(torch.from_numpy(pixels), table, chunk_size=chunk_size)
-    assert labels.dtype == table.dtype
-    np.testing.assert_array_equal(labels.numpy(), lookup_table[numpy_codes(pixels)])
+    keys, places = np.unique(numpy_keys(pixels), return_inverse=True)
+    highest = {torch.uint8: 255, torch.uint16: 65535, torch.int32: 2**31 - 1}[dtype]
+    values = np.random.RandomState(1).randint(0, highest + 1, len(keys), dtype=np.int64)
+    values[:1] = highest
+    as_tensors = torch.from_numpy(keys).int(), torch.from_numpy(values).to(dtype)
+    for given_keys, given_values in (
+        as_tensors,
+        [part.flip(0) for part in as_tensors] if dtype != torch.uint16 else as_tensors,
+    ):
+        with implementation.lookup_table(given_keys, given_values) as table:
+            for _ in range(2):
+                found = implementation.apply_lookup(torch.from_numpy(pixels), table, chunk_size=chunk_size)
+                assert found.dtype == dtype
+                np.testing.assert_array_equal(found.numpy(), values[places])
+    check_that_tables_are_clean()
 
 
+@needs_numba
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
 def test_threads_change_no_lookup(
-    lookup_table: npt.NDArray[np.uint8 | np.uint16], set_threads: Callable[[int], None], n_threads: int
+    set_threads: Callable[[int], None], monkeypatch: pytest.MonkeyPatch, n_threads: int
 ) -> None:
-    pixels = photo_like(30_000)
+    monkeypatch.setattr(cpu_ops, "FEW_PIXELS", 0)
+    pixels = torch.from_numpy(photo_like(30_000))
+    keys, _ = cpu_ops.count_colors(pixels)
     set_threads(n_threads)
-    labels = cpu_ops.apply_lookup(torch.from_numpy(pixels), torch.from_numpy(lookup_table), chunk_size=777)
-    np.testing.assert_array_equal(labels.numpy(), lookup_table[numpy_codes(pixels)])
+    with cpu_ops.lookup_table(keys, keys) as table:
+        found = cpu_ops.apply_lookup(pixels, table, chunk_size=777)
+    np.testing.assert_array_equal(found.numpy(), numpy_keys(pixels.numpy()))
 
 
+@needs_numba
 def test_a_failing_chunk_fails_the_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(pixels: Pixels, start: int, stop: int) -> npt.NDArray[np.int32]:
-        raise MemoryError(f"no memory for {start}:{stop}")
+    def fail(rows: Pixels, start: int, *others: Any) -> None:
+        raise MemoryError(f"no memory at {start}")
 
-    monkeypatch.setattr(cpu_ops, "pack_pixels", fail)
-    table = torch.zeros(N_CODES, dtype=torch.uint8)
-    with pytest.raises(MemoryError, match="no memory for"):
-        cpu_ops.apply_lookup(torch.zeros(100, 3, dtype=torch.uint8), table, chunk_size=10)
+    keys = torch.zeros(1, dtype=torch.int32)
+    with monkeypatch.context() as patched:
+        patched.setattr(cpu_ops, "_look_up_rows", fail)
+        with pytest.raises(MemoryError, match="no memory at"), cpu_ops.lookup_table(keys, keys + 7) as table:
+            cpu_ops.apply_lookup(torch.zeros(100, 3, dtype=torch.uint8), table, chunk_size=10)
+    check_that_tables_are_clean()
+
+
+@gray_or_not
+def test_pixels_are_ranked_by_the_place_of_their_key(gray: bool) -> None:
+    pixels = photo_like(70_000, gray=gray)
+    keys = np.random.RandomState(1).permutation(np.unique(numpy_keys(pixels))).astype(np.int32)
+    ranks = ops.rank_pixels(torch.from_numpy(pixels), torch.from_numpy(keys))
+    assert ranks.dtype == torch.int32
+    np.testing.assert_array_equal(keys[ranks.numpy()], numpy_keys(pixels))
+
+
+@needs_numba
+def test_compiled_loops_and_torch_are_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    from gpuquant.ops import compiled, dispatch
+
+    pixels = torch.zeros(1, 3, dtype=torch.uint8)
+    assert dispatch._pixels_module(pixels) is cpu_ops
+    monkeypatch.setattr(compiled, "has_numba", lambda: False)
+    assert dispatch._pixels_module(pixels) is torch_ops
+
+
+@both
+@pytest.mark.parametrize("dtype", [torch.int32, torch.float64])
+@pytest.mark.parametrize("n_pixels", [0, 1, 300_001])
+def test_each_rank_takes_its_value(implementation: ModuleType, dtype: torch.dtype, n_pixels: int) -> None:
+    random = np.random.RandomState(0)
+    values, ranks = torch.from_numpy(random.normal(0, 99, 50)).to(dtype), random.randint(0, 50, n_pixels)
+    given = torch.from_numpy(ranks).int()
+    np.testing.assert_array_equal(implementation.take(values, given).numpy(), values.numpy()[ranks])
+    if dtype == torch.int32:
+        assert implementation.take(values, given, out=given) is given
+        np.testing.assert_array_equal(given.numpy(), values.numpy()[ranks])
+
+
+@both
+@pytest.mark.parametrize("n_columns", [1, 2, 3, 4, 9])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_means_are_rounded_as_numpy_rounds_them(implementation: ModuleType, n_columns: int, dtype: type) -> None:
+    random = np.random.RandomState(n_columns)
+    for n_rows in (1, 1000, cpu_ops.CHUNK_PIXELS, 3 * cpu_ops.CHUNK_PIXELS + 5):
+        samples: npt.NDArray[np.floating] = (random.randint(0, 256, (n_rows, n_columns)) / 255).astype(dtype)
+        found = implementation.column_means(torch.from_numpy(samples)).numpy()
+        np.testing.assert_array_equal(found, samples.mean(axis=0))
+        backward = samples[::-1]
+        np.testing.assert_array_equal(ops.column_means(torch.from_numpy(backward.copy())), backward.copy().mean(axis=0))
+
+
+@both
+@pytest.mark.parametrize("n_colors", [0, 1, 5001])
+def test_keys_and_colors_are_each_others_inverse(implementation: ModuleType, n_colors: int) -> None:
+    colors = photo_like(n_colors)
+    keys = implementation.keys_from_colors(torch.from_numpy(colors))
+    assert keys.dtype == torch.int32
+    np.testing.assert_array_equal(keys.numpy(), numpy_keys(colors))
+    np.testing.assert_array_equal(implementation.colors_from_keys(keys).numpy(), colors)
+
+
+@needs_numba
+def test_all_keys_come_back() -> None:
+    keys = torch.arange(N_CODES, dtype=torch.int32)
+    assert torch.equal(z_order(colors_from_z_order(keys)), keys)
+    assert torch.equal(cpu_ops.keys_from_colors(cpu_ops.colors_from_keys(keys)), keys)
 
 
 def test_codes_come_back_as_the_same_colors() -> None:
     colors = torch.from_numpy(photo_like(5000))
     assert torch.equal(colors_from_codes(codes_from_colors(colors)), colors)
-
-
-def test_z_order_interleaves_the_bits() -> None:
-    colors = photo_like(300)
-    expected = [
-        sum(((int(level) >> bit) & 1) << (3 * bit + axis) for bit in range(8) for axis, level in enumerate(color))
-        for color in colors
-    ]
-    assert z_order(torch.from_numpy(colors)).tolist() == expected
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.lists(st.tuples(*[st.integers(0, 255)] * 3), min_size=1, max_size=60), st.integers(0, 60))
-def test_counts_of_parts_add_up_to_the_counts_of_all(colors: list[tuple[int, int, int]], cut: int) -> None:
-    pixels = torch.tensor(colors, dtype=torch.uint8)
-    together = ops.count_colors(pixels)
-    assert int(together[1].sum()) == len(pixels)
-    parts = [ops.count_colors(part) for part in (pixels[:cut], pixels[cut:]) if len(part)]
-    added = ops.add_counts(parts)
-    assert torch.equal(added[0], together[0])
-    assert torch.equal(added[1], together[1])
-
-
-@pytest.mark.parametrize("gray", [False, True])
-@pytest.mark.parametrize("n_pixels", [1, 5000, 300_001])
-def test_used_codes_are_the_distinct_ones(gray: bool, n_pixels: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpu_ops, "SORT_LIMIT", 1 << 14)
-    pixels = photo_like(n_pixels, gray=gray)
-    pixels[-1] = 255  # the last bin
-    codes = ops.used_codes(torch.from_numpy(pixels))
-    assert codes.dtype == torch.int32
-    np.testing.assert_array_equal(codes.numpy(), np.unique(numpy_codes(pixels)))
-
-
-@pytest.mark.parametrize("gray", [False, True])
-def test_pixels_are_ranked_by_the_place_of_their_code(gray: bool) -> None:
-    pixels = photo_like(70_000, gray=gray)
-    codes = np.random.RandomState(1).permutation(np.unique(numpy_codes(pixels))).astype(np.int32)
-    for _ in range(2):  # the table that the first call leaves behind is clean
-        ranks = ops.rank_pixels(torch.from_numpy(pixels), torch.from_numpy(codes))
-        assert ranks.dtype == torch.int32
-        np.testing.assert_array_equal(codes[ranks.numpy()], numpy_codes(pixels))
-    twin = torch_ops.apply_lookup(torch.from_numpy(pixels), torch_ops.rank_table(torch.from_numpy(codes)))
-    assert torch.equal(twin, ranks)
-    with cpu_ops._tables.borrow(1) as (table,):
-        assert not table.any()
-
-
-@pytest.mark.parametrize("n_columns", [1, 2, 3, 4, 9])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_means_are_rounded_as_numpy_rounds_them(n_columns: int, dtype: type) -> None:
-    random = np.random.RandomState(n_columns)
-    for n_rows in (1, 1000, cpu_ops.CHUNK_PIXELS, 3 * cpu_ops.CHUNK_PIXELS + 5):
-        samples: npt.NDArray[np.floating] = (random.randint(0, 256, (n_rows, n_columns)) / 255).astype(dtype)
-        np.testing.assert_array_equal(cpu_ops.column_means(torch.from_numpy(samples)).numpy(), samples.mean(axis=0))
 
 
 @pytest.mark.parametrize("scale", [1e-200, 1.0, 1e200])

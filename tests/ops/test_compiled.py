@@ -1,0 +1,224 @@
+"""Compiled loops: what is kept on disk is right, and what goes wrong there is no error."""
+
+import ast
+import builtins
+import os
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import script
+
+from gpuquant.ops import compiled as compiled_loops
+from gpuquant.ops.compiled import compiled, loop_array
+
+pytest.importorskip("numba")
+from numba.core import caching, config
+
+PACKAGE: Path = script("parts/house").PACKAGE
+NOTICE = "gpuquant: compiling loops for this machine, once\n"
+
+
+def triple(number: float) -> float:
+    return 3 * number
+
+
+def decorated(tree: ast.Module) -> list[ast.FunctionDef]:
+    return [
+        node
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef)
+        and any(isinstance(one, ast.Name) and one.id == "compiled" for one in node.decorator_list)
+    ]
+
+
+def strangers(source: str) -> set[str]:
+    """Names that compiled functions use, and that are neither their own, nor of their file, nor of NumPy."""
+    tree = ast.parse(source)
+    own = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    for node in tree.body:
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
+        own |= {name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)}
+    found: set[str] = set()
+    for function in decorated(tree):
+        names = [name for line in function.body for name in ast.walk(line) if isinstance(name, ast.Name)]
+        local = {name.id for name in names if isinstance(name.ctx, ast.Store)} | {
+            argument.arg for argument in function.args.args
+        }
+        found |= {name.id for name in names} - local - own - set(dir(builtins)) - {"np", "math"}
+    return found
+
+
+def test_compiled_functions_use_their_own_file_alone() -> None:
+    """Numba compiles anew when the file of a function has changed, and does not see that others have."""
+    files = [path for path in PACKAGE.rglob("*.py") if decorated(ast.parse(path.read_text()))]
+    assert len(files) > 1
+    for path in files:
+        assert strangers(path.read_text()) == set(), path
+    source = "from a import b, C\nD = 1\n@compiled\ndef f(x):\n    for y in range(C):\n        b(x, y, D, np.pi)\n"
+    assert strangers(source) == {"b", "C"}
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder in which compiled functions are kept."""
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
+    return tmp_path
+
+
+def begin_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Standard error is a terminal, and nothing was said on it."""
+    monkeypatch.setattr(compiled_loops, "_tell_of_compiling", compiled_loops._Notice())
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+
+
+def entry(values: Any, place: int) -> Any:
+    return values[place]
+
+
+def test_a_terminal_is_told_once_that_loops_are_compiled(
+    kept: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin_on_a_terminal(monkeypatch)
+    for _ in range(2):
+        made: Any = compiled(triple)
+        assert (made(1), made(1.5)) == (3, 4.5)
+        assert made.stats.cache_path
+    assert capsys.readouterr().err == NOTICE
+    begin_on_a_terminal(monkeypatch)
+    again: Any = compiled(triple)
+    assert again(1) == 3
+    assert capsys.readouterr().err == ""  # it was there
+
+
+def test_loops_that_check_indices_are_kept_apart(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values, hits = np.arange(3), []
+    for checked in (0, 1, 0, 1):
+        monkeypatch.setattr(config, "BOUNDSCHECK", checked)
+        made: Any = compiled(entry)
+        assert made(values, 2) == 2
+        hits.append(sum(made.stats.cache_hits.values()))
+        if checked:
+            with pytest.raises(IndexError):
+                made(values, 9)
+    assert hits == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("damage", [b"", b"garbage", None])
+@pytest.mark.parametrize("ending", [".nbi", ".nbc"])
+def test_damaged_files_are_compiled_anew(kept: Path, ending: str, damage: bytes | None) -> None:
+    for _ in range(2):
+        made: Any = compiled(triple)
+        assert made(4) == 12
+        (path,) = kept.rglob(f"*{ending}")
+        path.write_bytes(path.read_bytes()[:99] if damage is None else damage)
+
+
+def run(code: str, folder: Path) -> str:
+    """Run code in a new process that imports the package in the folder, and keeps its loops there."""
+    given = {"PYTHONPATH": str(folder), "NUMBA_CACHE_DIR": str(folder / "kept"), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=folder, env=os.environ | given
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_changed_loop_is_seen_and_processes_may_compile_at_once(tmp_path: Path) -> None:
+    shutil.copytree(PACKAGE, tmp_path / "gpuquant", ignore=shutil.ignore_patterns("__pycache__"))
+    code = """
+import torch
+from gpuquant import ops
+counts = ops.count_colors(torch.zeros(4, 3, dtype=torch.uint8))[1]
+print(counts.tolist(), ops.take(counts.to(torch.{kind}), torch.zeros(1, dtype=torch.int32)).tolist())
+"""
+    codes = [code.format(kind=kind) for kind in ("int32", "float64")]  # types that Numba may write to one file
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(run, codes, [tmp_path] * 2)) == ["[4] [4]\n", "[4] [4.0]\n"]
+    path = tmp_path / "gpuquant" / "ops" / "pixels" / "cpu.py"
+    changed = path.read_text().replace("bins[key] = count + 1", "bins[key] = count + 2")
+    assert changed != path.read_text()
+    assert run("".join(codes), tmp_path) == "[4] [4]\n[4] [4.0]\n"
+    path.write_text(changed)
+    assert run(codes[0], tmp_path) == "[8] [8]\n"
+
+
+def fail(*_: Any) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_no_folder_can_be_written_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
+    made: Any = compiled(triple)
+    assert made(4) == 12
+    assert made.py_func is triple
+    assert made.nopython_signatures
+
+
+@pytest.mark.parametrize("name", ["save", "load"])
+def test_the_disk_fails_later(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(caching.IndexDataCacheFile, name, fail)
+    made: Any = compiled(triple)
+    assert made(4) == 12
+    assert made.nopython_signatures
+
+
+def test_the_file_of_another_type_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    first: Any = compiled(triple)
+    assert first(1.5) == 4.5
+    other = first.overloads[first.signatures[0]]
+    monkeypatch.setattr(caching.Cache, "_load_overload", lambda *_: other)
+    second: Any = compiled(triple)
+    assert second(4) == 12
+
+
+def test_a_terminal_is_told_where_nothing_can_be_kept(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
+    begin_on_a_terminal(monkeypatch)
+    made: Any = compiled(triple)
+    assert (made(4), made(4.5)) == (12, 13.5)
+    assert capsys.readouterr().err == "gpuquant: compiling loops anew, as no folder can be written to that keeps them\n"
+
+
+def test_read_only_arrays_are_of_the_same_type() -> None:
+    made: Any = compiled(lambda values: values[0])
+    values = np.arange(3)
+    fixed = values.copy()
+    fixed.setflags(write=False)
+    for given in (values, fixed, torch.from_numpy(values)):
+        array = loop_array(given)
+        assert array.flags.writeable
+        made(array)
+    assert len(made.signatures) == 1
+    assert np.shares_memory(loop_array(fixed), fixed)
+    assert loop_array(values[::2]).flags.c_contiguous
+
+
+def test_it_is_said_what_runs() -> None:
+    import numba
+
+    assert compiled_loops.loops_in_use() == f"compiled by Numba {numba.__version__}"
+    code = """
+import sys, warnings
+sys.modules["numba"] = None
+warnings.simplefilter("always")
+import numpy as np, gpuquant
+from gpuquant.ops import loops_in_use
+for _ in range(2):
+    gpuquant.quantize(np.zeros((3, 3, 3), np.uint8), 2)
+print(loops_in_use())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("plain torch, as Numba cannot be imported")
+    assert done.stderr.count("Numba cannot be imported") == 1
+    assert "pip install --force-reinstall numba" in done.stderr
