@@ -31,10 +31,12 @@ CHUNKS = st.sampled_from([1, 2, 7, 100, 10**9])
 THREADS = st.integers(1, 4)
 DITHER = st.sampled_from(list(METHODS))
 SMALL_PARTS: dict[str, Any] = {  # so that threads share out what one would do by itself
-    "lloyd.candidate_lists.FEW_POINTS": 0,
-    "points.color_blocks.COLORS_AT_ONCE": {"cpu": 128},
-    "points.color_cells.COLORS_AT_ONCE": {"cpu": 8},
-    "lloyd.colors.ALL_PAIRS": 0,
+    "lloyd.cpu.SHARED": 0,
+    "lloyd.cpu.PAIRS_AT_ONCE": 1 << 10,
+    "points.cpu_cells.LEAF": 4,
+    "points.cpu_coarse.MANY": 0,
+    "points.colors.COLORS_AT_ONCE": 16,
+    "points.color_cells.COLORS_AT_ONCE": 8,
     "lloyd.cpu_dense.FEW_SCORES": 0,
     "lloyd.cpu_dense.TILE_NUMBERS": 1,
     "dithering.cpu.CHUNK_PIXELS": 8,

@@ -66,26 +66,18 @@ def test_helpers_use_one_thread_each() -> None:
     code = """
 import os
 import torch
-from gpuquant.ops.lloyd import candidate_lists
-from gpuquant.ops.lloyd import colors as color_lloyd
-from gpuquant.ops.points.color_blocks import ColorBlocks
-from gpuquant.threads import one_torch_thread
+from gpuquant.threads import one_torch_thread, share_out
 
-def counting(*arguments):
-    lowest_scores(*arguments)
+def work(item):
+    torch.rand(1_000_000).exp_()
     counts.append(len(os.listdir("/proc/self/task")))
 
-lowest_scores, candidate_lists._lowest_scores = candidate_lists._lowest_scores, counting
-candidate_lists.FEW_POINTS = color_lloyd.ALL_PAIRS = 0
 torch.set_num_threads(2)
 torch.rand(1_000_000).exp_()  # starts the second thread
 counts = [len(os.listdir("/proc/self/task"))]
-colors = torch.randint(0, 256, (1, 300_000, 3), dtype=torch.uint8)
-blocks = ColorBlocks(colors, torch.ones(1, 300_000))
 with one_torch_thread():
-    state = color_lloyd.ColorLloyd(blocks, 500)
     for _ in range(3):
-        state.step(state.enter(255 * torch.rand(1, 500, 3)), [0])
+        share_out(range(20), work, 2)
 print(max(counts) - counts[0])
 """
     environment = os.environ | {"OMP_NUM_THREADS": "8"}

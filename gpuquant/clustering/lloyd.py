@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -83,7 +83,7 @@ def iterate(
         status=torch.full((len(centers),), RunStatus.GOING.value, dtype=torch.int32, device=device),
         limits=torch.tensor(limits, dtype=torch.float64, device=device),
     )
-    pace = {"max_iter": int(max_iter), "relaxation": relaxation, "momentum": momentum}  # Triton takes no NumPy integers
+    pace: Any = {"max_iter": int(max_iter), "relaxation": relaxation, "momentum": momentum}  # Triton: no NumPy integers
     stands: list[int] = [RunStatus.GOING] * len(centers)
     while RunStatus.GOING in stands:
         before = centers.clone() if report else centers

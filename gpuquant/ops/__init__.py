@@ -11,6 +11,7 @@ from gpuquant.ops.dispatch import (
     choose_among_pixels,
     choose_centers,
     choose_entries,
+    coarsen,
     colors_from_keys,
     column_means,
     count_colors,
@@ -28,14 +29,13 @@ from gpuquant.ops.dispatch import (
 )
 from gpuquant.ops.dithering.cpu_diffusion import FULL_STRENGTH
 from gpuquant.ops.dithering.nearest_table import NearestTable
-from gpuquant.ops.lloyd.candidate_lists import MAX_CLUSTERS
-from gpuquant.ops.lloyd.colors import ColorLloyd
+from gpuquant.ops.lloyd.colors import MAX_CLUSTERS, ColorLloyd
 from gpuquant.ops.lloyd.dense import DenseLloyd, DenseSeeding
 from gpuquant.ops.lloyd.moves import AS_LONG_AS_NEEDED, move_centers
 from gpuquant.ops.lloyd.run_status import RunStatus
 from gpuquant.ops.pixels.transfers import download
 from gpuquant.ops.points.color_blocks import ColorBlocks
-from gpuquant.ops.points.color_cells import coarsen
+from gpuquant.ops.points.colors import ColorPoints
 from gpuquant.ops.points.dense_points import DensePoints
 from gpuquant.ops.seeding.colors import ColorSeeding
 
@@ -48,6 +48,7 @@ __all__ = [
     "MAX_CLUSTERS",
     "ColorBlocks",
     "ColorLloyd",
+    "ColorPoints",
     "ColorSeeding",
     "DenseLloyd",
     "DensePoints",

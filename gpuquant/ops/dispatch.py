@@ -4,7 +4,8 @@
 | --- | --- | --- |
 | `count_colors`, `lookup_table`, `apply_lookup` | `pixels/cpu`: Numba | `pixels/cuda` |
 | `add_counts`, keys and colors, `take`, `column_means` | `pixels/cpu`: Numba | `pixels/reference` |
-| Lloyd steps on 8-bit colors with counts | `lloyd/colors` | the same on `lloyd/cuda` |
+| Lloyd steps on 8-bit colors with counts | `lloyd/cpu`: Numba | `lloyd/cuda_colors` on `lloyd/cuda` |
+| cells of 8-bit colors | `points/cpu_cells`, `points/cpu_coarse`: Numba | `points/colors`, `points/color_cells` |
 | seeding on 8-bit colors with counts | `seeding/colors` | `seeding/cuda` |
 | Lloyd steps on floating-point points | `lloyd/dense`, `lloyd/cpu_dense` | `lloyd/dense` on `lloyd/cuda` |
 | seeding on floating-point points | `seeding/dense`, tiles and threads | `seeding/cuda` |
@@ -13,13 +14,13 @@
 | choosing among them | `dithering/cpu`: Numba | `dithering/reference` |
 
 Where there is no Triton, and for points with more than four columns, plain torch does the work on CUDA devices too;
-where there is no Numba, on the CPU.
+where there is no Numba, on the CPU: for 8-bit colors that is `lloyd/reference`.
 """
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -32,13 +33,21 @@ from gpuquant.ops.dithering import reference as dithering_reference
 from gpuquant.ops.dithering.nearest_table import NearestTable
 from gpuquant.ops.lloyd.colors import ColorLloyd
 from gpuquant.ops.lloyd.dense import DenseLloyd, DenseSeeding
+from gpuquant.ops.lloyd.reference import ReferenceLloyd
 from gpuquant.ops.pixels import reference as pixels_reference
 from gpuquant.ops.pixels.transfers import upload
+from gpuquant.ops.points import color_cells
 from gpuquant.ops.points.color_blocks import ColorBlocks
+from gpuquant.ops.points.colors import ColorPoints
 from gpuquant.ops.points.dense_points import DensePoints
 from gpuquant.ops.seeding.colors import ColorSeeding
 
-PointSet = ColorBlocks | DensePoints
+if TYPE_CHECKING:  # it needs Numba
+    from gpuquant.ops.points.cpu_cells import ColorCells
+
+PIXELS_FOR_A_COLOR = 8  # k-means on a color takes plain torch about as long as other steps on so many pixels
+
+PointSet = ColorPoints | DensePoints
 Lloyd = ColorLloyd | DenseLloyd
 
 
@@ -218,8 +227,39 @@ def point_set(
 ) -> PointSet:
     """Prepare B problems for seeding and Lloyd steps: exact and pruned for 8-bit colors, chunk by chunk for others."""
     if points.dtype == torch.uint8:
-        return ColorBlocks(points, weights, chunk_size)
+        return _color_points(points)(points, weights, chunk_size)
     return DensePoints(points, weights, chunk_size)
+
+
+def _color_points(colors: Tensor) -> type[ColorPoints]:  # [B, M, 3] uint8
+    if kernel_choice.kernels_for(colors):
+        return ColorBlocks
+    if not _is_compiled(colors):
+        return ColorPoints
+    from gpuquant.ops.points.cpu_cells import ColorCells
+
+    return ColorCells
+
+
+def _is_in_trees(points: ColorPoints) -> "TypeGuard[ColorCells]":
+    return points.in_trees
+
+
+def _is_compiled(colors: Tensor) -> bool:  # [..., 3] uint8
+    return colors.is_cpu and compiled.is_worth_compiling(PIXELS_FOR_A_COLOR * colors.shape[:-1].numel())
+
+
+def coarsen(
+    colors: Tensor,  # [M, 3] uint8, in Z-order
+    counts: Tensor,  # [M] int64
+    cell_bits: Sequence[int],  # bits of a level that are kept, descending: cells have side 2^(8 - bits)
+) -> list[color_cells.CoarseColors]:
+    """Fold a histogram to coarser and coarser cells; the color of a cell is the rounded mean of its pixels."""
+    if not _is_compiled(colors):
+        return color_cells.coarsen(colors, counts, cell_bits)
+    from gpuquant.ops.points import cpu_coarse
+
+    return cpu_coarse.coarsen(colors, counts, cell_bits)
 
 
 def lloyd_steps(points: PointSet, n_clusters: int, n_runs: int = 1) -> Lloyd:
@@ -227,9 +267,18 @@ def lloyd_steps(points: PointSet, n_clusters: int, n_runs: int = 1) -> Lloyd:
 
     There are P = B x n_runs runs, and run r works on problem r // n_runs.
     """
-    if isinstance(points, ColorBlocks):
-        return ColorLloyd(points, n_clusters, n_runs)
-    return DenseLloyd(points, n_clusters, n_runs)
+    if isinstance(points, DensePoints):
+        return DenseLloyd(points, n_clusters, n_runs)
+    kernels = kernel_choice.kernels_for(points.weights)
+    if kernels and isinstance(points, ColorBlocks):
+        from gpuquant.ops.lloyd.cuda_colors import KernelColorLloyd
+
+        return KernelColorLloyd(points, n_clusters, n_runs, kernels)
+    if _is_in_trees(points):
+        from gpuquant.ops.lloyd.cpu import CompiledLloyd
+
+        return CompiledLloyd(points, n_clusters, n_runs)
+    return ReferenceLloyd(points, n_clusters, n_runs)
 
 
 def choose_centers(
@@ -243,12 +292,12 @@ def choose_centers(
 ) -> tuple[Tensor, list[float]]:  # [P, K, D] float64, or fewer than K; [P]
     """Choose centers by greedy k-means++; the potentials that they reach."""
     kernels = kernel_choice.kernels_for(points.weights)
-    if kernels and points.n_columns <= kernels.MAX_COLUMNS:
+    if kernels and isinstance(points, ColorBlocks | DensePoints) and points.n_columns <= kernels.MAX_COLUMNS:
         seeding = kernels.KernelSeeding(*points.for_kernels(), n_runs=n_runs, group=points.group)
         chosen, potentials = seeding.choose(n_clusters, uniforms, n_candidates)
         centers = [points.points_at(run // n_runs, index) for run, index in enumerate(chosen)]
         return torch.stack(centers), potentials.tolist()
-    state = ColorSeeding(points, n_runs) if isinstance(points, ColorBlocks) else DenseSeeding(points, n_runs)
+    state = ColorSeeding(points, n_runs) if isinstance(points, ColorPoints) else DenseSeeding(points, n_runs)
     added = [state.add_best(state.draw(uniforms[:, :1]))]
     for column in range(1, uniforms.shape[1], n_candidates):
         if least > 0 and min(state.potentials()) < least:

@@ -2,6 +2,7 @@ import copy
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +15,7 @@ from gpuquant.colors.codes import z_order
 from gpuquant.counting import histogram as histogram_module
 from gpuquant.counting.histogram import ColorHistogram
 from gpuquant.errors import ArgumentError, ImageFileError
-from gpuquant.ops.points import color_cells
-from gpuquant.ops.points.color_cells import coarsen
+from gpuquant.ops.points import color_cells, cpu_coarse
 
 
 def counted(*images: Pixels) -> ColorHistogram:
@@ -149,7 +149,8 @@ def test_only_8_bit_pixels() -> None:
         ColorHistogram().add(np.zeros((2, 2, 3), np.uint8), chunk_size=-1)
 
 
-def test_coarsen_by_hand() -> None:
+@pytest.mark.parametrize("coarsen", [cpu_coarse.coarsen, color_cells.coarsen])
+def test_coarsen_by_hand(coarsen: Any) -> None:
     colors = torch.tensor([[0, 0, 0], [3, 0, 0], [200, 200, 200]], dtype=torch.uint8)
     (cells,) = coarsen(colors, torch.tensor([3, 1, 5]), [5])
     # (3 * 0 + 1 * 3) / 4 = 0.75 rounds to 1; the error is (3 * 1 + 1 * 4) / 9
@@ -158,10 +159,12 @@ def test_coarsen_by_hand() -> None:
     assert cells.error == pytest.approx(7 / 9)
 
 
+@pytest.mark.parametrize("coarsen", [cpu_coarse.coarsen, color_cells.coarsen])
 @pytest.mark.parametrize("at_once", [1 << 14, 1 << 10, 7])
-def test_coarser_levels_nest(china: Pixels, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+def test_coarser_levels_nest(china: Pixels, monkeypatch: pytest.MonkeyPatch, at_once: int, coarsen: Any) -> None:
     """However the colors are parted: a cell may have some in several parts."""
-    monkeypatch.setitem(color_cells.COLORS_AT_ONCE, "cpu", at_once)
+    monkeypatch.setattr(color_cells, "COLORS_AT_ONCE", at_once)
+    monkeypatch.setattr(cpu_coarse, "MANY", at_once)
     china = china if at_once > 7 else china[::9, ::9]
     histogram = counted(china)
     levels = coarsen(histogram.colors, histogram.counts, (7, 6, 5))

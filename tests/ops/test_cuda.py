@@ -223,8 +223,8 @@ def test_runs_of_a_batch_on_blocks_of_colors(n_clusters: int) -> None:
     sums, totals, _ = state.step(centers.to(DEVICE), runs)
     assert int(found[2].max()) == -1
     for place, run in enumerate(runs):
-        colors = blocks.points[run // 2].permute(0, 2, 1).reshape(-1, 3).double().numpy()
-        counts = blocks.weights[run // 2].reshape(-1).numpy()
+        colors = points[run // 2].permute(0, 2, 1).reshape(-1, 3).cpu().double().numpy()
+        counts = weights[run // 2].cpu().numpy()
         own = np.square(colors[:, None] - centers[place].numpy()).sum(axis=2).argmin(axis=1)
         np.testing.assert_array_equal(found[run].cpu().numpy(), own)
         np.testing.assert_array_equal(totals[place].cpu().numpy(), np.bincount(own, counts, n_clusters))

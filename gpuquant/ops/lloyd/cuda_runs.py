@@ -19,6 +19,7 @@ from gpuquant.ops.lloyd.cuda import (
     move_centers_kernel,
     n_programs,
 )
+from gpuquant.ops.lloyd.moves import AS_LONG_AS_NEEDED
 from gpuquant.ops.lloyd.run_status import RunStatus
 from gpuquant.tensors import power_of_two
 
@@ -177,11 +178,14 @@ class KernelLloyd:
         max_iter: int,
         relaxation: float,
         momentum: float,
+        n_steps: int = AS_LONG_AS_NEEDED,
     ) -> list[int]:  # the `RunStatus` of each run
-        """Iterate until every run has ended or needs the host."""
+        """Iterate until every run has ended, needs the host, or made so many steps."""
         runs = torch.arange(len(centers), device=centers.device)
         while True:
-            for _ in range(ITERATIONS):
+            at_once = min(ITERATIONS, n_steps)
+            n_steps -= at_once
+            for _ in range(at_once):
                 self._launch(centers, runs, status)
                 move_centers_kernel[(len(runs),)](
                     self.totals,
@@ -203,7 +207,7 @@ class KernelLloyd:
                     enable_fp_fusion=False,  # rounded as on the host
                 )
             stands: list[int] = status.tolist()
-            if RunStatus.GOING not in stands:
+            if RunStatus.GOING not in stands or not n_steps:
                 return stands
 
     @_on_its_device

@@ -35,7 +35,7 @@ def iterate_by_steps(
     max_iter: int,
     relaxation: float,
     momentum: float,
-    n_steps: int,
+    n_steps: int = AS_LONG_AS_NEEDED,
 ) -> list[int]:  # the `RunStatus` of each run
     """Iterate all runs together until each has ended, needs a cluster filled, or has done so many steps."""
     stands: list[int] = status.tolist()

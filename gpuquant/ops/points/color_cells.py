@@ -1,4 +1,4 @@
-"""A histogram folded to coarser cells of the color cube."""
+"""A histogram folded to coarser cells of the color cube, in plain torch on any device."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 
 from gpuquant.colors.codes import z_order
-from gpuquant.threads import share_out, worker_threads
 
-COLORS_AT_ONCE = {"cpu": 1 << 14, "cuda": 1 << 30}  # on the CPU what fits the cache
+COLORS_AT_ONCE = 1 << 18  # temporary numbers stay below 40 MB
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,19 +44,13 @@ def coarsen(
 
 def _folded_parts(colors: Tensor, counts: Tensor, bits: int) -> tuple[Tensor, Tensor]:
     """Parts of a histogram, each folded: a cell whose colors lie in two parts is there twice."""
-    step = COLORS_AT_ONCE[colors.device.type]
-    found: dict[int, tuple[Tensor, Tensor]] = {}
-
-    def fold(start: int) -> None:
-        part, weights = colors[start : start + step], counts[start : start + step]
+    found: list[tuple[Tensor, Tensor]] = []
+    for part, weights in zip(colors.split(COLORS_AT_ONCE), counts.split(COLORS_AT_ONCE), strict=True):
         levels = part.t().to(torch.int64)
         squares = levels.square().sum(dim=0) * weights
         sums = torch.cat([weights[None], levels * weights, squares[None]])
-        found[start] = _fold(z_order(part) >> (3 * (8 - bits)), sums)
-
-    share_out(range(0, len(colors), step), fold, worker_threads())
-    parts = [found[start] for start in sorted(found)]
-    return torch.cat([cells for cells, _ in parts]), torch.cat([sums for _, sums in parts], dim=1)
+        found.append(_fold(z_order(part) >> (3 * (8 - bits)), sums))
+    return torch.cat([cells for cells, _ in found]), torch.cat([sums for _, sums in found], dim=1)
 
 
 def _fold(

@@ -9,9 +9,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from gpuquant.ops.points.color_blocks import BLOCK, ORIGIN, ColorBlocks
+from gpuquant.ops.points.colors import ORIGIN, ColorPoints
 
-GROUP = 32  # colors that are looked at together, in whole parts of a block
+GROUP = 32  # colors that are looked at together, so that one test spares all of them
 PAIRS_AT_ONCE = 1 << 14  # of a candidate and a group: 4 MiB of scratch
 
 Floats = npt.NDArray[np.float64]
@@ -21,8 +21,9 @@ Indices = npt.NDArray[np.int64]
 class ColorSeeding:
     """The state of k-means++ in P = B x n_runs runs, one after the other: a host is busy with one."""
 
-    def __init__(self, blocks: ColorBlocks, n_runs: int = 1) -> None:
-        self._runs = [_run_on_blocks(blocks, run // n_runs) for run in range(blocks.n_problems * n_runs)]
+    def __init__(self, points: ColorPoints, n_runs: int = 1) -> None:
+        problems = [run // n_runs for run in range(points.n_problems * n_runs)]
+        self._runs = [run_on_colors(points.colors[problem], points.weights[problem]) for problem in problems]
 
     def draw(
         self,
@@ -46,13 +47,6 @@ class ColorSeeding:
     def closest(self) -> Tensor:  # [P, places in Z-order] float32
         """The squared distance of every color to the closest center so far."""
         return torch.from_numpy(np.stack([run.closest.reshape(-1) for run in self._runs]))
-
-
-def _run_on_blocks(blocks: ColorBlocks, problem: int) -> "RunSeeding":
-    points = blocks.points[problem].cpu().numpy()  # [n_blocks, 3, BLOCK]
-    split = points.reshape(-1, 3, BLOCK // GROUP, GROUP).transpose(1, 0, 2, 3)
-    axes = np.ascontiguousarray(split).reshape(3, -1, GROUP)
-    return RunSeeding(axes, blocks.weights[problem].cpu().numpy().reshape(-1, GROUP))
 
 
 def run_on_colors(

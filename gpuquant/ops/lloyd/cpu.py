@@ -1,0 +1,185 @@
+"""Lloyd iterations on 8-bit colors on the CPU: compiled loops over trees of cells, run by threads of ours."""
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gpuquant.ops.lloyd.colors import ColorLloyd
+from gpuquant.ops.lloyd.cpu_kernels import (
+    CHUNK,
+    Floats,
+    Labels,
+    Scratch,
+    iterate,
+    label_part,
+    move_centers,
+    write_factors,
+)
+from gpuquant.ops.lloyd.moves import AS_LONG_AS_NEEDED
+from gpuquant.ops.lloyd.run_status import RunStatus
+from gpuquant.ops.points.cpu_cells import DEPTHS, NEXT, START, ColorCells, ColorTree
+from gpuquant.threads import share_out, worker_threads
+
+# the time of a step grows about as the number of colors times the root of that of clusters, half a nanosecond for each
+SHARED = 1 << 20  # from so much on a step is shared among threads: it takes ten times as long as waking them
+PARTS_FOR_EACH = 4  # cells that a thread takes one after the other, so that none waits long for the last one
+PAIRS_AT_ONCE = 1 << 29  # of a color and a center in one compiled call: half a second if no center can be left out
+
+
+class CompiledLloyd(ColorLloyd):
+    """Lloyd iterations that look only at centers that can be nearest in a cell, and at cells that can have changed."""
+
+    points: ColorCells
+
+    def __init__(self, points: ColorCells, n_clusters: int, n_runs: int = 1) -> None:
+        super().__init__(points, n_clusters, n_runs)
+        self._labels = np.full((self.n_all, points.n_points), n_clusters, np.int16)
+        self._totals = np.zeros((self.n_all, n_clusters + 1, 4))
+        self._n_changed = [0] * self.n_all
+        self._trees = [points.trees[run // n_runs] for run in range(self.n_all)]
+        owners = [np.full(len(tree.facts), n_clusters, np.int16) for tree in self._trees]
+        self._kept = [Labels(*both) for both in zip(self._labels, owners, strict=True)]
+        self._effort = int(points.n_points * math.sqrt(n_clusters))
+        self._n_threads = worker_threads() if self._effort >= SHARED else 1
+        most = min(points.n_points // (PARTS_FOR_EACH * self._n_threads), PAIRS_AT_ONCE // n_clusters)
+        self._parts = [[0] if self._n_threads == 1 else parts_of(tree, most) for tree in self._trees]
+        self._free: deque[Scratch] = deque()
+
+    @property
+    def labels(self) -> Tensor:
+        return torch.from_numpy(self._labels)
+
+    @property
+    def totals(self) -> Tensor:
+        return torch.from_numpy(self._totals)[:, :-1]
+
+    def changed(self, runs: list[int]) -> list[int]:
+        return [self._n_changed[run] for run in runs]
+
+    def step(self, centers: Tensor, active: list[int]) -> tuple[Tensor, Tensor, list[int]]:
+        given = dict(zip(active, centers.contiguous().numpy(), strict=True))
+
+        def label(run: int, pool: ThreadPoolExecutor | None) -> None:
+            self._label(run, given[run], pool)
+
+        self._over_runs(active, label)
+        return *self.sums_of(active), self.changed(active)
+
+    def iterate(
+        self,
+        centers: Tensor,
+        moves: Tensor,
+        n_iter: Tensor,
+        status: Tensor,
+        limits: Tensor,
+        *,
+        max_iter: int,
+        relaxation: float,
+        momentum: float,
+        n_steps: int = AS_LONG_AS_NEEDED,
+    ) -> list[int]:
+        at_once = max(1, PAIRS_AT_ONCE // (self.points.n_points * self.n_clusters))
+        stands, ended = status.numpy(), n_iter.numpy()
+        pace = float(relaxation), float(momentum)
+
+        def advance(run: int, pool: ThreadPoolExecutor | None) -> None:
+            place, shifts, limit = centers[run].numpy(), moves[run].numpy(), float(limits[run])
+            n_left, found, n_done = min(n_steps, AS_LONG_AS_NEEDED), RunStatus.GOING.value, 0
+            while found == RunStatus.GOING and n_left > 0:
+                until_last = int(max_iter) - int(ended[run])
+                if pool:
+                    self._label(run, place, pool)
+                    changed, is_last = self._n_changed[run], until_last <= 1
+                    found = move_centers(self._totals[run], place, shifts, changed, limit, is_last, *pace)
+                    n_done = int(found != RunStatus.EMPTY)
+                else:
+                    with self._scratch() as scratch:
+                        kept = self._trees[run], self._kept[run], self._totals[run], scratch
+                        steps = min(at_once, n_left)
+                        found, n_done, self._n_changed[run] = iterate(
+                            *kept, place, shifts, until_last, steps, limit, *pace
+                        )
+                n_left -= n_done
+                ended[run] += n_done
+            stands[run] = found
+
+        self._over_runs([run for run, stand in enumerate(stands) if stand == RunStatus.GOING], advance)
+        found: list[int] = stands.tolist()
+        return found
+
+    def _label(
+        self,
+        run: int,
+        centers: Floats,  # [K, 3]
+        pool: ThreadPoolExecutor | None,
+    ) -> None:
+        """Label all colors of a run, part by part; each thread has sums of its own, of integers."""
+        tree, labels, totals = self._trees[run], self._kept[run], self._totals[run]
+        parts = deque(self._parts[run])
+
+        def work() -> tuple[int, Floats]:
+            gained, n_changed = np.zeros_like(totals), 0
+            with self._scratch() as scratch:
+                write_factors(centers, scratch.factors)
+                while parts:
+                    try:
+                        part = parts.popleft()
+                    except IndexError:  # another thread took the last one
+                        break
+                    n_changed += label_part(tree, part, labels, gained, scratch)
+            return n_changed, gained
+
+        helpers = [pool.submit(work) for _ in range(self._n_threads - 1)] if pool else []
+        try:
+            found = [work(), *(helper.result() for helper in helpers)]
+        finally:
+            parts.clear()
+        for _, gained in found:
+            totals += gained
+        self._n_changed[run] = sum(n_changed for n_changed, _ in found)
+
+    def _over_runs(self, runs: list[int], function: Callable[[int, ThreadPoolExecutor | None], None]) -> None:
+        """Call a function for runs: one after the other, each with helpers where that helps, or side by side."""
+        if self._n_threads > 1:
+            with ThreadPoolExecutor(self._n_threads - 1, thread_name_prefix="gpuquant") as pool:
+                for run in runs:
+                    function(run, pool)
+            return
+        n_threads = worker_threads() if len(runs) * self._effort >= SHARED else 1
+        if n_threads > 1 and len(runs) > 1:
+            share_out(runs, lambda run: function(run, None), n_threads)
+            return
+        for run in runs:
+            function(run, None)
+
+    @contextmanager
+    def _scratch(self) -> Iterator[Scratch]:
+        """Scratch memory of a thread: taken once and kept, as fresh pages cost more than the work on them."""
+        try:
+            scratch = self._free.pop()
+        except IndexError:
+            k = self.n_clusters
+            lists, lengths = np.empty((DEPTHS + 1, 4, k)), np.zeros(DEPTHS + 1, np.int64)
+            scratch = Scratch(np.empty((4, k)), lists, lengths, np.empty(k), np.zeros((4, CHUNK)))
+        yield scratch
+        self._free.append(scratch)
+
+
+def parts_of(tree: ColorTree, most: int) -> list[int]:
+    """The largest cells of at most so many colors, or that are not divided: each color is in one of them."""
+    parts: list[int] = []
+    cell, cells = 0, tree.cells
+    while cell < len(cells) - 1:
+        after = int(cells[cell, NEXT])
+        if cells[after, START] - cells[cell, START] <= most or after == cell + 1:
+            parts.append(cell)
+            cell = after
+        else:
+            cell += 1
+    return parts

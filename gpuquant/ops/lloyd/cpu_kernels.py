@@ -1,0 +1,240 @@
+"""Lloyd iterations over a tree of colors as compiled loops.
+
+A center cannot be nearest in a box if another one is nearer all over it, and as |x - k|^2 - |x - p|^2 is linear in x,
+that is one comparison (Pelleg and Moore 1999, "Accelerating exact k-means algorithms with geometric reasoning"). A
+cell looks only at centers that are left over from the cell around it. One that is left alone owns the cell, whose
+colors need no look if it owned them before.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from gpuquant.ops.compiled import compiled
+from gpuquant.ops.points.cpu_cells import ColorTree
+
+CHUNK = 128  # colors that are scored together: their 4 KiB stay in the innermost cache
+LANES = 16  # to whose multiple they are filled up, so that no loop over them ends in single steps
+MIXED = -1  # the owner of a cell that is not known to have one
+
+# as in `lloyd.colors`, `lloyd.run_status` and `points.cpu_cells`: Numba's cache looks at no other file
+ORIGIN = 128.0
+GRID = 1024.0
+SCALE = 4294967296.0
+INDEX_MASK = 4095
+GOING, STILL, CLOSE, OUT_OF_TIME, EMPTY = 0, 1, 2, 3, 4
+START, NEXT, DEPTH, MIDDLE, HALF, SUMS, POSITIVE = 0, 1, 2, 0, 3, 6, 10
+
+Floats = npt.NDArray[np.float64]
+Short = npt.NDArray[np.int16]
+
+
+class Labels(NamedTuple):
+    """The labels of one run: before its first step all are K, a cluster of none."""
+
+    of_colors: Short  # [M]
+    of_cells: Short  # [n]: their owner, or MIXED
+
+
+class Scratch(NamedTuple):
+    """What one thread writes to while it looks at cells."""
+
+    factors: Floats  # [4, K], of the scores
+    lists: Floats  # [1 + depths, 4, K]: the factors of the centers that are left in the cell of each depth
+    lengths: npt.NDArray[np.int64]  # [1 + depths]
+    scores: Floats  # [K]
+    chunk: Floats  # [4, CHUNK]: levels, and their lowest scores
+
+
+@compiled
+def write_factors(
+    centers: Floats,  # [K, 3]
+    factors: Floats,  # [4, K]: written
+) -> None:
+    """|c|^2 - 2 x.c, scaled and with the index of c in its low bits, as factors of x and of 1."""
+    for k in range(len(centers)):
+        square = 0.0
+        for axis in range(3):
+            factors[axis, k] = centers[k, axis] * (-2 * SCALE)
+            square += centers[k, axis] * centers[k, axis]
+        factors[3, k] = square * SCALE + k
+
+
+@compiled
+def _keep_survivors(tree: ColorTree, cell: int, depth: int, scratch: Scratch) -> int:
+    """Write the centers that can be nearest in the box of a cell to the next list, and return how many they are.
+
+    With p the nearest one to the middle m, and h half the sides, k is nearer somewhere in the box, or as near with a
+    lower index, if |m - k|^2 - |m - p|^2 <= 2 sum(h |k - p|).
+    """
+    lists, scores, factors, n = scratch.lists, scratch.scores, scratch.factors, scratch.lengths[depth]
+    x, y, z = tree.facts[cell, MIDDLE], tree.facts[cell, MIDDLE + 1], tree.facts[cell, MIDDLE + 2]
+    for i in range(n):
+        scores[i] = lists[depth, 0, i] * x + lists[depth, 1, i] * y + lists[depth, 2, i] * z + lists[depth, 3, i]
+    lowest = scores[0]
+    for i in range(1, n):
+        lowest = min(lowest, scores[i])
+    pivot = np.int64(lowest) & INDEX_MASK
+    px, py, pz = factors[0, pivot], factors[1, pivot], factors[2, pivot]
+    half_x, half_y, half_z = tree.facts[cell, HALF], tree.facts[cell, HALF + 1], tree.facts[cell, HALF + 2]
+    for i in range(n):
+        apart = half_x * abs(lists[depth, 0, i] - px) + half_y * abs(lists[depth, 1, i] - py)
+        scores[i] -= lowest + (apart + half_z * abs(lists[depth, 2, i] - pz))
+    n_kept = 0
+    for i in range(n):
+        if scores[i] <= 0:
+            for row in range(4):
+                lists[depth + 1, row, n_kept] = lists[depth, row, i]
+            n_kept += 1
+    scratch.lengths[depth + 1] = n_kept
+    return n_kept
+
+
+@compiled
+def _label_colors(
+    tree: ColorTree, cell: int, depth: int, labels: Labels, totals: Floats, scratch: Scratch
+) -> int:  # how many labels of colors with a positive weight changed
+    """Give each color of a cell the nearest of the centers in the list of a depth."""
+    lists, chunk, of_colors = scratch.lists, scratch.chunk, labels.of_colors
+    n_changed = 0
+    end = tree.cells[tree.cells[cell, NEXT], START]
+    for first in range(tree.cells[cell, START], end, CHUNK):
+        n = min(CHUNK, end - first)
+        filled = (n + LANES - 1) // LANES * LANES
+        for axis in range(3):
+            for j in range(n):
+                chunk[axis, j] = tree.levels[axis, first + j] - ORIGIN
+        for j in range(filled):
+            chunk[3, j] = np.inf
+        for i in range(scratch.lengths[depth]):
+            a, b, c, d = lists[depth, 0, i], lists[depth, 1, i], lists[depth, 2, i], lists[depth, 3, i]
+            for j in range(filled):
+                score = a * chunk[0, j] + b * chunk[1, j] + c * chunk[2, j] + d
+                chunk[3, j] = score if score < chunk[3, j] else chunk[3, j]
+        for j in range(n):
+            label, before = np.int64(chunk[3, j]) & INDEX_MASK, of_colors[first + j]
+            if label != before:
+                weight = tree.weights[first + j]
+                for axis in range(3):
+                    part = weight * chunk[axis, j]
+                    totals[before, axis] -= part
+                    totals[label, axis] += part
+                totals[before, 3] -= weight
+                totals[label, 3] += weight
+                of_colors[first + j] = label
+                n_changed += weight > 0
+    return n_changed
+
+
+@compiled
+def label_part(
+    tree: ColorTree,
+    root: int,  # the cell whose colors are labeled
+    labels: Labels,
+    totals: Floats,  # [K + 1, 4]: what leaves or joins a cluster is taken away or added
+    scratch: Scratch,  # with the factors of the centers
+) -> int:  # how many labels of colors with a positive weight changed
+    """Label all colors in a cell, and in the cells in it from the largest to the smallest."""
+    cells, owners, n_changed = tree.cells, labels.of_cells, 0
+    depth = cells[root, DEPTH]
+    scratch.lists[depth] = scratch.factors
+    scratch.lengths[depth] = scratch.factors.shape[1]
+    cell, stop = root, cells[root, NEXT]
+    while cell < stop:
+        depth, after, before = cells[cell, DEPTH], cells[cell, NEXT], owners[cell]
+        n_kept = _keep_survivors(tree, cell, depth, scratch)
+        owner = int(scratch.lists[depth + 1, 3, 0]) & INDEX_MASK if n_kept == 1 else MIXED
+        owners[cell] = owner
+        if owner != MIXED and owner == before:
+            cell = after
+        elif owner != MIXED and before != MIXED:  # all of its colors change together
+            for column in range(4):
+                part = tree.facts[cell, SUMS + column]
+                totals[before, column] -= part
+                totals[owner, column] += part
+            for place in range(cells[cell, START], cells[after, START]):
+                labels.of_colors[place] = owner
+            n_changed += int(tree.facts[cell, POSITIVE])
+            cell = after
+        elif after == cell + 1:
+            n_changed += _label_colors(tree, cell, depth + 1, labels, totals, scratch)
+            cell = after
+        else:
+            child = cell + 1
+            while child < after and before != MIXED:  # what the cells in it were not told
+                owners[child] = before
+                child = cells[child, NEXT]
+            cell += 1
+    return n_changed
+
+
+@compiled
+def _snapped(center: float) -> float:
+    """A number on the grid, in the cube; adding 1.5 * 2^52 rounds to an integer, half to even."""
+    return ((min(max(center, -ORIGIN), 255 - ORIGIN) * GRID + 6755399441055744.0) - 6755399441055744.0) / GRID
+
+
+@compiled
+def move_centers(
+    totals: Floats,  # [K + 1, 4]: sums and weights of the clusters
+    centers: Floats,  # [K, 3]: moved, unless a cluster is empty
+    moves: Floats,  # [K, 3]: the last moves, which become these
+    n_changed: int,
+    limit: float,
+    is_last: bool,
+    relaxation: float,
+    momentum: float,
+) -> int:  # the `RunStatus` of the run
+    """End an iteration of one run: the rules by which its centers move and it ends."""
+    squared = 0.0
+    for k in range(len(centers)):
+        if not totals[k, 3] > 0:
+            return EMPTY
+        for axis in range(3):
+            shift = _snapped(totals[k, axis] * (1 / totals[k, 3])) - centers[k, axis]
+            squared += shift * shift
+    still = n_changed == 0 and (relaxation == 1 or squared == 0)
+    straight = still or squared <= limit or is_last or n_changed == 0
+    for k in range(len(centers)):
+        onward = 0.0
+        for axis in range(3):
+            onward += (_snapped(totals[k, axis] * (1 / totals[k, 3])) - centers[k, axis]) * moves[k, axis]
+        for axis in range(3):
+            old, new = centers[k, axis], _snapped(totals[k, axis] * (1 / totals[k, 3]))
+            if not straight:
+                new = _snapped((old + relaxation * (new - old)) + (momentum * moves[k, axis] if onward > 0 else 0.0))
+            moves[k, axis] = new - old
+            centers[k, axis] = new
+    if still:
+        return STILL
+    if squared <= limit:
+        return CLOSE
+    return OUT_OF_TIME if is_last else GOING
+
+
+@compiled
+def iterate(
+    tree: ColorTree,
+    labels: Labels,
+    totals: Floats,  # [K + 1, 4]
+    scratch: Scratch,
+    centers: Floats,  # [K, 3]: moved
+    moves: Floats,  # [K, 3]
+    n_left: int,  # before the last iteration of the run
+    n_steps: int,  # to be done here at most
+    limit: float,
+    relaxation: float,
+    momentum: float,
+) -> tuple[int, int, int]:  # the `RunStatus`, the iterations that were ended, and the labels that the last changed
+    """Label colors and move centers in turn."""
+    status, n_ended, n_changed = GOING, 0, 0
+    for _ in range(n_steps):
+        write_factors(centers, scratch.factors)
+        n_changed = label_part(tree, 0, labels, totals, scratch)
+        is_last = n_ended + 1 >= n_left
+        status = move_centers(totals, centers, moves, n_changed, limit, is_last, relaxation, momentum)
+        n_ended += status != EMPTY
+        if status != GOING:
+            break
+    return status, n_ended, n_changed

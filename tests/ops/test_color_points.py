@@ -1,0 +1,145 @@
+"""Sets of colors, their blocks, trees and coarser cells, against NumPy."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from conftest import Pixels
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gpuquant.colors.codes import z_order
+from gpuquant.ops.points import color_cells, colors, cpu_cells, cpu_coarse
+from gpuquant.ops.points.color_blocks import BLOCK, ColorBlocks
+from gpuquant.ops.points.colors import ORIGIN, ColorPoints
+from gpuquant.ops.points.cpu_cells import DEPTH, HALF, MIDDLE, NEXT, POSITIVE, START, SUMS, WEIGHT, ColorCells
+
+LEVELS = st.sampled_from([0, 1, 2, 3, 64, 127, 128, 129, 255])
+COLORS = st.lists(st.tuples(LEVELS, LEVELS, LEVELS), min_size=1, max_size=60)
+KINDS = pytest.mark.parametrize("kind", [ColorPoints, ColorCells, ColorBlocks])
+
+
+def keys_of(some: Any) -> npt.NDArray[np.int64]:
+    """The places in Z-order, bit by bit."""
+    wide = np.asarray(some, np.int64).reshape(-1, 3)
+    return sum((wide[:, axis] >> bit & 1) << (3 * bit + axis) for bit in range(8) for axis in range(3))  # type: ignore
+
+
+def photo_colors(n_colors: int, seed: int = 0) -> Pixels:
+    random = np.random.RandomState(seed)
+    middles = random.randint(0, 256, (6, 3))[random.randint(0, 6, n_colors)]
+    return (middles + random.normal(0, 9, (n_colors, 3))).clip(0, 255).astype(np.uint8)
+
+
+@KINDS
+@pytest.mark.parametrize("at_once", [1 << 18, 7])
+def test_points_are_in_z_order_and_labels_in_the_callers(
+    kind: type[ColorPoints], at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(colors, "COLORS_AT_ONCE", at_once)
+    random = np.random.RandomState(0)
+    given_colors = np.stack([photo_colors(333), photo_colors(333, seed=1)])
+    counts = random.randint(0, 9, (2, 333))
+    points = kind(torch.from_numpy(given_colors), torch.from_numpy(counts))
+    places = points.caller_order(torch.arange(333).expand(4, -1).contiguous()).numpy()  # two runs on each
+    for problem in range(2):
+        own, weights, place = points.colors_of(problem), points.weights_of(problem), places[2 * problem]
+        assert (np.diff(keys_of(own)) >= 0).all()
+        np.testing.assert_array_equal(own[place], given_colors[problem])
+        np.testing.assert_array_equal(weights[place], counts[problem])
+        np.testing.assert_array_equal(place, places[2 * problem + 1])
+        index = torch.tensor([332, 5])
+        np.testing.assert_array_equal(points.points_at(problem, index).numpy(), own[index].astype(np.float64))
+        every = np.repeat(given_colors[problem], counts[problem], axis=0).astype(np.float64) - ORIGIN
+        moments = [len(every), *every.sum(axis=0), np.square(every).sum()]
+        np.testing.assert_array_equal(points.moments[problem].numpy(), moments)
+        assert float(points.variance[problem]) == pytest.approx(every.var(axis=0).mean(), rel=1e-12)
+
+
+@pytest.mark.parametrize("n_colors", [1, BLOCK, 3 * BLOCK + 1])
+def test_blocks_hold_all_colors(n_colors: int) -> None:
+    given_colors, counts = photo_colors(n_colors), np.arange(n_colors) + 1
+    blocks = ColorBlocks(torch.from_numpy(given_colors)[None], torch.from_numpy(counts)[None])
+    points, origin, weights = blocks.for_kernels()
+    assert points.shape == (1, blocks.n_blocks, 3, BLOCK)
+    assert weights.shape == (1, blocks.n_blocks * BLOCK)
+    assert origin.tolist() == [[0, 0, 0]]
+    levels = points[0].mT.reshape(-1, 3).numpy() + ORIGIN
+    np.testing.assert_array_equal(levels[:n_colors], blocks.colors_of(0))
+    np.testing.assert_array_equal(weights[0, :n_colors], blocks.weights_of(0))
+    assert not weights[0, n_colors:].any()
+
+
+@settings(max_examples=200, deadline=None)
+@given(some=COLORS, is_sorted=st.booleans())
+def test_the_order_is_told(some: list[Any], is_sorted: bool) -> None:
+    levels = np.array(some, np.uint8)
+    if is_sorted:
+        levels = levels[np.argsort(keys_of(levels), kind="stable")]
+    assert cpu_cells.is_in_z_order(levels) == (np.diff(keys_of(levels)) >= 0).all()
+    np.testing.assert_array_equal(z_order(torch.from_numpy(levels)).numpy(), keys_of(levels))
+
+
+@pytest.mark.parametrize("leaf", [1, 5, 192])
+@pytest.mark.parametrize("kind", ["photo", "noise", "one color"])
+def test_a_tree_holds_each_color_once(leaf: int, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu_cells, "LEAF", leaf)
+    some = {
+        "photo": photo_colors(2000),
+        "noise": np.random.RandomState(0).randint(0, 256, (2000, 3)).astype(np.uint8),
+        "one color": np.full((2000, 3), 200, np.uint8),
+    }[kind]
+    some = some[np.argsort(keys_of(some), kind="stable")]
+    weights = np.random.RandomState(1).randint(0, 4, 2000).astype(np.float64)
+    tree = cpu_cells.color_tree(some, weights)
+    np.testing.assert_array_equal(tree.levels, some.T)
+    assert len(tree.cells) == len(tree.facts) + 1
+    children: dict[int, list[int]] = {cell: [] for cell in range(len(tree.facts))}
+    above: list[int] = []  # the cells around one
+    for cell, facts in enumerate(tree.facts):
+        above = [other for other in above if tree.cells[other, NEXT] > cell]
+        assert tree.cells[cell, DEPTH] == len(above) < cpu_cells.DEPTHS
+        if above:
+            children[above[-1]].append(cell)
+        above.append(cell)
+        own = slice(tree.cells[cell, START], tree.cells[tree.cells[cell, NEXT], START])
+        low, high = some[own].min(axis=0), some[own].max(axis=0)
+        np.testing.assert_array_equal(facts[MIDDLE : MIDDLE + 3] - facts[HALF : HALF + 3] + ORIGIN, low)
+        np.testing.assert_array_equal(facts[MIDDLE : MIDDLE + 3] + facts[HALF : HALF + 3] + ORIGIN, high)
+        shifted = some[own] - ORIGIN
+        np.testing.assert_array_equal(facts[SUMS : SUMS + 3], weights[own] @ shifted)
+        assert facts[WEIGHT] == weights[own].sum()
+        assert facts[POSITIVE] == (weights[own] > 0).sum()
+        assert facts[cpu_cells.SQUARES] == weights[own] @ np.square(shifted).sum(axis=1)
+    for cell, parts in children.items():
+        own = slice(tree.cells[cell, START], tree.cells[tree.cells[cell, NEXT], START])
+        if parts:
+            assert own.stop - own.start > leaf
+            starts = tree.cells[parts, START].tolist()
+            assert starts == [own.start, *tree.cells[tree.cells[parts[:-1], NEXT], START]]
+        else:
+            assert own.stop - own.start <= leaf or (some[own] == some[own][0]).all()
+
+
+@pytest.mark.parametrize("coarsen", [cpu_coarse.coarsen, color_cells.coarsen])
+@settings(max_examples=100, deadline=None)
+@given(some=COLORS, counts=st.integers(0, 2**32 - 1))
+def test_cells_have_the_means_of_their_pixels(coarsen: Any, some: list[Any], counts: int) -> None:
+    levels = np.unique(np.array(some, np.uint8), axis=0)
+    levels = levels[np.argsort(keys_of(levels))]
+    numbers = np.random.RandomState(counts).randint(1, 10**6, len(levels))
+    for bits, found in zip(
+        (7, 5, 1), coarsen(torch.from_numpy(levels), torch.from_numpy(numbers), (7, 5, 1)), strict=True
+    ):
+        cells = keys_of(levels) >> 3 * (8 - bits)
+        error = 0
+        for place, cell in enumerate(dict.fromkeys(cells)):
+            own, weights = levels[cells == cell].astype(np.int64), numbers[cells == cell]
+            mean = np.floor((weights @ own) / weights.sum() + 0.5).astype(np.int64)
+            assert found.colors[place].tolist() == mean.tolist()
+            assert int(found.counts[place]) == weights.sum()
+            error += int(weights @ np.square(own - mean).sum(axis=1))
+        assert len(found.counts) == len(set(cells))
+        assert found.error == pytest.approx(error / numbers.sum(), rel=1e-14)
