@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -23,7 +22,6 @@ from gpuquant.estimator.pixel_draws import PixelChunks
 from gpuquant.estimator.running_sums import search_equal_shares, search_shares
 from gpuquant.estimator.samples import Samples
 from gpuquant.ops.lloyd.dense import DenseLloyd
-from gpuquant.ops.seeding.colors import run_on_colors
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,27 +112,16 @@ def _plus_plus_pixels(
     """
     first = int(pixels.ranks[_first_draw(samples, float(random_state.uniform()))])
     uniforms = random_state.uniform(size=(n_clusters - 1, 2 + int(np.log(n_clusters))))
-    chosen = ops.choose_among_pixels(pixels.colors, samples.totals, pixels.ranks, samples.weights, first, uniforms)
-    if chosen is None:
-        chosen = _chosen_on_host(samples, pixels, first, uniforms)
+    totals = samples.totals
+
+    def chunks() -> PixelChunks:
+        samples.prepare_points()
+        if samples.weights is None:
+            return pixels.chunks
+        return PixelChunks(pixels.ranks.cpu(), len(pixels.colors), samples.weights.cpu())
+
+    chosen = ops.choose_among_pixels(pixels.colors, totals, pixels.ranks, samples.weights, first, uniforms, chunks)
     return pixels.values[pixels.colors[chosen].long()].double()
-
-
-def _chosen_on_host(
-    samples: Samples, pixels: LevelPixels, first: int, uniforms: npt.NDArray[np.float64]
-) -> Tensor:  # [K] int64, indices of colors
-    chunks = pixels.chunks
-    if samples.weights is not None:
-        chunks = PixelChunks(pixels.ranks.cpu(), len(pixels.colors), samples.weights.cpu())
-    samples.prepare_points()
-    seeding = run_on_colors(pixels.colors, samples.totals)
-    candidates, chosen = [first], [first]
-    seeding.add_best(np.array(candidates))
-    for tried in uniforms:
-        closest = torch.from_numpy(seeding.closest.reshape(-1)[: len(pixels.colors)]).double()
-        candidates = chunks.draw(closest, tried)
-        chosen.append(candidates[seeding.add_best(np.array(candidates))])
-    return torch.tensor(chosen, device=pixels.ranks.device)
 
 
 def _first_draw(samples: Samples, uniform: float) -> int:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from gpuquant.ops.compiled import loops_in_use
 from gpuquant.ops.dispatch import (
+    GridPoints,
     Lloyd,
     PointSet,
     add_counts,
@@ -16,10 +17,12 @@ from gpuquant.ops.dispatch import (
     column_means,
     count_colors,
     diffuse_errors,
+    grid_points,
     keys_from_colors,
     lloyd_steps,
     lookup_table,
     mixing,
+    nearest_distances,
     point_set,
     rank_pixels,
     renumber,
@@ -31,13 +34,13 @@ from gpuquant.ops.dithering.cpu_diffusion import FULL_STRENGTH
 from gpuquant.ops.dithering.nearest_table import NearestTable
 from gpuquant.ops.lloyd.colors import MAX_CLUSTERS, ColorLloyd
 from gpuquant.ops.lloyd.dense import DenseLloyd, DenseSeeding
+from gpuquant.ops.lloyd.grid_state import GridState, on_grid
 from gpuquant.ops.lloyd.moves import AS_LONG_AS_NEEDED, move_centers
 from gpuquant.ops.lloyd.run_status import RunStatus
 from gpuquant.ops.pixels.transfers import download
 from gpuquant.ops.points.color_blocks import ColorBlocks
 from gpuquant.ops.points.colors import ColorPoints
 from gpuquant.ops.points.dense_points import DensePoints
-from gpuquant.ops.seeding.colors import ColorSeeding
 
 if TYPE_CHECKING:  # it needs Triton
     from gpuquant.ops.lloyd.cuda_runs import KernelLloyd as KernelLloyd
@@ -49,10 +52,11 @@ __all__ = [
     "ColorBlocks",
     "ColorLloyd",
     "ColorPoints",
-    "ColorSeeding",
     "DenseLloyd",
     "DensePoints",
     "DenseSeeding",
+    "GridPoints",
+    "GridState",
     "Lloyd",
     "NearestTable",
     "PointSet",
@@ -68,12 +72,15 @@ __all__ = [
     "count_colors",
     "diffuse_errors",
     "download",
+    "grid_points",
     "keys_from_colors",
     "lloyd_steps",
     "lookup_table",
     "loops_in_use",
     "mixing",
     "move_centers",
+    "nearest_distances",
+    "on_grid",
     "point_set",
     "rank_pixels",
     "renumber",

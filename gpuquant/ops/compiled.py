@@ -20,8 +20,6 @@ from gpuquant.tensors import shared_tensor
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-FEW = 1 << 18  # pixels that plain torch dithers in less time than it takes to import Numba: 0.3 s
-
 
 def compiled(function: Function) -> Function:
     """Compile a function of plain loops over arrays; it runs without the interpreter's lock, and is kept on disk."""
@@ -106,9 +104,9 @@ def loop_array(values: npt.NDArray[Any] | Tensor) -> npt.NDArray[Any]:
     return array
 
 
-def is_worth_compiling(n_pixels: int) -> bool:
-    """Tell whether compiled loops are there for so many pixels: few are not worth the import."""
-    return (n_pixels >= FEW or "numba" in sys.modules) and has_numba()
+def runs_for(values: Tensor) -> bool:
+    """Tell whether compiled loops work on these values: on the CPU, where Numba can be imported."""
+    return values.is_cpu and has_numba()
 
 
 @cache

@@ -6,8 +6,9 @@
 | `add_counts`, keys and colors, `take`, `column_means` | `pixels/cpu`: Numba | `pixels/reference` |
 | Lloyd steps on 8-bit colors with counts | `lloyd/cpu`: Numba | `lloyd/cuda_colors` on `lloyd/cuda` |
 | cells of 8-bit colors | `points/cpu_cells`, `points/cpu_coarse`: Numba | `points/colors`, `points/color_cells` |
-| seeding on 8-bit colors with counts | `seeding/colors` | `seeding/cuda` |
+| seeding on 8-bit colors with counts | `seeding/cpu`: Numba | `seeding/cuda` |
 | Lloyd steps on floating-point points | `lloyd/dense`, `lloyd/cpu_dense` | `lloyd/dense` on `lloyd/cuda` |
+| Lloyd steps on a grid of a quarter level | `lloyd/cpu_grid`: Numba | `lloyd/reference_grid` |
 | seeding on floating-point points | `seeding/dense`, tiles and threads | `seeding/cuda` |
 | error diffusion | `dithering/cpu_diffusion`: NumPy and threads | `dithering/reference` |
 | mixing of entries | `dithering/cpu_mixing`: Numba | the same, on the CPU |
@@ -17,10 +18,10 @@ Where there is no Triton, and for points with more than four columns, plain torc
 where there is no Numba, on the CPU: for 8-bit colors that is `lloyd/reference`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -31,8 +32,10 @@ from gpuquant.ops import compiled, kernel_choice
 from gpuquant.ops.dithering import cpu_diffusion
 from gpuquant.ops.dithering import reference as dithering_reference
 from gpuquant.ops.dithering.nearest_table import NearestTable
+from gpuquant.ops.lloyd import reference_grid
 from gpuquant.ops.lloyd.colors import ColorLloyd
 from gpuquant.ops.lloyd.dense import DenseLloyd, DenseSeeding
+from gpuquant.ops.lloyd.grid_state import GridState
 from gpuquant.ops.lloyd.reference import ReferenceLloyd
 from gpuquant.ops.pixels import reference as pixels_reference
 from gpuquant.ops.pixels.transfers import upload
@@ -40,12 +43,10 @@ from gpuquant.ops.points import color_cells
 from gpuquant.ops.points.color_blocks import ColorBlocks
 from gpuquant.ops.points.colors import ColorPoints
 from gpuquant.ops.points.dense_points import DensePoints
-from gpuquant.ops.seeding.colors import ColorSeeding
+from gpuquant.ops.seeding import reference as seeding_reference
 
 if TYPE_CHECKING:  # it needs Numba
     from gpuquant.ops.points.cpu_cells import ColorCells
-
-PIXELS_FOR_A_COLOR = 8  # k-means on a color takes plain torch about as long as other steps on so many pixels
 
 PointSet = ColorPoints | DensePoints
 Lloyd = ColorLloyd | DenseLloyd
@@ -56,7 +57,7 @@ def _pixels_module(pixels: Tensor) -> ModuleType:
 
 
 def _loops_or_torch(values: Tensor) -> ModuleType:
-    if not values.is_cpu or not compiled.has_numba():
+    if not compiled.runs_for(values):
         return pixels_reference
     from gpuquant.ops.pixels import cpu as pixels_cpu
 
@@ -205,7 +206,7 @@ def renumber(
 
 
 def _dither_module(pixels: Tensor) -> ModuleType:
-    if not pixels.is_cpu or not compiled.is_worth_compiling(pixels.numel()):
+    if not compiled.runs_for(pixels):
         return dithering_reference
     from gpuquant.ops.dithering import cpu as dithering_cpu
 
@@ -234,7 +235,7 @@ def point_set(
 def _color_points(colors: Tensor) -> type[ColorPoints]:  # [B, M, 3] uint8
     if kernel_choice.kernels_for(colors):
         return ColorBlocks
-    if not _is_compiled(colors):
+    if not compiled.runs_for(colors):
         return ColorPoints
     from gpuquant.ops.points.cpu_cells import ColorCells
 
@@ -245,17 +246,13 @@ def _is_in_trees(points: ColorPoints) -> "TypeGuard[ColorCells]":
     return points.in_trees
 
 
-def _is_compiled(colors: Tensor) -> bool:  # [..., 3] uint8
-    return colors.is_cpu and compiled.is_worth_compiling(PIXELS_FOR_A_COLOR * colors.shape[:-1].numel())
-
-
 def coarsen(
     colors: Tensor,  # [M, 3] uint8, in Z-order
     counts: Tensor,  # [M] int64
     cell_bits: Sequence[int],  # bits of a level that are kept, descending: cells have side 2^(8 - bits)
 ) -> list[color_cells.CoarseColors]:
     """Fold a histogram to coarser and coarser cells; the color of a cell is the rounded mean of its pixels."""
-    if not _is_compiled(colors):
+    if not compiled.runs_for(colors):
         return color_cells.coarsen(colors, counts, cell_bits)
     from gpuquant.ops.points import cpu_coarse
 
@@ -281,6 +278,46 @@ def lloyd_steps(points: PointSet, n_clusters: int, n_runs: int = 1) -> Lloyd:
     return ReferenceLloyd(points, n_clusters, n_runs)
 
 
+class GridPoints(Protocol):
+    """Points with weights, rounded to a grid of a quarter level, on which nothing else rounds."""
+
+    def settled(
+        self,
+        centers: Tensor,  # [K, D] float64, on the grid
+        iterations: int,  # at most: they end when no label changes
+        relaxation: float,  # times as far as to the mean, but not out of the points' range
+    ) -> GridState:
+        """Repeat Lloyd steps, and find out how much each center is worth."""
+
+    def halves(self, state: GridState) -> Tensor:  # [K, D] float64, on the grid
+        """The mean of the upper part of each cluster, cut at its center across its longest side."""
+
+
+def grid_points(
+    points: Tensor,  # [N, 3] or [N, 4] uint8, or float64 with numbers of about that size
+    weights: Tensor,  # [N], whole numbers
+) -> GridPoints:
+    """Prepare points for Lloyd steps on a grid."""
+    made: GridPoints = _grid_module(points).GridPoints(points, weights)
+    return made
+
+
+def nearest_distances(
+    centers: Tensor,  # [K, D] float64, on the grid
+) -> Tensor:  # [K] float64; infinite if there is one
+    """The distance of each center to the nearest other one."""
+    distances: Tensor = _grid_module(centers).nearest_distances(centers)
+    return distances
+
+
+def _grid_module(points: Tensor) -> ModuleType:
+    if not compiled.runs_for(points):
+        return reference_grid
+    from gpuquant.ops.lloyd import cpu_grid
+
+    return cpu_grid
+
+
 def choose_centers(
     points: PointSet,
     n_clusters: int,
@@ -289,15 +326,17 @@ def choose_centers(
     n_runs: int = 1,
     *,
     least: float = 0.0,  # no more centers are needed once the potential of a run is below it
-) -> tuple[Tensor, list[float]]:  # [P, K, D] float64, or fewer than K; [P]
-    """Choose centers by greedy k-means++; the potentials that they reach."""
+) -> tuple[Tensor, list[float]]:  # [P, K, D] float64, or fewer than K where a run ended early; [P]
+    """Choose centers by greedy k-means++; the potentials that the runs reach."""
     kernels = kernel_choice.kernels_for(points.weights)
     if kernels and isinstance(points, ColorBlocks | DensePoints) and points.n_columns <= kernels.MAX_COLUMNS:
         seeding = kernels.KernelSeeding(*points.for_kernels(), n_runs=n_runs, group=points.group)
         chosen, potentials = seeding.choose(n_clusters, uniforms, n_candidates)
         centers = [points.points_at(run // n_runs, index) for run, index in enumerate(chosen)]
         return torch.stack(centers), potentials.tolist()
-    state = ColorSeeding(points, n_runs) if isinstance(points, ColorPoints) else DenseSeeding(points, n_runs)
+    if isinstance(points, ColorPoints):
+        return _choose_colors(points, n_clusters, uniforms, n_candidates, least)
+    state = DenseSeeding(points, n_runs)
     added = [state.add_best(state.draw(uniforms[:, :1]))]
     for column in range(1, uniforms.shape[1], n_candidates):
         if least > 0 and min(state.potentials()) < least:
@@ -306,20 +345,57 @@ def choose_centers(
     return torch.stack(added, dim=1).to(points.weights.device), state.potentials()
 
 
+def _choose_colors(
+    points: ColorPoints, n_clusters: int, uniforms: npt.NDArray[np.float64], n_candidates: int, least: float
+) -> tuple[Tensor, list[float]]:
+    module = _seeding_module(points.weights)
+    chosen: list[Tensor] = []
+    potentials: list[float] = []
+    for problem, rows in enumerate(np.split(uniforms, points.n_problems)):
+        colors, weights = points.colors[problem], points.weights[problem]
+        index, reached = module.choose_colors(colors, weights, rows, n_candidates, n_clusters, least)
+        chosen.append(colors[torch.from_numpy(index).to(colors.device)].double())
+        potentials += reached
+    n_centers = min(centers.shape[1] for centers in chosen)
+    return torch.cat([centers[:, :n_centers] for centers in chosen]), potentials
+
+
+def _seeding_module(weights: Tensor) -> ModuleType:
+    if not compiled.runs_for(weights):
+        return seeding_reference
+    from gpuquant.ops.seeding import cpu as seeding_cpu
+
+    return seeding_cpu
+
+
+class PixelDraws(Protocol):
+    """Draws of pixels with probability proportional to a value of their color, in the order of the pixels."""
+
+    def draw(
+        self,
+        values: Tensor,  # [M] float64, on the CPU
+        uniforms: npt.NDArray[np.float64],  # [L] in [0, 1)
+    ) -> list[int]:  # [L]: the colors of the drawn pixels
+        """Draw one pixel for each uniform number."""
+
+
 def choose_among_pixels(
-    colors: Tensor,  # [M, D] uint8
+    colors: Tensor,  # [M, D] uint8, neighbors close together
     totals: Tensor,  # [M] float64: the summed weights of the pixels of each color
     ranks: Tensor,  # [N] int32: the color of each pixel
     weights: Tensor | None,  # [N] float64; None: all are 1
     first: int,  # the color of the first center
     uniforms: npt.NDArray[np.float64],  # [K - 1, L] in [0, 1)
-) -> Tensor | None:  # [K] int64, indices of colors
-    """k-means++ that draws pixels in their order, wholly on the device; None where no kernels do it."""
+    pixels: Callable[[], PixelDraws],  # called where kernels do not draw
+) -> Tensor:  # [K] int64, indices of colors
+    """k-means++ that draws pixels in their order: wholly on the device where kernels do it."""
     kernels = kernel_choice.kernels_for(ranks)
-    if not kernels:
-        return None
-    points, origin = colors.to(torch.float32)[None], totals.new_zeros(1, colors.shape[1])
-    seeding = kernels.KernelSeeding(points.contiguous(), origin, totals[None], ranks=ranks, item_weights=weights)
-    chosen, _ = seeding.choose(1 + len(uniforms), uniforms.reshape(1, -1), uniforms.shape[1], first)
-    found: Tensor = chosen[0]
-    return found
+    if kernels:
+        points, origin = colors.to(torch.float32)[None], totals.new_zeros(1, colors.shape[1])
+        running = kernels.KernelSeeding(points.contiguous(), origin, totals[None], ranks=ranks, item_weights=weights)
+        chosen: Tensor = running.choose(1 + len(uniforms), uniforms.reshape(1, -1), uniforms.shape[1], first)[0][0]
+        return chosen
+    drawing, seeding = pixels(), _seeding_module(totals).ColorSeeding(colors, totals)
+    added = [seeding.add_best([first])]
+    added += [seeding.add_best(drawing.draw(seeding.closest().cpu(), tried)) for tried in uniforms]
+    return torch.tensor(added, device=ranks.device)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from gpuquant.clustering import breathing
 from gpuquant.clustering.breathing import breathe
+from gpuquant.ops import compiled
 
 
 def problem(n_colors: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -41,35 +41,6 @@ def test_out_of_a_local_minimum() -> None:
     assert error_of(colors, counts, settled_by_numpy(colors, stuck)) > 20_000
 
 
-@pytest.mark.parametrize(
-    ("n_centers", "pairs"), [(1, 1 << 17), (3, 1 << 17), (64, 1 << 17), (64, 1 << 8), (100, 1 << 13)]
-)
-def test_nearest_two_are_those_of_numpy(n_centers: int, pairs: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(breathing, "PAIRS", {"cpu": pairs})
-    colors, counts = problem(3000, n_centers)
-    centers = torch.from_numpy(np.random.RandomState(1).randint(0, 1021, (n_centers, 3)) / 4)
-    centers[n_centers // 2 :] = centers[: n_centers - n_centers // 2].clone()  # ties: the first one wins
-    labels, first, second = breathing._Cells(colors.double(), counts)._nearest_two(centers)
-    levels = colors.numpy().astype(float)
-    apart = np.square(levels[:, None] - centers.numpy()).sum(axis=2) - np.square(levels).sum(axis=1)[:, None]
-    np.testing.assert_array_equal(labels.numpy(), apart.argmin(axis=1))
-    ordered = np.sort(apart, axis=1)
-    np.testing.assert_array_equal(first.numpy(), ordered[:, 0])
-    if n_centers > 1:
-        np.testing.assert_array_equal(second.numpy(), ordered[:, 1])
-
-
-def test_what_a_state_says_is_what_numpy_says() -> None:
-    colors, counts = problem(500, 7)
-    centers = colors[::50].double()
-    state = breathing._Cells(colors.double(), counts).settled(centers, 2)
-    assert state.error == error_of(colors, counts, state.centers)
-    assert float(state.errors.sum()) == state.error
-    for center in range(len(centers)):
-        others = state.centers[torch.arange(len(centers)) != center]
-        assert float(state.uses[center]) == error_of(colors, counts, others) - state.error
-
-
 @pytest.mark.parametrize("n_centers", [1, 2, 5, 40])
 def test_never_worse_and_the_same_for_any_number_of_threads(n_centers: int) -> None:
     colors, counts = problem(2000, n_centers)
@@ -93,3 +64,17 @@ def test_as_many_centers_as_colors() -> None:
     assert torch.equal(
         breathe(colors, counts, colors.double(), n_cycles=5, draws=np.random.RandomState(0)), colors.double()
     )
+
+
+@pytest.mark.parametrize("n_columns", [3, 4])
+def test_the_same_without_numba(n_columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.RandomState(n_columns)
+    points, counts = (
+        torch.from_numpy(random.uniform(0, 255, (900, n_columns))),
+        torch.from_numpy(random.rand(900) // 0.1),
+    )
+    found = []
+    for is_there in (True, False):
+        monkeypatch.setattr(compiled, "has_numba", lambda is_there=is_there: is_there)
+        found.append(breathe(points, counts + 1, points[:30], n_cycles=9, draws=np.random.RandomState(1)))
+    assert torch.equal(*found)

@@ -19,7 +19,6 @@ from gpuquant.ops.lloyd.colors import ColorLloyd
 from gpuquant.ops.points import cpu_cells
 from gpuquant.ops.points.colors import ORIGIN, ColorPoints
 from gpuquant.ops.points.cpu_cells import ColorCells
-from gpuquant.ops.seeding.colors import ColorSeeding
 
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
@@ -330,24 +329,3 @@ def test_snapping_moves_less_than_a_step_of_the_grid(make: Make) -> None:
     assert torch.equal(snapped * 1024, (snapped * 1024).round())
     outside = torch.tensor([[-3.0, 300.0, 7.0]], dtype=torch.float64)
     assert state.leave(state.enter(outside)).tolist() == [[0.0, 255.0, 7.0]]
-
-
-def test_seeding_is_greedy_kmeans_plus_plus() -> None:
-    """Against the textbook on the same uniform numbers, all distances computed."""
-    colors = colors_of("blobs", 1000)
-    colors = colors[np.argsort(z_order(torch.from_numpy(colors)).numpy(), kind="stable")]
-    counts = np.random.RandomState(4).randint(1, 100, 1000)
-    points = colors.astype(np.float64)
-    seeding = ColorSeeding(ColorPoints(torch.from_numpy(colors)[None], torch.from_numpy(counts)[None]))
-    random = np.random.RandomState(5)
-    first = int(np.searchsorted(np.cumsum(counts), (uniform := random.uniform(size=1)) * counts.sum(), side="right")[0])
-    np.testing.assert_array_equal(seeding.add_best(seeding.draw(uniform[None]))[0], points[first])
-    closest = np.square(points - points[first]).sum(axis=1)
-    for _ in range(40):
-        uniforms = random.uniform(size=4)
-        candidates = np.searchsorted(np.cumsum(counts * closest), uniforms * (counts * closest).sum())
-        lowered = [np.minimum(closest, np.square(points - points[index]).sum(axis=1)) for index in candidates]
-        best = int(np.argmin([(counts * distances).sum() for distances in lowered]))
-        closest = lowered[best]
-        np.testing.assert_array_equal(seeding.add_best(seeding.draw(uniforms[None]))[0], points[candidates[best]])
-        assert seeding.potentials() == [(counts * closest).sum()]

@@ -1,0 +1,278 @@
+"""Greedy k-means++ on distinct 8-bit colors with counts, as compiled loops; `reference` has the twin.
+
+Colors in Z-order lie close together, so a new center changes few groups of neighbors: those to whose box it is nearer
+than their farthest color is to its closest center so far. Blocks of groups are tested first in the same way.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from gpuquant.ops.compiled import compiled
+from gpuquant.threads import share_out, worker_threads
+
+GROUP = 64  # colors: measured on 5 thousand to 1.2 million colors beside 16, 32 and 128, with wide vectors
+SPAN = 16  # groups in a block: measured on the same beside 8 and 32
+FAR = 1 << 20  # above every squared distance of four 8-bit channels, 260,100
+PAIRS_AT_ONCE = 1 << 27  # of color and candidate in a call: 0.2 s if all are looked at
+PAIRS_WORTH_THREADS = 1 << 20  # a run of fewer takes less time than starting a thread, about 0.1 ms
+
+Array = npt.NDArray[Any]
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+
+class _Groups(NamedTuple):
+    """The colors of one problem in groups, the last one filled up with its last color, and the boxes that hold them."""
+
+    levels: Array  # [3 or 4, n_groups * GROUP] uint8
+    weights: Array  # [n_groups * GROUP] int64, or float64 where they are no whole numbers; 0 for what fills up
+    boxes: Array  # [n_groups, 8] int32: the lowest level of each channel, and the highest
+    block_boxes: Array  # [n_blocks, 8] int32
+
+
+class _Run(NamedTuple):
+    """One run: squared distances to the closest center so far, and what is looked up while a center is chosen."""
+
+    closest: Array  # [n_groups * GROUP] int32
+    potentials: Array  # [n_groups]: sums of weight times closest distance; before the first center, of weight
+    farthest: Array  # [n_groups] int32: the largest of the closest distances
+    block_potentials: Array  # [n_blocks]
+    block_farthest: Array  # [n_blocks] int32
+    found: Array  # [2, n_groups] int64: the groups that a candidate changes; of the best so far, and of one more
+    found_potentials: Array  # [2, n_groups]: what their potentials become
+    lowered: Array  # [2, n_groups * GROUP] int32: what their closest distances become
+
+
+def choose_colors(
+    colors: Tensor,  # [M, D] uint8, neighbors close together, as in Z-order; D up to 4
+    weights: Tensor,  # [M] float64, whole numbers; 0 is allowed
+    uniforms: Floats,  # [n_runs, 1 + L (K - 1)] in [0, 1)
+    n_candidates: int,  # L
+    n_clusters: int,  # K
+    least: float = 0.0,  # a run adds no more centers once its potential is below it
+) -> tuple[Integers, list[float]]:  # [n_runs, K], or as many as the shortest run has; [n_runs]
+    """Choose the colors that become centers, run by run; and the potentials that the runs reach."""
+    groups = _grouped(colors, weights.long())
+    chosen = np.zeros((len(uniforms), n_clusters), np.int64)
+    lengths, potentials = [0] * len(uniforms), [0.0] * len(uniforms)
+    pairs = n_candidates * len(colors)  # of a center
+    n_steps = max(1, PAIRS_AT_ONCE // pairs)
+
+    def choose(run: int) -> None:
+        state = _begun(groups)
+        for start in range(0, n_clusters, n_steps):
+            stop = min(start + n_steps, n_clusters)
+            lengths[run] = _choose(groups, state, uniforms[run], n_candidates, start, stop, least, chosen[run])
+            if lengths[run] < stop:
+                break
+        potentials[run] = float(state.block_potentials.sum())
+
+    n_workers = worker_threads() if pairs * len(uniforms) * n_clusters.bit_length() > PAIRS_WORTH_THREADS else 1
+    share_out(range(len(uniforms)), choose, n_workers)
+    # where all weights are 0, the last place is drawn, which fills up
+    return chosen[:, : min(lengths)].clip(max=len(colors) - 1), potentials
+
+
+class ColorSeeding:
+    """One run of k-means++ whose candidates are drawn elsewhere."""
+
+    def __init__(
+        self,
+        colors: Tensor,  # [M, D] uint8, neighbors close together; D up to 4
+        weights: Tensor,  # [M] float64
+    ) -> None:
+        self._n_colors, whole = len(colors), weights.long()
+        self._groups = _grouped(colors, whole if torch.equal(whole.double(), weights) else weights)
+        self._run = _begun(self._groups)
+
+    def add_best(
+        self,
+        candidates: list[int],  # [L]: indices of colors
+    ) -> int:
+        """Add the candidate that lowers the potential most (the first one on a tie) to the centers; return it."""
+        return candidates[_add_best(self._groups, self._run, np.array(candidates))]
+
+    def closest(self) -> Tensor:  # [M] float64
+        """The squared distance of every color to the closest center so far."""
+        return torch.from_numpy(self._run.closest[: self._n_colors]).double()
+
+
+def _grouped(colors: Tensor, weights: Tensor) -> _Groups:
+    n_colors, n_channels = colors.shape
+    n_groups = -(-n_colors // GROUP)
+    levels = np.zeros((max(n_channels, 3), n_groups * GROUP), np.uint8)
+    levels[:n_channels, :n_colors] = colors.cpu().numpy().T
+    levels[:, n_colors:] = levels[:, n_colors - 1 : n_colors]
+    padded = np.zeros(n_groups * GROUP, np.float64 if weights.is_floating_point() else np.int64)
+    padded[:n_colors] = weights.cpu().numpy()
+    boxes, block_boxes = np.zeros((n_groups, 8), np.int32), np.zeros((-(-n_groups // SPAN), 8), np.int32)
+    _fill_boxes(levels, boxes, block_boxes)
+    return _Groups(levels, padded, boxes, block_boxes)
+
+
+def _begun(groups: _Groups) -> _Run:
+    n_places, n_groups, n_blocks = len(groups.weights), len(groups.boxes), len(groups.block_boxes)
+    potentials = groups.weights.reshape(n_groups, GROUP).sum(axis=1)
+    return _Run(
+        np.full(n_places, FAR, np.int32),
+        potentials,
+        np.full(n_groups, FAR, np.int32),
+        np.add.reduceat(potentials, np.arange(0, n_groups, SPAN)),
+        np.full(n_blocks, FAR, np.int32),
+        np.empty((2, n_groups), np.int64),
+        np.empty((2, n_groups), potentials.dtype),
+        np.empty((2, n_places), np.int32),
+    )
+
+
+@compiled
+def _fill_boxes(levels: Array, boxes: Array, block_boxes: Array) -> None:
+    for channel in range(len(levels)):
+        for group in range(len(boxes)):
+            low, high = 255, 0
+            for place in range(group * GROUP, group * GROUP + GROUP):
+                low, high = min(low, levels[channel, place]), max(high, levels[channel, place])
+            boxes[group, channel], boxes[group, 4 + channel] = low, high
+        for block in range(len(block_boxes)):
+            low, high = 255, 0
+            for group in range(block * SPAN, min(block * SPAN + SPAN, len(boxes))):
+                low, high = min(low, boxes[group, channel]), max(high, boxes[group, 4 + channel])
+            block_boxes[block, channel], block_boxes[block, 4 + channel] = low, high
+
+
+@compiled
+def _choose(
+    groups: _Groups,
+    run: _Run,
+    uniforms: Floats,  # [1 + L (K - 1)]
+    n_candidates: int,
+    start: int,  # centers so far
+    stop: int,
+    least: float,
+    chosen: Integers,  # [K], written
+) -> int:  # centers now
+    """Choose centers until there are `stop` of them, or the potential is below the least."""
+    candidates = np.empty(n_candidates, np.int64)
+    for step in range(start, stop):
+        total = run.block_potentials.sum()
+        if step > 0 and total < least:
+            return step
+        n_tried = n_candidates if step > 0 else 1
+        for one in range(n_tried):
+            target = uniforms[1 + (step - 1) * n_candidates + one if step > 0 else 0] * total
+            # as scikit-learn: the first draw searches to the right, the others to the left; sums are whole numbers
+            goal = np.int64(np.ceil(target)) if step > 0 else np.int64(np.floor(target)) + 1
+            candidates[one] = _drawn(groups, run, goal, step == 0)
+        chosen[step] = candidates[_add_best(groups, run, candidates[:n_tried])]
+    return stop
+
+
+@compiled
+def _drawn(groups: _Groups, run: _Run, goal: int, is_first: bool) -> int:
+    """Find the first color at which the running sum of potentials reaches the goal, or else the last one."""
+    block = 0
+    while block < len(run.block_potentials) - 1 and run.block_potentials[block] < goal:
+        goal -= run.block_potentials[block]
+        block += 1
+    group = block * SPAN
+    while group < len(run.potentials) - 1 and run.potentials[group] < goal:
+        goal -= run.potentials[group]
+        group += 1
+    color = group * GROUP
+    while color < len(groups.weights) - 1:
+        goal -= groups.weights[color] * (1 if is_first else run.closest[color])
+        if goal <= 0:
+            break
+        color += 1
+    return color
+
+
+@compiled
+def _add_best(groups: _Groups, run: _Run, candidates: Integers) -> int:
+    """Add the candidate that lowers the potential most, the first one on a tie, and tell which it is."""
+    levels, weights, boxes, block_boxes = groups
+    closest, potentials, farthest, _, block_farthest, _, _, _ = run
+    n_groups, color = len(boxes), np.zeros(4, np.int32)
+    best, most, n_best, side = -1, potentials[0], 0, 0
+    for one in range(len(candidates)):
+        for channel in range(len(levels)):
+            color[channel] = levels[channel, candidates[one]]
+        found, found_potentials, lowered = run.found[side], run.found_potentials[side], run.lowered[side]
+        gain, n_found = potentials[0] - potentials[0], 0
+        for block in range(len(block_boxes)):
+            if _apart(block_boxes, block, color) >= block_farthest[block]:
+                continue
+            for group in range(block * SPAN, min(block * SPAN + SPAN, n_groups)):
+                if _apart(boxes, group, color) >= farthest[group]:
+                    continue
+                if _lower(levels, closest, color, group * GROUP, lowered, n_found * GROUP) == 0:
+                    continue
+                potential = _potential(weights, group * GROUP, lowered, n_found * GROUP)
+                gain += potentials[group] - potential
+                found[n_found], found_potentials[n_found] = group, potential
+                n_found += 1
+        if best < 0 or gain > most:
+            best, most, n_best, side = one, gain, n_found, 1 - side
+    _add(run, 1 - side, n_best)
+    return best
+
+
+@compiled
+def _apart(boxes: Array, row: int, color: Array) -> Any:
+    """The squared distance of a color to a box."""
+    total = np.int32(0)
+    for channel in range(4):
+        off = max(boxes[row, channel] - color[channel], color[channel] - boxes[row, 4 + channel], 0)
+        total += off * off
+    return total
+
+
+@compiled
+def _lower(levels: Array, closest: Array, color: Array, first: int, lowered: Array, at: int) -> Any:
+    """Write a group's closest distances with one more center, and tell by how much less they are in sum."""
+    red, green, blue, here, there = color[0], color[1], color[2], np.uintp(first), np.uintp(at)
+    less = np.int32(0)  # all in 32 bits, of which a vector holds twice as many
+    for one in range(GROUP):
+        place, to = here + np.uintp(one), there + np.uintp(one)
+        x = np.int32(np.int32(levels[0, place]) - red)
+        y = np.int32(np.int32(levels[1, place]) - green)
+        z = np.int32(np.int32(levels[2, place]) - blue)
+        distance = np.int32(np.int32(np.int32(x * x) + np.int32(y * y)) + np.int32(z * z))
+        if len(levels) > 3:
+            x = np.int32(np.int32(levels[3, place]) - color[3])
+            distance = np.int32(distance + np.int32(x * x))
+        lowered[to] = min(distance, closest[place])
+        less += np.int32(max(np.int32(closest[place] - distance), np.int32(0)))
+    return less
+
+
+@compiled
+def _potential(weights: Array, first: int, distances: Array, at: int) -> Any:
+    here, there = np.uintp(first), np.uintp(at)
+    total = weights[here] - weights[here]
+    for one in range(GROUP):
+        total += weights[here + np.uintp(one)] * distances[there + np.uintp(one)]
+    return total
+
+
+@compiled
+def _add(run: _Run, side: int, n_found: int) -> None:
+    """Keep what a candidate changes."""
+    for one in range(n_found):
+        group = run.found[side, one]
+        first, at, farthest = group * GROUP, one * GROUP, np.int32(0)
+        for place in range(GROUP):
+            distance = run.lowered[side, at + place]
+            run.closest[first + place] = distance
+            farthest = max(farthest, distance)
+        block = group // SPAN
+        run.block_potentials[block] += run.found_potentials[side, one] - run.potentials[group]
+        run.potentials[group], run.farthest[group] = run.found_potentials[side, one], farthest
+    for one in range(n_found):  # groups ascend
+        block = run.found[side, one] // SPAN
+        if one + 1 == n_found or run.found[side, one + 1] // SPAN > block:
+            run.block_farthest[block] = run.farthest[block * SPAN : block * SPAN + SPAN].max()

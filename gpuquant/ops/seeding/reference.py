@@ -1,0 +1,85 @@
+"""Greedy k-means++ on distinct 8-bit colors with counts, in plain torch on any device.
+
+Distances are integers below 2^24, and sums of them with counts are exact in float64 in any order.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+
+def choose_colors(
+    colors: Tensor,  # [M, D] uint8, in the order of the draws
+    weights: Tensor,  # [M] float64, whole numbers; 0 is allowed
+    uniforms: Floats,  # [n_runs, 1 + L (K - 1)] in [0, 1)
+    n_candidates: int,  # L
+    n_clusters: int,  # K
+    least: float = 0.0,  # a run adds no more centers once its potential is below it
+) -> tuple[Integers, list[float]]:  # [n_runs, K], or as many as the shortest run has; [n_runs]
+    """Choose the colors that become centers, run by run; and the potentials that the runs reach."""
+    chosen: list[list[int]] = []
+    potentials: list[float] = []
+    for row in uniforms:
+        # as scikit-learn: the first draw searches to the right, the others to the left
+        centers, run = drawn(weights, row[:1], right=True), ColorSeeding(colors, weights)
+        run.add_best(centers)
+        for step in range(n_clusters - 1):
+            if run.potential() < least:
+                break
+            first = 1 + step * n_candidates
+            centers.append(run.add_best(drawn(weights * run.closest(), row[first : first + n_candidates])))
+        chosen.append(centers)
+        potentials.append(run.potential())
+    n_centers = min(len(centers) for centers in chosen)
+    return np.array([centers[:n_centers] for centers in chosen]), potentials
+
+
+class ColorSeeding:
+    """One run of k-means++ whose candidates are drawn elsewhere."""
+
+    def __init__(
+        self,
+        colors: Tensor,  # [M, D] uint8; D up to 4
+        weights: Tensor,  # [M] float64
+    ) -> None:
+        self._levels, self._weights = colors.double(), weights
+        self._closest = torch.full_like(weights, torch.inf)
+
+    def add_best(
+        self,
+        candidates: list[int],  # [L]: indices of colors
+    ) -> int:
+        """Add the candidate that lowers the potential most (the first one on a tie) to the centers; return it."""
+        potentials = [float(self._weights @ self._lowered(one)) for one in candidates]
+        best = candidates[potentials.index(min(potentials))]
+        self._closest = self._lowered(best)
+        return best
+
+    def closest(self) -> Tensor:  # [M] float64
+        """The squared distance of every color to the closest center so far."""
+        return self._closest
+
+    def potential(self) -> float:
+        """The sum of weight times closest squared distance."""
+        return float(self._weights @ self._closest)
+
+    def _lowered(self, center: int) -> Tensor:  # [M] float64
+        distances = (self._levels - self._levels[center]).square().sum(dim=1)
+        return torch.minimum(distances, self._closest)
+
+
+def drawn(
+    shares: Tensor,  # [M] float64
+    uniforms: Floats,  # [L] in [0, 1)
+    *,
+    right: bool = False,  # pass by a color at which the running sum equals the number
+) -> list[int]:  # [L]
+    """Draw colors with probability proportional to their shares."""
+    running = shares.cumsum(dim=0)
+    targets = torch.from_numpy(uniforms).to(running.device) * running[-1]
+    found: list[int] = torch.searchsorted(running, targets, right=right).clamp_(max=len(running) - 1).tolist()
+    return found
