@@ -22,5 +22,5 @@ check "lint" .venv/bin/ruff check .
 check "types" .venv/bin/mypy
 check "types of the benchmarks" .venv/bin/mypy benchmarks
 check "compiled loops, with their indices checked" \
-    env NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=.numba-checked .venv/bin/pytest --quiet tests/ops --ignore=tests/ops/test_cuda.py
+    env NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=.numba-checked .venv/bin/pytest --quiet tests/ops/pixels tests/ops/dithering
 check "tests, import rules among them" .venv/bin/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder "$@"

@@ -21,8 +21,8 @@ from gpuquant.tensors import uint16_as_int16
 from gpuquant.threads import share_out, worker_threads
 
 CHUNK_PIXELS = 1 << 17  # 0.2 ms: often enough for threads to share out, and too long for calls to matter
-PIXELS_A_TABLE = 1 << 20  # a second table is merged in the time in which one thread counts about as many (measured)
-FEW_PIXELS = 1 << 19  # are looked up before another thread would have started (measured)
+PIXELS_A_TABLE = 1 << 20  # counted in 1.5 ms: less is not worth another thread, and a table to merge
+FEW_PIXELS = 1 << 19  # looked up in half a millisecond: less is not worth another thread
 MAX_TABLES = 4  # 66 MiB each
 MOST_IN_A_BIN = 2**31 - 1  # pixels: they may all have one color, and a bin is an int32
 N_WORDS = N_CODES // 64  # of marks
