@@ -76,8 +76,8 @@ class GridPoints:
         errors, uses = worth / GRID**2
         if len(moved) == 1:
             uses = np.full(1, np.inf)
-        tensors = (torch.from_numpy(values) for values in (moved, labels, errors, uses))
-        return GridState(*tensors, float(errors.sum()))
+        tensors = [torch.from_numpy(values) for values in (moved, labels, errors, uses)]
+        return GridState(tensors[0], tensors[1], tensors[2], tensors[3], float(errors.sum()))
 
     def halves(self, state: GridState) -> Tensor:  # [K, D] float64, on the grid
         """The mean of the upper part of each cluster, cut at its center across its longest side."""
@@ -183,7 +183,7 @@ def _near(
     near: Array,  # [D, K], written: those that may be among the nearest of a point in the box
     near_index: Array,  # [K], written
     distances: Array,  # [2, K]: scratch
-) -> int:  # how many they are
+) -> Any:  # how many they are
     """Find the centers that are not farther from a box than n others are from its farthest corner."""
     for one in range(n_centers):
         place = np.uintp(one)

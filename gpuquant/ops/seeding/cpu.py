@@ -158,7 +158,9 @@ def _choose(
     """Choose centers until there are `stop` of them, or the potential is below the least."""
     candidates = np.empty(n_candidates, np.int64)
     for step in range(start, stop):
-        total = run.block_potentials.sum()
+        total = run.block_potentials[0]
+        for block in range(1, len(run.block_potentials)):
+            total += run.block_potentials[block]
         if step > 0 and total < least:
             return step
         n_tried = n_candidates if step > 0 else 1
@@ -172,7 +174,7 @@ def _choose(
 
 
 @compiled
-def _drawn(groups: _Groups, run: _Run, goal: int, is_first: bool) -> int:
+def _drawn(groups: _Groups, run: _Run, goal: Any, is_first: bool) -> int:
     """Find the first color at which the running sum of potentials reaches the goal, or else the last one."""
     block = 0
     while block < len(run.block_potentials) - 1 and run.block_potentials[block] < goal:
@@ -217,7 +219,7 @@ def _add_best(groups: _Groups, run: _Run, candidates: Integers) -> int:
                 n_found += 1
         if best < 0 or gain > most:
             best, most, n_best, side = one, gain, n_found, 1 - side
-    _add(run, 1 - side, n_best)
+    _add(run, np.int64(1 - side), np.int64(n_best))
     return best
 
 
@@ -260,7 +262,7 @@ def _potential(weights: Array, first: int, distances: Array, at: int) -> Any:
 
 
 @compiled
-def _add(run: _Run, side: int, n_found: int) -> None:
+def _add(run: _Run, side: Any, n_found: Any) -> None:
     """Keep what a candidate changes."""
     for one in range(n_found):
         group = run.found[side, one]
@@ -275,4 +277,7 @@ def _add(run: _Run, side: int, n_found: int) -> None:
     for one in range(n_found):  # groups ascend
         block = run.found[side, one] // SPAN
         if one + 1 == n_found or run.found[side, one + 1] // SPAN > block:
-            run.block_farthest[block] = run.farthest[block * SPAN : block * SPAN + SPAN].max()
+            largest = np.int32(0)
+            for group in range(block * SPAN, min(block * SPAN + SPAN, len(run.farthest))):
+                largest = max(largest, run.farthest[group])
+            run.block_farthest[block] = largest

@@ -37,7 +37,7 @@ def on_grid(levels: Floats) -> Floats:
 
 
 def settled(points: Floats, weights: Integers, centers: Floats, iterations: int, relaxation: float) -> Floats:
-    previous = np.zeros(0)
+    previous = np.zeros(0, np.int64)
     for _ in range(iterations):
         labels, _ = labels_of(points, centers)
         if np.array_equal(labels, previous):

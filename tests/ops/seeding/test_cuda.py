@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Conversion of an array with ndim
     [(1, 1, 2), (127, 17, 2), (1024, 2, 2), (1300, 16, 2), (5000, 4, 2), (320, 300, 1)],
 )
 def test_colors_are_chosen_as_on_the_cpu(n_points: int, n_clusters: int, n_runs: int) -> None:
-    """Every sum is exact, so the draws are those of `seeding.colors`, tested against scikit-learn."""
+    """Every sum is exact, so the draws are those of the CPU, tested against scikit-learn."""
     n_problems = n_runs
     random = np.random.RandomState(n_points + n_clusters)
     colors = torch.from_numpy(random.randint(0, 256, (n_problems, n_points, 3)).astype(np.uint8))
