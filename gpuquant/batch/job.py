@@ -237,7 +237,6 @@ class Batch:
             settings.max_pixels,
             settings.background,
             settings.keep_profile,
-            chunk_size=None,
             preview=settings.preview,
             turn=self._turns[place],
         )
@@ -278,7 +277,7 @@ class Batch:
         photo = self._counted_photo(source, place)
         if palette is not None:
             with self._turns[place]:
-                fit = fit_to_palette(photo, palette, chunk_size=None)
+                fit = fit_to_palette(photo, palette)
         elif photo.has_alpha or not self._settings.search.is_plain or not self._shares_launches(place):
             with self._turns[place]:
                 fit = fit_colors(photo, self._settings.search)

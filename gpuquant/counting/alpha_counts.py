@@ -10,13 +10,11 @@ from torch import Tensor
 from gpuquant import ops
 from gpuquant.colors.alpha import OPAQUE, with_alpha
 
-CHUNK_PIXELS = 1 << 23
+CHUNK_PIXELS = 1 << 23  # temporary numbers stay below half a gigabyte
 
 
 def count_alpha_colors(
     pixels: Tensor,  # [N, 4] uint8
-    *,
-    chunk_size: int | None = None,
 ) -> tuple[Tensor, Tensor]:  # [M, 4] uint8, distinct; counts [M] int64
     """Count every distinct color exactly; all clear pixels are one, (0, 0, 0, 0)."""
     parts: dict[str, list[tuple[Tensor, Tensor]]] = {"opaque": [], "partly": []}
@@ -25,7 +23,7 @@ def count_alpha_colors(
         alpha = chunk[:, 3]
         opaque = alpha == OPAQUE
         if bool(opaque.any()):
-            parts["opaque"].append(ops.count_colors(chunk[opaque][:, :3].contiguous(), chunk_size=chunk_size))
+            parts["opaque"].append(ops.count_colors(chunk[opaque][:, :3].contiguous()))
         partly = (alpha > 0) & ~opaque
         n_clear += int((alpha == 0).sum())
         parts["partly"].append(torch.unique(alpha_codes(chunk[partly]), return_counts=True))

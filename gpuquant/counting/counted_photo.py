@@ -44,12 +44,11 @@ class CountedPhoto:
         color_labels: Tensor,  # [M] int32, 0..65535
         *,
         wide: bool,
-        chunk_size: int | None = None,
     ) -> Tensor:  # [H, W] uint8, or uint16 where wide
         """Give every pixel the label of its color."""
         if self._place is not None:
             color_labels = color_labels[self._place]
-        return map_pixels(self._rows, self._stored, color_labels, wide=wide, chunk_size=chunk_size).view(self.shape)
+        return map_pixels(self._rows, self._stored, color_labels, wide=wide).view(self.shape)
 
     def strips(
         self,
@@ -71,7 +70,6 @@ def count_photo(
     *,
     to_srgb: ToSrgb | None = None,
     background: tuple[int, int, int] | None = None,
-    chunk_size: int | None = None,
 ) -> CountedPhoto:
     """Count every distinct color exactly; convert, and lay onto a background, the colors and not the pixels."""
     rows = pixels.reshape(-1, pixels.shape[2]) if pixels.ndim == 3 else pixels.reshape(-1)
@@ -80,7 +78,7 @@ def count_photo(
         if bool((rows[:, 3] == OPAQUE).all()):
             rows = rows[:, :3]
     histogram = ColorHistogram(device)
-    rows = histogram.add_rows(rows, chunk_size=chunk_size)
+    rows = histogram.add_rows(rows)
     stored, counts = histogram.colors, histogram.counts
     colors, place = stored, None
     if to_srgb or (stored.shape[1] == 4 and background):

@@ -91,7 +91,7 @@ class ColorHistogram:
         Parameters
         ----------
         chunk_size : int, optional
-            Pixels worked on together; changes no result.
+            Pixels counted together; changes no result. Bounds what is moved to another device at a time.
 
         Raises
         ------
@@ -121,12 +121,13 @@ class ColorHistogram:
             raise ArgumentError(f"pixels must be [..., 3], or gray [H, W] or [N], got {tuple(pixels.shape)}")
         rows = pixels.reshape(-1, 3) if pixels.ndim > 1 and pixels.shape[-1] == 3 else pixels.reshape(-1)
         if len(rows):
-            self.add_rows(rows, chunk_size=chunk_size)
+            for part in rows.split(chunk_size or len(rows)):
+                self.add_rows(part)
 
-    def add_rows(self, rows: Tensor, *, chunk_size: int | None = None) -> Tensor:
+    def add_rows(self, rows: Tensor) -> Tensor:
         """Count rows without a check, and return them on the histogram's device.
 
-        They are uint8 [N, 3], [N, 4] with alpha, or [N], and not empty. The `chunk_size` is that of `add`.
+        They are uint8 [N, 3], [N, 4] with alpha, or [N], and not empty.
 
         Examples
         --------
@@ -138,13 +139,13 @@ class ColorHistogram:
         rows = rows.contiguous()
         if rows.ndim == 2 and rows.shape[1] == 4:
             rows = rows.to(self._device)
-            self.add_counted(*count_alpha_colors(rows, chunk_size=chunk_size))
+            self.add_counted(*count_alpha_colors(rows))
         elif rows.is_cpu and self._device.type == "cuda":
             rows, keys, counts = ops.upload_and_count(rows, self._device)
             self._insert(keys, counts)
         else:
             rows = rows.to(self._device)
-            self._insert(*ops.count_colors(rows, chunk_size=chunk_size))
+            self._insert(*ops.count_colors(rows))
         return rows
 
     def add_counted(self, colors: Tensor, counts: Tensor) -> None:

@@ -23,7 +23,6 @@ def map_pixels(
     labels: Tensor,  # [M] int32, 0..65535: the label of each color
     *,
     wide: bool,
-    chunk_size: int | None = None,
 ) -> Tensor:  # [N] uint8, or uint16 where wide
     """Give every pixel the label of its color."""
     opaque = _opaque(colors)
@@ -31,8 +30,8 @@ def map_pixels(
     kind = torch.uint16 if wide else torch.uint8
     with ops.lookup_table(ops.keys_from_colors(colors[opaque]), values[opaque].view(kind)) as table:
         if colors.shape[1] == 3:
-            return ops.apply_lookup(pixels, table, chunk_size=chunk_size)
-        return _alpha_lookup(colors, values, table, chunk_size)(pixels).view(kind)
+            return ops.apply_lookup(pixels, table)
+        return _alpha_lookup(colors, values, table)(pixels).view(kind)
 
 
 @contextmanager
@@ -59,7 +58,6 @@ def _alpha_lookup(
     colors: Tensor,  # [M, 4] uint8, distinct
     labels: Tensor,  # [M] uint8, int16 or int32
     table: Tensor,  # [2^24] of as many bits: the labels of the opaque colors
-    chunk_size: int | None = None,
 ) -> Callable[[Tensor], Tensor]:  # pixels [N, 4] uint8 -> [N] of the labels' dtype
     clear, partly = colors[:, 3] == 0, (colors[:, 3] > 0) & (colors[:, 3] < OPAQUE)
     codes, order = alpha_codes(colors[partly]).sort()
@@ -71,7 +69,7 @@ def _alpha_lookup(
             found.fill_(labels[clear][0])
         for chunk, part in zip(pixels.split(CHUNK_PIXELS), found.split(CHUNK_PIXELS), strict=True):
             opaque, partly = chunk[:, 3] == OPAQUE, (chunk[:, 3] > 0) & (chunk[:, 3] < OPAQUE)
-            part[opaque] = uint16_as_int16(ops.apply_lookup(chunk[opaque][:, :3], table, chunk_size=chunk_size))
+            part[opaque] = uint16_as_int16(ops.apply_lookup(chunk[opaque][:, :3], table))
             if len(codes):
                 part[partly] = partly_labels[torch.searchsorted(codes, alpha_codes(chunk[partly]))]
         return found

@@ -14,7 +14,6 @@ def nearest_entries(
     colors: Tensor,  # [M, 3] uint8 in Z-order, or [M, 4] with alpha: distinct
     counts: Tensor,  # [M] int64
     palette: Tensor,  # [K, 3] or [K, 4] uint8, on the same device
-    *,
     chunk_size: int | None = None,
 ) -> PaletteFit:  # with the palette as it was given, or with one more entry
     """Label every color with the nearest entry, the first of equal ones.

@@ -66,12 +66,10 @@ def _loops_or_torch(values: Tensor) -> ModuleType:
 
 def count_colors(
     pixels: Tensor,  # [N, 3] or [N] (gray) uint8, contiguous
-    *,
-    chunk_size: int | None = None,  # pixels worked on together; changes no result
 ) -> tuple[Tensor, Tensor]:  # Z-order keys [M] int32, ascending; counts [M] int64
     """Count every distinct color exactly."""
     pixels = pixels.contiguous()
-    found: tuple[Tensor, Tensor] = _pixels_module(pixels).count_colors(pixels, chunk_size=chunk_size)
+    found: tuple[Tensor, Tensor] = _pixels_module(pixels).count_colors(pixels)
     return found
 
 
@@ -125,12 +123,10 @@ def lookup_table(
 def apply_lookup(
     pixels: Tensor,  # [N, 3] or [N] (gray) uint8, contiguous, all of colors that are in the table
     table: Tensor,  # of `lookup_table`
-    *,
-    chunk_size: int | None = None,
 ) -> Tensor:  # [N] of the table's dtype
     """Look every pixel up."""
     pixels = pixels.contiguous()
-    found: Tensor = _pixels_module(pixels).apply_lookup(pixels, table, chunk_size=chunk_size)
+    found: Tensor = _pixels_module(pixels).apply_lookup(pixels, table)
     return found
 
 
@@ -224,11 +220,11 @@ def point_set(
     points: Tensor,  # [B, N, D] uint8 colors (D = 3), float32 or float64
     weights: Tensor,  # [B, N] float64; integers for colors
     *,
-    chunk_size: int | None = None,
+    chunk_size: int | None = None,  # bounds the scores of floating-point points to 64 numbers for each unit
 ) -> PointSet:
     """Prepare B problems for seeding and Lloyd steps: exact and pruned for 8-bit colors, chunk by chunk for others."""
     if points.dtype == torch.uint8:
-        return _color_points(points)(points, weights, chunk_size)
+        return _color_points(points)(points, weights)
     return DensePoints(points, weights, chunk_size)
 
 

@@ -94,7 +94,7 @@ def quantize(
     random_state : int
         Seed of the draws. The same input gives the same bits, for any chunk_size and number of threads.
     chunk_size : int, optional
-        Pixels worked on together; changes no result.
+        Bounds the memory for scores in Oklab and with alpha, as for `kmeans`; changes no result.
     max_pixels : int
         A file with more is refused before it is decoded: a small file can hold a huge picture.
     preview : bool
@@ -167,7 +167,7 @@ def quantize(
     target = resolve_device(device, tensor_device=image.device if isinstance(image, Tensor) else None)
     behind = None if background is None else parse_color(background)
     dithering = check_dither(dither, dither_strength, fitted=True)
-    loaded = count_image(image, target, max_pixels, behind, keep_profile, chunk_size, preview, progress)
+    loaded = count_image(image, target, max_pixels, behind, keep_profile, preview, progress)
     _warn(image, loaded.notes)
     fit = fit_colors(loaded, search, init=start, n_init=n_init, max_iter=max_iter, tol=tol, chunk_size=chunk_size)
     options = options_of(
@@ -181,7 +181,7 @@ def quantize(
         max_iter=max_iter,
         tol=tol,
     )
-    return map_image(image, loaded, fit, chunk_size=chunk_size, dither=dithering, options=options)
+    return map_image(image, loaded, fit, dither=dithering, options=options)
 
 
 def extract_palette(
@@ -242,7 +242,7 @@ def extract_palette(
         target = resolve_device(device, tensor_device=image.device if isinstance(image, Tensor) else None)
         try:
             rows = rows_as_image(image)
-            loaded = count_image(rows, target, max_pixels, behind, False, chunk_size, preview, progress)
+            loaded = count_image(rows, target, max_pixels, behind, False, preview, progress)
         except ArgumentError as error:
             raise error if single else ArgumentError(f"images[{number}]: {error}") from None
         _warn(image, loaded.notes)
@@ -252,7 +252,7 @@ def extract_palette(
         raise ArgumentError("images is empty; give at least one")
     if progress:
         progress("cluster")
-    return palette_of(total.colors, total.counts, search, chunk_size=chunk_size)
+    return palette_of(total.colors, total.counts, search, chunk_size)
 
 
 def apply_palette(
@@ -303,11 +303,11 @@ def apply_palette(
     target = resolve_device(device, tensor_device=image.device if isinstance(image, Tensor) else None)
     behind = None if background is None else parse_color(background)
     dithering = check_dither(dither, dither_strength, fitted=False)
-    loaded = count_image(image, target, max_pixels, behind, False, chunk_size, preview, progress)
+    loaded = count_image(image, target, max_pixels, behind, False, preview, progress)
     _warn(image, loaded.notes)
-    fit = fit_to_palette(loaded, given, chunk_size=chunk_size)
+    fit = fit_to_palette(loaded, given, chunk_size)
     options = options_of(given, preview=preview, background=behind, keep_profile=False, dither=dithering)
-    return map_image(image, loaded, fit, in_order=True, chunk_size=chunk_size, dither=dithering, options=options)
+    return map_image(image, loaded, fit, in_order=True, dither=dithering, options=options)
 
 
 def _warn(image: ImageLike, notes: Sequence[str]) -> None:

@@ -37,7 +37,6 @@ def count_image(
     max_pixels: int,
     background: tuple[int, int, int] | None,
     keep_profile: bool,
-    chunk_size: int | None,
     preview: bool = False,
     progress: Progress = None,
     turn: AbstractContextManager[Any] | None = None,  # to use the device
@@ -53,7 +52,7 @@ def count_image(
         notes = (*notes, "only RGB profiles can be kept; converted to sRGB")
     with turn or nullcontext(), _timed(seconds, "count", device, progress):
         to_srgb = None if kept else photo.to_srgb
-        counted = count_photo(pixels, device, to_srgb=to_srgb, background=background, chunk_size=chunk_size)
+        counted = count_photo(pixels, device, to_srgb=to_srgb, background=background)
     return replace(counted, icc_profile=kept, notes=notes, seconds=seconds, progress=progress)
 
 
@@ -72,18 +71,17 @@ def fit_together(photos: list[CountedPhoto], search: PaletteSearch) -> list[Pale
         return fit_palettes(problems, search.n_colors, **settings)
 
 
-def fit_to_palette(photo: CountedPhoto, palette: Palette, *, chunk_size: int | None) -> PaletteFit:
+def fit_to_palette(photo: CountedPhoto, palette: Palette, chunk_size: int | None = None) -> PaletteFit:
     """Find the nearest entry of a palette for each color of a photo."""
     with _timed(photo.seconds, "cluster", photo.device, photo.progress):
         entries = torch.from_numpy(palette.rows.copy()).to(photo.device)
-        return nearest_entries(photo.colors, photo.counts, entries, chunk_size=chunk_size)
+        return nearest_entries(photo.colors, photo.counts, entries, chunk_size)
 
 
 def palette_of(
     colors: Tensor,  # [M, 3] uint8 in Z-order, or [M, 4] with alpha: distinct
     counts: Tensor,  # [M] int64
     search: PaletteSearch,
-    *,
     chunk_size: int | None = None,
 ) -> Palette:
     """The palette of counted colors, the most common entry first."""
@@ -100,7 +98,6 @@ def map_image(
     fit: PaletteFit,
     *,
     in_order: bool = False,
-    chunk_size: int | None = None,
     dither: Dither | None = None,
     options: Options | None = None,
 ) -> QuantizedImage:
@@ -119,7 +116,7 @@ def map_image(
                 ops.renumber(labels, places)
         else:
             color_labels = places.to(torch.int32)[fit.labels.long()]
-            labels = photo.labels(color_labels, wide=len(order) > 256, chunk_size=chunk_size)
+            labels = photo.labels(color_labels, wide=len(order) > 256)
         found: list[Any] = [fit.palette[order], labels, counts[order]]
         if device.type == "cuda" and not (isinstance(image, Tensor) and image.is_cuda):
             found = [ops.download(output) for output in found]

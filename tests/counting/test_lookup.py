@@ -38,8 +38,7 @@ def test_highest_label_of_all() -> None:
 
 
 @pytest.mark.parametrize("n_labels", [7, 4096])
-@pytest.mark.parametrize("chunk_size", [None, 1, 100, 10**9])
-def test_every_pixel_gets_the_label_of_its_color(n_labels: int, chunk_size: int | None) -> None:
+def test_every_pixel_gets_the_label_of_its_color(n_labels: int) -> None:
     pixels = noise(501, 3, high=9)
     colors = np.unique(pixels, axis=0)
     labels = np.random.default_rng(1).integers(0, n_labels, len(colors))
@@ -49,20 +48,16 @@ def test_every_pixel_gets_the_label_of_its_color(n_labels: int, chunk_size: int 
         as_tensor(colors),
         as_tensor(labels.astype(np.int32)),
         wide=n_labels > 256,
-        chunk_size=chunk_size,
     )
     np.testing.assert_array_equal(found.numpy(), by_hand(pixels, colors, labels))
 
 
-@pytest.mark.parametrize("chunk_size", [None, 13])
-def test_gray_pixels_get_the_label_of_three_equal_levels(chunk_size: int | None) -> None:
+def test_gray_pixels_get_the_label_of_three_equal_levels() -> None:
     gray = noise(300)
     levels = np.unique(gray)
     colors = np.repeat(levels[:, None], 3, axis=1)
     labels = np.arange(len(levels))[::-1].copy()
-    found = map_pixels(
-        as_tensor(gray), as_tensor(colors), as_tensor(labels.astype(np.int32)), wide=False, chunk_size=chunk_size
-    )
+    found = map_pixels(as_tensor(gray), as_tensor(colors), as_tensor(labels.astype(np.int32)), wide=False)
     np.testing.assert_array_equal(found.numpy(), by_hand(np.repeat(gray[:, None], 3, axis=1), colors, labels))
 
 

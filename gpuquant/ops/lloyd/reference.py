@@ -23,8 +23,6 @@ class ReferenceLloyd(ColorLloyd):
         self._totals = weights.new_zeros(self.n_all, n_clusters, 4)
         self._n_changed = [0] * self.n_all
         scores = SCORES_AT_ONCE.get(weights.device.type, 1 << 24)
-        if points.chunk_size:
-            scores = min(scores, 64 * points.chunk_size)
         self._at_once = max(1, scores // n_clusters)
 
     @property

@@ -79,25 +79,22 @@ BITS[[(DE_BRUIJN << bit) % 2**64 >> 58 for bit in range(64)]] = range(64)
 
 def count_colors(
     pixels: Tensor,  # [N, 3] or [N] (gray) uint8, contiguous
-    *,
-    chunk_size: int | None = None,  # pixels that a worker takes at a time
 ) -> tuple[Tensor, Tensor]:  # Z-order keys [M] int32, ascending; counts [M] int64
     """Count every distinct color exactly."""
     rows = _rows(pixels)
     starts = range(0, max(1, len(rows)), MOST_IN_A_BIN)
-    parts = [_count(rows[start : start + MOST_IN_A_BIN], chunk_size) for start in starts]
+    parts = [_count(rows[start : start + MOST_IN_A_BIN]) for start in starts]
     return parts[0] if len(parts) == 1 else add_counts(parts)
 
 
-def _count(rows: Bytes, chunk_size: int | None) -> tuple[Tensor, Tensor]:
+def _count(rows: Bytes) -> tuple[Tensor, Tensor]:
     n_workers = max(1, min(worker_threads(), MAX_TABLES, len(rows) // PIXELS_A_TABLE))
-    step = chunk_size or CHUNK_PIXELS
-    starts = iter(range(0, len(rows), step))
+    starts = iter(range(0, len(rows), CHUNK_PIXELS))
     with _tables.borrow(n_workers) as tables:
 
         def count(table: Table) -> None:
             for start in starts:
-                _count_rows(rows, start, min(start + step, len(rows)), *_columns(rows), SPREAD, *table)
+                _count_rows(rows, start, min(start + CHUNK_PIXELS, len(rows)), *_columns(rows), SPREAD, *table)
 
         share_out(tables, count, n_workers)
         keys, counts = _drain(tables)
@@ -279,18 +276,16 @@ def lookup_table(
 def apply_lookup(
     pixels: Tensor,  # [N, 3] or [N] (gray) uint8, contiguous
     table: Tensor,  # [2^24], of `lookup_table`
-    *,
-    chunk_size: int | None = None,
 ) -> Tensor:  # [N] of the table's dtype
     """Look every pixel up."""
     rows, values = _rows(pixels), uint16_as_int16(table).numpy()
     found = np.empty(len(rows), values.dtype)
-    step = chunk_size or CHUNK_PIXELS
 
     def look_up(start: int) -> None:
-        _look_up_rows(rows, start, min(start + step, len(rows)), *_columns(rows), SPREAD, values, found)
+        stop = min(start + CHUNK_PIXELS, len(rows))
+        _look_up_rows(rows, start, stop, *_columns(rows), SPREAD, values, found)
 
-    share_out(range(0, len(rows), step), look_up, worker_threads() if len(rows) >= FEW_PIXELS else 1)
+    share_out(range(0, len(rows), CHUNK_PIXELS), look_up, worker_threads() if len(rows) >= FEW_PIXELS else 1)
     return torch.from_numpy(found).view(table.dtype)
 
 

@@ -67,8 +67,6 @@ def count_colors_kernel(pixels, table, n_pixels, GREY: tl.constexpr, BLOCK: tl.c
 
 def count_colors(
     pixels: Tensor,  # [N, 3] or [N] (grey) uint8, contiguous
-    *,
-    chunk_size: int | None = None,  # of no use here: a program takes a block at a time
 ) -> tuple[Tensor, Tensor]:  # Z-order keys [M] int32, ascending; counts [M] int64
     """Count every distinct color exactly."""
     counting = KernelCounting(pixels.device)
@@ -139,8 +137,6 @@ def apply_lookup_kernel(pixels, table, labels, n_pixels, GREY: tl.constexpr, BLO
 def apply_lookup(
     pixels: Tensor,  # [N, 3] or [N] (grey) uint8, contiguous
     table: Tensor,  # [2^24], of `lookup_table`
-    *,
-    chunk_size: int | None = None,  # of no use here
 ) -> Tensor:  # [N] of the table's dtype
     """Look every pixel up."""
     words = uint16_as_int16(table)

@@ -16,13 +16,9 @@ CHUNK_PIXELS = 1 << 20  # whose keys are 4 MiB of int32, and as they are spread 
 
 def count_colors(
     pixels: Tensor,  # [N, 3] or [N] (gray) uint8
-    *,
-    chunk_size: int | None = None,
 ) -> tuple[Tensor, Tensor]:  # Z-order keys [M] int32, ascending; counts [M] int64
     """Count every distinct color exactly."""
-    return add_counts(
-        [torch.unique(keys_of(chunk), return_counts=True) for chunk in pixels.split(chunk_size or CHUNK_PIXELS)]
-    )
+    return add_counts([torch.unique(keys_of(chunk), return_counts=True) for chunk in pixels.split(CHUNK_PIXELS)])
 
 
 def add_counts(
@@ -48,14 +44,11 @@ def lookup_table(
 def apply_lookup(
     pixels: Tensor,  # [N, 3] or [N] (gray) uint8
     table: Tensor,  # [2^24], of `lookup_table`
-    *,
-    chunk_size: int | None = None,
 ) -> Tensor:  # [N] of the table's dtype
     """Look every pixel up."""
     words = uint16_as_int16(table)
     found = torch.empty(len(pixels), dtype=words.dtype, device=pixels.device)
-    step = chunk_size or CHUNK_PIXELS
-    for chunk, part in zip(pixels.split(step), found.split(step), strict=True):
+    for chunk, part in zip(pixels.split(CHUNK_PIXELS), found.split(CHUNK_PIXELS), strict=True):
         part.copy_(words[keys_of(chunk)])
     return found.view(table.dtype)
 

@@ -24,15 +24,12 @@ class ColorPoints:
     ----------
     colors : Tensor, uint8 [B, M, 3], distinct or not, in any order
     counts : Tensor, int64 or float64 [B, M], integers; 0 is padding
-    chunk_size : int, optional
-        Bounds the scores that are held at a time to 64 numbers per unit.
     """
 
     n_columns = 3
     in_trees = False  # whether there are trees for compiled loops
 
-    def __init__(self, colors: Tensor, counts: Tensor, chunk_size: int | None = None) -> None:
-        self.chunk_size = chunk_size
+    def __init__(self, colors: Tensor, counts: Tensor) -> None:
         self.n_problems, self.n_points = counts.shape
         self._order: Tensor | None = None  # [B, M]: the place among those given of each color in Z-order
         colors = colors.contiguous()

@@ -32,8 +32,11 @@ def compiled(colors: Pixels, counts: Counts, n_clusters: int, n_runs: int = 1) -
 
 
 def plain(colors: Pixels, counts: Counts, n_clusters: int, n_runs: int = 1) -> ColorLloyd:
-    points = ColorPoints(torch.from_numpy(colors), torch.from_numpy(counts), chunk_size=1000)
-    return reference.ReferenceLloyd(points, n_clusters, n_runs)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(reference.SCORES_AT_ONCE, "cpu", 64_000)
+        return reference.ReferenceLloyd(
+            ColorPoints(torch.from_numpy(colors), torch.from_numpy(counts)), n_clusters, n_runs
+        )
 
 
 def shared(colors: Pixels, counts: Counts, n_clusters: int, n_runs: int = 1) -> ColorLloyd:

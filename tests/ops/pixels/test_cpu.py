@@ -82,39 +82,48 @@ def many_tables(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
 @both
 @gray_or_not
-@pytest.mark.parametrize(("n_pixels", "chunk_size"), [(0, None), (1, None), (2, 1), (1000, 7), (50_001, 20_000)])
+@pytest.mark.parametrize(("n_pixels", "at_once"), [(0, 9), (1, 9), (2, 1), (1000, 7), (50_001, 20_000)])
 def test_colors_are_counted_exactly(
-    implementation: ModuleType, gray: bool, n_pixels: int, chunk_size: int | None
+    implementation: ModuleType, gray: bool, n_pixels: int, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(implementation, "CHUNK_PIXELS", at_once)
     pixels = photo_like(n_pixels, gray=gray)
     for _ in range(2):  # what the first call leaves behind is clean
-        check_counts(implementation.count_colors(torch.from_numpy(pixels), chunk_size=chunk_size), pixels)
+        check_counts(implementation.count_colors(torch.from_numpy(pixels)), pixels)
     check_that_tables_are_clean()
 
 
 @needs_numba
 @pytest.mark.parametrize("n_threads", [1, 2, 3, 6])
-@pytest.mark.parametrize("chunk_size", [997, None])
+@pytest.mark.parametrize("at_once", [997, cpu_ops.CHUNK_PIXELS])
 def test_chunks_and_threads_change_no_count(
-    many_tables: list[int], set_threads: Callable[[int], None], n_threads: int, chunk_size: int | None
+    many_tables: list[int],
+    set_threads: Callable[[int], None],
+    n_threads: int,
+    at_once: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(cpu_ops, "CHUNK_PIXELS", at_once)
     set_threads(n_threads)
     for seed, gray in ((0, False), (1, False), (2, True)):
         pixels = photo_like(140_000, gray=gray, seed=seed)
-        check_counts(cpu_ops.count_colors(torch.from_numpy(pixels), chunk_size=chunk_size), pixels)
+        check_counts(cpu_ops.count_colors(torch.from_numpy(pixels)), pixels)
     assert many_tables == [min(n_threads, cpu_ops.MAX_TABLES)] * 3
 
 
 @needs_numba
-def test_every_word_and_bit_of_marks_is_swept(many_tables: list[int], set_threads: Callable[[int], None]) -> None:
+def test_every_word_and_bit_of_marks_is_swept(
+    many_tables: list[int], set_threads: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """All levels of a channel with the ends of the others, each twice, so that both threads see them."""
     set_threads(2)
     ends = np.array([(low, high) for low in (0, 255) for high in (0, 255)])
     pixels = np.concatenate(
         [np.insert(np.repeat(ends, 256, axis=0), axis, np.tile(np.arange(256), 4), axis=1) for axis in range(3)]
     ).astype(np.uint8)
+    monkeypatch.setattr(cpu_ops, "CHUNK_PIXELS", len(pixels))
     pixels = np.concatenate([pixels, pixels])
-    check_counts(cpu_ops.count_colors(torch.from_numpy(pixels), chunk_size=len(pixels) // 2), pixels)
+    check_counts(cpu_ops.count_colors(torch.from_numpy(pixels)), pixels)
     assert many_tables == [2]
 
 
@@ -143,6 +152,7 @@ def test_counting_is_exact_after_a_failure_half_way(
     monkeypatch: pytest.MonkeyPatch, many_tables: list[int], set_threads: Callable[[int], None], n_threads: int
 ) -> None:
     pixels = photo_like(5000)
+    monkeypatch.setattr(cpu_ops, "CHUNK_PIXELS", 1000)
     set_threads(n_threads)
     intact, begun = cpu_ops._count_rows, threading.Event()
 
@@ -152,14 +162,14 @@ def test_counting_is_exact_after_a_failure_half_way(
         intact(rows, start, *others)
         begun.set()
 
-    cpu_ops.count_colors(torch.from_numpy(pixels), chunk_size=1000)  # leaves tables to be kept
+    cpu_ops.count_colors(torch.from_numpy(pixels))  # leaves tables to be kept
     with monkeypatch.context() as patched:
         patched.setattr(cpu_ops, "_count_rows", fail_late)
         with pytest.raises(MemoryError, match="no memory"):
-            cpu_ops.count_colors(torch.from_numpy(pixels), chunk_size=1000)
+            cpu_ops.count_colors(torch.from_numpy(pixels))
     assert begun.is_set()
     assert len(many_tables) == 1
-    check_counts(cpu_ops.count_colors(torch.from_numpy(pixels), chunk_size=1000), pixels)
+    check_counts(cpu_ops.count_colors(torch.from_numpy(pixels)), pixels)
 
 
 @both
@@ -207,10 +217,16 @@ def test_counts_of_parts_add_up_to_the_counts_of_all(
 @both
 @gray_or_not
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.int32])
-@pytest.mark.parametrize(("n_pixels", "chunk_size"), [(0, None), (1, None), (2, 1), (10_001, 1000), (150_003, None)])
+@pytest.mark.parametrize(("n_pixels", "at_once"), [(0, 9), (1, 9), (2, 1), (10_001, 1000), (150_003, 1 << 17)])
 def test_lookup_gives_every_pixel_its_value(
-    implementation: ModuleType, gray: bool, dtype: torch.dtype, n_pixels: int, chunk_size: int | None
+    implementation: ModuleType,
+    gray: bool,
+    dtype: torch.dtype,
+    n_pixels: int,
+    at_once: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(implementation, "CHUNK_PIXELS", at_once)
     pixels = photo_like(n_pixels, gray=gray)
     keys, places = np.unique(numpy_keys(pixels), return_inverse=True)
     highest = {torch.uint8: 255, torch.uint16: 65535, torch.int32: 2**31 - 1}[dtype]
@@ -223,7 +239,7 @@ def test_lookup_gives_every_pixel_its_value(
     ):
         with implementation.lookup_table(given_keys, given_values) as table:
             for _ in range(2):
-                found = implementation.apply_lookup(torch.from_numpy(pixels), table, chunk_size=chunk_size)
+                found = implementation.apply_lookup(torch.from_numpy(pixels), table)
                 assert found.dtype == dtype
                 np.testing.assert_array_equal(found.numpy(), values[places])
     check_that_tables_are_clean()
@@ -235,11 +251,12 @@ def test_threads_change_no_lookup(
     set_threads: Callable[[int], None], monkeypatch: pytest.MonkeyPatch, n_threads: int
 ) -> None:
     monkeypatch.setattr(cpu_ops, "FEW_PIXELS", 0)
+    monkeypatch.setattr(cpu_ops, "CHUNK_PIXELS", 777)
     pixels = torch.from_numpy(photo_like(30_000))
     keys, _ = cpu_ops.count_colors(pixels)
     set_threads(n_threads)
     with cpu_ops.lookup_table(keys, keys) as table:
-        found = cpu_ops.apply_lookup(pixels, table, chunk_size=777)
+        found = cpu_ops.apply_lookup(pixels, table)
     np.testing.assert_array_equal(found.numpy(), numpy_keys(pixels.numpy()))
 
 
@@ -252,7 +269,7 @@ def test_a_failing_chunk_fails_the_lookup(monkeypatch: pytest.MonkeyPatch) -> No
     with monkeypatch.context() as patched:
         patched.setattr(cpu_ops, "_look_up_rows", fail)
         with pytest.raises(MemoryError, match="no memory at"), cpu_ops.lookup_table(keys, keys + 7) as table:
-            cpu_ops.apply_lookup(torch.zeros(100, 3, dtype=torch.uint8), table, chunk_size=10)
+            cpu_ops.apply_lookup(torch.zeros(100, 3, dtype=torch.uint8), table)
     check_that_tables_are_clean()
 
 
