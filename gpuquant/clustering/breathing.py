@@ -32,7 +32,7 @@ def breathe(
 ) -> Tensor:  # [K, D] float64
     """Centers with a lower error on points with counts, from given ones."""
     with one_torch_thread():
-        return _breathe(ops.grid_points(points, counts), centers, n_cycles, draws)
+        return _breathe(ops.grid_points(points, counts), centers, n_cycles, draws) if n_cycles else centers
 
 
 def _breathe(cells: ops.GridPoints, centers: Tensor, n_cycles: int, draws: np.random.RandomState) -> Tensor:

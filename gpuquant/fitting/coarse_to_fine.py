@@ -28,6 +28,7 @@ COARSE_ITERATIONS = 300  # scikit-learn's limit: on cells none needs as many
 SEEDING_COLORS = 1 << 16  # k-means++ chooses among at most about this many colors or cell means
 CELLS_PER_COLOR = 32  # fewer cells than that are not worth a try: they lose too much (measured)
 START_PAIRS = 1 << 18  # pairs of cell and color that may be spent on starts: only the best is continued
+BREATHING_ERROR = 0.25  # cells breathe whose own error is at most this share of the seeding's
 COARSE_ERROR = 0.25  # a coarse level is used while its own error is at most this share of the seeding's
 MOST_PADDING = 2  # problems that go together differ at most so much in size: the shorter ones are filled up
 
@@ -60,7 +61,7 @@ class IterationsWanted:
 
 
 Wanted = StartsWanted | IterationsWanted
-Steps = Generator[Wanted, Any, Tensor]
+Steps = Generator[Wanted, Any, list[Tensor]]  # returns centers [K, D], those of the least effort first
 
 
 def fit_palettes(
@@ -76,7 +77,8 @@ def fit_palettes(
     fits: dict[int, PaletteFit] = {}
     with one_torch_thread():
         for place, run in search_centers(searched, n_colors, cost, **settings):
-            fits[place] = settle(problems[place], run, cost.settle_tol)
+            fit = settle(problems[place], run, cost.settle_tol)
+            fits[place] = min(fits.get(place, fit), fit, key=lambda fit: fit.error)
     return [fits.get(place) or lossless(one.colors, one.all.counts) for place, one in enumerate(problems)]
 
 
@@ -91,30 +93,35 @@ def search_centers(
     tol: float,
     random_state: int,
 ) -> Iterator[tuple[int, Run]]:
-    """For each problem the best of `n_init` runs (one from given centers) on its finest level, not rounded."""
+    """For each problem the best of `n_init` runs (one from given centers) on its finest level, not rounded.
+
+    More effort than the default yields that of the default first, so that it never finds less.
+    """
     if isinstance(init, Tensor):
-        n_init = 1
-        starts = {place: problem.space.enter(init.to(problem.device))[None] for place, problem in problems.items()}
+        starts = [{place: problem.space.enter(init.to(problem.device))[None] for place, problem in problems.items()}]
     elif init != "k-means++":
-        starts = {place: _starts_of(one, n_colors, init, n_init, random_state) for place, one in problems.items()}
+        starts = [{place: _starts_of(one, n_colors, init, n_init, random_state) for place, one in problems.items()}]
     else:
-        runs = [(random_state, run) for run in range(n_init)]
-        found = [
+        tried = [
             _answered(
-                {place: coarse_steps(one, n_colors, seed, cost) for place, one in problems.items()},
+                {place: coarse_steps(one, n_colors, (random_state, run), cost) for place, one in problems.items()},
                 cost.coarse_tol * tol,
             )
-            for seed in runs
+            for run in range(n_init)
         ]
-        starts = {place: torch.stack([centers[place] for centers in found]) for place in problems}
+        efforts = range(2 if cost.n_fine_cycles else 1)
+        starts = [
+            {place: torch.stack([found[place][effort] for found in tried]) for place in problems} for effort in efforts
+        ]
     finest = {place: problem.levels(n_colors)[-1] for place, problem in problems.items()}
     for group in _of_a_size(finest, n_colors):
         points = _together([finest[place] for place in group])
-        every = torch.stack([starts[place] for place in group])  # [B, n_init, K, D]
         on_cells = any(finest[place] is not problems[place].all for place in group)
         most = COARSE_ITERATIONS if on_cells else cost.max_iter
-        best = best_runs(points, every, max_iter=min(max_iter, most), tol=tol, **PACE)
-        yield from zip(group, best, strict=True)
+        for some in starts:
+            every = torch.stack([some[place] for place in group])  # [B, n_init, K, D]
+            best = best_runs(points, every, max_iter=min(max_iter, most), tol=tol, **PACE)
+            yield from zip(group, best, strict=True)
 
 
 def _starts_of(
@@ -155,16 +162,19 @@ def coarse_steps(
     for level in helpful[: effort.max_levels]:
         starts = (yield IterationsWanted(level, starts))[None]
     found: Tensor = starts[0]
-    n_cycles = effort.cycles(len(choices[0]), n_colors)
-    if n_cycles:
-        draws = np.random.RandomState(list(seed))
-        found = breathe(choices[0].points, choices[0].counts, found, n_cycles=n_cycles, draws=draws)
-    return found
+    per_pixel = BREATHING_ERROR * potentials[order[0]] / total
+    level = next((level for level in levels if level.error <= per_pixel), finest)
+    draws = np.random.RandomState(list(seed))
+    centers = [found]
+    for level, most in ((level, effort.n_cycles), (finest, effort.n_fine_cycles)):
+        n_cycles = effort.within(most, len(level), n_colors)
+        centers.append(breathe(level.points, level.counts, centers[-1], n_cycles=n_cycles, draws=draws))
+    return centers[1:]
 
 
-def _answered(steps: dict[int, Steps], tol: float) -> dict[int, Tensor]:  # [K, D] float64 each
+def _answered(steps: dict[int, Steps], tol: float) -> dict[int, list[Tensor]]:  # centers [K, D] float64
     """Do what several problems ask for, until none asks for more."""
-    ended: dict[int, Tensor] = {}
+    ended: dict[int, list[Tensor]] = {}
     answers: dict[int, Any] = dict.fromkeys(steps)
     while answers:
         wanted: dict[int, Wanted] = {}

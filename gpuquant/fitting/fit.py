@@ -1,15 +1,15 @@
 """PaletteFit: a palette settled on all colors; and Effort: what finding it may cost."""
 
+import math
 import sys
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-BREATHING_CELLS = 5  # for each color: fewer tell the colors apart too little (measured on china.jpg)
-
-
-BREATHING_PAIRS = 3 << 23  # of cell and center, over all cycles: larger problems are searched less
+# a cycle of breathing k-means takes about as long as so many Lloyd iterations, and these grow with the colors and with
+# the root of the number of centers, as a few of these are near each color (measured)
+BREATHING_SIZE = 1 << 27  # of colors times that root, over all cycles of one kind: larger problems are searched less
 
 
 @dataclass(frozen=True)
@@ -21,18 +21,18 @@ class Effort:
     coarse_tol: float  # times as large as on all colors: the iterations that follow make up for it (measured)
     max_iter: int  # on all colors
     settle_tol: float  # rounded entries are settled while the error falls by more than this share
-    n_cycles: int  # of breathing k-means
+    n_cycles: int  # of breathing k-means on cells
+    n_fine_cycles: int = 0  # after these, on all colors
 
-    def cycles(self, n_cells: int, n_colors: int) -> int:
-        """The cycles that a problem of this size leaves time for; none where cells hardly tell the colors apart."""
-        at_most = BREATHING_PAIRS // (n_cells * n_colors)
-        return min(self.n_cycles, at_most) if n_cells >= BREATHING_CELLS * n_colors else 0
+    def within(self, n_cycles: int, n_points: int, n_colors: int) -> int:
+        """The cycles that a problem of this size leaves time for."""
+        return min(n_cycles, int(BREATHING_SIZE / (n_points * math.sqrt(n_colors))))
 
 
 EFFORTS = {
     "fast": Effort(1, 1, 64, 1, 1e-3, 0),
-    "default": Effort(8, 2, 8, sys.maxsize, 0, 0),
-    "best": Effort(8, 2, 8, sys.maxsize, 0, 64),
+    "default": Effort(8, 2, 8, sys.maxsize, 0, 8),
+    "best": Effort(8, 2, 8, sys.maxsize, 0, 8, 16),
 }
 
 
