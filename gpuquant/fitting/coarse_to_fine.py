@@ -28,7 +28,7 @@ COARSE_ITERATIONS = 300  # scikit-learn's limit: on cells none needs as many
 SEEDING_COLORS = 1 << 16  # k-means++ chooses among at most about this many colors or cell means
 CELLS_PER_COLOR = 32  # fewer cells than that are not worth a try: they lose too much (measured)
 START_PAIRS = 1 << 18  # pairs of cell and color that may be spent on starts: only the best is continued
-BREATHING_ERROR = 0.25  # cells breathe whose own error is at most this share of the seeding's
+BREATHING_ERRORS = (0.25, 0.05)  # cells breathe whose own error is at most this share of the seeding's
 COARSE_ERROR = 0.25  # a coarse level is used while its own error is at most this share of the seeding's
 MOST_PADDING = 2  # problems that go together differ at most so much in size: the shorter ones are filled up
 
@@ -162,11 +162,10 @@ def coarse_steps(
     for level in helpful[: effort.max_levels]:
         starts = (yield IterationsWanted(level, starts))[None]
     found: Tensor = starts[0]
-    per_pixel = BREATHING_ERROR * potentials[order[0]] / total
-    level = next((level for level in levels if level.error <= per_pixel), finest)
     draws = np.random.RandomState(list(seed))
     centers = [found]
-    for level, most in ((level, effort.n_cycles), (finest, effort.n_fine_cycles)):
+    for share, most in zip(BREATHING_ERRORS, (effort.n_cycles, effort.n_fine_cycles), strict=True):
+        level = next((level for level in levels if level.error * total <= share * potentials[order[0]]), finest)
         n_cycles = effort.within(most, len(level), n_colors)
         centers.append(breathe(level.points, level.counts, centers[-1], n_cycles=n_cycles, draws=draws))
     return centers[1:]

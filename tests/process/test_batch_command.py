@@ -73,7 +73,7 @@ def test_a_killed_job_is_taken_up_where_it_stopped(photos: Path, tmp_path: Path)
     assert all((out / name).stat().st_mtime_ns == changed for name, changed in before.items())
     statuses = [json.loads(line)["status"] for line in log.read_text().splitlines()]
     assert statuses.count("skipped") == len(before)
-    assert statuses.count("written") in (11, 12)  # one may have been written and not yet told
+    assert 10 <= statuses.count("written") <= 12  # one of each job may have been written and not yet told
 
 
 def test_an_interrupt_finishes_what_is_in_flight(photos: Path, tmp_path: Path) -> None:

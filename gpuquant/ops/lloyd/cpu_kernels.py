@@ -194,8 +194,8 @@ def move_centers(
         for axis in range(3):
             shift = _snapped(totals[k, axis] * (1 / totals[k, 3])) - centers[k, axis]
             squared += shift * shift
-    still = n_changed == 0 and (relaxation == 1 or squared == 0)
-    straight = still or squared <= limit or is_last or n_changed == 0
+    is_close = squared <= limit or (n_changed == 0 and relaxation == 1)
+    straight = is_close or is_last or n_changed == 0
     for k in range(len(centers)):
         onward = 0.0
         for axis in range(3):
@@ -206,9 +206,9 @@ def move_centers(
                 new = _snapped((old + relaxation * (new - old)) + (momentum * moves[k, axis] if onward > 0 else 0.0))
             moves[k, axis] = new - old
             centers[k, axis] = new
-    if still:
+    if n_changed == 0 and squared == 0:
         return STILL
-    if squared <= limit:
+    if is_close:
         return CLOSE
     return OUT_OF_TIME if is_last else GOING
 

@@ -244,10 +244,10 @@ def move_centers_kernel(
         if n_empty > 0:
             tl.store(status + run, EMPTY)
         else:
-            still = changes == 0
-            if RELAXATION != 1:
-                still = still & (squared == 0)
+            still = (changes == 0) & (squared == 0)
             close = squared <= tl.load(limits + run)
+            if RELAXATION == 1:
+                close = close | (changes == 0)
             out_of_time = iteration >= max_iter
             straight = still | close | out_of_time | (changes == 0)
             for start in range(0, n_clusters, CLUSTERS):

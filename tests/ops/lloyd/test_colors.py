@@ -191,9 +191,9 @@ class ByHand:
         squared = float(np.square(shifts).sum())
         onward = ((shifts * self.moves).sum(axis=1) > 0)[:, None]
         new = self.snap(self.centers + relaxation * shifts + momentum * self.moves * onward)
-        if n_changed == 0 and (relaxation == 1 or squared == 0):
+        if n_changed == 0 and squared == 0:
             self.status = RunStatus.STILL
-        elif squared <= limit:
+        elif squared <= limit or (n_changed == 0 and relaxation == 1):
             self.status = RunStatus.CLOSE
         elif self.n_iter == max_iter:
             self.status = RunStatus.OUT_OF_TIME
