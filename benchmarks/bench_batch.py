@@ -1,20 +1,20 @@
-"""A folder of large photos: time beside a plain loop and beside the codecs alone, and memory. Equal files or it fails.
+"""Folders of large and of small photos: time beside a loop and beside the codecs alone, and memory.
+
+Files that are not those of a loop fail.
 
 Run: pytest benchmarks/bench_batch.py [--full]     (--full: also the memory of 400 photos)
 """
 
 import filecmp
 import os
-import statistics
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from conftest import PHOTOS, Report, large_photo, seconds_of
+from conftest import PHOTOS, InTurn, Report, check_quantized, kodak, large_photo
 from PIL import Image
 
 import gpuquant
@@ -22,73 +22,119 @@ from gpuquant.images.reading import read_photo
 from gpuquant.images.writing import write_image
 
 TIMES, N_COLORS, JOBS, ROUNDS = 8, 16, 2, 3
+SMALL_TIMES = 10
 
 
-def folder_of(tmp_path: Path, times: int) -> Path:
-    """Every large photo so many times, as links; made ones where there are no real ones."""
+def folder_of(tmp_path: Path, times: int, kind: str = "large/*.jpg") -> Path:
+    """Every photo of a kind so many times, as links; made ones where there are no real ones of the large."""
     folder = tmp_path / "photos"
     folder.mkdir()
-    photos = sorted((PHOTOS / "large").glob("*.jpg"))
+    photos = sorted(PHOTOS.glob(kind))
     if not photos:
         photos = [tmp_path / "china_13mp.jpg"]
         Image.fromarray(large_photo("china_13mp")).save(photos[0], quality=90)
     for number in range(times):
         for photo in photos:
-            (folder / f"{photo.stem}-{number:03}.jpg").symlink_to(photo)
+            (folder / f"{photo.stem}-{number:03}{photo.suffix}").symlink_to(photo)
     return folder
 
 
-def empty(folder: Path) -> None:
-    folder.mkdir(exist_ok=True)
-    for path in folder.iterdir():
-        path.unlink()
+def empty(*folders: Path) -> None:
+    for folder in folders:
+        folder.mkdir(exist_ok=True)
+        for path in folder.iterdir():
+            path.unlink()
 
 
-def test_time_of_a_batch(benchmark: Any, report: Report, tmp_path: Path) -> None:
-    """In turn: the batch, a loop, and decoding and encoding alone in as many threads."""
+def stem_of(photo: Path) -> str:
+    """The name of what a link leads to."""
+    return photo.stem.rsplit("-", 1)[0]
+
+
+def batch(photos: list[Path], output: Path, n_colors: int, jobs: int) -> None:
+    outcomes = list(gpuquant.quantize_files(photos, output, n_colors, device="cpu", jobs=jobs))
+    assert [outcome.error for outcome in outcomes] == [None] * len(photos)
+
+
+def decode_and_encode(photos: list[Path], pictures: dict[str, Image.Image], output: Path) -> None:
+    """Decode each photo, and encode the picture of its name, in as many threads as a batch has jobs."""
+
+    def one(photo: Path) -> None:
+        with Image.open(photo) as image:
+            image.load()
+        write_image(pictures[stem_of(photo)], output / f"{photo.stem}.png")
+
+    with ThreadPoolExecutor(JOBS) as pool:
+        list(pool.map(one, photos))
+
+
+def test_time_of_a_batch(report: Report, in_turn: InTurn, tmp_path: Path) -> None:
+    """In turn: a loop, decoding and encoding alone in as many threads, and the batch."""
     photos = sorted(folder_of(tmp_path, TIMES).iterdir())
     looped, batched, coded = (tmp_path / name for name in ("looped", "batched", "coded"))
+    looped.mkdir()
 
     def loop() -> None:
         for photo in photos:
             gpuquant.quantize(photo, N_COLORS, device="cpu").save(looped / f"{photo.stem}.png")
 
-    def batch() -> None:
-        outcomes = list(gpuquant.quantize_files(photos, batched, N_COLORS, device="cpu", jobs=JOBS))
-        assert [outcome.error for outcome in outcomes] == [None] * len(photos)
-
-    def code() -> None:
-        def one(photo: Path) -> None:
-            with Image.open(photo) as image:
-                image.load()
-            write_image(results[photo.stem.rsplit("-", 1)[0]], coded / f"{photo.stem}.png")
-
-        with ThreadPoolExecutor(JOBS) as pool:
-            list(pool.map(one, photos))
-
-    empty(looped)
     loop()
-    results = {}
+    pictures = {}
     for photo in photos[::TIMES]:
         with Image.open(looped / f"{photo.stem}.png") as image:
-            results[photo.stem.rsplit("-", 1)[0]] = image.copy()
-    loops, codes = [], []
-
-    def peers() -> None:
-        for folder in (looped, batched, coded):
-            empty(folder)
-        loops.append(seconds_of(loop))
-        codes.append(seconds_of(code))
-
-    benchmark.pedantic(batch, setup=peers, rounds=ROUNDS)
+            pictures[stem_of(photo)] = image.copy()
+    seconds, _ = in_turn(
+        {
+            "loop": loop,
+            "codecs": lambda: decode_and_encode(photos, pictures, coded),
+            "batch": lambda: batch(photos, batched, N_COLORS, JOBS),
+        },
+        ROUNDS,
+        warm_up=False,  # the loop was one
+        before=lambda: empty(looped, batched, coded),
+    )
     names = [f"{photo.stem}.png" for photo in photos]
     assert filecmp.cmpfiles(looped, batched, names, shallow=False) == (names, [], [])
-    ours, theirs, alone = (statistics.median(times) for times in (benchmark.stats.stats.data, loops, codes))
-    n_pixels = sum(TIMES * image.width * image.height for image in results.values())
-    beside = f"{ours:.1f} s, {n_pixels / 1e6 / ours:.0f} MP/s; loop {theirs:.1f} s"
-    report(f"{len(photos)} photos: time of a loop / that of the batch", theirs / ours, 1.2, 1.4, beside)
+    n_pixels = sum(TIMES * image.width * image.height for image in pictures.values())
+    ours = seconds["batch"]
+    beside = f"{ours:.1f} s, {n_pixels / 1e6 / ours:.0f} MP/s; loop {seconds['loop']:.1f} s"
+    report(f"{len(photos)} photos: time of a loop / that of the batch", seconds["loop"] / ours, 1.2, 1.4, beside)
     what = f"{len(photos)} photos: time of the batch / that of the codecs alone"
-    report(what, ours / alone, 3, 2, f"codecs {alone:.1f} s")
+    report(what, ours / seconds["codecs"], 1.7, 1.3, f"codecs {seconds['codecs']:.1f} s")
+
+
+@pytest.mark.parametrize(("n_colors", "reach", "aim"), [(16, 2.5, 1.6), (256, 5, 2.5)])
+def test_time_of_small_photos(
+    report: Report, in_turn: InTurn, tmp_path: Path, n_colors: int, reach: float, aim: float
+) -> None:
+    """Photos of 0.4 megapixels, once the process is warm: a batch of two jobs and of one, and the codecs alone."""
+    looped, one, two, coded = (tmp_path / name for name in ("looped", "one", "two", "coded"))
+    looped.mkdir()
+    pictures = {}
+    for name, pixels in kodak().items():
+        result = gpuquant.quantize(pixels, n_colors, device="cpu")
+        check_quantized(pixels, result, n_colors)
+        result.save(looped / f"{name}.png")
+        pictures[name] = result.to_image()
+    photos = sorted(folder_of(tmp_path, SMALL_TIMES, "kodak/*.png").iterdir())
+    seconds, _ = in_turn(
+        {
+            "codecs": lambda: decode_and_encode(photos, pictures, coded),
+            "two": lambda: batch(photos, two, n_colors, 2),
+            "one": lambda: batch(photos, one, n_colors, 1),
+        },
+        ROUNDS,
+        warm_up=False,  # the loop was one
+        before=lambda: empty(one, two, coded),
+    )
+    for photo in photos:
+        for folder in (one, two):
+            assert filecmp.cmp(folder / f"{photo.stem}.png", looped / f"{stem_of(photo)}.png", shallow=False), photo
+    what = f"{len(photos)} photos of 0.4 megapixels, K = {n_colors}"
+    times = f"two jobs {seconds['two']:.1f} s, one {seconds['one']:.1f} s, codecs {seconds['codecs']:.1f} s"
+    ratio = seconds["two"] / seconds["codecs"]
+    report(f"{what}: time of the batch / that of the codecs alone", ratio, reach, aim, times)
+    report(f"{what}: time of one job / that of two", seconds["one"] / seconds["two"], 1.7, 1.9, times)
 
 
 def test_memory_of_a_batch(report: Report, tmp_path: Path, full: bool) -> None:
@@ -106,26 +152,29 @@ def test_memory_of_a_batch(report: Report, tmp_path: Path, full: bool) -> None:
         report(f"{n_photos} photos: memory at peak, GB", usage.ru_maxrss * 1024 / 1e9, 1.5, 0.8, f"{JOBS} jobs")
 
 
-def test_reading_to_counted_colors(benchmark: Any, report: Report) -> None:
-    """A photo of 13.7 megapixels as a JPEG, beside Pillow's decoder alone."""
+def test_reading_to_counted_colors(report: Report, in_turn: InTurn) -> None:
+    """A photo of 13 megapixels as a JPEG, beside Pillow's decoder alone."""
     path = PHOTOS / "large" / "mr_lee_13mp.jpg"
     if not path.exists():
         pytest.skip(f"{path.name} is not there")
 
-    def ours() -> int:
+    def ours() -> gpuquant.ColorHistogram:
         histogram = gpuquant.ColorHistogram()
         histogram.add(read_photo(path).pixels)
-        return len(histogram)
+        assert len(histogram) > 0  # which adds up what was counted
+        return histogram
 
-    def theirs() -> None:
+    def decode() -> None:
         with Image.open(path) as image:
             image.load()
 
-    decoded: list[float] = []
-    pixels = large_photo(path.stem).reshape(-1, 3).astype(np.int32)
-    expected = len(np.unique(pixels @ np.array([1, 256, 65536], np.int32)))
-    assert ours() == expected
-    benchmark.pedantic(ours, setup=lambda: decoded.append(seconds_of(theirs)), rounds=11)
-    median, alone = statistics.median(benchmark.stats.stats.data), statistics.median(decoded)
-    beside = f"{1e3 * median:.0f} ms; decoding {1e3 * alone:.0f} ms"
-    report("a JPEG to counted colors: time / that of decoding alone", median / alone, 2.2, 1.7, beside)
+    seconds, results = in_turn({"decode": decode, "ours": ours}, 11)
+    pixels = large_photo(path.stem).reshape(-1, 3)
+    colors, counts = np.unique(pixels.astype(np.int32) @ np.array([65536, 256, 1], np.int32), return_counts=True)
+    found = results["ours"]
+    codes = np.asarray(found.colors, np.int32) @ np.array([65536, 256, 1], np.int32)
+    np.testing.assert_array_equal(np.sort(codes), colors)
+    np.testing.assert_array_equal(np.asarray(found.counts)[codes.argsort()], counts)
+    beside = f"{1e3 * seconds['ours']:.0f} ms; decoding {1e3 * seconds['decode']:.0f} ms"
+    what = "a JPEG to counted colors: time / that of decoding alone"
+    report(what, seconds["ours"] / seconds["decode"], 1.5, 1.3, beside)

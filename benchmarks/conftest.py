@@ -1,13 +1,15 @@
 """Photographs by name, the tables that are printed at the end, and the files that keep them.
 
-Options: --sizes 1MP,13MP and so on, --photos FOLDER for real photographs, --full for what takes long, --save FOLDER for
-results as JSON, one file for each bench_NAME.py and device; there rows that were measured again take the place of old
-ones. Quantizers are not timed by pytest-benchmark: each has a process of its own, and as many runs as its time allows.
+Options: --sizes 1MP,13MP and so on, --photos FOLDER for real photographs, --full for what takes long, --rounds 1 for a
+rough look, --save FOLDER for results as JSON, one file for each bench_NAME.py and device; there rows that were measured
+again take the place of old ones. Quantizers are not timed by pytest-benchmark: each has a process of its own, and as
+many runs as its time allows; or they take turns in one process.
 """
 
 import dataclasses
 import json
 import re
+import statistics
 import time
 from collections.abc import Callable
 from functools import cache
@@ -20,6 +22,7 @@ import pytest
 import torch
 from PIL import Image
 
+from gpuquant import QuantizedImage
 from gpuquant.bench.measuring import Measurement, machine, sample_photo, table
 from gpuquant.whole_file import whole_file
 
@@ -28,10 +31,12 @@ PHOTOS = Path(__file__).parents[2] / "shared" / "photos"  # optional: real photo
 SIZES = "1MP,13MP,50MP,100MP"
 RATIO = ("what", "measured", "reach / aim", "beside")
 CHINA = 1.4988  # width of that photo, of its height
+N_CHECKED = 5000  # pixels whose nearest entry is looked for among all
 Report = Callable[[str, float, float, float, str], None]
 Tell = Callable[[str, float, str], None]
 Row = dict[str, Any]
 Keep = Callable[..., None]
+InTurn = Callable[..., tuple[dict[str, float], dict[str, Any]]]
 _ROWS: dict[str, list[tuple[str, str, str, str]]] = {}  # by the file that adds them
 _TABLES: dict[tuple[str, str], list[Row]] = {}  # by that file and the device
 
@@ -73,6 +78,11 @@ def kodak() -> dict[str, Pixels]:
     return {path.stem: np.array(Image.open(path).convert("RGB")) for path in paths}
 
 
+def named_photo(name: str) -> Pixels:  # [H, W, 3]
+    """One of the Kodak photographs, or a large one."""
+    return kodak()[name] if name.startswith("kodim") else large_photo(name)
+
+
 def mse_of(pixels: Pixels, result: Pixels) -> float:
     """The mean over pixels of the sum over R, G and B of squared differences."""
     total = 0
@@ -92,6 +102,46 @@ def rounded_mse(colors: Pixels, counts: npt.NDArray[np.int64], centers: npt.NDAr
         apart = scores.min(axis=1) + np.square(points).sum(axis=1)
         total += float(apart @ counts[start : start + (1 << 16)])
     return total / float(counts.sum())
+
+
+def check_quantized(pixels: Pixels, result: QuantizedImage, n_colors: int) -> None:
+    """Fail unless K entries are used, the MSE is the picture's, and labels are the nearest entries on a sample."""
+    colors, labels = np.asarray(result.palette.colors, np.int64), np.asarray(result.labels)
+    assert labels.shape == pixels.shape[:2]
+    assert np.bincount(labels.reshape(-1), minlength=n_colors).min() > 0
+    assert len(colors) == n_colors
+    assert result.mse == pytest.approx(mse_of(pixels, result.to_array()), rel=1e-12)
+    sample = np.random.RandomState(0).choice(labels.size, min(N_CHECKED, labels.size), replace=False)
+    for places in np.array_split(sample, 1 + len(sample) * n_colors // (1 << 22)):
+        apart = np.square(pixels.reshape(-1, 3)[places][:, None].astype(np.int64) - colors).sum(axis=2)
+        given = apart[np.arange(len(places)), labels.reshape(-1)[places]]
+        np.testing.assert_array_equal(given, apart.min(axis=1))
+
+
+@pytest.fixture
+def in_turn(request: pytest.FixtureRequest) -> InTurn:
+    """Time functions by their names in turn: the medians in seconds, and what each returned last."""
+    most: int | None = request.config.getoption("--rounds")
+
+    def run(
+        functions: dict[str, Callable[[], Any]],
+        rounds: int,
+        *,
+        warm_up: bool = True,  # by a call of each that is not timed
+        before: Callable[[], None] = lambda: None,  # each round, not timed
+    ) -> tuple[dict[str, float], dict[str, Any]]:
+        seconds: dict[str, list[float]] = {name: [] for name in functions}
+        results: dict[str, Any] = {}
+        for number in range(-int(warm_up), min(rounds, most or rounds)):
+            before()
+            for name, function in functions.items():
+                start = time.perf_counter()
+                results[name] = function()
+                if number >= 0:
+                    seconds[name].append(time.perf_counter() - start)
+        return {name: statistics.median(times) for name, times in seconds.items()}, results
+
+    return run
 
 
 @pytest.fixture
@@ -133,6 +183,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="also what takes minutes")
     parser.addoption("--sizes", default=SIZES, help=f"of photographs that are made, {SIZES} if not given")
     parser.addoption("--photos", type=Path, help="a folder with photographs to compare quantizers on as well")
+    parser.addoption("--rounds", type=int, help="at most so many runs of what is timed in turn, for a rough look")
     parser.addoption("--save", type=Path, help="a folder to write results to, NAME-DEVICE.json")
 
 
@@ -141,6 +192,9 @@ def pytest_configure(config: pytest.Config) -> None:
     for size in config.getoption("--sizes").split(","):
         if not re.fullmatch(r"\d*\.?\d+MP", size) or float(size.removesuffix("MP")) == 0:
             raise pytest.UsageError(f"--sizes: {size!r} is not a size such as 13MP or 0.5MP")
+    rounds: int | None = config.getoption("--rounds")
+    if rounds is not None and rounds < 1:
+        raise pytest.UsageError(f"--rounds: {rounds} is not a number of runs")
     photos: Path | None = config.getoption("--photos")
     if photos and not photos.is_dir():
         raise pytest.UsageError(f"--photos: {photos} is not a folder")
@@ -199,7 +253,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def _save(path: Path, tables: list[Row], ratios: list[Row]) -> None:
-    """Replace what was measured again."""
+    """Replace what was measured again, whatever was asked of it then."""
     before = json.loads(path.read_text()) if path.exists() else {"tables": [], "ratios": []}
     document = {
         "machine": machine(),
@@ -212,7 +266,7 @@ def _save(path: Path, tables: list[Row], ratios: list[Row]) -> None:
 
 def _renewed(before: list[Row], now: list[Row], measured: str) -> list[Row]:
     def subject(row: Row) -> Row:
-        return {key: value for key, value in row.items() if key not in (measured, "beside")}
+        return {key: value for key, value in row.items() if key not in (measured, "reach / aim", "beside")}
 
     again = [subject(row) for row in now]
     return [row for row in before if subject(row) not in again] + now
