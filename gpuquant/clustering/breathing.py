@@ -17,7 +17,7 @@ from gpuquant import ops
 from gpuquant.threads import one_torch_thread
 
 FEWEST_ADDED = 8  # at first
-ITERATIONS = 4  # of Lloyd's algorithm after each change
+ITERATIONS = 2  # of Lloyd's algorithm after each change
 RELAXATION = 1.5  # times as far as to the mean, as the iterations on coarse cells go
 CLOSE = 1.1  # of the mean distance between neighbors: the freezing range of the source
 

@@ -28,7 +28,7 @@ COARSE_ITERATIONS = 300  # scikit-learn's limit: on cells none needs as many
 SEEDING_COLORS = 1 << 16  # k-means++ chooses among at most about this many colors or cell means
 CELLS_PER_COLOR = 32  # fewer cells than that are not worth a try: they lose too much (measured)
 START_PAIRS = 1 << 18  # pairs of cell and color that may be spent on starts: only the best is continued
-BREATHING_ERRORS = (0.25, 0.05)  # cells breathe whose own error is at most this share of the seeding's
+BREATHING_ERROR = 0.05  # cells breathe whose own error is at most this share of the seeding's (tried 0.25 and none)
 COARSE_ERROR = 0.25  # a coarse level is used while its own error is at most this share of the seeding's
 MOST_PADDING = 2  # problems that go together differ at most so much in size: the shorter ones are filled up
 
@@ -109,7 +109,7 @@ def search_centers(
             )
             for run in range(n_init)
         ]
-        efforts = range(2 if cost.n_fine_cycles else 1)
+        efforts = range(len(cost.n_cycles))
         starts = [
             {place: torch.stack([found[place][effort] for found in tried]) for place in problems} for effort in efforts
         ]
@@ -138,7 +138,7 @@ def coarse_steps(
 ) -> Steps:  # returns [K, D] float64
     """k-means++ on the coarsest cells that do, then Lloyd steps on finer and finer cells as far as they help.
 
-    Breathing k-means goes on from there, on the coarsest cells that tell the colors apart.
+    Breathing k-means goes on from there, on the coarsest cells that stand for the colors well.
 
     What takes time is asked for, so that it can be done for many problems together.
     """
@@ -162,12 +162,11 @@ def coarse_steps(
     for level in helpful[: effort.max_levels]:
         starts = (yield IterationsWanted(level, starts))[None]
     found: Tensor = starts[0]
-    draws = np.random.RandomState(list(seed))
-    centers = [found]
-    for share, most in zip(BREATHING_ERRORS, (effort.n_cycles, effort.n_fine_cycles), strict=True):
-        level = next((level for level in levels if level.error * total <= share * potentials[order[0]]), finest)
-        n_cycles = effort.within(most, len(level), n_colors)
-        centers.append(breathe(level.points, level.counts, centers[-1], n_cycles=n_cycles, draws=draws))
+    fine = next((level for level in levels if level.error * total <= BREATHING_ERROR * potentials[order[0]]), finest)
+    draws, centers = np.random.RandomState(list(seed)), [found]
+    for most in effort.n_cycles:
+        n_cycles = effort.within(most, len(fine), n_colors)
+        centers.append(breathe(fine.points, fine.counts, centers[-1], n_cycles=n_cycles, draws=draws))
     return centers[1:]
 
 

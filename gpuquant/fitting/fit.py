@@ -21,8 +21,7 @@ class Effort:
     coarse_tol: float  # times as large as on all colors: the iterations that follow make up for it (measured)
     max_iter: int  # on all colors
     settle_tol: float  # rounded entries are settled while the error falls by more than this share
-    n_cycles: int  # of breathing k-means on cells
-    n_fine_cycles: int = 0  # after these, on all colors
+    n_cycles: tuple[int, ...]  # of breathing k-means; what is found after each number of them is a candidate
 
     def within(self, n_cycles: int, n_points: int, n_colors: int) -> int:
         """The cycles that a problem of this size leaves time for."""
@@ -30,9 +29,9 @@ class Effort:
 
 
 EFFORTS = {
-    "fast": Effort(1, 1, 64, 1, 1e-3, 0),
-    "default": Effort(8, 2, 8, sys.maxsize, 0, 8),
-    "best": Effort(8, 2, 8, sys.maxsize, 0, 8, 16),
+    "fast": Effort(4, 2, 8, 1, 1e-3, (1,)),
+    "default": Effort(8, 2, 8, sys.maxsize, 0, (6,)),
+    "best": Effort(8, 2, 8, sys.maxsize, 0, (6, 18)),
 }
 
 
