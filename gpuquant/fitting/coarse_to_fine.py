@@ -3,6 +3,7 @@
 One way for one problem and for many, in any working space: many of about the same size go side by side.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from gpuquant.clustering.breathing import breathe
 from gpuquant.clustering.initialization import INITIALIZATIONS, kmeans_plus_plus
 from gpuquant.clustering.lloyd import runs_together
 from gpuquant.clustering.restarts import Run, best_runs
-from gpuquant.fitting.fit import Effort, PaletteFit, effort_for, lossless
+from gpuquant.fitting.fit import BREATHING_SIZE, Effort, PaletteFit, effort_for, lossless
 from gpuquant.fitting.problem import Level, PaletteProblem
 from gpuquant.fitting.settling import settle
 from gpuquant.threads import one_torch_thread
@@ -162,12 +163,19 @@ def coarse_steps(
     for level in helpful[: effort.max_levels]:
         starts = (yield IterationsWanted(level, starts))[None]
     found: Tensor = starts[0]
-    fine = next((level for level in levels if level.error * total <= BREATHING_ERROR * potentials[order[0]]), finest)
     draws, centers = np.random.RandomState(list(seed)), [found]
-    for most in effort.n_cycles:
-        n_cycles = effort.within(most, len(fine), n_colors)
-        centers.append(breathe(fine.points, fine.counts, centers[-1], n_cycles=n_cycles, draws=draws))
+    cycles = effort.cycles(n_colors)
+    level = _breathing_level([*levels, finest], potentials[order[0]] / total, cycles[0] * math.sqrt(n_colors))
+    for n_cycles in cycles:
+        more = breathe(level.points, level.counts, centers[-1], n_cycles=n_cycles, draws=draws) if level else found
+        centers.append(more)
     return centers[1:]
+
+
+def _breathing_level(levels: list[Level], error: float, looks: float) -> Level | None:
+    """The coarsest level that stands for the colors well, or the finest that leaves time for so many looks at it."""
+    small = [level for level in levels if level.error <= COARSE_ERROR * error and len(level) * looks <= BREATHING_SIZE]
+    return next((level for level in small if level.error <= BREATHING_ERROR * error), small[-1] if small else None)
 
 
 def _answered(steps: dict[int, Steps], tol: float) -> dict[int, list[Tensor]]:  # centers [K, D] float64
