@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gpuquant.clustering.restarts import Run
 from gpuquant.colors.alpha import OPAQUE, with_alpha
 from gpuquant.colors.codes import z_order
 from gpuquant.colors.spaces import WorkingSpace
@@ -41,11 +42,17 @@ def fit_alpha_palette(
         return _with_clear(replace(fit, palette=with_alpha(fit.palette)), clear, counts)
     cost = effort_for(settings["init"], effort)
     with one_torch_thread():
-        ((_, run),) = search_centers({0: PaletteProblem(visible, weights, space)}, n_visible, cost, **settings)
-        palette = space.leave(run.centers)
-        if has_clear:
-            palette = torch.cat([palette, palette.new_zeros(1, 4)])
-        return settle_entries(problem, palette, run, cost.settle_tol, keep_last=has_clear)
+        found = search_centers({0: PaletteProblem(visible, weights, space)}, n_visible, cost, **settings)
+        fits = [_settled(problem, run, has_clear, cost.settle_tol) for _, run in found]
+        return min(fits, key=lambda fit: fit.error)
+
+
+def _settled(problem: PaletteProblem, run: Run, has_clear: bool, tol: float) -> PaletteFit:
+    """The palette of a run on what is not clear, with an entry for what is."""
+    palette = problem.space.leave(run.centers)
+    if has_clear:
+        palette = torch.cat([palette, palette.new_zeros(1, 4)])
+    return settle_entries(problem, palette, run, tol, keep_last=has_clear)
 
 
 def _fit_opaque(colors: Tensor, counts: Tensor, n_colors: int, space: WorkingSpace, **settings: Any) -> PaletteFit:
