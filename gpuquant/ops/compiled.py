@@ -12,11 +12,7 @@ from contextlib import suppress
 from functools import cache
 from typing import Any, TypeVar, cast
 
-import numpy as np
-import numpy.typing as npt
 from torch import Tensor
-
-from gpuquant.tensors import shared_tensor
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -92,16 +88,6 @@ class _Notice:
 
 
 _tell_of_compiling = _Notice()
-
-
-def loop_array(values: npt.NDArray[Any] | Tensor) -> npt.NDArray[Any]:
-    """The values as compiled loops take them: contiguous, and of one type whether they are read-only or not.
-
-    The memory is that of the values; a function would be compiled once more for an array marked as read-only.
-    """
-    tensor = values if isinstance(values, Tensor) else shared_tensor(values)
-    array: npt.NDArray[Any] = np.ascontiguousarray(tensor.numpy())
-    return array
 
 
 def runs_for(values: Tensor) -> bool:

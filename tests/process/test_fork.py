@@ -111,10 +111,10 @@ def test_other_locks_are_free_in_a_child_and_what_they_held_is_undone() -> None:
     code = """
 from contextlib import ExitStack
 from gpuquant import threads
-from gpuquant.ops.pixels import cpu as cpu_ops
+from gpuquant.ops.pixels import cpu_counting, cpu_tables
 from gpuquant.ops.points import dense_points
 
-locked = cpu_ops._tables, threads._one_blas_thread, dense_points.ieee_products
+locked = cpu_tables.kept_tables, threads._one_blas_thread, dense_points.ieee_products
 with threads.one_blas_thread():
     pass
 before = dense_points.product_precision()
@@ -128,7 +128,7 @@ def hold():
         leave.wait(60)
 
 def use():
-    cpu_ops.count_colors(torch.zeros(1500 * 1500, 3, dtype=torch.uint8))
+    cpu_counting.count_colors(torch.zeros(1500 * 1500, 3, dtype=torch.uint8))
     if dense_points.product_precision() != before:
         return False
     with dense_points.ieee_products, threads.one_blas_thread():

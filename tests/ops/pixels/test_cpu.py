@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from gpuquant import ops, tensors
 from gpuquant.colors.codes import N_CODES, codes_from_colors, colors_from_codes, colors_from_z_order, z_order
 from gpuquant.ops.pixels import cpu as cpu_ops
+from gpuquant.ops.pixels import cpu_counting, cpu_keys, cpu_tables
 from gpuquant.ops.pixels import reference as torch_ops
 
 Pixels = npt.NDArray[np.uint8]
@@ -58,25 +59,24 @@ def check_counts(counted: tuple[torch.Tensor, torch.Tensor], pixels: Pixels) -> 
 
 
 def check_that_tables_are_clean() -> None:
-    with cpu_ops._tables.borrow(2) as tables:
-        for table in tables:
-            assert not table.bins.any()
-            assert not table.marks.any()
+    for tables in cpu_tables.kept_tables._free:
+        assert not tables.bins.any()
+        assert not tables.marks.any()
 
 
 @pytest.fixture
 def many_tables(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """Every thread has a table, however few pixels there are; gives how many were merged each time."""
-    monkeypatch.setattr(cpu_ops, "PIXELS_A_TABLE", 1)
-    merged: list[int] = []
-    original = cpu_ops._drain
+    """Every thread has a table, however few pixels there are; gives how many were swept each time."""
+    monkeypatch.setattr(cpu_counting, "PIXELS_A_TABLE", 1)
+    swept: list[int] = []
+    original = cpu_counting._drain
 
-    def spy(tables: Any) -> Any:
-        merged.append(len(tables))
-        return original(tables)
+    def spy(tables: Any, full: Any) -> Any:
+        swept.append(len(tables.bins))
+        return original(tables, full)
 
-    monkeypatch.setattr(cpu_ops, "_drain", spy)
-    yield merged
+    monkeypatch.setattr(cpu_counting, "_drain", spy)
+    yield swept
     check_that_tables_are_clean()
 
 
@@ -86,7 +86,7 @@ def many_tables(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 def test_colors_are_counted_exactly(
     implementation: ModuleType, gray: bool, n_pixels: int, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(implementation, "CHUNK_PIXELS", at_once)
+    monkeypatch.setattr(cpu_counting if implementation is cpu_ops else implementation, "CHUNK_PIXELS", at_once)
     pixels = photo_like(n_pixels, gray=gray)
     for _ in range(2):  # what the first call leaves behind is clean
         check_counts(implementation.count_colors(torch.from_numpy(pixels)), pixels)
@@ -95,7 +95,7 @@ def test_colors_are_counted_exactly(
 
 @needs_numba
 @pytest.mark.parametrize("n_threads", [1, 2, 3, 6])
-@pytest.mark.parametrize("at_once", [997, cpu_ops.CHUNK_PIXELS])
+@pytest.mark.parametrize("at_once", [997, cpu_counting.CHUNK_PIXELS])
 def test_chunks_and_threads_change_no_count(
     many_tables: list[int],
     set_threads: Callable[[int], None],
@@ -103,12 +103,12 @@ def test_chunks_and_threads_change_no_count(
     at_once: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(cpu_ops, "CHUNK_PIXELS", at_once)
+    monkeypatch.setattr(cpu_counting, "CHUNK_PIXELS", at_once)
     set_threads(n_threads)
     for seed, gray in ((0, False), (1, False), (2, True)):
         pixels = photo_like(140_000, gray=gray, seed=seed)
         check_counts(cpu_ops.count_colors(torch.from_numpy(pixels)), pixels)
-    assert many_tables == [min(n_threads, cpu_ops.MAX_TABLES)] * 3
+    assert many_tables == [min(n_threads, cpu_tables.N_TABLES)] * 3
 
 
 @needs_numba
@@ -121,29 +121,52 @@ def test_every_word_and_bit_of_marks_is_swept(
     pixels = np.concatenate(
         [np.insert(np.repeat(ends, 256, axis=0), axis, np.tile(np.arange(256), 4), axis=1) for axis in range(3)]
     ).astype(np.uint8)
-    monkeypatch.setattr(cpu_ops, "CHUNK_PIXELS", len(pixels))
+    monkeypatch.setattr(cpu_counting, "CHUNK_PIXELS", len(pixels))
     pixels = np.concatenate([pixels, pixels])
     check_counts(cpu_ops.count_colors(torch.from_numpy(pixels)), pixels)
     assert many_tables == [2]
 
 
 @needs_numba
-def test_tables_are_merged_where_both_have_a_color() -> None:
-    one, other = np.array([[1, 2, 3], [7, 0, 0]], np.uint8), np.array([[1, 2, 3], [0, 0, 9], [255, 255, 255]], np.uint8)
-    with cpu_ops._tables.borrow(3) as tables:
-        for table, rows in zip(tables, (one, other, one), strict=True):
-            cpu_ops._count_rows(rows, 0, len(rows), 1, 2, cpu_ops.SPREAD, *table)
-        keys, counts = cpu_ops._drain(tables)
-        assert not any(table.bins.any() or table.marks.any() for table in tables)
-    pixels = np.concatenate([one, other, one])
-    check_counts((torch.from_numpy(keys), torch.from_numpy(counts)), pixels)
+@pytest.mark.parametrize("n_tables", [1, 2, 4])
+def test_tables_are_added_where_several_have_a_color(n_tables: int) -> None:
+    """Of colors that all have, and of some that one has; bins that are full at the end, or were full before."""
+    random = np.random.RandomState(n_tables)
+    shared = np.array([[1, 2, 3], [255, 255, 255], [0, 0, 0]], np.uint8)
+    parts = [
+        np.concatenate([shared.repeat((256, 300, 1 + table), axis=0), random.randint(0, 9, (50, 3)).astype(np.uint8)])
+        for table in range(n_tables)
+    ]
+    full = np.empty(99, np.int32)
+    n_full = 0
+    with cpu_tables.kept_tables.borrow() as kept:
+        tables = cpu_tables.Tables(kept.bins[:n_tables], kept.marks[:n_tables])
+        for rows, bins, marks in zip(parts, *tables, strict=True):
+            n_full = cpu_counting._count_rows(rows, 0, len(rows), 1, 2, cpu_keys.SPREAD, bins, marks, full, n_full)
+        assert n_full == 2 * n_tables
+        keys, counts = cpu_counting._drain(tables, np.sort(full[:n_full]))
+    check_counts((torch.from_numpy(keys), torch.from_numpy(counts)), np.concatenate(parts))
+    check_that_tables_are_clean()
 
 
 @needs_numba
-def test_more_pixels_than_a_bin_can_hold_are_counted_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpu_ops, "MOST_IN_A_BIN", 300)
-    pixels = photo_like(1000)
-    check_counts(cpu_ops.count_colors(torch.from_numpy(pixels)), pixels)
+@pytest.mark.parametrize("n_pixels", [255, 256, 257, 511, 512, 513, 65536, 100_000])
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_more_pixels_of_a_color_than_a_bin_holds_are_counted(
+    many_tables: list[int],
+    set_threads: Callable[[int], None],
+    monkeypatch: pytest.MonkeyPatch,
+    n_pixels: int,
+    n_threads: int,
+) -> None:
+    monkeypatch.setattr(cpu_counting, "CHUNK_PIXELS", 301)
+    set_threads(n_threads)
+    for others in (0, 1, 5):
+        pixels = np.concatenate(
+            [np.full((n_pixels, 3), 7, np.uint8), np.arange(3 * others, dtype=np.uint8).reshape(-1, 3)]
+        )
+        check_counts(cpu_counting.count_colors(torch.from_numpy(pixels)), pixels)
+    assert many_tables == [n_threads] * 3
 
 
 @needs_numba
@@ -152,19 +175,20 @@ def test_counting_is_exact_after_a_failure_half_way(
     monkeypatch: pytest.MonkeyPatch, many_tables: list[int], set_threads: Callable[[int], None], n_threads: int
 ) -> None:
     pixels = photo_like(5000)
-    monkeypatch.setattr(cpu_ops, "CHUNK_PIXELS", 1000)
+    monkeypatch.setattr(cpu_counting, "CHUNK_PIXELS", 1000)
     set_threads(n_threads)
-    intact, begun = cpu_ops._count_rows, threading.Event()
+    intact, begun = cpu_counting._count_rows, threading.Event()
 
-    def fail_late(rows: Pixels, start: int, *others: Any) -> None:
+    def fail_late(rows: Pixels, start: int, *others: Any) -> int:
         if start >= 3000:
             raise MemoryError("no memory")
-        intact(rows, start, *others)
+        n_full: int = intact(rows, start, *others)
         begun.set()
+        return n_full
 
     cpu_ops.count_colors(torch.from_numpy(pixels))  # leaves tables to be kept
     with monkeypatch.context() as patched:
-        patched.setattr(cpu_ops, "_count_rows", fail_late)
+        patched.setattr(cpu_counting, "_count_rows", fail_late)
         with pytest.raises(MemoryError, match="no memory"):
             cpu_ops.count_colors(torch.from_numpy(pixels))
     assert begun.is_set()
