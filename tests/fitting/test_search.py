@@ -190,7 +190,7 @@ def test_files_get_what_each_alone_would(folder: Any, tmp_path: Any) -> None:
         output = tmp_path / "-".join(settings)
         outcomes = list(quantize_files(folder, output, **settings))
         written = [outcome for outcome in outcomes if outcome.status == "written"]
-        assert len(written) == 6
+        assert len(written) == 6, [outcome.error for outcome in outcomes]
         for outcome in written:
             alone = quantize(outcome.source, **settings)
             assert (outcome.n_colors, outcome.mse) == (len(alone.palette), alone.mse)

@@ -16,6 +16,7 @@ from PIL import Image, ImageFile
 from sklearn.cluster import KMeans
 
 from gpuquant.clustering import breathing
+from gpuquant.colors.spaces import working_space
 from gpuquant.errors import ArgumentError, DeviceError, GpuquantError, ImageFileError
 from gpuquant.fitting import coarse_to_fine
 from gpuquant.quantization.recipes import extract_palette, quantize
@@ -160,9 +161,25 @@ def test_more_effort_gives_a_lower_error(china: Pixels, n_colors: int) -> None:
 
 
 def test_more_effort_for_many_colors(china_large: Pixels) -> None:
-    """Cells hardly tell so many colors apart, and breathing k-means on them would lose."""
     default, best = (quantize(china_large, 1500, effort=effort).mse for effort in ("default", "best"))
     assert best <= default
+
+
+@pytest.mark.parametrize("n_colors", [2, 16, 64])
+@pytest.mark.parametrize("step", [2, 9])
+def test_more_effort_never_ends_above_the_default(china: Pixels, step: int, n_colors: int) -> None:
+    for color_space in ("srgb", "oklab"):
+        for seed in range(3):
+            found = [
+                quantize(china[::step, ::step], n_colors, effort=effort, random_state=seed, color_space=color_space)
+                for effort in ("default", "best")
+            ]
+            in_space = [
+                working_space(color_space).enter(torch.from_numpy(one.to_array().reshape(-1, 3))) for one in found
+            ]
+            pixels = working_space(color_space).enter(torch.from_numpy(china[::step, ::step].reshape(-1, 3).copy()))
+            default, best = (float((points.double() - pixels.double()).square().sum()) for points in in_space)
+            assert best <= default * (1 + 1e-12)
 
 
 def test_effort_holds_for_kmeans_plus_plus_alone(china: Pixels) -> None:
@@ -174,15 +191,16 @@ def test_effort_holds_for_kmeans_plus_plus_alone(china: Pixels) -> None:
 
 
 def test_runs_of_the_best_effort_have_draws_of_their_own(china: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
-    first: list[int] = []
+    draws_of: list[np.random.RandomState] = []
 
     def watched(*arguments: Any, draws: np.random.RandomState, **settings: Any) -> torch.Tensor:
-        first.append(int(draws.get_state()[1][1]))  # type: ignore[index]
+        draws_of.append(draws)
         return breathing.breathe(*arguments, draws=draws, **settings)
 
     monkeypatch.setattr(coarse_to_fine, "breathe", watched)
     quantize(china, 8, effort="best", n_init=3)
-    assert len(set(first)) == 3
+    assert [draws_of.index(draws) for draws in draws_of] == [0, 0, 2, 2, 4, 4]  # two phases of each run
+    assert len({draws.uniform() for draws in draws_of[::2]}) == 3
 
 
 def test_effort_with_transparency(china: Pixels) -> None:
