@@ -98,31 +98,44 @@ def search_centers(
 
     More effort than the default yields that of the default first, so that it never finds less.
     """
+    pace: Any = {"max_iter": max_iter, "tol": tol}
     if isinstance(init, Tensor):
-        starts = [{place: problem.space.enter(init.to(problem.device))[None] for place, problem in problems.items()}]
+        starts = {place: problem.space.enter(init.to(problem.device))[None] for place, problem in problems.items()}
+        yield from _best_of(problems, starts, cost, **pace)
     elif init != "k-means++":
-        starts = [{place: _starts_of(one, n_colors, init, n_init, random_state) for place, one in problems.items()}]
+        starts = {place: _starts_of(one, n_colors, init, n_init, random_state) for place, one in problems.items()}
+        yield from _best_of(problems, starts, cost, **pace)
     else:
-        tried = [
-            _answered(
-                {place: coarse_steps(one, n_colors, (random_state, run), cost) for place, one in problems.items()},
-                cost.coarse_tol * tol,
-            )
-            for run in range(n_init)
-        ]
-        efforts = range(len(cost.n_cycles))
-        starts = [
-            {place: torch.stack([found[place][effort] for found in tried]) for place in problems} for effort in efforts
-        ]
-    finest = {place: problem.levels(n_colors)[-1] for place, problem in problems.items()}
-    for group in _of_a_size(finest, n_colors):
+        tried: list[dict[int, list[Tensor]]] = []
+        for run in range(n_init):
+            steps = {place: coarse_steps(one, n_colors, (random_state, run), cost) for place, one in problems.items()}
+            tried.append(_answered(steps, cost.coarse_tol * tol))
+        for phase in range(len(cost.n_cycles)):
+            starts = {
+                place: torch.stack([centers[place][phase] for centers in tried])
+                for place in problems
+                if phase == 0 or any(centers[place][phase] is not centers[place][phase - 1] for centers in tried)
+            }
+            yield from _best_of(problems, starts, cost, **pace)
+
+
+def _best_of(
+    problems: dict[int, PaletteProblem],
+    starts: dict[int, Tensor],  # [n_init, K, D] float64, of some of them
+    cost: Effort,
+    *,
+    max_iter: int,
+    tol: float,
+) -> Iterator[tuple[int, Run]]:
+    """The best run of each problem from its starts."""
+    finest = {place: problems[place].levels(some.shape[1])[-1] for place, some in starts.items()}
+    for group in _of_a_size(finest, next(iter(starts.values())).shape[1] if starts else 1):
         points = _together([finest[place] for place in group])
+        every = torch.stack([starts[place] for place in group])
         on_cells = any(finest[place] is not problems[place].all for place in group)
         most = COARSE_ITERATIONS if on_cells else cost.max_iter
-        for some in starts:
-            every = torch.stack([some[place] for place in group])  # [B, n_init, K, D]
-            best = best_runs(points, every, max_iter=min(max_iter, most), tol=tol, **PACE)
-            yield from zip(group, best, strict=True)
+        best = best_runs(points, every, max_iter=min(max_iter, most), tol=tol, **PACE)
+        yield from zip(group, best, strict=True)
 
 
 def _starts_of(
@@ -162,13 +175,14 @@ def coarse_steps(
     helpful = [level for level in levels if level.error <= most and len(level) < len(finest) // 2]
     for level in helpful[: effort.max_levels]:
         starts = (yield IterationsWanted(level, starts))[None]
-    found: Tensor = starts[0]
-    draws, centers = np.random.RandomState(list(seed)), [found]
     cycles = effort.cycles(n_colors)
-    level = _breathing_level([*levels, finest], potentials[order[0]] / total, cycles[0] * math.sqrt(n_colors))
+    breathing = _breathing_level([*levels, finest], potentials[order[0]] / total, cycles[0] * math.sqrt(n_colors))
+    if breathing is None:
+        return [starts[0]] * len(cycles)
+    draws, centers = np.random.RandomState(list(seed)), [starts[0]]
     for n_cycles in cycles:
-        more = breathe(level.points, level.counts, centers[-1], n_cycles=n_cycles, draws=draws) if level else found
-        centers.append(more)
+        found = breathe(breathing.points, breathing.counts, centers[-1], n_cycles=n_cycles, draws=draws)
+        centers.append(found)
     return centers[1:]
 
 

@@ -66,11 +66,11 @@ def quantize(
         of the palette on all pixels, before dithering. Palettes are tried with the fast effort first, then a few with
         the one asked for, which takes as many times as long.
     effort : "fast", "default" or "best"
-        How long to look for a low error after k-means++. "best" goes on from the local minimum that "default" ends in,
-        by breathing k-means on cells of the color cube, as long as these are 5 for each entry: it adds centers where
-        the error is large and removes the least useful, for about 1 % less error in one and a half to three times the
-        time. "fast", for previews, tries one start, and does not iterate to the end. Other starts are always iterated
-        as by default.
+        How long to look for a low error. After k-means++ and Lloyd's algorithm breathing k-means goes on from the local
+        minimum: it adds centers where the error is large, removes the least useful, and keeps what lowers the error.
+        "best" does four times as much of it as "default", for up to 1 % less error in about twice the time, and never
+        ends with a higher error. "fast", for previews, does little of it, and does not iterate to the end. Other starts
+        than k-means++ do without, and are always iterated to the end.
     color_space : "srgb" or "oklab"
         Where distances are taken. In Oklab, with a and b doubled, equal ones look about equal. Entries are sRGB
         nevertheless, and so is `mse`, which is higher.
@@ -86,7 +86,7 @@ def quantize(
         their number. Arrays and tensors may also hold floats up to 255.
     n_init : int
         Runs from different starts; the best is kept. On single photos 5 can gain more than effort="best", at five
-        times the time. In Oklab and with partly transparent colors "default" and "best" take at least 4.
+        times the time.
     max_iter, tol : int, float
         As for `kmeans`; they hold for the iterations on all colors, not for those on coarser cells before, nor for
         settling the rounded palette after. In Oklab and with partly transparent colors they hold for k-means on the
@@ -136,16 +136,16 @@ def quantize(
     Notes
     -----
     k-means goes from coarse to fine: it starts on the means of the cells of a coarser color cube and ends on all
-    distinct colors, with over-relaxed Lloyd steps (B. Fritzke 2020, "The breathing k-means algorithm", between the
-    two for the best effort). The rounded palette is settled by Lloyd steps on integers. Sources: D. Arthur and
+    distinct colors, with over-relaxed Lloyd steps, and breathing k-means between the two (B. Fritzke 2020, "The
+    breathing k-means algorithm"). The rounded palette is settled by Lloyd steps on integers. Sources: D. Arthur and
     S. Vassilvitskii 2007, "k-means++: the advantages of careful seeding"; S. Lloyd 1982, "Least squares quantization
     in PCM"; B. Ottosson 2020, "A perceptual color space for image processing" (Oklab). The dithers are those of
     R. W. Floyd and L. Steinberg 1976, R. Ulichney 1993 (void and cluster: blue noise) and B. E. Bayer 1973.
 
     In Oklab and with partly transparent colors, more than 32,768 colors are folded to cells before k-means, and settled
     as they are. Floyd-Steinberg clamps levels to 0..255 and cuts errors at the widest gap between entries, or at half
-    of it where they lie close together: errors that no mixture can make up for would smear. Numba compiles the loops of
-    dithering when they are first used, which takes about ten seconds, once: it keeps them on disk.
+    of it where they lie close together: errors that no mixture can make up for would smear. On the CPU Numba compiles
+    the loops when they are first used, which takes some seconds, once: it keeps them on disk.
 
     On the CPU torch is held to one thread for the time of the call, and large parts are shared out among as many
     threads of ours as torch had: they do not wait for each other where other processes are busy.
