@@ -3,33 +3,6 @@
 from typing import TYPE_CHECKING
 
 from gpuquant.ops.compiled import loops_in_use
-from gpuquant.ops.dispatch import (
-    GridPoints,
-    Lloyd,
-    PointSet,
-    add_counts,
-    apply_lookup,
-    choose_among_pixels,
-    choose_centers,
-    choose_entries,
-    coarsen,
-    colors_from_keys,
-    column_means,
-    count_colors,
-    diffuse_errors,
-    grid_points,
-    keys_from_colors,
-    lloyd_steps,
-    lookup_table,
-    mixing,
-    nearest_distances,
-    point_set,
-    rank_pixels,
-    renumber,
-    take,
-    tally_labels,
-    upload_and_count,
-)
 from gpuquant.ops.dithering.cpu_diffusion import FULL_STRENGTH
 from gpuquant.ops.dithering.nearest_table import NearestTable
 from gpuquant.ops.lloyd.colors import MAX_CLUSTERS, ColorLloyd
@@ -37,7 +10,36 @@ from gpuquant.ops.lloyd.dense import DenseLloyd, DenseSeeding
 from gpuquant.ops.lloyd.grid_state import GridState, on_grid
 from gpuquant.ops.lloyd.moves import AS_LONG_AS_NEEDED, move_centers
 from gpuquant.ops.lloyd.run_status import RunStatus
+from gpuquant.ops.pixel_dispatch import (
+    add_counts,
+    apply_lookup,
+    choose_entries,
+    colors_from_keys,
+    column_means,
+    count_colors,
+    diffuse_errors,
+    keys_from_colors,
+    lookup_table,
+    mixing,
+    rank_pixels,
+    renumber,
+    take,
+    tally_labels,
+    upload_and_count,
+)
 from gpuquant.ops.pixels.transfers import download
+from gpuquant.ops.point_dispatch import (
+    GridPoints,
+    Lloyd,
+    PointSet,
+    choose_among_pixels,
+    choose_centers,
+    coarsen,
+    grid_points,
+    lloyd_steps,
+    nearest_distances,
+    point_set,
+)
 from gpuquant.ops.points.color_blocks import ColorBlocks
 from gpuquant.ops.points.colors import ColorPoints
 from gpuquant.ops.points.dense_points import DensePoints

@@ -14,7 +14,6 @@ from scipy.optimize import linprog, nnls
 from gpuquant.dithering import mixtures
 from gpuquant.dithering.mixtures import GRAIN_COST, Slack, mix_colors
 from gpuquant.dithering.triangulation import triangulate
-from gpuquant.ops import compiled as compiled_loops
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
@@ -206,20 +205,6 @@ def test_simplices_fill_the_hull_and_their_spheres_are_empty(name: str) -> None:
     for simplex, neighbor in enumerate(found.neighbors.T):  # neighbors know each other
         for one in neighbor[neighbor >= 0]:
             assert simplex in found.neighbors[:, one]
-
-
-def test_loops_are_compiled_where_nothing_can_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    from numba.core import caching
-
-    monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
-
-    def triple(number: int) -> int:
-        return 3 * number
-
-    made: Any = compiled_loops.compiled(triple)
-    assert made(4) == 12
-    assert made.py_func is triple
-    assert made.nopython_signatures
 
 
 def test_without_numba_it_takes_longer_and_gives_the_same() -> None:

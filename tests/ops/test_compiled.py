@@ -2,6 +2,7 @@
 
 import ast
 import builtins
+import gc
 import os
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 from conftest import script
 
 from gpuquant.ops import compiled as compiled_loops
-from gpuquant.ops.compiled import compiled
+from gpuquant.ops.compiled import compiled, written_out
 
 pytest.importorskip("numba")
 from numba.core import caching, config
@@ -33,7 +34,7 @@ def decorated(tree: ast.Module) -> list[ast.FunctionDef]:
         node
         for node in tree.body
         if isinstance(node, ast.FunctionDef)
-        and any(isinstance(one, ast.Name) and one.id == "compiled" for one in node.decorator_list)
+        and any(isinstance(one, ast.Name) and one.id in ("compiled", "written_out") for one in node.decorator_list)
     ]
 
 
@@ -148,6 +149,67 @@ print(counts.tolist(), ops.take(counts.to(torch.{kind}), torch.zeros(1, dtype=to
     assert run("".join(codes), tmp_path) == "[4] [4]\n[4] [4.0]\n"
     path.write_text(changed)
     assert run(codes[0], tmp_path) == "[8] [8]\n"
+
+
+def test_functions_are_written_out_where_they_are_called(kept: Path) -> None:
+    def half(number: float) -> float:
+        if number < 0:
+            return 0.0
+        return number / 2
+
+    part: Any = written_out(half)
+
+    def halves(number: float) -> Any:
+        return part(number) + part(-number)
+
+    made: Any = compiled(halves)
+    assert made(6.0) == made(-6.0) == 3.0
+    assert part.signatures == []  # not compiled by itself
+    assert (part(6), part(-6)) == (3.0, 0.0)
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_no_garbage_is_looked_for_while_a_loop_is_compiled(
+    kept: Path, is_on: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: Any = compiled(triple)
+    states: list[bool] = []
+    monkeypatch.setattr(made._cache, "save_overload", lambda *_: states.append(gc.isenabled()))
+    monkeypatch.setattr(made._cache, "load_overload", lambda *_: states.append(gc.isenabled()))
+    was_on = gc.isenabled()
+    try:
+        gc.enable() if is_on else gc.disable()
+        assert made(4) == 12
+        assert gc.isenabled() == is_on
+        with pytest.raises(TypeError):
+            made("4", "5")
+        assert gc.isenabled() == is_on
+    finally:
+        gc.enable() if was_on else gc.disable()
+    assert states == [False, False]
+
+
+@pytest.mark.slow
+def test_little_is_compiled_for_a_first_photo(tmp_path: Path) -> None:
+    """Each loop is compiled once, and brings little of Numba's own code along, as strings or whole arrays would."""
+    code = """
+import numpy as np, gpuquant
+from numba.core import event
+class Names(event.Listener):
+    def on_start(self, found): names.append(found.data["dispatcher"].py_func)
+    def on_end(self, found): pass
+names = []
+event.register("numba:compile", Names())
+image = np.random.RandomState(0).randint(0, 256, (300, 200, 3)).astype(np.uint8)
+gpuquant.quantize(image, 16)
+gpuquant.quantize(image, 64, effort="best")
+for one in names: print(one.__module__, one.__qualname__)
+"""
+    (tmp_path / "gpuquant").symlink_to(PACKAGE)
+    names = run(code, tmp_path).splitlines()
+    own = [name for name in names if name.startswith("gpuquant.")]
+    assert len(set(own)) == len(own) > 20
+    assert len(names) - len(own) < 10
 
 
 def fail(*_: Any) -> None:

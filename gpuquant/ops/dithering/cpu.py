@@ -10,7 +10,7 @@ from torch import Tensor
 from gpuquant.ops.compiled import compiled
 from gpuquant.threads import share_out, worker_threads
 
-CHUNK_PIXELS = 1 << 17
+CHUNK_PIXELS = 1 << 17  # in a call: 2^13 to 2^21 take the same time, on photos of 0.4 and 6 million pixels
 
 Integers = npt.NDArray[np.int64]
 Array = npt.NDArray[Any]

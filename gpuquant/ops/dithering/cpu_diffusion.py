@@ -15,8 +15,8 @@ from torch import Tensor
 
 from gpuquant.ops.dithering.nearest_table import NearestTable
 
-DIAGONALS = 64  # whose pixels are picked at a time
-STRENGTH_BITS = 7
+DIAGONALS = 64  # whose pixels are picked at a time: 16 to 128 take the same time, on photos of 0.4 and 6 million pixels
+STRENGTH_BITS = 7  # products of an error, up to 255, and a strength fit 16 bits
 FULL_STRENGTH = 1 << STRENGTH_BITS
 
 Lanes = npt.NDArray[np.int16]

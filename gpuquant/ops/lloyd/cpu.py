@@ -11,16 +11,7 @@ import torch
 from torch import Tensor
 
 from gpuquant.ops.lloyd.colors import ColorLloyd
-from gpuquant.ops.lloyd.cpu_kernels import (
-    CHUNK,
-    Floats,
-    Labels,
-    Scratch,
-    iterate,
-    label_part,
-    move_centers,
-    write_factors,
-)
+from gpuquant.ops.lloyd.cpu_kernels import CHUNK, Floats, Labels, Scratch, iterate, move_centers
 from gpuquant.ops.lloyd.moves import AS_LONG_AS_NEEDED
 from gpuquant.ops.lloyd.run_status import RunStatus
 from gpuquant.ops.points.cpu_cells import DEPTHS, NEXT, START, ColorCells, ColorTree
@@ -100,7 +91,7 @@ class CompiledLloyd(ColorLloyd):
                     n_done = int(found != RunStatus.EMPTY)
                 else:
                     with self._scratch() as scratch:
-                        kept = self._trees[run], self._kept[run], self._totals[run], scratch
+                        kept = self._trees[run], 0, self._kept[run], self._totals[run], scratch
                         steps = min(at_once, n_left)
                         found, n_done, self._n_changed[run] = iterate(
                             *kept, place, shifts, until_last, steps, limit, *pace
@@ -126,13 +117,13 @@ class CompiledLloyd(ColorLloyd):
         def work() -> tuple[int, Floats]:
             gained, n_changed = np.zeros_like(totals), 0
             with self._scratch() as scratch:
-                write_factors(centers, scratch.factors)
                 while parts:
                     try:
                         part = parts.popleft()
                     except IndexError:  # another thread took the last one
                         break
-                    n_changed += label_part(tree, part, labels, gained, scratch)
+                    given = tree, part, labels, gained, scratch, centers, centers
+                    n_changed += iterate(*given, 0, 0, 0.0, 1.0, 0.0)[2]
             return n_changed, gained
 
         helpers = [pool.submit(work) for _ in range(self._n_threads - 1)] if pool else []

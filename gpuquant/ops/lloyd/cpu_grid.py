@@ -89,8 +89,10 @@ class GridPoints:
         return torch.from_numpy(np.rint(_means(sums, centers) * GRID) / GRID)
 
     def _labels(self, centers: Floats, n_nearest: int) -> Array:  # [K, D] -> [n_groups * GROUP] int32
-        labels = np.empty(len(self._points.weights), np.int32)
-        _assign(self._points, _steps(centers), n_nearest, labels, self._apart)
+        n_centers, n_columns = centers.shape
+        labels, lists = np.empty(len(self._points.weights), np.int32), np.empty((3, n_columns + 1, n_centers), np.int32)
+        lists[0, :n_columns], lists[0, n_columns] = _steps(centers), np.arange(n_centers)
+        _assign(self._points, lists, n_nearest, np.empty((2, n_centers), np.int32), labels, self._apart)
         return labels
 
 
@@ -131,7 +133,7 @@ def _find_nearest(centers: Array, nearest: Array) -> None:
                 if len(centers) > 3:
                     x = np.int32(centers[3, place] - centers[3, row])
                     distance = np.int32(distance + np.int32(x * x))
-                least = min(least, distance)
+                least = distance if distance < least else least
         nearest[row] = least
 
 
@@ -141,35 +143,36 @@ def _fill_boxes(levels: Array, boxes: Array, block_boxes: Array) -> None:
         for group in range(len(boxes)):
             low = high = levels[column, group * GROUP]
             for place in range(group * GROUP, group * GROUP + GROUP):
-                low, high = min(low, levels[column, place]), max(high, levels[column, place])
+                level = levels[column, place]
+                low, high = level if level < low else low, level if level > high else high
             boxes[group, column], boxes[group, 4 + column] = low, high
-        for block in range(len(block_boxes)):
-            low, high = boxes[block * SPAN, column], boxes[block * SPAN, 4 + column]
-            for group in range(block * SPAN, min(block * SPAN + SPAN, len(boxes))):
-                low, high = min(low, boxes[group, column]), max(high, boxes[group, 4 + column])
-            block_boxes[block, column], block_boxes[block, 4 + column] = low, high
+        for group in range(len(boxes)):
+            block, low, high = group // SPAN, boxes[group, column], boxes[group, 4 + column]
+            if group % SPAN == 0 or low < block_boxes[block, column]:
+                block_boxes[block, column] = low
+            if group % SPAN == 0 or high > block_boxes[block, 4 + column]:
+                block_boxes[block, 4 + column] = high
 
 
 @compiled
 def _assign(
     points: _Points,
-    centers: Array,  # [D, K] int32
+    lists: Array,  # [3, D + 1, K] int32: centers and their numbers; of those near a block, and near a group: scratch
     n_nearest: int,  # 1 or 2: whether only the nearest center is asked for
+    distances: Array,  # [2, K] int32: scratch
     labels: Array,  # [n_groups * GROUP] int32, written
     apart: Array,  # [2, n_groups * GROUP] int32, written: squared distances to the nearest center and the second one
 ) -> None:
     """Find the nearest two centers of every point, the first one on a tie."""
     levels, _, boxes, block_boxes = points
-    n_columns, n_centers = centers.shape
-    every, distances = np.arange(n_centers).astype(np.int32), np.empty((2, n_centers), np.int32)
-    near_block, block_index = np.empty((n_columns, n_centers), np.int32), np.empty(n_centers, np.int32)
-    near, index = np.empty((n_columns, n_centers), np.int32), np.empty(n_centers, np.int32)
+    centers, near_block, near = lists[0], lists[1], lists[2]
     first, second = apart[0], apart[1]
-    for block in range(len(block_boxes)):
-        n_block = _near(block_boxes, block, n_nearest, centers, every, n_centers, near_block, block_index, distances)
-        for group in range(block * SPAN, min(block * SPAN + SPAN, len(boxes))):
-            n_near = _near(boxes, group, n_nearest, near_block, block_index, n_block, near, index, distances)
-            _compare(levels, group * GROUP, near, index, n_near, labels, first, second)
+    n_block = 0
+    for group in range(len(boxes)):
+        if group % SPAN == 0:
+            n_block = _near(block_boxes, group // SPAN, n_nearest, centers, lists.shape[2], near_block, distances)
+        n_near = _near(boxes, group, n_nearest, near_block, n_block, near, distances)
+        _compare(levels, group * GROUP, near, n_near, labels, first, second)
 
 
 @compiled
@@ -177,23 +180,20 @@ def _near(
     boxes: Array,
     row: int,
     n_nearest: int,
-    centers: Array,  # [D, K]
-    index: Array,  # [K]: of each of the first n centers
+    centers: Array,  # [D + 1, K]: and their numbers
     n_centers: int,
-    near: Array,  # [D, K], written: those that may be among the nearest of a point in the box
-    near_index: Array,  # [K], written
+    near: Array,  # [D + 1, K], written: those that may be among the nearest of a point in the box
     distances: Array,  # [2, K]: scratch
 ) -> Any:  # how many they are
     """Find the centers that are not farther from a box than n others are from its farthest corner."""
     for one in range(n_centers):
         place = np.uintp(one)
-        off, across = _beside(boxes, row, 0, centers[0, place])
-        closest, farthest = np.int32(off * off), np.int32(across * across)
-        for column in range(1, 3):
-            off, across = _beside(boxes, row, column, centers[column, place])
+        closest, farthest = np.int32(0), np.int32(0)
+        for column in range(3):
+            off, across = _beside(boxes[row, column], boxes[row, 4 + column], centers[column, place])
             closest, farthest = np.int32(closest + off * off), np.int32(farthest + across * across)
-        if len(centers) > 3:
-            off, across = _beside(boxes, row, 3, centers[3, place])
+        if len(centers) > 4:
+            off, across = _beside(boxes[row, 3], boxes[row, 7], centers[3, place])
             closest, farthest = np.int32(closest + off * off), np.int32(farthest + across * across)
         distances[0, place], distances[1, place] = closest, farthest
     least, limit = FAR, FAR
@@ -207,31 +207,29 @@ def _near(
     n_near = np.uintp(0)
     for one in range(n_centers):
         place = np.uintp(one)
-        for column in range(len(centers)):  # written anyway: a branch would often be guessed wrong
-            near[column, n_near] = centers[column, place]
-        near_index[n_near] = index[place]
+        for row_of in range(len(centers)):  # written anyway: a branch would often be guessed wrong
+            near[row_of, n_near] = centers[row_of, place]
         n_near += np.uintp(distances[0, place] <= limit)
     return np.int64(n_near)
 
 
 @compiled
-def _beside(boxes: Array, row: int, column: int, level: int) -> Any:
-    """Tell how far a level is out of a box, and how far from its farther side."""
-    below, above = np.int32(boxes[row, column] - level), np.int32(level - boxes[row, 4 + column])
-    return max(below, above, np.int32(0)), min(below, above)
+def _beside(low: int, high: int, level: int) -> Any:
+    """Tell how far a level is out of a range, and how far from its farther end."""
+    below, above = np.int32(low - level), np.int32(level - high)
+    outer, inner = (below, above) if below > above else (above, below)
+    return outer if outer > 0 else np.int32(0), inner
 
 
 @compiled
-def _compare(
-    levels: Array, start: int, near: Array, index: Array, n_near: int, labels: Array, first: Array, second: Array
-) -> None:
+def _compare(levels: Array, start: int, near: Array, n_near: int, labels: Array, first: Array, second: Array) -> None:
     """Compare some centers for each point of a group."""
     here = np.uintp(start)
     for one in range(GROUP):
         place = here + np.uintp(one)
         first[place], second[place] = FAR, FAR
     for candidate in range(n_near):
-        label = index[candidate]
+        label = near[len(levels), candidate]
         for one in range(GROUP):  # in 32 bits, of which a vector holds twice as many
             place = here + np.uintp(one)
             x = np.int32(levels[0, place] - near[0, candidate])
@@ -242,9 +240,10 @@ def _compare(
                 x = np.int32(levels[3, place] - near[3, candidate])
                 distance = np.int32(distance + np.int32(x * x))
             before = first[place]
-            second[place] = min(second[place], max(before, distance))
+            nearer, other = (distance, before) if distance < before else (before, distance)
+            second[place] = other if other < second[place] else second[place]
             labels[place] = label if distance < before else labels[place]
-            first[place] = min(before, distance)
+            first[place] = nearer
 
 
 @compiled

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from gpuquant.ops.compiled import compiled
+from gpuquant.ops.compiled import compiled, written_out
 from gpuquant.ops.points.cpu_cells import ColorTree
 
 CHUNK = 128  # colors that are scored together: their 4 KiB stay in the innermost cache
@@ -48,7 +48,7 @@ class Scratch(NamedTuple):
 
 
 @compiled
-def write_factors(
+def _write_factors(
     centers: Floats,  # [K, 3]
     factors: Floats,  # [4, K]: written
 ) -> None:
@@ -127,8 +127,8 @@ def _label_colors(
     return n_changed
 
 
-@compiled
-def label_part(
+@written_out
+def _label_part(
     tree: ColorTree,
     root: int,  # the cell whose colors are labeled
     labels: Labels,
@@ -138,8 +138,10 @@ def label_part(
     """Label all colors in a cell, and in the cells in it from the largest to the smallest."""
     cells, owners, n_changed = tree.cells, labels.of_cells, 0
     depth = cells[root, DEPTH]
-    scratch.lists[depth] = scratch.factors
     scratch.lengths[depth] = scratch.factors.shape[1]
+    for row in range(4):  # an array assigned to a slice would bring all of Numba's strings along, for errors
+        for k in range(scratch.factors.shape[1]):
+            scratch.lists[depth, row, k] = scratch.factors[row, k]
     cell, stop = root, cells[root, NEXT]
     while cell < stop:
         depth, after, before = cells[cell, DEPTH], cells[cell, NEXT], owners[cell]
@@ -216,22 +218,25 @@ def move_centers(
 @compiled
 def iterate(
     tree: ColorTree,
+    root: int,  # the cell whose colors are labeled: that of all of them, if centers move
     labels: Labels,
     totals: Floats,  # [K + 1, 4]
     scratch: Scratch,
     centers: Floats,  # [K, 3]: moved
     moves: Floats,  # [K, 3]
     n_left: int,  # before the last iteration of the run
-    n_steps: int,  # to be done here at most
+    n_steps: int,  # to be done here at most; 0: colors are labeled once, and no center moves
     limit: float,
     relaxation: float,
     momentum: float,
 ) -> tuple[int, int, int]:  # the `RunStatus`, the iterations that were ended, and the labels that the last changed
     """Label colors and move centers in turn."""
     status, n_ended, n_changed = GOING, 0, 0
-    for _ in range(n_steps):
-        write_factors(centers, scratch.factors)
-        n_changed = label_part(tree, 0, labels, totals, scratch)
+    for _ in range(max(n_steps, 1)):
+        _write_factors(centers, scratch.factors)
+        n_changed = _label_part(tree, root, labels, totals, scratch)
+        if n_steps == 0:
+            break
         is_last = n_ended + 1 >= n_left
         status = move_centers(totals, centers, moves, n_changed, limit, is_last, relaxation, momentum)
         n_ended += status != EMPTY

@@ -21,6 +21,7 @@ ORIGIN = 128.0  # that of `points.colors`, as Numba's cache looks at no other fi
 
 Colors = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
 Places = npt.NDArray[np.int32]
 
 _SPREAD = np.array([sum((level >> bit & 1) << 3 * bit for bit in range(8)) for level in range(256)], np.int32)
@@ -66,7 +67,7 @@ def color_tree(
     most = 24 * len(colors) // LEAF + 64  # two neighbors in a cell hold more than LEAF together: bounds 8 depths
     cells, facts = np.empty((most, 3), np.int32), np.empty((most, N_FACTS))
     levels = np.empty((3, len(colors)), np.uint8)
-    n_cells = _divide(colors, LEAF, cells)
+    n_cells = _divide(colors, LEAF, cells, np.empty((64, 3), np.int64), np.empty(9, np.int64))
     _describe(colors, weights, cells, n_cells, levels, facts)
     return ColorTree(levels, weights, cells[: n_cells + 1].copy(), facts[:n_cells].copy())
 
@@ -90,12 +91,12 @@ def _divide(
     colors: Colors,  # [M, 3]
     leaf: int,
     cells: Places,  # [more than enough, 3]: written
+    waiting: Integers,  # [64, 3], scratch: start, end and depth of cells to come: 7 at each depth, and one
+    bounds: Integers,  # [9], scratch: of the parts of a cell
 ) -> int:  # how many cells there are
     """Cut the colors of a cell at the highest bit in which they differ; small neighboring parts stay one."""
-    waiting = np.empty((64, 3), np.int64)  # start, end and depth of cells to come: 7 at each depth, and one
     waiting[0, 0], waiting[0, 1], waiting[0, 2] = 0, len(colors), 0
     n_waiting, n_cells = 1, 0
-    bounds = np.empty(9, np.int64)
     while n_waiting:
         n_waiting -= 1
         start, end, depth = waiting[n_waiting, 0], waiting[n_waiting, 1], waiting[n_waiting, 2]
@@ -163,7 +164,7 @@ def _describe(
                 for place in range(start, end):
                     level = colors[place, axis]
                     levels[axis, place] = level
-                    low, high = min(low, level), max(high, level)
+                    low, high = level if level < low else low, level if level > high else high
                     shifted = level - ORIGIN
                     part = weights[place] * shifted
                     total += part
@@ -177,8 +178,10 @@ def _describe(
         child = cell + 1
         while child < after and after > cell + 1:
             for axis in range(3):
-                facts[cell, MIDDLE + axis] = min(facts[cell, MIDDLE + axis], facts[child, MIDDLE + axis])
-                facts[cell, HALF + axis] = max(facts[cell, HALF + axis], facts[child, HALF + axis])
+                if facts[child, MIDDLE + axis] < facts[cell, MIDDLE + axis]:
+                    facts[cell, MIDDLE + axis] = facts[child, MIDDLE + axis]
+                if facts[child, HALF + axis] > facts[cell, HALF + axis]:
+                    facts[cell, HALF + axis] = facts[child, HALF + axis]
             for column in range(SUMS, N_FACTS):
                 facts[cell, column] += facts[child, column]
             child = cells[child, NEXT]

@@ -29,7 +29,7 @@ def coarsen(
     def fold_to(bits: int) -> None:
         most = min(len(fine), 1 << 3 * bits)
         means, totals = np.empty((most, 3), np.uint8), np.empty(most, np.int64)
-        n_cells, n_pixels, error = _fold(fine, numbers, bits, means, totals)
+        n_cells, n_pixels, error = _fold(fine, numbers, bits, np.empty(3, np.int64), means, totals)
         folded = torch.from_numpy(means[:n_cells].copy()), torch.from_numpy(totals[:n_cells].copy())
         found[bits] = CoarseColors(*folded, float(error) / float(n_pixels))
 
@@ -42,11 +42,11 @@ def _fold(
     colors: Colors,  # [M, 3], in Z-order
     counts: Counts,  # [M]
     bits: int,
+    sums: Counts,  # [3]: scratch
     means: Colors,  # [more than enough, 3]: written
     totals: Counts,  # [as many]: written
 ) -> tuple[int, int, int]:  # cells, pixels, and the sum over these of squared distances to their cell's color
     """Add up neighbors that agree in their leading bits, cell after cell."""
-    sums = np.empty(3, np.int64)
     n_cells, n_pixels, error, place = 0, 0, 0, 0
     while place < len(colors):
         first, total = place, 0

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from gpuquant.ops.compiled import compiled
+from gpuquant.ops.compiled import compiled, written_out
 from gpuquant.threads import share_out, worker_threads
 
 GROUP = 64  # colors: measured on 5 thousand to 1.2 million colors beside 16, 32 and 128, with wide vectors
@@ -45,6 +45,7 @@ class _Run(NamedTuple):
     found: Array  # [2, n_groups] int64: the groups that a candidate changes; of the best so far, and of one more
     found_potentials: Array  # [2, n_groups]: what their potentials become
     lowered: Array  # [2, n_groups * GROUP] int32: what their closest distances become
+    color: Array  # [4] int32: the levels of the candidate
 
 
 def choose_colors(
@@ -63,10 +64,10 @@ def choose_colors(
     n_steps = max(1, PAIRS_AT_ONCE // pairs)
 
     def choose(run: int) -> None:
-        state = _begun(groups)
+        state, candidates = _begun(groups), np.empty(n_candidates, np.int64)
         for start in range(0, n_clusters, n_steps):
             stop = min(start + n_steps, n_clusters)
-            lengths[run] = _choose(groups, state, uniforms[run], n_candidates, start, stop, least, chosen[run])
+            lengths[run] = _choose(groups, state, uniforms[run], start, stop, least, candidates, chosen[run])
             if lengths[run] < stop:
                 break
         potentials[run] = float(state.block_potentials.sum())
@@ -126,6 +127,7 @@ def _begun(groups: _Groups) -> _Run:
         np.empty((2, n_groups), np.int64),
         np.empty((2, n_groups), potentials.dtype),
         np.empty((2, n_places), np.int32),
+        np.zeros(4, np.int32),
     )
 
 
@@ -133,15 +135,17 @@ def _begun(groups: _Groups) -> _Run:
 def _fill_boxes(levels: Array, boxes: Array, block_boxes: Array) -> None:
     for channel in range(len(levels)):
         for group in range(len(boxes)):
-            low, high = 255, 0
+            low, high = np.uint8(255), np.uint8(0)
             for place in range(group * GROUP, group * GROUP + GROUP):
-                low, high = min(low, levels[channel, place]), max(high, levels[channel, place])
+                level = levels[channel, place]
+                low, high = level if level < low else low, level if level > high else high
             boxes[group, channel], boxes[group, 4 + channel] = low, high
-        for block in range(len(block_boxes)):
-            low, high = 255, 0
-            for group in range(block * SPAN, min(block * SPAN + SPAN, len(boxes))):
-                low, high = min(low, boxes[group, channel]), max(high, boxes[group, 4 + channel])
-            block_boxes[block, channel], block_boxes[block, 4 + channel] = low, high
+        for group in range(len(boxes)):
+            block, low, high = group // SPAN, boxes[group, channel], boxes[group, 4 + channel]
+            if group % SPAN == 0 or low < block_boxes[block, channel]:
+                block_boxes[block, channel] = low
+            if group % SPAN == 0 or high > block_boxes[block, 4 + channel]:
+                block_boxes[block, 4 + channel] = high
 
 
 @compiled
@@ -149,23 +153,22 @@ def _choose(
     groups: _Groups,
     run: _Run,
     uniforms: Floats,  # [1 + L (K - 1)]
-    n_candidates: int,
     start: int,  # centers so far
     stop: int,
     least: float,
+    candidates: Integers,  # [L]: scratch
     chosen: Integers,  # [K], written
 ) -> int:  # centers now
     """Choose centers until there are `stop` of them, or the potential is below the least."""
-    candidates = np.empty(n_candidates, np.int64)
     for step in range(start, stop):
         total = run.block_potentials[0]
         for block in range(1, len(run.block_potentials)):
             total += run.block_potentials[block]
         if step > 0 and total < least:
             return step
-        n_tried = n_candidates if step > 0 else 1
+        n_tried = len(candidates) if step > 0 else 1
         for one in range(n_tried):
-            target = uniforms[1 + (step - 1) * n_candidates + one if step > 0 else 0] * total
+            target = uniforms[1 + (step - 1) * len(candidates) + one if step > 0 else 0] * total
             # as scikit-learn: the first draw searches to the right, the others to the left; sums are whole numbers
             goal = np.int64(np.ceil(target)) if step > 0 else np.int64(np.floor(target)) + 1
             candidates[one] = _drawn(groups, run, goal, step == 0)
@@ -193,12 +196,12 @@ def _drawn(groups: _Groups, run: _Run, goal: Any, is_first: bool) -> int:
     return color
 
 
-@compiled
+@written_out
 def _add_best(groups: _Groups, run: _Run, candidates: Integers) -> int:
     """Add the candidate that lowers the potential most, the first one on a tie, and tell which it is."""
     levels, weights, boxes, block_boxes = groups
-    closest, potentials, farthest, _, block_farthest, _, _, _ = run
-    n_groups, color = len(boxes), np.zeros(4, np.int32)
+    closest, potentials, farthest, _, block_farthest, _, _, _, color = run
+    n_groups = len(boxes)
     best, most, n_best, side = -1, potentials[0], 0, 0
     for one in range(len(candidates)):
         for channel in range(len(levels)):
@@ -228,8 +231,9 @@ def _apart(boxes: Array, row: int, color: Array) -> Any:
     """The squared distance of a color to a box."""
     total = np.int32(0)
     for channel in range(4):
-        off = max(boxes[row, channel] - color[channel], color[channel] - boxes[row, 4 + channel], 0)
-        total += off * off
+        below, above = boxes[row, channel] - color[channel], color[channel] - boxes[row, 4 + channel]
+        off = below if below > above else above
+        total += off * off if off > 0 else 0
     return total
 
 
@@ -247,8 +251,10 @@ def _lower(levels: Array, closest: Array, color: Array, first: int, lowered: Arr
         if len(levels) > 3:
             x = np.int32(np.int32(levels[3, place]) - color[3])
             distance = np.int32(distance + np.int32(x * x))
-        lowered[to] = min(distance, closest[place])
-        less += np.int32(max(np.int32(closest[place] - distance), np.int32(0)))
+        before = closest[place]
+        after = distance if distance < before else before
+        lowered[to] = after
+        less += np.int32(before - after)
     return less
 
 
@@ -270,7 +276,7 @@ def _add(run: _Run, side: Any, n_found: Any) -> None:
         for place in range(GROUP):
             distance = run.lowered[side, at + place]
             run.closest[first + place] = distance
-            farthest = max(farthest, distance)
+            farthest = distance if distance > farthest else farthest
         block = group // SPAN
         run.block_potentials[block] += run.found_potentials[side, one] - run.potentials[group]
         run.potentials[group], run.farthest[group] = run.found_potentials[side, one], farthest
@@ -279,5 +285,5 @@ def _add(run: _Run, side: Any, n_found: Any) -> None:
         if one + 1 == n_found or run.found[side, one + 1] // SPAN > block:
             largest = np.int32(0)
             for group in range(block * SPAN, min(block * SPAN + SPAN, len(run.farthest))):
-                largest = max(largest, run.farthest[group])
+                largest = run.farthest[group] if run.farthest[group] > largest else largest
             run.block_farthest[block] = largest

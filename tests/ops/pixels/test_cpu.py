@@ -308,12 +308,12 @@ def test_pixels_are_ranked_by_the_place_of_their_key(gray: bool) -> None:
 
 @needs_numba
 def test_compiled_loops_and_torch_are_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    from gpuquant.ops import compiled, dispatch
+    from gpuquant.ops import compiled, pixel_dispatch
 
     pixels = torch.zeros(1, 3, dtype=torch.uint8)
-    assert dispatch._pixels_module(pixels) is cpu_ops
+    assert pixel_dispatch._pixels_module(pixels) is cpu_ops
     monkeypatch.setattr(compiled, "has_numba", lambda: False)
-    assert dispatch._pixels_module(pixels) is torch_ops
+    assert pixel_dispatch._pixels_module(pixels) is torch_ops
 
 
 @both

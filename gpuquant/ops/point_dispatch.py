@@ -1,27 +1,21 @@
-"""The contract of each hot operation, and the one place that decides which implementation runs.
+"""What is done with points: the contract of each operation, and which implementation runs.
 
 | operation | CPU | CUDA |
 | --- | --- | --- |
-| `count_colors`, `lookup_table`, `apply_lookup` | `pixels/cpu`: Numba | `pixels/cuda` |
-| `add_counts`, keys and colors, `take`, `column_means` | `pixels/cpu`: Numba | `pixels/reference` |
 | Lloyd steps on 8-bit colors with counts | `lloyd/cpu`: Numba | `lloyd/cuda_colors` on `lloyd/cuda` |
 | cells of 8-bit colors | `points/cpu_cells`, `points/cpu_coarse`: Numba | `points/colors`, `points/color_cells` |
 | seeding on 8-bit colors with counts | `seeding/cpu`: Numba | `seeding/cuda` |
 | Lloyd steps on floating-point points | `lloyd/dense`, `lloyd/cpu_dense` | `lloyd/dense` on `lloyd/cuda` |
 | Lloyd steps on a grid of a quarter level | `lloyd/cpu_grid`: Numba | `lloyd/reference_grid` |
 | seeding on floating-point points | `seeding/dense`, tiles and threads | `seeding/cuda` |
-| error diffusion | `dithering/cpu_diffusion`: NumPy and threads | `dithering/reference` |
-| mixing of entries | `dithering/cpu_mixing`: Numba | the same, on the CPU |
-| choosing among them | `dithering/cpu`: Numba | `dithering/reference` |
 
 Where there is no Triton, and for points with more than four columns, plain torch does the work on CUDA devices too;
 where there is no Numba, on the CPU: for 8-bit colors that is `lloyd/reference`.
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
+from typing import TYPE_CHECKING, Protocol, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -29,16 +23,11 @@ import torch
 from torch import Tensor
 
 from gpuquant.ops import compiled, kernel_choice
-from gpuquant.ops.dithering import cpu_diffusion
-from gpuquant.ops.dithering import reference as dithering_reference
-from gpuquant.ops.dithering.nearest_table import NearestTable
 from gpuquant.ops.lloyd import reference_grid
 from gpuquant.ops.lloyd.colors import ColorLloyd
 from gpuquant.ops.lloyd.dense import DenseLloyd, DenseSeeding
 from gpuquant.ops.lloyd.grid_state import GridState
 from gpuquant.ops.lloyd.reference import ReferenceLloyd
-from gpuquant.ops.pixels import reference as pixels_reference
-from gpuquant.ops.pixels.transfers import upload
 from gpuquant.ops.points import color_cells
 from gpuquant.ops.points.color_blocks import ColorBlocks
 from gpuquant.ops.points.colors import ColorPoints
@@ -50,170 +39,6 @@ if TYPE_CHECKING:  # it needs Numba
 
 PointSet = ColorPoints | DensePoints
 Lloyd = ColorLloyd | DenseLloyd
-
-
-def _pixels_module(pixels: Tensor) -> ModuleType:
-    return kernel_choice.kernels_for(pixels) or _loops_or_torch(pixels)
-
-
-def _loops_or_torch(values: Tensor) -> ModuleType:
-    if not compiled.runs_for(values):
-        return pixels_reference
-    from gpuquant.ops.pixels import cpu as pixels_cpu
-
-    return pixels_cpu
-
-
-def count_colors(
-    pixels: Tensor,  # [N, 3] or [N] (gray) uint8, contiguous
-) -> tuple[Tensor, Tensor]:  # Z-order keys [M] int32, ascending; counts [M] int64
-    """Count every distinct color exactly."""
-    pixels = pixels.contiguous()
-    found: tuple[Tensor, Tensor] = _pixels_module(pixels).count_colors(pixels)
-    return found
-
-
-def upload_and_count(
-    pixels: Tensor,  # [N, 3] or [N] (gray) uint8, contiguous, on the CPU
-    device: torch.device,  # a CUDA device
-) -> tuple[Tensor, Tensor, Tensor]:  # the pixels there; Z-order keys [M] int32, ascending; counts [M] int64
-    """Count the colors of pixels while they are on their way to a device."""
-    kernels = kernel_choice.kernels_for(torch.empty(0, device=device))
-    if not kernels:
-        there = pixels.to(device)
-        return there, *pixels_reference.count_colors(there)
-    counting = kernels.KernelCounting(device)
-    there = upload(pixels, device, counting.add)
-    return there, *counting.counted()
-
-
-def add_counts(
-    parts: Sequence[tuple[Tensor, Tensor]],  # one at least: keys [M] int32, ascending; counts [M] int64
-) -> tuple[Tensor, Tensor]:  # keys [M] int32, ascending; counts [M] int64
-    """Add up several counts of colors."""
-    found: tuple[Tensor, Tensor] = _loops_or_torch(parts[0][0]).add_counts(parts)
-    return found
-
-
-def colors_from_keys(
-    keys: Tensor,  # [M] int32
-) -> Tensor:  # [M, 3] uint8
-    """The colors of Z-order keys."""
-    found: Tensor = _loops_or_torch(keys).colors_from_keys(keys)
-    return found
-
-
-def keys_from_colors(
-    colors: Tensor,  # [M, 3] uint8
-) -> Tensor:  # [M] int32
-    """The Z-order keys of colors."""
-    found: Tensor = _loops_or_torch(colors).keys_from_colors(colors)
-    return found
-
-
-def lookup_table(
-    keys: Tensor,  # [M] int32, distinct: colors by their place in Z-order
-    values: Tensor,  # [M] uint8, uint16 or int32
-) -> AbstractContextManager[Tensor]:  # [2^24] of the values' dtype
-    """A table of the values of colors, for `apply_lookup` while the context is open."""
-    found: AbstractContextManager[Tensor] = _pixels_module(keys).lookup_table(keys, values)
-    return found
-
-
-def apply_lookup(
-    pixels: Tensor,  # [N, 3] or [N] (gray) uint8, contiguous, all of colors that are in the table
-    table: Tensor,  # of `lookup_table`
-) -> Tensor:  # [N] of the table's dtype
-    """Look every pixel up."""
-    pixels = pixels.contiguous()
-    found: Tensor = _pixels_module(pixels).apply_lookup(pixels, table)
-    return found
-
-
-def rank_pixels(
-    pixels: Tensor,  # [N, 3] or [N] (gray) uint8, contiguous
-    keys: Tensor,  # [M] int32, distinct, the key of every pixel among them
-) -> Tensor:  # [N] int32
-    """Find the place of each pixel's key among the keys."""
-    with lookup_table(keys, torch.arange(len(keys), dtype=torch.int32, device=keys.device)) as table:
-        return apply_lookup(pixels, table)
-
-
-def take(
-    values: Tensor,  # [M]
-    ranks: Tensor,  # [N] int32
-    out: Tensor | None = None,  # [N] of the values' dtype; may be the ranks themselves
-) -> Tensor:  # [N]
-    """The value of each rank."""
-    found: Tensor = _loops_or_torch(values).take(values, ranks, out)
-    return found
-
-
-def column_means(samples: Tensor) -> Tensor:  # [N, D] float32, float64 or uint8 -> [D], float64 for uint8
-    """The means of the columns of samples on the CPU, rounded as `numpy.mean` over the first axis rounds them."""
-    found: Tensor = _loops_or_torch(samples).column_means(samples)
-    return found
-
-
-def diffuse_errors(
-    ranks: Tensor,  # [H, W] int32: the color of each pixel
-    colors: Tensor,  # [M, 3] uint8
-    still: Tensor | None,  # [M] bool: colors that neither take nor give errors
-    nearest: NearestTable,
-    above: Tensor,  # [W, 4] int16: the errors of the row above
-    limit: int,  # 0..255: an error beyond it is cut, channel by channel
-    strength: int,  # 0..FULL_STRENGTH
-) -> tuple[Tensor, Tensor]:  # [H, W] int16 or int32: the entry of each pixel; [W, 4] int16: the last row's errors
-    """Floyd-Steinberg error diffusion."""
-    module: Any = cpu_diffusion if ranks.is_cpu else dithering_reference
-    found: tuple[Tensor, Tensor] = module.diffuse_errors(ranks, colors, still, nearest, above, limit, strength)
-    return found
-
-
-def choose_entries(
-    top: int,  # the place of the first row in the image
-    ranks: Tensor,  # [rows, W] int32: the color of each pixel
-    entries: Tensor,  # [M, 4] of the labels' dtype
-    limits: Tensor,  # [M, 3] int16, ascending
-    mask: Tensor,  # [S, S] int16, laid side by side from the image's top left
-    labels: Tensor,  # [rows, W] uint8 or uint16: written
-) -> None:
-    """Give each pixel the first of its color's entries whose limit is above the mask, or the last one."""
-    _dither_module(ranks).choose_entries(top, ranks, entries, limits, mask, labels)
-
-
-def tally_labels(
-    ranks: Tensor,  # [N] int32: the color of each pixel
-    labels: Tensor,  # [N] uint8 or uint16
-    colors: Tensor,  # [M, 3] uint8
-    palette: Tensor,  # [K, 3] uint8
-) -> tuple[Tensor, int]:  # [K] int64; the sum of squared differences
-    """Count the pixels of each entry, and sum up their squared differences."""
-    found: tuple[Tensor, int] = _dither_module(ranks).tally_labels(ranks, labels, colors, palette)
-    return found
-
-
-def renumber(
-    labels: Tensor,  # [H, W] uint8 or uint16: changed in place
-    numbers: Tensor,  # [K] int64: what becomes of each
-) -> None:
-    """Give every label its number."""
-    _dither_module(labels).renumber(labels, numbers)
-
-
-def _dither_module(pixels: Tensor) -> ModuleType:
-    if not compiled.runs_for(pixels):
-        return dithering_reference
-    from gpuquant.ops.dithering import cpu as dithering_cpu
-
-    return dithering_cpu
-
-
-def mixing() -> ModuleType:
-    """The compiled loops that mix palette entries; asking for them imports Numba."""
-    from gpuquant.ops.dithering import cpu_mixing
-
-    return cpu_mixing
 
 
 def point_set(
