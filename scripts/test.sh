@@ -21,6 +21,6 @@ check "format" .venv/bin/ruff format --check .
 check "lint" .venv/bin/ruff check .
 check "types" .venv/bin/mypy
 check "types of the benchmarks" .venv/bin/mypy benchmarks
-check "compiled loops, with their indices checked" \
-    env NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=.numba-checked .venv/bin/pytest --quiet tests/ops/pixels tests/ops/dithering
+check "compiled loops, with their indices checked" env NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=.numba-checked \
+    .venv/bin/pytest --quiet --numprocesses auto --maxprocesses 4 --dist loadfile --ignore-glob='*/test_cuda.py' tests/ops
 check "tests, import rules among them" .venv/bin/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder "$@"
