@@ -198,8 +198,7 @@ def _best_runs(
     chunk_size: int | None,
 ) -> KMeansResult:
     """The best of `n_init` runs on each problem."""
-    in_range = not isinstance(init, Tensor) or bool(((init >= 0) & (init <= 255)).all())
-    if points.dtype == torch.uint8 and (n_clusters > ops.MAX_CLUSTERS or points.shape[2] != 3 or not in_range):
+    if points.dtype == torch.uint8 and not _are_exact(points, weights, n_clusters, init):
         points = points.double()
     prepared = ops.point_set(points, weights, chunk_size=chunk_size)
     if isinstance(init, Tensor):
@@ -219,6 +218,13 @@ def _best_runs(
         n_iter=torch.tensor([run.n_iter for run in best], device=device),
         converged=torch.tensor([run.converged for run in best], device=device),
     )
+
+
+def _are_exact(points: Tensor, weights: Tensor, n_clusters: int, init: str | Tensor) -> bool:
+    """Tell whether 8-bit points are colors that can be clustered without rounding."""
+    in_range = not isinstance(init, Tensor) or bool(((init >= 0) & (init <= 255)).all())
+    few = n_clusters <= ops.MAX_CLUSTERS and float(weights.sum(dim=1).max()) <= ops.MAX_EXACT
+    return points.shape[2] == 3 and few and in_range
 
 
 def _check_points(points: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:  # [B, N, D], [B, N] float64

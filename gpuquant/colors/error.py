@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gpuquant.colors.alpha import weighted_by_alpha
 
-COLORS_AT_ONCE = {"cpu": 1 << 13, "cuda": 1 << 22}
+COLORS_AT_ONCE = {"cpu": 1 << 13, "cuda": 1 << 22}  # on the CPU what fits the cache; on CUDA launches are few
 
 
 def psnr(
@@ -32,5 +32,5 @@ def squared_error(
     for start in range(0, len(colors), step):
         part = slice(start, start + step)
         apart = (points[part] - entries.index_select(0, labels[part])).square_().sum(dim=1)
-        sums.append((apart * counts[part]).sum())
+        sums.append((apart.double() * counts[part]).sum())  # whole numbers below 2^53, up to 46 gigapixels
     return float(torch.stack(sums).sum()) if sums else 0.0

@@ -20,6 +20,8 @@ from gpuquant.whole_file import whole_file
 
 FEW_COLORS = 1 << 19  # are sorted together in a tenth of the time that a table of all colors takes (measured)
 
+MOST_PIXELS = 2**53  # of a histogram in a file: beyond that not even float64 holds their number
+
 
 class ColorHistogram:
     """Distinct 8-bit colors and how many pixels have each.
@@ -261,7 +263,7 @@ class ColorHistogram:
             valid = colors.dtype == torch.uint8 and counts.dtype == torch.int64 and colors.shape in shapes
         except Exception as error:  # zip, NumPy and the operating system each raise their own
             raise ImageFileError(f"{path} cannot be read as a histogram: {error}") from None
-        if not valid or bool((counts <= 0).any()):
+        if not valid or bool((counts <= 0).any()) or float(counts.double().sum()) >= MOST_PIXELS:
             raise ImageFileError(f"{path} does not hold a histogram: colors uint8 [M, 3] and positive counts int64 [M]")
         histogram = cls(device)
         histogram.add_counted(*distinct_colors(colors, counts)[:2])

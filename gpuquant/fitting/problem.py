@@ -23,14 +23,14 @@ class Level:
         self.points = points  # [M, 3] uint8 in Z-order, or [M, D] float64
         self.counts = counts  # [M] int64, or float64 without fractions
         self.error = error  # the mean over pixels of the squared distance to the cell's mean
-        self._chunk_size = chunk_size
+        self.chunk_size = chunk_size
 
     def __len__(self) -> int:
         return len(self.counts)
 
     @cached_property
     def prepared(self) -> ops.PointSet:
-        return ops.point_set(self.points[None], self.counts.double()[None], chunk_size=self._chunk_size)
+        return ops.point_set(self.points[None], self.counts.double()[None], chunk_size=self.chunk_size)
 
 
 class PaletteProblem:
@@ -38,12 +38,12 @@ class PaletteProblem:
 
     def __init__(
         self,
-        colors: Tensor,  # [M, 3] uint8 in Z-order, or [M, 4] with alpha
+        colors: Tensor,  # [M, 3] uint8 in Z-order, or [M, 4] with alpha, of which the opaque are in Z-order
         counts: Tensor,  # [M] int64
         space: WorkingSpace = SRGB,
         chunk_size: int | None = None,
     ) -> None:
-        self.colors, self.space = colors, space
+        self.colors, self.space, self._chunk_size = colors, space, chunk_size
         self.all = Level(space.enter(colors), counts, chunk_size=chunk_size)
 
     def __len__(self) -> int:
@@ -56,6 +56,18 @@ class PaletteProblem:
     @cached_property
     def opaque_counts(self) -> Tensor | None:  # [M] float64, 0 where a color is not opaque; None without alpha
         return self.all.counts.double() * (self.colors[:, 3] == OPAQUE) if self.colors.shape[1] == 4 else None
+
+    @cached_property
+    def clear(self) -> Tensor:  # [M] bool, for colors with alpha
+        """The colors that are not seen."""
+        return self.colors[:, 3] == 0
+
+    @cached_property
+    def visible(self) -> "PaletteProblem":
+        """The others, in three columns where all of them are opaque."""
+        colors, counts = self.colors[~self.clear], self.all.counts[~self.clear]
+        n_columns = 3 if bool((colors[:, 3] == OPAQUE).all()) else 4
+        return PaletteProblem(colors[:, :n_columns].contiguous(), counts, self.space, self._chunk_size)
 
     @cached_property
     def _levels(self) -> list[Level]:
@@ -88,4 +100,4 @@ def _fold(level: Level, side: int) -> Level:
     *sums, weights = (repeatable_sums(place, column, len(cells)) for column in columns)
     means = torch.stack(sums, dim=1) / weights[:, None]
     lost = ((points - means[place]).square().sum(dim=1) * counts).sum()
-    return Level(means, weights, level.error + float(lost) / float(weights.sum()))
+    return Level(means, weights, level.error + float(lost) / float(weights.sum()), level.chunk_size)

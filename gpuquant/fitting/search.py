@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gpuquant import ops
 from gpuquant.arguments import check_effort, check_name, check_settings, is_integer, is_real
 from gpuquant.clustering.initialization import names_or
 from gpuquant.colors.error import psnr, squared_error
@@ -101,7 +102,8 @@ def find_palette(
     TargetError
         MAX_COLORS do not reach the target.
     """
-    weights = counts if search.weighting == 1 else spread_weights(colors, counts, search.weighting)
+    is_exact = search.weighting == 1 and float(counts.double().sum()) <= ops.MAX_EXACT
+    weights = counts if is_exact else spread_weights(colors, counts, search.weighting)
     if colors.shape[1] == 4 and isinstance(pace.get("init"), Tensor):
         raise ArgumentError(f"init must be {names_or()} for an image with transparency, or give a background")
     space = working_space(search.color_space)

@@ -7,9 +7,7 @@ import torch
 from torch import Tensor
 
 from gpuquant.clustering.restarts import Run
-from gpuquant.colors.alpha import OPAQUE, with_alpha
-from gpuquant.colors.codes import z_order
-from gpuquant.colors.spaces import WorkingSpace
+from gpuquant.colors.alpha import with_alpha
 from gpuquant.fitting.coarse_to_fine import fit_palettes, search_centers
 from gpuquant.fitting.fit import PaletteFit, effort_for, lossless
 from gpuquant.fitting.problem import PaletteProblem
@@ -29,20 +27,17 @@ def fit_alpha_palette(
     Opaque colors are clustered in three columns. If others are partly transparent, all are clustered in four columns,
     weighted by their alpha, and the faintest may take the entry of the clear ones.
     """
-    colors, counts, space = problem.colors, problem.all.counts, problem.space
+    colors, counts = problem.colors, problem.all.counts
     if len(colors) <= n_colors:
         return lossless(colors, counts)
-    clear = colors[:, 3] == 0
-    if n_colors == 1:  # which the clear and the others share
-        clear = torch.zeros_like(clear)
-    has_clear = bool(clear.any())
-    visible, weights, n_visible = colors[~clear], counts[~clear], n_colors - has_clear
-    if bool((visible[:, 3] == OPAQUE).all()):
-        fit = _fit_opaque(visible[:, :3], weights, n_visible, space, effort=effort, **settings)
-        return _with_clear(replace(fit, palette=with_alpha(fit.palette)), clear, counts)
+    has_clear = n_colors > 1 and bool(problem.clear.any())  # one entry is shared by the clear and the others
+    visible, n_visible = (problem.visible, n_colors - 1) if has_clear else (problem, n_colors)
+    if n_colors > 1 and problem.visible.colors.shape[1] == 3:
+        (fit,) = fit_palettes([problem.visible], n_visible, effort=effort, **settings)
+        return _with_clear(replace(fit, palette=with_alpha(fit.palette)), problem.clear, counts)
     cost = effort_for(settings["init"], effort)
     with one_torch_thread():
-        found = search_centers({0: PaletteProblem(visible, weights, space)}, n_visible, cost, **settings)
+        found = search_centers({0: visible}, n_visible, cost, **settings)
         fits = [_settled(problem, run, has_clear, cost.settle_tol) for _, run in found]
         return min(fits, key=lambda fit: fit.error)
 
@@ -53,14 +48,6 @@ def _settled(problem: PaletteProblem, run: Run, has_clear: bool, tol: float) -> 
     if has_clear:
         palette = torch.cat([palette, palette.new_zeros(1, 4)])
     return settle_entries(problem, palette, run, tol, keep_last=has_clear)
-
-
-def _fit_opaque(colors: Tensor, counts: Tensor, n_colors: int, space: WorkingSpace, **settings: Any) -> PaletteFit:
-    order = z_order(colors).argsort()
-    (fit,) = fit_palettes([PaletteProblem(colors[order], counts[order], space)], n_colors, **settings)
-    labels = torch.empty_like(fit.labels)
-    labels[order] = fit.labels
-    return replace(fit, labels=labels)
 
 
 def _with_clear(fit: PaletteFit, clear: Tensor, counts: Tensor) -> PaletteFit:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from gpuquant.ops.compiled import loops_in_use
 from gpuquant.ops.dithering.cpu_diffusion import FULL_STRENGTH
 from gpuquant.ops.dithering.nearest_table import NearestTable
-from gpuquant.ops.lloyd.colors import MAX_CLUSTERS, ColorLloyd
+from gpuquant.ops.lloyd.colors import MAX_CLUSTERS, MAX_EXACT, ColorLloyd
 from gpuquant.ops.lloyd.dense import DenseLloyd, DenseSeeding
 from gpuquant.ops.lloyd.grid_state import GridState, on_grid
 from gpuquant.ops.lloyd.moves import AS_LONG_AS_NEEDED, move_centers
@@ -51,6 +51,7 @@ __all__ = [
     "AS_LONG_AS_NEEDED",
     "FULL_STRENGTH",
     "MAX_CLUSTERS",
+    "MAX_EXACT",
     "ColorBlocks",
     "ColorLloyd",
     "ColorPoints",

@@ -269,3 +269,11 @@ def test_a_line_shows_a_result() -> None:
         KMeansResult(*(torch.zeros(shape) for shape in [(0, 2, 2), (0, 3), (0,), (0,), (0,)])),
     ):
         assert size in repr(nothing)
+
+
+@pytest.mark.parametrize("bits", [30, 44, 60])
+def test_weights_of_colors_may_be_huge(bits: int) -> None:
+    colors = torch.from_numpy(np.random.RandomState(0).randint(0, 256, (900, 3)).astype(np.uint8))
+    weights = torch.from_numpy(np.random.RandomState(1).randint(1, 9, 900).astype(np.float64))
+    few, many = kmeans(colors, 7, weights=weights), kmeans(colors, 7, weights=weights * 2.0**bits)
+    assert float(many.inertia) == pytest.approx(float(few.inertia) * 2.0**bits, rel=0.02)

@@ -138,6 +138,9 @@ def test_counts_must_be_positive(tmp_path: Path) -> None:
     np.savez(tmp_path / "negative.npz", colors=np.zeros((1, 3), np.uint8), counts=np.array([-1]))
     with pytest.raises(ImageFileError, match="counts"):
         ColorHistogram.load(tmp_path / "negative.npz")
+    np.savez(tmp_path / "endless.npz", colors=np.eye(3, dtype=np.uint8), counts=np.full(3, 2**62))
+    with pytest.raises(ImageFileError, match="does not hold a histogram"):
+        ColorHistogram.load(tmp_path / "endless.npz")
 
 
 def test_only_8_bit_pixels() -> None:

@@ -10,9 +10,10 @@ from conftest import Pixels
 from oracles import drawing, same
 
 from gpuquant import ArgumentError, Palette, TargetError, extract_palette, quantize, quantize_files
+from gpuquant.colors.codes import z_order
 from gpuquant.fitting import search
 from gpuquant.fitting.fit import PaletteFit
-from gpuquant.fitting.search import MAX_COLORS, fewest_colors, spread_weights
+from gpuquant.fitting.search import MAX_COLORS, check_search, fewest_colors, find_palette, spread_weights
 
 
 def test_few_colors_are_kept_in_any_space() -> None:
@@ -194,3 +195,14 @@ def test_files_get_what_each_alone_would(folder: Any, tmp_path: Any) -> None:
         for outcome in written:
             alone = quantize(outcome.source, **settings)
             assert (outcome.n_colors, outcome.mse) == (len(alone.palette), alone.mse)
+
+
+@pytest.mark.parametrize("bits", [20, 36, 40, 47])
+def test_more_pixels_than_integers_hold_change_no_palette(china: Pixels, bits: int) -> None:
+    """Squared distances of so many pixels do not fit 64 bits; a palette is that of the same colors a few times."""
+    colors, counts = np.unique(china[::5, ::5].reshape(-1, 3), axis=0, return_counts=True)
+    order = z_order(torch.from_numpy(colors)).argsort()
+    given = torch.from_numpy(colors)[order], torch.from_numpy(counts)[order]
+    few, many = (find_palette(given[0], given[1] * times, check_search(8)) for times in (1, 2 ** (bits - 12)))
+    assert int(many.counts.sum()) == int(given[1].sum()) * 2 ** (bits - 12)
+    assert many.error / few.error == pytest.approx(2 ** (bits - 12), rel=1e-3)

@@ -1,8 +1,8 @@
 """Exact Lloyd iterations on distinct 8-bit colors with counts: what all implementations share.
 
 Levels are integers and centers are kept on a grid of 2^-10 levels, so every score, distance and sum is an integer
-multiple of a power of two that fits the 53 bits of a float64: no operation rounds. Results therefore do not depend on
-the order of summation, the number of threads or the device.
+multiple of a power of two that fits the 53 bits of a float64, for up to MAX_EXACT pixels: no operation rounds. Results
+therefore do not depend on the order of summation, the number of threads or the device.
 
 A score |c|^2 - 2 x.c carries the index of its center in its low bits, so one minimum gives both, and the lowest index
 wins among equal scores. That fits the 53 bits, too.
@@ -20,6 +20,7 @@ from gpuquant.ops.points.colors import ORIGIN, ColorPoints
 CENTER_BITS = 10  # centers are multiples of 2^-10 levels: scores have 20 bits after the point, and 18 before it
 INDEX_BITS = 12  # of a center in its score, beside these 38 of the 53 of a float64
 MAX_CLUSTERS = 1 << INDEX_BITS
+MAX_EXACT = 1 << 37  # pixels in all: squares of levels up to 2^14 each, times that, are below 2^53; 137 gigapixels
 
 _GRID = float(1 << CENTER_BITS)
 _SCALE = float(1 << (2 * CENTER_BITS + INDEX_BITS))
