@@ -10,16 +10,12 @@ on the order of sums.
 """
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from gpuquant import ops
 from gpuquant.threads import one_torch_thread
 
 FEWEST_ADDED = 8  # at first
-ITERATIONS = 2  # of Lloyd's algorithm after each change
-RELAXATION = 1.5  # times as far as to the mean, as the iterations on coarse cells go
-CLOSE = 1.1  # of the mean distance between neighbors: the freezing range of the source
 
 
 def breathe(
@@ -36,40 +32,17 @@ def breathe(
 
 
 def _breathe(cells: ops.GridPoints, centers: Tensor, n_cycles: int, draws: np.random.RandomState) -> Tensor:
-    best = cells.settled(ops.on_grid(centers), ITERATIONS, RELAXATION)
     most_added, n_failed = min(max(FEWEST_ADDED, len(centers) // 16), len(centers)), 0
+    best = cells.settled(ops.on_grid(centers), most_added)
     for _ in range(n_cycles):
-        errors = best.errors.cpu().numpy()
+        errors = best.errors
         n_added = min(most_added - n_failed // 2, int(np.count_nonzero(errors)))
         if n_added == 0:
             break
         chosen = draws.choice(len(errors), n_added, replace=False, p=errors / errors.sum())
-        added = cells.halves(best)[torch.from_numpy(chosen).to(centers.device)]
-        found = cells.settled(torch.cat([best.centers, added]), ITERATIONS // 2, RELAXATION)
-        while len(found.centers) > len(centers):  # three quarters of those too many at a time
-            n_removed = -(-3 * (len(found.centers) - len(centers)) // 4)
-            iterations = ITERATIONS if len(found.centers) - n_removed == len(centers) else 1
-            found = cells.settled(found.centers[_useful(found, n_removed)], iterations, RELAXATION)
+        found = cells.breathed(best, chosen)
         if found.error < best.error:
             best = found
         else:
             n_failed += 1
     return best.centers
-
-
-def _useful(state: ops.GridState, n_removed: int) -> Tensor:  # [K] bool
-    """Choose the centers that stay: the least useful go, but not the close neighbors of one that goes."""
-    close = float(CLOSE * ops.nearest_distances(state.centers).mean())
-    centers, order = state.centers.cpu().numpy(), np.argsort(state.uses.cpu().numpy(), kind="stable")
-    stays, frozen = np.ones(len(order), bool), np.zeros(len(order), bool)
-    left = n_removed
-    for center in order:
-        if not frozen[center]:
-            stays[center], left = False, left - 1
-            if left == 0:
-                break
-            together = frozen | (np.sqrt(np.square(centers - centers[center]).sum(axis=1)) < close)
-            together[center] = frozen[center]
-            if np.count_nonzero(together) + n_removed <= len(order):
-                frozen = together
-    return torch.from_numpy(stays).to(state.centers.device)

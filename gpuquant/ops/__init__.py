@@ -37,7 +37,6 @@ from gpuquant.ops.point_dispatch import (
     coarsen,
     grid_points,
     lloyd_steps,
-    nearest_distances,
     point_set,
 )
 from gpuquant.ops.points.color_blocks import ColorBlocks
@@ -82,7 +81,6 @@ __all__ = [
     "loops_in_use",
     "mixing",
     "move_centers",
-    "nearest_distances",
     "on_grid",
     "point_set",
     "rank_pixels",

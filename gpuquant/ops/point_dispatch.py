@@ -6,7 +6,7 @@
 | cells of 8-bit colors | `points/cpu_cells`, `points/cpu_coarse`: Numba | `points/colors`, `points/color_cells` |
 | seeding on 8-bit colors with counts | `seeding/cpu`: Numba | `seeding/cuda` |
 | Lloyd steps on floating-point points | `lloyd/dense`, `lloyd/cpu_dense` | `lloyd/dense` on `lloyd/cuda` |
-| Lloyd steps on a grid of a quarter level | `lloyd/cpu_grid`: Numba | `lloyd/reference_grid` |
+| a cycle of breathing k-means | `lloyd/cpu_grid`: Numba | `lloyd/reference_grid` |
 | seeding on floating-point points | `seeding/dense`, tiles and threads | `seeding/cuda` |
 
 Where there is no Triton, and for points with more than four columns, plain torch does the work on CUDA devices too;
@@ -100,35 +100,30 @@ def lloyd_steps(points: PointSet, n_clusters: int, n_runs: int = 1) -> Lloyd:
 
 
 class GridPoints(Protocol):
-    """Points with weights, rounded to a grid of a quarter level, on which nothing else rounds."""
+    """Points with weights for breathing k-means, rounded to a grid of a quarter level, on which nothing else rounds."""
 
     def settled(
         self,
         centers: Tensor,  # [K, D] float64, on the grid
-        iterations: int,  # at most: they end when no label changes
-        relaxation: float,  # times as far as to the mean, but not out of the points' range
+        most_added: int,  # centers, in any later cycle
     ) -> GridState:
-        """Repeat Lloyd steps, and find out how much each center is worth."""
+        """Repeat Lloyd steps from given centers."""
 
-    def halves(self, state: GridState) -> Tensor:  # [K, D] float64, on the grid
-        """The mean of the upper part of each cluster, cut at its center across its longest side."""
+    def breathed(
+        self,
+        state: GridState,  # nothing of it is lost, but other ones of these points can go on no more
+        chosen: npt.NDArray[np.int64],  # [n]: clusters to split
+    ) -> GridState:
+        """Split clusters, remove as many centers, and repeat Lloyd steps after each change."""
 
 
 def grid_points(
-    points: Tensor,  # [N, 3] or [N, 4] uint8, or float64 with numbers of about that size
+    points: Tensor,  # [N, 3] uint8, neighbors close together; or [N, 3] or [N, 4] float64 of about that size
     weights: Tensor,  # [N], whole numbers
 ) -> GridPoints:
-    """Prepare points for Lloyd steps on a grid."""
+    """Prepare points for cycles of breathing k-means."""
     made: GridPoints = _grid_module(points).GridPoints(points, weights)
     return made
-
-
-def nearest_distances(
-    centers: Tensor,  # [K, D] float64, on the grid
-) -> Tensor:  # [K] float64; infinite if there is one
-    """The distance of each center to the nearest other one."""
-    distances: Tensor = _grid_module(centers).nearest_distances(centers)
-    return distances
 
 
 def _grid_module(points: Tensor) -> ModuleType:

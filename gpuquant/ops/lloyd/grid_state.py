@@ -1,24 +1,32 @@
-"""Centers on a grid of a quarter level, and what each of them is worth.
+"""Centers of breathing k-means, on a grid of a quarter level.
 
 No product or sum of such numbers rounds, so results do not depend on the order of sums.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
 GRID = 4.0  # steps of a level
+ITERATIONS = 2  # of Lloyd's algorithm at last; after each change before that one less
+RELAXATION = 1.5  # times as far as to the mean, as the iterations on coarse cells go
+CLOSE = 1.1  # of the mean distance between neighbors: the freezing range of the source
 
 
 @dataclass(frozen=True, eq=False)
 class GridState:
-    """Centers to which all points are labeled."""
+    """Centers, and how well they stand for the points."""
 
     centers: Tensor  # [K, D] float64
-    labels: Tensor  # of the points, as the implementation keeps them
-    errors: Tensor  # [K] float64: weighted squared distances, summed over the points of each cluster
-    uses: Tensor  # [K] float64: by how much the error rises without each center; infinite if there is one
-    error: float
+    errors: npt.NDArray[np.float64]  # [K]: weighted squared distances, summed over the points of each cluster
+    kept: Any  # what the implementation knows besides
+
+    @property
+    def error(self) -> float:
+        return float(self.errors.sum())
 
 
 def on_grid(levels: Tensor) -> Tensor:  # of the same shape

@@ -1,21 +1,15 @@
-"""Lloyd's algorithm on a grid of a quarter level, by whole matrices, in plain torch on any device."""
+"""A cycle of breathing k-means on a grid of a quarter level, by whole matrices, in plain torch on any device."""
 
 from collections.abc import Iterator
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from gpuquant.ops.lloyd.grid_state import GRID, GridState, on_grid
+from gpuquant.ops.lloyd.grid_state import CLOSE, GRID, ITERATIONS, RELAXATION, GridState, on_grid
 
 PAIRS = {"cpu": 1 << 17, "cuda": 1 << 24}  # of point and center: scores fit the cache, or launches are few
-
-
-def nearest_distances(
-    centers: Tensor,  # [K, D] float64, on the grid
-) -> Tensor:  # [K] float64; infinite if there is one
-    """The distance of each center to the nearest other one."""
-    apart = torch.cdist(centers, centers, compute_mode="donot_use_mm_for_euclid_dist")
-    return apart.fill_diagonal_(torch.inf).amin(dim=1)
 
 
 class GridPoints:
@@ -23,7 +17,7 @@ class GridPoints:
 
     def __init__(
         self,
-        points: Tensor,  # [N, D] uint8, or float64 with numbers of about that size
+        points: Tensor,  # [N, D] uint8, or float64 of about that size
         weights: Tensor,  # [N], whole numbers
     ) -> None:
         self._levels, self._weights = on_grid(points.double()), weights.double()
@@ -35,30 +29,55 @@ class GridPoints:
     def settled(
         self,
         centers: Tensor,  # [K, D] float64, on the grid
-        iterations: int,  # at most: they end when no label changes
-        relaxation: float,  # times as far as to the mean, but not out of the points' range
+        most_added: int,  # centers, in any later cycle
     ) -> GridState:
-        """Repeat Lloyd steps, and find out how much each center is worth."""
+        """Repeat Lloyd steps from given centers."""
+        return self._state(self._moved(centers, ITERATIONS))
+
+    def breathed(
+        self,
+        state: GridState,
+        chosen: npt.NDArray[np.int64],  # [n]: clusters to split
+    ) -> GridState:
+        """Split clusters, remove as many centers, and repeat Lloyd steps after each change."""
+        n_kept = len(state.centers)
+        added = self._halves(state.centers, state.kept)[torch.from_numpy(chosen).to(state.centers.device)]
+        centers = self._moved(torch.cat([state.centers, added]), ITERATIONS - 1)
+        while len(centers) > n_kept:  # three quarters of those too many at a time
+            n_removed = -(-3 * (len(centers) - n_kept) // 4)
+            stays = _useful(centers, self._uses(centers), n_removed)
+            iterations = ITERATIONS if len(centers) - n_removed == n_kept else ITERATIONS - 1
+            centers = self._moved(centers[stays], iterations)
+        return self._state(centers)
+
+    def _moved(self, centers: Tensor, iterations: int) -> Tensor:  # [K, D] float64
+        """Centers after Lloyd steps beyond the means of their clusters, which end when no label changes."""
         labels: Tensor | None = None
         for _ in range(iterations):
             previous, labels = labels, self._nearest_two(centers)[0]
             if previous is not None and torch.equal(labels, previous):
                 break
             moves = self._means(labels, slice(None), centers) - centers
-            centers = on_grid((centers + relaxation * moves).clamp(*self._range))
-        labels, first, second = self._nearest_two(centers)
-        values = torch.column_stack([first + self._squares, second - first]) * self._weights[:, None]
-        errors, uses = centers.new_zeros(len(centers), 2).index_add_(0, labels, values).unbind(dim=1)
-        return GridState(centers, labels, errors, uses, float(errors.sum()))
+            centers = on_grid((centers + RELAXATION * moves).clamp(*self._range))
+        return centers
 
-    def halves(self, state: GridState) -> Tensor:  # [K, D] float64, on the grid
+    def _state(self, centers: Tensor) -> GridState:
+        labels, first, _ = self._nearest_two(centers)
+        errors = centers.new_zeros(len(centers)).index_add_(0, labels, (first + self._squares) * self._weights)
+        return GridState(centers, errors.cpu().numpy(), labels)
+
+    def _uses(self, centers: Tensor) -> Tensor:  # [K] float64: by how much the error rises without each center
+        labels, first, second = self._nearest_two(centers)
+        return centers.new_zeros(len(centers)).index_add_(0, labels, (second - first) * self._weights)
+
+    def _halves(self, centers: Tensor, labels: Tensor) -> Tensor:  # [K, D] float64, on the grid
         """The mean of the upper part of each cluster, cut at its center across its longest side."""
-        apart = self._levels - state.centers[state.labels]
-        spread = torch.zeros_like(state.centers)
-        spread.index_add_(0, state.labels, apart.square() * self._weights[:, None])
-        longest = spread.argmax(dim=1)[state.labels]
+        apart = self._levels - centers[labels]
+        spread = torch.zeros_like(centers)
+        spread.index_add_(0, labels, apart.square() * self._weights[:, None])
+        longest = spread.argmax(dim=1)[labels]
         upper = apart.gather(1, longest[:, None])[:, 0] > 0
-        return on_grid(self._means(state.labels[upper], upper, state.centers))
+        return on_grid(self._means(labels[upper], upper, centers))
 
     def _nearest_two(
         self, centers: Tensor
@@ -91,3 +110,21 @@ class GridPoints:
         """The mean of some points of each cluster, or its center where there are none."""
         sums = centers.new_zeros(len(centers), centers.shape[1] + 1).index_add_(0, labels, self._weighted[points])
         return torch.where(sums[:, -1:] > 0, sums[:, :-1] / sums[:, -1:].clamp(min=1), centers)
+
+
+def _useful(centers: Tensor, uses: Tensor, n_removed: int) -> Tensor:  # [K] bool
+    """Choose the centers that stay: the least useful go, but not the close neighbors of one that goes."""
+    apart = torch.cdist(centers, centers, compute_mode="donot_use_mm_for_euclid_dist")
+    nearest = apart.fill_diagonal_(torch.inf).amin(dim=1).cpu().numpy()
+    close = CLOSE * (float(np.cumsum(nearest)[-1]) / len(nearest))  # summed one after the other, as loops do
+    order, stays = np.argsort(uses.cpu().numpy(), kind="stable"), np.ones(len(nearest), bool)
+    frozen, left = np.zeros(len(nearest), bool), n_removed
+    for center in order:
+        if not frozen[center]:
+            stays[center], left = False, left - 1
+            if left == 0:
+                break
+            together = frozen | (apart[center] < close).cpu().numpy()
+            if np.count_nonzero(together) + n_removed <= len(order):
+                frozen = together
+    return torch.from_numpy(stays).to(centers.device)
