@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from gpuquant.colors.codes import z_order
-from gpuquant.ops.compiled import compiled
+from gpuquant.ops.compiled import compiled, written_out
 from gpuquant.ops.lloyd.grid_state import CLOSE, GRID, ITERATIONS, RELAXATION, GridState
 
 GROUP = 64  # points
@@ -28,6 +28,7 @@ PLACE_BITS = 13  # of the place of a center among all
 COLUMNS = 4  # of levels; the last one is 0 where points have three
 SQUARE, INDEX = 4, 5  # rows below those of the levels, of centers and, without the index, of points
 WEIGHT = 4  # column of sums
+LARGEST = (1 << 31) - 1  # number of 32 bits
 FAR = 1 << 30  # above every squared distance in steps of the grid
 HALF_EVEN = 6755399441055744.0  # 1.5 * 2^52: adding it rounds to an integer, half to even
 
@@ -173,7 +174,7 @@ def _cycle(
             step = step + 1 if n_changed > 0 else iterations
 
 
-@compiled
+@written_out
 def _move(limits: Array, centers: Array, sums: Array, n_centers: int, relaxation: float) -> None:
     """Move centers beyond the means of their clusters."""
     for one in range(n_centers):
@@ -181,13 +182,15 @@ def _move(limits: Array, centers: Array, sums: Array, n_centers: int, relaxation
         for column in range(COLUMNS):
             level = float(centers[column, one])
             mean = sums[one, column] / weight if weight > 0 else level
-            level = min(max(level + relaxation * (mean - level), limits[0, column]), limits[1, column])
+            level += relaxation * (mean - level)
+            level = limits[0, column] if level < limits[0, column] else level
+            level = limits[1, column] if level > limits[1, column] else level
             centers[column, one] = int((level + HALF_EVEN) - HALF_EVEN)
             square += centers[column, one] * centers[column, one]
         centers[SQUARE, one] = square
 
 
-@compiled
+@written_out
 def _relabel(levels: Array, weights: Array, labels: Array, sums: Array, place: int, label: int) -> None:
     """Let a point join a cluster, and leave its own one."""
     before, weight = labels[place], weights[place]
@@ -200,13 +203,12 @@ def _relabel(levels: Array, weights: Array, labels: Array, sums: Array, place: i
     sums[label, WEIGHT] += weight
 
 
-@compiled
+@written_out
 def _assign(points: _Points, state: _State, first: int, n_centers: int, n_nearest: int, scratch: _Scratch) -> int:
     """Find the nearest one or two centers of every point, the first one on a tie; return how many labels changed.
 
-    The nearest of centers before a first one may be known, but then it finds only the nearest one.
-
-    Adds up errors of clusters, or, if two are looked for, by how much they would rise with the second ones.
+    Before a first center, if it is not 0, the nearest ones are known. Adds up the errors of clusters, or, if two
+    centers are looked for, by how much they would rise with the second ones.
     """
     levels, weights, boxes, n_columns = points.levels, points.weights, points.boxes, points.n_columns
     centers, labels, apart, sums, worth = state.centers, state.labels, state.apart, state.sums, state.worth
@@ -224,10 +226,9 @@ def _assign(points: _Points, state: _State, first: int, n_centers: int, n_neares
             continue
         start = (row - row // (SPAN + 1) - 1) * GROUP
         for slot in range(0, n_near, SLOTS):
-            _compare(levels, n_columns, start, near, slot, min(slot + SLOTS, n_near), fresh)
+            _compare(levels, n_columns, start, near, slot, slot + SLOTS if slot + SLOTS < n_near else n_near, fresh)
         for one in range(GROUP):
-            place = start + one
-            label: Any = np.int64(fresh[3, one])
+            place, label = start + one, int(fresh[3, one])
             distance = fresh[2, one]
             if first > 0 and distance >= apart[place]:
                 continue
@@ -239,7 +240,7 @@ def _assign(points: _Points, state: _State, first: int, n_centers: int, n_neares
     return n_changed
 
 
-@compiled
+@written_out
 def _near(
     boxes: Array, row: int, n_nearest: int, centers: Array, start: int, stop: int, near: Array, scores: Array
 ) -> Any:
@@ -256,11 +257,12 @@ def _near(
         scores[0, place], margins[place] = centers[SQUARE, place] - score, FAR
     a, b, c, d = boxes[row, 4], boxes[row, 5], boxes[row, 6], boxes[row, 7]
     least = np.int64(-FAR) << PLACE_BITS
-    for _ in range(min(n_nearest, stop - start)):
+    for _ in range(n_nearest if n_nearest < stop - start else stop - start):
         before, least = least, np.int64(FAR) << PLACE_BITS
         for one in range(start, stop):
             key = np.int64(scores[0, np.uintp(one)]) << PLACE_BITS | one
-            least = min(least, key) if key > before else least
+            lower = key if key < least else least
+            least = lower if key > before else least
         pivot = least & ((1 << PLACE_BITS) - 1)
         x, y, z, v = centers[0, pivot], centers[1, pivot], centers[2, pivot], centers[3, pivot]
         score = scores[0, pivot]
@@ -268,7 +270,8 @@ def _near(
             place = np.uintp(one)
             apart = a * abs(np.int32(centers[0, place] - x)) + b * abs(np.int32(centers[1, place] - y))
             apart += c * abs(np.int32(centers[2, place] - z)) + d * abs(np.int32(centers[3, place] - v))
-            margins[place] = min(margins[place], np.int32(scores[0, place] - score - apart))
+            margin = np.int32(scores[0, place] - score - apart)
+            margins[place] = margin if margin < margins[place] else margins[place]
     n_near = np.uintp(0)
     for one in range(start, stop):
         kept[n_near] = one  # written anyway: a branch would often be guessed wrong
@@ -279,7 +282,7 @@ def _near(
     return np.int64(n_near)
 
 
-@compiled
+@written_out
 def _compare(levels: Array, n_columns: int, start: int, near: Array, first: int, stop: int, fresh: Array) -> None:
     """Compare some centers with each point of a group.
 
@@ -288,7 +291,7 @@ def _compare(levels: Array, n_columns: int, start: int, near: Array, first: int,
     here = np.uintp(start)
     keys, others = fresh[0], fresh[1]
     for one in range(GROUP):
-        keys[one] = others[one] = np.int32(2147483647)
+        keys[one] = others[one] = LARGEST
     for candidate in range(first, stop):
         a, b, c = near[0, candidate] * FACTOR, near[1, candidate] * FACTOR, near[2, candidate] * FACTOR
         e, f = near[3, candidate] * FACTOR, (near[SQUARE, candidate] << SLOT_BITS) + candidate - first
@@ -297,9 +300,9 @@ def _compare(levels: Array, n_columns: int, start: int, near: Array, first: int,
             key = np.int32(a * levels[0, place] + b * levels[1, place] + c * levels[2, place] + f)
             if n_columns > 3:
                 key = np.int32(key + e * levels[3, place])
-            least = keys[one]
-            others[one] = min(others[one], max(least, key))
-            keys[one] = min(least, key)
+            least, other = keys[one], others[one]
+            keys[one], more = (key, least) if key < least else (least, key)
+            others[one] = more if more < other else other
     for one in range(GROUP):
         square, key, other = levels[SQUARE, here + np.uintp(one)], keys[one], others[one]
         label, distance = near[INDEX, first + (key & (SLOTS - 1))], (key >> SLOT_BITS) + square
@@ -314,7 +317,7 @@ def _compare(levels: Array, n_columns: int, start: int, near: Array, first: int,
             fresh[4, one], fresh[5, one] = distance, label
 
 
-@compiled
+@written_out
 def _split(points: _Points, state: _State, n_kept: int, chosen: Array, scratch: _Scratch) -> None:
     """Add a center to some clusters: the mean of the upper part, cut at the center across the longest side."""
     levels, weights, labels, sums, centers = points.levels, points.weights, state.labels, state.sums, state.centers
@@ -357,7 +360,7 @@ def _split(points: _Points, state: _State, n_kept: int, chosen: Array, scratch: 
         centers[SQUARE, half] = square
 
 
-@compiled
+@written_out
 def _remove(points: _Points, state: _State, n_centers: int, n_removed: int, close: float, scratch: _Scratch) -> None:
     """Remove the least useful centers, but not the close neighbors of one that goes, and label their points anew."""
     levels, weights, labels, sums = points.levels, points.weights, state.labels, state.sums
@@ -368,8 +371,10 @@ def _remove(points: _Points, state: _State, n_centers: int, n_removed: int, clos
         frozen[one] = fresh[one] = 0
         least = FAR
         _measure(centers, n_centers, centers, one, distances)
+        distances[one] = FAR
         for other in range(n_centers):
-            least = min(least, distances[other] if other != one else FAR)
+            distance = distances[other]
+            least = distance if distance < least else least
         total += math.sqrt(least)
     limit = close * (total / n_centers)
     for _ in range(n_removed):
@@ -394,10 +399,10 @@ def _remove(points: _Points, state: _State, n_centers: int, n_removed: int, clos
                 centers[column, n_left], sums[n_left, column] = centers[column, one], sums[one, column]
             n_left += 1
     for place in range(len(labels)):
-        label: Any = np.int64(fresh[labels[place]])
+        label = int(fresh[labels[place]])
         labels[place] = label
         if label < 0:
-            label = np.int64(fresh[second[place]])
+            label = int(fresh[second[place]])
             labels[place] = len(sums) - 1
             if label < 0:
                 _measure(centers, n_left, levels, place, distances)
@@ -412,8 +417,8 @@ def _remove(points: _Points, state: _State, n_centers: int, n_removed: int, clos
 def _measure(centers: Array, n_centers: int, points: Array, place: int, distances: Array) -> None:
     """Write the squared distance of each center to a point."""
     for one in range(n_centers):
-        distance: Any = 0
+        distance = np.int32(0)
         for column in range(COLUMNS):
             off = np.int32(centers[column, np.uintp(one)] - points[column, place])
-            distance += off * off
+            distance = np.int32(distance + off * off)
         distances[one] = distance
