@@ -119,16 +119,16 @@ def share_out(items: Sequence[Item], function: Callable[[Item], None], n_workers
             work_off()
 
     def work_off() -> None:
-        while pending:
-            try:
-                item = pending.popleft()
-            except IndexError:  # another thread took the last one
-                return
-            try:
+        try:
+            while pending:
+                try:
+                    item = pending.popleft()
+                except IndexError:  # another thread took the last one
+                    return
                 function(item)
-            except BaseException:
-                pending.clear()
-                raise
+        except BaseException:  # an interrupt may also come between two items
+            pending.clear()
+            raise
 
     with ThreadPoolExecutor(n_workers, thread_name_prefix="gpuquant") as pool:
         helpers = [pool.submit(work) for _ in range(min(n_workers, len(items)) - 1)]

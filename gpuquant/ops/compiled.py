@@ -6,7 +6,9 @@ same, so a compiled function uses nothing of other files of gpuquant: no functio
 """
 
 import gc
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -35,22 +37,34 @@ def _compiled(function: Function, inline: Literal["never", "always"]) -> Functio
 
     made: Any = njit(nogil=True, error_model="numpy", inline=inline)(function)
     made._cache = _kept_on_disk()(function)
-    made.compile = _without_collection(made.compile)
+    made.compile = _undisturbed(made.compile)
     return cast(Function, made)
 
 
-def _without_collection(function: Function) -> Function:
-    """Call a function while no garbage is looked for: in all that torch has made, that is a fifth of compiling."""
+def _undisturbed(function: Function) -> Function:
+    """Call a function that compiles: no garbage is looked for, and an interrupt waits until it has ended.
+
+    In all that torch has made, looking for garbage is a fifth of compiling. LLVM calls back, where exceptions are lost.
+    """
 
     @wraps(function)
     def called(*arguments: Any) -> Any:
+        interrupts: list[int] = []
+        is_main = threading.current_thread() is threading.main_thread()
+        waits = is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler
         was_on = gc.isenabled()
         gc.disable()
+        if waits:
+            signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
         try:
             return function(*arguments)
         finally:
+            if waits:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
             if was_on:
                 gc.enable()
+            if interrupts:
+                raise KeyboardInterrupt
 
     return cast(Function, called)
 
@@ -124,28 +138,31 @@ def runs_for(values: Tensor) -> bool:
 
 @cache
 def has_numba() -> bool:
-    """Tell whether Numba can be imported; warn once if not."""
-    trouble = _trouble()
+    """Tell whether Numba can compile; warn once if not."""
+    trouble, way_out = _trouble()
     if trouble:
-        message = f"Numba cannot be imported ({trouble}): gpuquant gives the same results, but takes much longer"
-        warnings.warn(f"{message}; reinstall it with pip install --force-reinstall numba", stacklevel=2)
+        message = f"{trouble}: gpuquant gives the same results, but takes much longer; {way_out}"
+        warnings.warn(message, stacklevel=2)
     return not trouble
 
 
 def loops_in_use() -> str:
     """Name what runs on the CPU, and why."""
-    if _trouble():
-        return f"plain torch, as Numba cannot be imported ({_trouble()}); pip install --force-reinstall numba"
+    trouble, way_out = _trouble()
+    if trouble:
+        return f"plain torch, as {trouble}; {way_out}"
     import numba
 
     return f"compiled by Numba {numba.__version__}"
 
 
 @cache
-def _trouble() -> str:
-    """The reason why Numba cannot be imported, or nothing."""
+def _trouble() -> tuple[str, str]:
+    """The reason why Numba cannot compile, or nothing, and the way out."""
     try:
-        import numba  # noqa: F401
+        import numba
     except Exception as error:  # ImportError; SystemError or AttributeError where versions do not go together
-        return " ".join(str(error).split()) or type(error).__name__
-    return ""
+        reason = " ".join(str(error).split()) or type(error).__name__
+        return f"Numba cannot be imported ({reason})", "reinstall it with pip install --force-reinstall numba"
+    config: Any = numba.config
+    return ("Numba does not compile, as NUMBA_DISABLE_JIT is set", "unset it") if config.DISABLE_JIT else ("", "")

@@ -5,8 +5,10 @@ import builtins
 import gc
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -269,3 +271,40 @@ print(loops_in_use())
     assert done.stdout.startswith("plain torch, as Numba cannot be imported")
     assert done.stderr.count("Numba cannot be imported") == 1
     assert "pip install --force-reinstall numba" in done.stderr
+
+
+def test_without_compiling_plain_torch_runs() -> None:
+    code = """
+import warnings
+warnings.simplefilter("always")
+import numpy as np, gpuquant
+from gpuquant.ops import loops_in_use
+print(gpuquant.quantize(np.arange(27, dtype=np.uint8).reshape(3, 3, 3), 2).palette.hex)
+print(loops_in_use())
+"""
+    plain, compiled_ones = (
+        subprocess.run([sys.executable, "-c", code], env=os.environ | given, capture_output=True, text=True, check=True)
+        for given in ({"NUMBA_DISABLE_JIT": "1"}, {})
+    )
+    first, second = plain.stdout.splitlines()
+    assert first == compiled_ones.stdout.splitlines()[0]
+    assert second == "plain torch, as Numba does not compile, as NUMBA_DISABLE_JIT is set; unset it"
+    assert plain.stderr.count("takes much longer; unset it") == 1
+
+
+def test_an_interrupt_waits_for_the_end_of_compiling() -> None:
+    ended: list[bool] = []
+
+    def compile_slowly() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+        ended.append(True)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            compiled_loops._undisturbed(compile_slowly)()
+        assert ended == [True]
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)

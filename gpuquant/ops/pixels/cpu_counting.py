@@ -4,6 +4,7 @@ A bin is one byte: with bins of int32 a photo of a million colors takes 1.6 time
 memory. When a bin is full, its key goes onto a list, and it begins again at 0.
 """
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,21 +39,21 @@ def count_colors(
     """Count every distinct color exactly."""
     rows = rows_of(pixels)
     n_workers = max(1, min(worker_threads(), N_TABLES, len(rows) // PIXELS_A_TABLE))
-    starts = iter(range(0, len(rows), CHUNK_PIXELS))
-    lists: list[Keys] = []
+    full = np.empty((n_workers, len(rows) // FULL + 1), np.int32)
+    n_full = [0] * n_workers
+    free = deque(range(n_workers))
     with kept_tables.borrow() as kept:
         tables = Tables(kept.bins[:n_workers], kept.marks[:n_workers])
 
-        def count(table: int) -> None:
-            full, n_full = np.empty(len(rows) // FULL + 1, np.int32), 0
-            own = tables.bins[table], tables.marks[table]
-            for start in starts:
-                stop = min(start + CHUNK_PIXELS, len(rows))
-                n_full = _count_rows(rows, start, stop, *green_and_blue(rows), SPREAD, *own, full, n_full)
-            lists.append(full[:n_full])
+        def count(start: int) -> None:
+            table = free.pop()
+            given = rows, start, min(start + CHUNK_PIXELS, len(rows)), *green_and_blue(rows), SPREAD
+            n_full[table] = _count_rows(*given, tables.bins[table], tables.marks[table], full[table], n_full[table])
+            free.append(table)
 
-        share_out(range(n_workers), count, n_workers)
-        keys, counts = _drain(tables, np.sort(np.concatenate(lists)))
+        share_out(range(0, len(rows), CHUNK_PIXELS), count, n_workers)
+        listed = [keys[:number] for keys, number in zip(full, n_full, strict=True)]
+        keys, counts = _drain(tables, np.sort(np.concatenate(listed)))
     return torch.from_numpy(keys), torch.from_numpy(counts)
 
 
