@@ -20,6 +20,7 @@ from gpuquant.fitting.coarse_to_fine import fit_palettes
 from gpuquant.fitting.fit import PaletteFit
 from gpuquant.fitting.problem import PaletteProblem
 from gpuquant.fitting.with_alpha import fit_alpha_palette
+from gpuquant.threads import one_torch_thread
 
 MAX_COLORS = 4096
 COLORS = 8  # if neither a number nor a target is given
@@ -102,8 +103,9 @@ def find_palette(
     TargetError
         MAX_COLORS do not reach the target.
     """
-    is_exact = search.weighting == 1 and float(counts.double().sum()) <= ops.MAX_EXACT
-    weights = counts if is_exact else spread_weights(colors, counts, search.weighting)
+    with one_torch_thread():  # several would take longer to begin than a sum takes
+        is_exact = search.weighting == 1 and float(counts.double().sum()) <= ops.MAX_EXACT
+        weights = counts if is_exact else spread_weights(colors, counts, search.weighting)
     if colors.shape[1] == 4 and isinstance(pace.get("init"), Tensor):
         raise ArgumentError(f"init must be {names_or()} for an image with transparency, or give a background")
     space = working_space(search.color_space)
