@@ -1,4 +1,4 @@
-"""Where the time of a call goes: its stages beside a floor, and the first call of a new process.
+"""The parts of the time of a call: its stages beside a floor, and the first call of a new process.
 
 The floor reads the pixels twice, each time with one access to a place of a table that the color chooses: counting and
 looking up need that much. Run: pytest benchmarks/bench_profile.py

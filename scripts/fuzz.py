@@ -29,7 +29,7 @@ from PIL import Image, ImageCms
 from gpuquant import GpuquantError, Palette, read_palette, write_palette
 from gpuquant.images.reading import read_photo
 
-MOST_PIXELS = 1_000_000
+MOST_PIXELS = 1_000_000  # of a file that is decoded: a changed header may say any size
 MOST_SECONDS, MOST_BYTES = 30, 2 << 30  # for one file
 PALETTES = (".hex", ".gpl", ".ase", ".act", ".txt", ".css", ".json", ".png")
 PHOTOS = {".png": "PNG", ".jpg": "JPEG", ".gif": "GIF", ".tif": "TIFF", ".webp": "WEBP", ".bmp": "BMP", ".ppm": "PPM"}

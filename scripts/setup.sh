@@ -3,8 +3,8 @@
 #
 # Make .venv where it is missing and install gpuquant there, editable, with the tested versions; with EXTRA also what the
 # checks need (dev), what reads HEIC (heic), what gpuquant is compared with (bench), or that on CUDA devices (bench-cuda).
-# Takes minutes the first time, as torch is large, and no time while nothing has changed. PYTHON=/path/to/python chooses
-# the Python.
+# Takes minutes the first time, as torch is large and loops are compiled, and no time while nothing has changed.
+# PYTHON=/path/to/python chooses the Python.
 #
 # Example: scripts/setup.sh dev
 set -euo pipefail
@@ -29,6 +29,14 @@ if ! .venv/bin/python -c 'import pip' 2>/dev/null; then
     "$python" -m venv --clear .venv || fail "could not make .venv (on Debian: apt-get install python3-venv)"
 fi
 
+usual_calls='
+import gpuquant, numpy
+pixels = numpy.random.RandomState(0).randint(0, 256, (64, 64, 4), "uint8")
+gpuquant.quantize(pixels[..., :3], 16, effort="best", dither="blue-noise", device="cpu")
+gpuquant.quantize(pixels[..., :3], 300, device="cpu")
+gpuquant.quantize(pixels, 16, device="cpu")
+'
+
 # Installing is skipped while nothing it depends on has changed.
 extra=${1:+[$1]}
 stamp=".venv/installed${1:+-$1}"
@@ -42,8 +50,9 @@ if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
         .venv/bin/python -m pip install --quiet --disable-pip-version-check triton==3.6.0 \
             || fail "installing Triton failed; the lines above say why"
     fi
-    # the loops are compiled now, so that the first call does not have to wait for them
-    .venv/bin/python -c 'import numpy, gpuquant; gpuquant.quantize(numpy.random.randint(0, 256, (99, 99, 3), "uint8"), 9)' \
-        >/dev/null 2>&1 || true
+    # the loops of usual calls are compiled now, so that the first ones do not have to wait for them
+    if ! trouble=$(.venv/bin/python -c "$usual_calls" 2>&1); then
+        printf 'setup: compiling loops failed, so the first call will try again: %s\n' "$(tail -n 1 <<<"$trouble")" >&2
+    fi
     printf '%s' "$wanted" >"$stamp"
 fi

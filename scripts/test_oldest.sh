@@ -2,7 +2,9 @@
 # usage: scripts/test_oldest.sh [TEST FILE...] [-- PYTEST OPTION...]
 #
 # Install gpuquant into .venv-oldest, with Python 3.11 and the lowest versions that pyproject.toml allows, and run the
-# tests there. Takes minutes to install and then ten on two cores. PYTHON=/path/to/python3.11 chooses the Python.
+# tests there. Fetches another torch, which is large: several gigabytes where pip finds that for CUDA, unless a build of
+# that version is there. Takes minutes to install and then ten on two cores. PYTHON=/path/to/python3.11 chooses the
+# Python.
 #
 # Example: scripts/test_oldest.sh tests/cli/test_quantize_command.py -- -x
 set -euo pipefail

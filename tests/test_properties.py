@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -24,31 +25,43 @@ from gpuquant.dithering.registry import METHODS
 from gpuquant.fitting.coarse_to_fine import fit_palettes
 from gpuquant.fitting.problem import PaletteProblem
 from gpuquant.fitting.search import KMEANS_DEFAULTS
+from gpuquant.ops.dithering import cpu as dithering_cpu
+from gpuquant.ops.lloyd import cpu as lloyd_cpu
+from gpuquant.ops.lloyd import cpu_dense, tile_scores
+from gpuquant.ops.lloyd import dense as lloyd_dense
+from gpuquant.ops.pixels import cpu as pixels_cpu
+from gpuquant.ops.pixels import cpu_counting
+from gpuquant.ops.points import color_cells, cpu_cells, cpu_coarse, dense_points
+from gpuquant.ops.points import colors as points_colors
+from gpuquant.ops.seeding import cpu as seeding_cpu
+from gpuquant.ops.seeding import dense as seeding_dense
 
 LEVELS = st.sampled_from([0, 1, 127, 128, 254, 255]) | st.integers(0, 255)
 SEEDS = st.integers(0, 2**32 - 1)
 CHUNKS = st.sampled_from([1, 2, 7, 100, 10**9])
 THREADS = st.integers(1, 4)
 DITHER = st.sampled_from(list(METHODS))
-SMALL_PARTS: dict[str, Any] = {  # so that threads share out what one would do by itself
-    "lloyd.cpu.SHARED": 0,
-    "lloyd.cpu.PAIRS_AT_ONCE": 1 << 10,
-    "points.cpu_cells.LEAF": 4,
-    "points.cpu_coarse.MANY": 0,
-    "points.colors.COLORS_AT_ONCE": 16,
-    "points.color_cells.COLORS_AT_ONCE": 8,
-    "lloyd.cpu_dense.FEW_SCORES": 0,
-    "lloyd.cpu_dense.TILE_NUMBERS": 1,
-    "dithering.cpu.CHUNK_PIXELS": 8,
-    "pixels.cpu.CHUNK_PIXELS": 8,
-    "pixels.cpu_counting.CHUNK_PIXELS": 8,
-    "pixels.cpu_counting.PIXELS_A_TABLE": 1,
-    "pixels.cpu.FEW_PIXELS": 0,
-    "lloyd.dense.MANY": 0,
-    "points.dense_points.SUMMED": 64,
-    "seeding.dense.ROWS": 64,
-    "lloyd.tile_scores.PRODUCT": 1,
-}
+SMALL_PARTS: list[tuple[ModuleType, str, int]] = [  # so that threads share out what one would do by itself
+    (lloyd_cpu, "SHARED", 0),
+    (lloyd_cpu, "PAIRS_AT_ONCE", 1 << 10),
+    (cpu_cells, "LEAF", 4),
+    (cpu_coarse, "MANY", 0),
+    (points_colors, "COLORS_AT_ONCE", 16),
+    (color_cells, "COLORS_AT_ONCE", 8),
+    (cpu_dense, "FEW_SCORES", 0),
+    (cpu_dense, "TILE_NUMBERS", 1),
+    (dithering_cpu, "CHUNK_PIXELS", 8),
+    (pixels_cpu, "CHUNK_PIXELS", 8),
+    (pixels_cpu, "FEW_PIXELS", 0),
+    (cpu_counting, "CHUNK_PIXELS", 8),
+    (cpu_counting, "PIXELS_A_TABLE", 1),
+    (seeding_cpu, "PAIRS_AT_ONCE", 1 << 10),
+    (seeding_cpu, "PAIRS_WORTH_THREADS", 0),
+    (lloyd_dense, "MANY", 0),
+    (dense_points, "SUMMED", 64),
+    (seeding_dense, "ROWS", 64),
+    (tile_scores, "PRODUCT", 1),
+]
 
 
 @contextmanager
@@ -56,8 +69,8 @@ def threads(n_threads: int, *, small_parts: bool) -> Iterator[None]:
     """torch set to a number of threads, and parts so small that they are used."""
     before = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in SMALL_PARTS.items() if small_parts else ():
-            patch.setattr(f"gpuquant.ops.{name}", value)
+        for module, name, value in SMALL_PARTS if small_parts else ():
+            patch.setattr(module, name, value)
         torch.set_num_threads(n_threads)
         try:
             yield

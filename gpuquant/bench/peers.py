@@ -18,7 +18,7 @@ Pixels = npt.NDArray[np.uint8]
 
 SAMPLE = 1000  # pixels that scikit-learn's example of color quantization fits to
 FAISS_SAMPLE = 256  # points for each center that faiss fits to, if not told otherwise
-PLAIN_ITERATIONS = 20
+PLAIN_ITERATIONS = 20  # of peers that do not stop by themselves
 POINTS_AT_ONCE = 1 << 16  # sums of so many levels are exact in single precision
 
 

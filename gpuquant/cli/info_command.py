@@ -1,10 +1,10 @@
-"""The command that says what is there: versions, devices, memory, optional formats, and what runs on the CPU."""
+"""The command that says what is there: versions, devices, what runs on each, memory, optional formats."""
 
 import sys
 
 
 def info() -> None:
-    """Show versions, devices, memory, and which optional formats can be read."""
+    """Show versions, devices, what runs on each, memory, and which optional formats can be read."""
     import os
     import platform
 
@@ -34,6 +34,7 @@ def info() -> None:
         free, total = torch.cuda.mem_get_info(index)
         memory = f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB free"
         rows.append((f"cuda:{index}", f"{torch.cuda.get_device_name(index)}, {memory}"))
+        rows.append(("kernels", f"on cuda:{index}: {ops.kernels_in_use(torch.device('cuda', index))}"))
     if not n_devices:
         rows.append(("cuda", "no device found"))
     for name, value in rows:

@@ -83,7 +83,7 @@ PaletteFile = Annotated[
 ]
 Effort = Annotated[
     Literal["fast", "default", "best"],
-    typer.Option(help="How long to look for a low error; best: 1 % less in up to three times the time."),
+    typer.Option(help="How long to look for a low error; best: up to 1 % less in about twice the time."),
 ]
 Seed = Annotated[int, typer.Option("--random-state", metavar="N", help="Seed of the random draws.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object instead of a table.")]

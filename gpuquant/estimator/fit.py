@@ -21,7 +21,6 @@ from gpuquant.estimator.level_pixels import LevelPixels
 from gpuquant.estimator.pixel_draws import PixelChunks
 from gpuquant.estimator.running_sums import search_equal_shares, search_shares
 from gpuquant.estimator.samples import Samples
-from gpuquant.ops.lloyd.dense import DenseLloyd
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +33,7 @@ class Fit:
     n_iter: int
 
 
-class SampleLloyd(DenseLloyd):
+class SampleLloyd(ops.DenseLloyd):
     """Lloyd steps that count and move single samples as scikit-learn does."""
 
     count_weightless = True

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from gpuquant import ops
 from gpuquant.estimator.level_pixels import LevelPixels
-from gpuquant.ops.points.dense_points import DensePoints
 from gpuquant.tensors import repeatable_sums, shared_tensor
 from gpuquant.threads import worker_threads
 
@@ -29,7 +28,7 @@ class Samples:
     ) -> None:
         self._samples, self.pixels, self.weights = samples, pixels, weights
         self._centered, self._chunk_size = centered, chunk_size
-        self._later: Future[DensePoints] | None = None
+        self._later: Future[ops.DensePoints] | None = None
         self.n_samples = len(samples)
         self.n_points = len(samples) if pixels is None else len(pixels.colors)
         self.dtype = torch.float32 if samples.dtype == torch.float32 else torch.float64
@@ -44,11 +43,11 @@ class Samples:
             thread.shutdown(wait=False)
 
     @cached_property
-    def points(self) -> DensePoints:
+    def points(self) -> ops.DensePoints:
         """One problem: all samples, or the distinct colors with their summed weights."""
         return self._later.result() if self._later else self._make_points()
 
-    def _make_points(self) -> DensePoints:
+    def _make_points(self) -> ops.DensePoints:
         rows = self._samples.to(self.dtype) if self.pixels is None else self.pixels.rows()
         if not self._centered:
             origin = rows.new_zeros(rows.shape[1])
@@ -56,7 +55,7 @@ class Samples:
             origin = ops.column_means(self._samples)
         else:
             origin = self._samples.mean(dim=0, dtype=self.dtype)
-        return DensePoints(rows[None], self.totals[None], self._chunk_size, origin[None])
+        return ops.DensePoints(rows[None], self.totals[None], self._chunk_size, origin[None])
 
     @cached_property
     def totals(self) -> Tensor:  # [n_points] float64
@@ -78,7 +77,7 @@ class Samples:
         if self.weights is None:
             return float(points.variance)
         equal = torch.ones_like(points.weights)
-        return float(DensePoints(points.points, equal, None, points.origin).variance)
+        return float(ops.DensePoints(points.points, equal, None, points.origin).variance)
 
     def per_sample(self, values: Tensor) -> Tensor:  # [n_points] -> [n_samples]
         """The value of each sample's point."""

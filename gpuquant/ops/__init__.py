@@ -1,12 +1,11 @@
 """The hot operations: code outside this folder takes them from here."""
 
-from typing import TYPE_CHECKING
-
 from gpuquant.ops.compiled import loops_in_use
 from gpuquant.ops.dithering.cpu_diffusion import FULL_STRENGTH
 from gpuquant.ops.dithering.nearest_table import NearestTable
-from gpuquant.ops.lloyd.colors import MAX_CLUSTERS, MAX_EXACT, ColorLloyd
-from gpuquant.ops.lloyd.dense import DenseLloyd, DenseSeeding
+from gpuquant.ops.kernel_choice import kernels_in_use
+from gpuquant.ops.lloyd.colors import MAX_CLUSTERS, MAX_EXACT
+from gpuquant.ops.lloyd.dense import DenseLloyd
 from gpuquant.ops.lloyd.grid_state import GridState, on_grid
 from gpuquant.ops.lloyd.moves import AS_LONG_AS_NEEDED, move_centers
 from gpuquant.ops.lloyd.run_status import RunStatus
@@ -39,24 +38,15 @@ from gpuquant.ops.point_dispatch import (
     lloyd_steps,
     point_set,
 )
-from gpuquant.ops.points.color_blocks import ColorBlocks
-from gpuquant.ops.points.colors import ColorPoints
 from gpuquant.ops.points.dense_points import DensePoints
-
-if TYPE_CHECKING:  # it needs Triton
-    from gpuquant.ops.lloyd.cuda_runs import KernelLloyd as KernelLloyd
 
 __all__ = [
     "AS_LONG_AS_NEEDED",
     "FULL_STRENGTH",
     "MAX_CLUSTERS",
     "MAX_EXACT",
-    "ColorBlocks",
-    "ColorLloyd",
-    "ColorPoints",
     "DenseLloyd",
     "DensePoints",
-    "DenseSeeding",
     "GridPoints",
     "GridState",
     "Lloyd",
@@ -75,6 +65,7 @@ __all__ = [
     "diffuse_errors",
     "download",
     "grid_points",
+    "kernels_in_use",
     "keys_from_colors",
     "lloyd_steps",
     "lookup_table",

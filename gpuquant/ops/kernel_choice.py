@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 _lock = threading.Lock()  # of no device in a forked process, which cannot use CUDA
-_builds: dict[torch.device, bool] = {}
+_troubles: dict[torch.device, str] = {}  # the reason why kernels do not run on a device, or nothing
 
 
 def kernels_for(tensor: Tensor) -> ModuleType | None:
@@ -20,28 +20,39 @@ def kernels_for(tensor: Tensor) -> ModuleType | None:
     So they are where Triton cannot build a kernel, which is tried once per device: it needs a C compiler and Python's
     headers when it first runs, and does not know every device.
     """
-    if not tensor.is_cuda or not _builds_kernels(tensor.device):
+    if not tensor.is_cuda or _trouble_on(tensor.device):
         return None
     from gpuquant.ops.pixels import cuda as kernels
 
     return kernels
 
 
-def _builds_kernels(device: torch.device) -> bool:
+def kernels_in_use(device: torch.device) -> str:
+    """Name what runs on a CUDA device, and why: a kernel is built where none was."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            trouble = _trouble_on(device)
+        except torch.OutOfMemoryError:
+            return "not known, as the device has no memory left"
+    return f"plain torch, as {trouble}" if trouble else "kernels built by Triton"
+
+
+def _trouble_on(device: torch.device) -> str:
     with _lock:
-        if device not in _builds:
-            _builds[device] = find_spec("triton") is not None and _try_to_build(device)
-        return _builds[device]
+        if device not in _troubles:
+            _troubles[device] = _try_to_build(device) if find_spec("triton") else "Triton is not installed"
+        return _troubles[device]
 
 
-def _try_to_build(device: torch.device) -> bool:
+def _try_to_build(device: torch.device) -> str:
     """Build the smallest kernel and run it; where that fails, warn with the way out."""
     torch.cuda.synchronize(device)  # what went wrong on the device before is told as what it is
     try:
         from gpuquant.ops.cuda_probe import runs_on
 
         if runs_on(device):
-            return True
+            return ""
         trouble = "a kernel ran and wrote nothing"
     except torch.OutOfMemoryError:
         raise
@@ -49,7 +60,7 @@ def _try_to_build(device: torch.device) -> bool:
         trouble = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}; {_way_out(error)}"
     message = f"Triton cannot build kernels for {device}, so plain torch runs there, with the same results but slower"
     warnings.warn(f"{message} ({trouble})", stacklevel=2)
-    return False
+    return f"Triton cannot build kernels ({trouble})"
 
 
 def _way_out(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""What is done pixel by pixel or color by color: the contract of each operation, and which implementation runs.
+"""Operations pixel by pixel or color by color: the contract of each operation, and which implementation runs.
 
 | operation | CPU | CUDA |
 | --- | --- | --- |

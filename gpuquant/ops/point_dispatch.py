@@ -1,4 +1,4 @@
-"""What is done with points: the contract of each operation, and which implementation runs.
+"""Operations on points: the contract of each operation, and which implementation runs.
 
 | operation | CPU | CUDA |
 | --- | --- | --- |

@@ -158,6 +158,22 @@ def quantize(
     >>> result = gpuquant.quantize(image, 2)
     >>> result.palette.hex, result.mse
     (('#000000', '#c8c8c8'), 0.0)
+
+    As few colors as reach a quality:
+
+    >>> stripes = np.array([[0], [10], [200], [210]], dtype=np.uint8).repeat(8, axis=1)
+    >>> result = gpuquant.quantize(stripes, target_psnr=34)
+    >>> len(result.palette), round(result.psnr, 2)
+    (2, 34.15)
+
+    Dithered, here by a mask, two colors go over into each other:
+
+    >>> ramp = np.tile(np.arange(0, 256, 17, dtype=np.uint8), (4, 1))
+    >>> gpuquant.quantize(ramp, 2, dither="bayer").labels
+    array([[1, 1, 1, 1, 1, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0],
+           [1, 1, 1, 1, 1, 1, 1, 0, 1, 0, 1, 0, 0, 0, 0, 0],
+           [1, 1, 1, 1, 1, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0],
+           [1, 1, 1, 1, 1, 1, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0]], dtype=uint8)
     """
     start = as_start(init)
     n_colors = n_colors_of(start, n_colors, target_psnr)

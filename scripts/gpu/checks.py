@@ -16,8 +16,8 @@ from gpuquant.clustering.initialization import kmeans_plus_plus
 from gpuquant.colors.codes import N_CODES
 
 SETTINGS: dict[str, Any] = {"n_clusters": 8, "random_state": 0, "max_iter": 5}
-N_POINTS = 2_001 if REHEARSAL else 20_001
-POINTS_AT_ONCE = 1 << 20
+N_POINTS = 2_001 if REHEARSAL else 20_001  # odd, so that no block is full
+POINTS_AT_ONCE = 1 << 20  # times centers: 8 MiB of float64
 
 
 def compare() -> Iterator[Row]:
@@ -63,7 +63,7 @@ def wrong_labels(
     labels: Tensor,  # [N]
     rounded: torch.dtype,  # in which scores were computed
 ) -> int:
-    """How many points have a label that rounding does not explain.
+    """Count the labels that rounding does not explain.
 
     Scores |c|^2 - 2 x.c of D columns, computed in `rounded` about the points' mean, are off by at most
     (2 D + 2) eps (|c|^2 + 2 sum |x c|) each (N. J. Higham 2002, "Accuracy and stability of numerical algorithms", 3.1).

@@ -14,7 +14,7 @@ ON_CUDA = DEVICE.type == "cuda"
 
 
 class Floors:
-    """How fast this device copies and multiplies at best: what no operation can undercut."""
+    """The least times of this device for copies and multiplications, which no operation can undercut."""
 
     @cached_property
     def bandwidth(self) -> float:

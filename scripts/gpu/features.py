@@ -10,6 +10,7 @@ import torch
 from gpu.clock import timed
 from gpu.setting import DEVICE, REHEARSAL, ROUNDS, SMALL, Row, each_apart, photo
 from PIL import Image
+from torch import Tensor
 
 import gpuquant
 from gpuquant.fitting.coarse_to_fine import fit_palettes
@@ -17,6 +18,7 @@ from gpuquant.fitting.problem import PaletteProblem
 
 N_PHOTOS = 4 if REHEARSAL else 32
 FEW = min(5, ROUNDS)
+Counted = tuple[Tensor, Tensor]  # distinct colors [M, 3] uint8, and their counts [M] int64
 SETTINGS: dict[str, Any] = {"init": "k-means++", "n_init": 1, "max_iter": 300, "tol": 1e-4, "random_state": 0}
 
 
@@ -48,23 +50,33 @@ def _alpha() -> Row:
     return timed(lambda given: gpuquant.quantize(given, 16), [image], floor=None, rounds=FEW)
 
 
-def _counted() -> list[PaletteProblem]:
+def _counted() -> list[Counted]:
     found = []
     for seed in range(N_PHOTOS):
         histogram = gpuquant.ColorHistogram(DEVICE)
         histogram.add(photo(SMALL, seed))
-        found.append(PaletteProblem(histogram.colors, histogram.counts))
+        found.append((histogram.colors, histogram.counts))
     return found
 
 
 def _together() -> Row:
-    return timed(lambda given: fit_palettes(given, 16, **SETTINGS), [_counted()], floor=None, rounds=FEW)
+    def fit(given: list[Counted]) -> None:
+        fit_palettes(_problems(given), 16, **SETTINGS)
+
+    return timed(fit, [_counted()], floor=None, rounds=FEW)
 
 
 def _in_turn() -> Row:
-    return timed(
-        lambda given: [fit_palettes([one], 16, **SETTINGS) for one in given], [_counted()], floor=None, rounds=FEW
-    )
+    def fit(given: list[Counted]) -> None:
+        for problem in _problems(given):
+            fit_palettes([problem], 16, **SETTINGS)
+
+    return timed(fit, [_counted()], floor=None, rounds=FEW)
+
+
+def _problems(counted: list[Counted]) -> list[PaletteProblem]:
+    """Make problems anew: each keeps the cells that a fit has asked for."""
+    return [PaletteProblem(colors, counts) for colors, counts in counted]
 
 
 def _files() -> Row:

@@ -11,11 +11,9 @@ from torch import Tensor
 
 import gpuquant
 from gpuquant import ops
-from gpuquant.ops.lloyd.dense import DenseLloyd
-from gpuquant.ops.points.dense_points import DensePoints
 
 N_PIXELS = SIZE[0] * SIZE[1]
-INPUTS = 3
+INPUTS = 3  # in turn, so that the device's cache holds none of them
 CLUSTERS = (16, 256)
 
 
@@ -70,7 +68,7 @@ class LloydStep:
         self.points = image.view(1, -1, 3).float()  # [1, N, 3]
         weights = torch.ones(self.points.shape[:2], dtype=torch.float64, device=image.device)
         self.centers = self.points[:, :n_clusters].contiguous()  # [1, K, 3]
-        self._state = DenseLloyd(DensePoints(self.points, weights, None), n_clusters)
+        self._state = ops.DenseLloyd(ops.DensePoints(self.points, weights, None), n_clusters)
 
     def run(self) -> None:
         self._state.step(self._state.enter(self.centers), [0])

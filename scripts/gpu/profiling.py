@@ -1,4 +1,4 @@
-"""Where the time of `quantize` goes: kernels, launches, waits, and what the host does meanwhile."""
+"""The parts of the time of `quantize`: kernels, launches, waits, and what the host does meanwhile."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Where a step runs: on the device with whole photos, or rehearsing on the CPU with small ones."""
+"""The place of a step: on the device with whole photos, or rehearsing on the CPU with small ones."""
 
 import os
 from collections.abc import Callable, Iterator

@@ -17,7 +17,7 @@ from torch import Tensor
 import gpuquant
 
 SMALL = (214, 143)
-REPEATS = 3 if REHEARSAL else 100
+REPEATS = 3 if REHEARSAL else 100  # as a race shows rarely
 PLACES = ("/usr/local/cuda/bin", "/usr/local/cuda/compute-sanitizer")
 SECONDS = 40  # for one tool
 

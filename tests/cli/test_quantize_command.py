@@ -7,11 +7,12 @@ from typing import IO
 
 import numpy as np
 import pytest
+import torch
 from commands import process, run
 from conftest import Pixels
 from PIL import Image
 
-from gpuquant import quantize
+from gpuquant import ops, quantize
 from gpuquant.fitting import search
 
 
@@ -206,6 +207,20 @@ def test_info_names_versions_and_devices(monkeypatch: pytest.MonkeyPatch, capsys
     code, out, _ = run(["info"], monkeypatch, capsys)
     assert code == 0
     assert all(word in out for word in ("gpuquant", "torch", "loops     compiled by Numba", "threads", "cuda"))
+
+
+def test_info_says_what_runs_on_each_device(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["First", "Second"]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (2**30, 2**31))
+    monkeypatch.setattr(torch.cuda, "get_device_name", names.__getitem__)
+    monkeypatch.setattr(ops, "kernels_in_use", lambda device: f"those of {names[device.index]}")
+    _, out, _ = run(["info"], monkeypatch, capsys)
+    assert "cuda:0    First, 1.0 of 2.0 GiB free\nkernels   on cuda:0: those of First\ncuda:1    Second" in out
+    assert "kernels   on cuda:1: those of Second" in out
 
 
 @pytest.mark.parametrize(

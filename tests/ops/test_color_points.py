@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from conftest import Pixels
+from conftest import Pixels, needs_numba
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +18,7 @@ from gpuquant.ops.points.cpu_cells import DEPTH, HALF, MIDDLE, NEXT, POSITIVE, S
 
 LEVELS = st.sampled_from([0, 1, 2, 3, 64, 127, 128, 129, 255])
 COLORS = st.lists(st.tuples(LEVELS, LEVELS, LEVELS), min_size=1, max_size=60)
-KINDS = pytest.mark.parametrize("kind", [ColorPoints, ColorCells, ColorBlocks])
+KINDS = pytest.mark.parametrize("kind", [ColorPoints, pytest.param(ColorCells, marks=needs_numba), ColorBlocks])
 
 
 def keys_of(some: Any) -> npt.NDArray[np.int64]:
@@ -82,6 +82,7 @@ def test_the_order_is_told(some: list[Any], is_sorted: bool) -> None:
     np.testing.assert_array_equal(z_order(torch.from_numpy(levels)).numpy(), keys_of(levels))
 
 
+@needs_numba
 @pytest.mark.parametrize("leaf", [1, 5, 192])
 @pytest.mark.parametrize("kind", ["photo", "noise", "one color"])
 def test_a_tree_holds_each_color_once(leaf: int, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +124,10 @@ def test_a_tree_holds_each_color_once(leaf: int, kind: str, monkeypatch: pytest.
             assert own.stop - own.start <= leaf or (some[own] == some[own][0]).all()
 
 
-@pytest.mark.parametrize("coarsen", [cpu_coarse.coarsen, color_cells.coarsen])
+@pytest.mark.parametrize(
+    "coarsen",
+    [pytest.param(cpu_coarse.coarsen, marks=needs_numba, id="compiled"), pytest.param(color_cells.coarsen, id="torch")],
+)
 @settings(max_examples=100, deadline=None)
 @given(some=COLORS, counts=st.integers(0, 2**32 - 1))
 def test_cells_have_the_means_of_their_pixels(coarsen: Any, some: list[Any], counts: int) -> None:

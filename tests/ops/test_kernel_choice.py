@@ -33,7 +33,7 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[torch.device]:
 
     monkeypatch.setattr(torch.cuda, "synchronize", lambda _: None)
     monkeypatch.setattr(triton_probe, "runs_on", runs_on)
-    monkeypatch.setattr(kernel_choice, "_builds", {})
+    monkeypatch.setattr(kernel_choice, "_troubles", {})
     return devices
 
 
@@ -58,7 +58,18 @@ def test_each_device_is_tried_once(tried: list[torch.device]) -> None:
 def test_without_triton_nothing_is_tried_or_said(tried: list[torch.device], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel_choice, "find_spec", lambda _: None)
     assert kernel_choice.kernels_for(tensor_on(FIRST)) is None
+    assert kernel_choice.kernels_in_use(FIRST) == "plain torch, as Triton is not installed"
     assert tried == []
+
+
+def test_it_is_said_what_runs_on_each_device(tried: list[torch.device], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `gpuquant info` asks: without a warning beside it."""
+    assert kernel_choice.kernels_in_use(FIRST) == "kernels built by Triton"
+    fail_with(monkeypatch, FileNotFoundError("cc"))
+    said = kernel_choice.kernels_in_use(SECOND)
+    assert said.startswith("plain torch, as Triton cannot build kernels (FileNotFoundError: cc; install a C compiler")
+    assert kernel_choice.kernels_in_use(FIRST) == "kernels built by Triton"
+    assert kernel_choice.kernels_for(tensor_on(SECOND)) is None
 
 
 @pytest.mark.parametrize(
@@ -105,5 +116,6 @@ def test_a_lack_of_memory_says_nothing_of_triton(tried: list[torch.device], monk
     fail_with(monkeypatch, torch.OutOfMemoryError())
     with pytest.raises(torch.OutOfMemoryError):
         kernel_choice.kernels_for(tensor_on(FIRST))
+    assert kernel_choice.kernels_in_use(FIRST) == "not known, as the device has no memory left"
     monkeypatch.setattr(triton_probe, "runs_on", lambda _: True)
     assert kernel_choice.kernels_for(tensor_on(FIRST)) is triton_ops

@@ -38,7 +38,7 @@ class Labels(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """What one thread writes to while it looks at cells."""
+    """The memory of one thread that looks at cells."""
 
     factors: Floats  # [4, K], of the scores
     lists: Floats  # [1 + depths, 4, K]: the factors of the centers that are left in the cell of each depth

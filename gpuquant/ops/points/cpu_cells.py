@@ -16,7 +16,7 @@ DEPTHS = 9  # of cells: one for each of eight bits of a level, and that of all c
 
 START, NEXT, DEPTH = 0, 1, 2  # columns of `cells`
 MIDDLE, HALF, SUMS, WEIGHT, POSITIVE, SQUARES = 0, 3, 6, 9, 10, 11  # first columns of `facts`
-N_FACTS = 12
+N_FACTS = 12  # columns: three for each of the first three
 ORIGIN = 128.0  # that of `points.colors`, as Numba's cache looks at no other file
 
 Colors = npt.NDArray[np.uint8]

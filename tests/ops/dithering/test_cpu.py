@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import needs_numba
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gpuquant.ops.dithering import cpu as cpu_dither
 from gpuquant.ops.dithering import reference as torch_dither
 
-MODULES = [cpu_dither, torch_dither]
+MODULES = [pytest.param(cpu_dither, marks=needs_numba, id="compiled"), pytest.param(torch_dither, id="torch")]
 WORDS = [torch.uint8, torch.uint16]
 
 

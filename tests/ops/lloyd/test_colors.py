@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from conftest import Pixels
+from conftest import Pixels, needs_numba
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -51,7 +51,9 @@ def shared(colors: Pixels, counts: Counts, n_clusters: int, n_runs: int = 1) -> 
     return state
 
 
-IMPLEMENTATIONS = pytest.mark.parametrize("make", [compiled, shared, plain])
+IMPLEMENTATIONS = pytest.mark.parametrize(
+    "make", [pytest.param(compiled, marks=needs_numba), pytest.param(shared, marks=needs_numba), plain]
+)
 
 
 def colors_of(kind: str, n_colors: int, seed: int = 0) -> Pixels:
@@ -254,6 +256,7 @@ def in_z_order(colors: Pixels, values: npt.NDArray[np.int64]) -> npt.NDArray[np.
     return values[np.argsort(z_order(torch.from_numpy(colors)).numpy(), kind="stable")]
 
 
+@needs_numba
 def test_small_runs_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads take runs; the steps of each are done in calls of a few."""
     monkeypatch.setattr(cpu, "worker_threads", lambda: 3)
@@ -276,6 +279,7 @@ def test_small_runs_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found[0][1].max() > 7
 
 
+@needs_numba
 def test_neighbors_of_one_center_are_not_looked_at_one_by_one() -> None:
     """Most colors are in a cell that a center owns; cells in such a cell are not told of it."""
     colors = colors_of("blobs", 40_000)
@@ -291,6 +295,7 @@ def test_neighbors_of_one_center_are_not_looked_at_one_by_one() -> None:
     assert owned > 0.5 * 40_000
 
 
+@needs_numba
 @pytest.mark.parametrize("most", [0, 1, 100, 700, 10**6])
 def test_parts_hold_each_color_once(most: int) -> None:
     cells = ColorCells(torch.from_numpy(colors_of("blobs", 3000))[None], torch.ones(1, 3000))

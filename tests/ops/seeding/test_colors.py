@@ -7,13 +7,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from conftest import needs_numba
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpuquant.colors.codes import z_order
 from gpuquant.ops.seeding import cpu, reference
 
-MODULES = [cpu, reference]
+MODULES = [pytest.param(cpu, marks=needs_numba, id="compiled"), pytest.param(reference, id="torch")]
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
@@ -123,6 +124,7 @@ def test_each_run_ends_below_the_least_potential(module: ModuleType) -> None:
     assert potentials == [potential for _, potential in expected]
 
 
+@needs_numba
 @pytest.mark.parametrize(("pairs", "n_threads"), [(1, 1), (5000, 2)])
 def test_calls_are_cut_and_shared_out(
     pairs: int, n_threads: int, set_threads: Callable[[int], None], monkeypatch: pytest.MonkeyPatch

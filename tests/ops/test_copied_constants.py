@@ -1,0 +1,33 @@
+"""Constants of compiled loops that are copies, as Numba's cache sees no other file: they are those of the originals."""
+
+import torch
+
+from gpuquant.colors.codes import z_order
+from gpuquant.ops.lloyd import colors, cpu_kernels
+from gpuquant.ops.lloyd.run_status import RunStatus
+from gpuquant.ops.points import cpu_cells
+from gpuquant.ops.points.colors import ORIGIN
+
+COLUMNS = ["START", "NEXT", "DEPTH", "MIDDLE", "HALF", "SUMS", "POSITIVE"]  # of a tree's cells, and of their facts
+
+
+def test_the_grid_of_centers_is_the_same() -> None:
+    assert cpu_kernels.ORIGIN == cpu_cells.ORIGIN == ORIGIN
+    assert cpu_kernels.GRID == 1 << colors.CENTER_BITS
+    assert cpu_kernels.SCALE == 1 << (2 * colors.CENTER_BITS + colors.INDEX_BITS)
+    assert cpu_kernels.INDEX_MASK == colors.MAX_CLUSTERS - 1
+
+
+def test_runs_have_the_same_status() -> None:
+    assert [getattr(cpu_kernels, status.name) for status in RunStatus] == list(RunStatus)
+
+
+def test_columns_are_the_same() -> None:
+    copies, originals = ([getattr(module, name) for name in COLUMNS] for module in (cpu_kernels, cpu_cells))
+    assert copies == originals
+
+
+def test_levels_are_spread_as_in_z_order() -> None:
+    reds = torch.zeros(256, 3, dtype=torch.uint8)
+    reds[:, 0] = torch.arange(256)
+    assert cpu_cells._SPREAD.tolist() == z_order(reds).tolist()
