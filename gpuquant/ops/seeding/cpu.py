@@ -17,6 +17,7 @@ from gpuquant.threads import share_out, worker_threads
 GROUP = 64  # colors: measured on 5 thousand to 1.2 million colors beside 16, 32 and 128, with wide vectors
 SPAN = 16  # groups in a block: measured on the same beside 8 and 32
 FAR = 1 << 20  # above every squared distance of four 8-bit channels, 260,100
+MOST_WEIGHT = 1 << 38  # times a squared distance it is below 2^56, which leaves room in an int64
 PAIRS_AT_ONCE = 1 << 27  # of color and candidate in a call: 0.2 s if all are looked at
 PAIRS_WORTH_THREADS = 1 << 20  # a run of fewer takes less time than starting a thread, about 0.1 ms
 
@@ -57,7 +58,7 @@ def choose_colors(
     least: float = 0.0,  # a run adds no more centers once its potential is below it
 ) -> tuple[Integers, list[float]]:  # [n_runs, K], or as many as the shortest run has; [n_runs]
     """Choose the colors that become centers, run by run; and the potentials that the runs reach."""
-    groups = _grouped(colors, weights.long())
+    groups = _grouped(colors, _exact(weights))
     chosen = np.zeros((len(uniforms), n_clusters), np.int64)
     lengths, potentials = [0] * len(uniforms), [0.0] * len(uniforms)
     pairs = n_candidates * len(colors)  # of a center
@@ -86,8 +87,8 @@ class ColorSeeding:
         colors: Tensor,  # [M, D] uint8, neighbors close together; D up to 4
         weights: Tensor,  # [M] float64
     ) -> None:
-        self._n_colors, whole = len(colors), weights.long()
-        self._groups = _grouped(colors, whole if torch.equal(whole.double(), weights) else weights)
+        self._n_colors = len(colors)
+        self._groups = _grouped(colors, _exact(weights))
         self._run = _begun(self._groups)
 
     def add_best(
@@ -100,6 +101,14 @@ class ColorSeeding:
     def closest(self) -> Tensor:  # [M] float64
         """The squared distance of every color to the closest center so far."""
         return torch.from_numpy(self._run.closest[: self._n_colors]).double()
+
+
+def _exact(weights: Tensor) -> Tensor:  # [M] float64 -> [M] int64 or float64
+    """Weights as integers where they are whole numbers whose sums with distances are integers, too."""
+    if float(weights.sum()) > MOST_WEIGHT:
+        return weights
+    whole = weights.long()
+    return whole if torch.equal(whole.double(), weights) else weights
 
 
 def _grouped(colors: Tensor, weights: Tensor) -> _Groups:
@@ -170,8 +179,8 @@ def _choose(
         for one in range(n_tried):
             target = uniforms[1 + (step - 1) * len(candidates) + one if step > 0 else 0] * total
             # as scikit-learn: the first draw searches to the right, the others to the left; sums are whole numbers
-            goal = np.int64(np.ceil(target)) if step > 0 else np.int64(np.floor(target)) + 1
-            candidates[one] = _drawn(groups, run, goal, step == 0)
+            run.found_potentials[0, 0] = np.ceil(target) if step > 0 else np.floor(target) + 1  # in their type
+            candidates[one] = _drawn(groups, run, run.found_potentials[0, 0], step == 0)
         chosen[step] = candidates[_add_best(groups, run, candidates[:n_tried])]
     return stop
 
@@ -277,13 +286,12 @@ def _add(run: _Run, side: Any, n_found: Any) -> None:
             distance = run.lowered[side, at + place]
             run.closest[first + place] = distance
             farthest = distance if distance > farthest else farthest
-        block = group // SPAN
-        run.block_potentials[block] += run.found_potentials[side, one] - run.potentials[group]
         run.potentials[group], run.farthest[group] = run.found_potentials[side, one], farthest
     for one in range(n_found):  # groups ascend
         block = run.found[side, one] // SPAN
         if one + 1 == n_found or run.found[side, one + 1] // SPAN > block:
-            largest = np.int32(0)
+            largest, total = np.int32(0), run.potentials[0] - run.potentials[0]
             for group in range(block * SPAN, min(block * SPAN + SPAN, len(run.farthest))):
                 largest = run.farthest[group] if run.farthest[group] > largest else largest
-            run.block_farthest[block] = largest
+                total += run.potentials[group]
+            run.block_farthest[block], run.block_potentials[block] = largest, total

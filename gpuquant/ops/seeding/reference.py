@@ -11,6 +11,8 @@ from torch import Tensor
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
+DISTANCES_AT_ONCE = {"cpu": 1 << 17, "cuda": 1 << 24}  # of float64: what fits a core's cache; 128 MiB
+
 
 def choose_colors(
     colors: Tensor,  # [M, D] uint8, in the order of the draws
@@ -46,7 +48,8 @@ class ColorSeeding:
         colors: Tensor,  # [M, D] uint8; D up to 4
         weights: Tensor,  # [M] float64
     ) -> None:
-        self._levels, self._weights = colors.double(), weights
+        levels, self._weights = colors.T.double(), weights
+        self._columns = torch.cat([levels, levels.square().sum(dim=0)[None], torch.ones_like(weights)[None]])
         self._closest = torch.full_like(weights, torch.inf)
 
     def add_best(
@@ -54,22 +57,28 @@ class ColorSeeding:
         candidates: list[int],  # [L]: indices of colors
     ) -> int:
         """Add the candidate that lowers the potential most (the first one on a tie) to the centers; return it."""
-        potentials = [float(self._weights @ self._lowered(one)) for one in candidates]
-        best = candidates[potentials.index(min(potentials))]
-        self._closest = self._lowered(best)
-        return best
+        columns = self._columns[:, candidates]
+        rows = torch.cat([-2 * columns[:-2], columns[-1:], columns[-2:-1]]).T  # |x - c|^2 = |x|^2 - 2 x.c + |c|^2
+        size = max(1, DISTANCES_AT_ONCE.get(rows.device.type, 1 << 24) // len(candidates))
+        parts = [slice(start, start + size) for start in range(0, len(self._weights), size)]
+        sums = sum(self._lowered(rows, part) @ self._weights[part] for part in parts)
+        potentials: list[float] = torch.as_tensor(sums).tolist()
+        best = potentials.index(min(potentials))
+        self._potential = potentials[best]
+        self._closest = torch.cat([self._lowered(rows[best : best + 1], part)[0] for part in parts])
+        return candidates[best]
 
     def closest(self) -> Tensor:  # [M] float64
         """The squared distance of every color to the closest center so far."""
         return self._closest
 
     def potential(self) -> float:
-        """The sum of weight times closest squared distance."""
-        return float(self._weights @ self._closest)
+        """The sum of weight times closest squared distance, of which there is one after the first center."""
+        return self._potential
 
-    def _lowered(self, center: int) -> Tensor:  # [M] float64
-        distances = (self._levels - self._levels[center]).square().sum(dim=1)
-        return torch.minimum(distances, self._closest)
+    def _lowered(self, rows: Tensor, part: slice) -> Tensor:  # [L, n] float64
+        """The closest distances of some colors, if each candidate were added."""
+        return torch.minimum(rows @ self._columns[:, part], self._closest[part])
 
 
 def drawn(

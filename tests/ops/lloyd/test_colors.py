@@ -33,7 +33,7 @@ def compiled(colors: Pixels, counts: Counts, n_clusters: int, n_runs: int = 1) -
 
 def plain(colors: Pixels, counts: Counts, n_clusters: int, n_runs: int = 1) -> ColorLloyd:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(reference.SCORES_AT_ONCE, "cpu", 64_000)
+        patch.setitem(reference.SCORES_AT_ONCE, "cpu", 8_000)
         return reference.ReferenceLloyd(
             ColorPoints(torch.from_numpy(colors), torch.from_numpy(counts)), n_clusters, n_runs
         )

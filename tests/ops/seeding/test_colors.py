@@ -31,7 +31,8 @@ def by_hand(
         running = np.cumsum(weights * closest)
         drawn = np.searchsorted(running, uniforms[start : start + n_tried] * running[-1])
         lowered = [np.minimum(closest, np.square(colors - colors[one]).sum(axis=1)) for one in drawn]
-        best = int(np.argmin([weights @ low for low in lowered]))
+        potentials = [weights @ low for low in lowered]
+        best = potentials.index(min(potentials))
         chosen.append(int(drawn[best]))
         closest = lowered[best]
     return chosen, int(weights @ closest)
@@ -94,6 +95,29 @@ def test_draws_at_the_ends_of_shares(module: ModuleType) -> None:
     colors = np.array([[0, 0, 0], [0, 0, 1], [0, 0, 2], [0, 0, 3]])  # distances 1, 0, 1, 4 from the second
     check(module, colors, np.array([1, 1, 1, 1]), np.array([[0.25, 1 / 6, 2 / 6]]), 2, 2)
     check(module, colors, np.zeros(4, np.int64), np.array([[0.25, 1 / 6, 2 / 6]]), 2, 2)
+
+
+@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("bits", [37, 39, 46, 50, 60, 66])
+def test_weights_whose_sums_fit_no_integer(module: ModuleType, bits: int) -> None:
+    """Even where a weight itself does not; colors differ, and so do potentials."""
+    colors, _ = problem("uniform", 1200)
+    random = np.random.RandomState(bits)
+    shares = random.uniform(size=1200) ** 9
+    weights = torch.from_numpy(np.floor(shares / shares.sum() * 2.0**bits))
+    uniforms = random.uniform(size=(2, 1 + 3 * 24))
+    index, potentials = module.choose_colors(torch.from_numpy(colors.astype(np.uint8)), weights, uniforms, 3, 25)
+    exact = np.array([int(weight) for weight in weights.tolist()], object)  # Python's integers
+    expected = [by_hand(colors, exact, row, 3, 25) for row in uniforms]
+    assert index.tolist() == [chosen for chosen, _ in expected]
+    assert potentials == pytest.approx([potential for _, potential in expected], rel=1e-12)
+    run = module.ColorSeeding(torch.from_numpy(colors.astype(np.uint8)), weights)
+    for _ in range(2):
+        tried = random.randint(0, 1200, 4).tolist()
+        closest = run.closest().clamp(max=1 << 20).long().numpy()
+        lowered = [np.minimum(closest, np.square(colors - colors[one]).sum(axis=1)) for one in tried]
+        reached = [exact @ low for low in lowered]
+        assert run.add_best(tried) == tried[reached.index(min(reached))]
 
 
 @pytest.mark.parametrize("module", MODULES)
