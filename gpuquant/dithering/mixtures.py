@@ -117,7 +117,8 @@ class _Mixing:
             corners, weights = np.zeros((4, points.shape[1]), np.int64), np.eye(4, 1).repeat(points.shape[1], axis=1)
         found = self._found
         links = found.first_link, found.links
-        ops.mixing().smooth(points, found.points, *links, GRAIN_COST, most_off, corners, weights)
+        with np.errstate(all="ignore"):  # a cost that falls to 0, of which plain Python would warn
+            ops.mixing().smooth(points, found.points, *links, GRAIN_COST, most_off, corners, weights)
         return corners, weights
 
     def _grain(self, points: Floats, corners: Integers, weights: Floats) -> Floats:  # [C]

@@ -16,8 +16,8 @@ from gpuquant.clustering.initialization import kmeans_plus_plus
 from gpuquant.colors.codes import N_CODES
 
 SETTINGS: dict[str, Any] = {"n_clusters": 8, "random_state": 0, "max_iter": 5}
-N_POINTS = 2_001 if REHEARSAL else 20_001  # odd, so that no block is full
-POINTS_AT_ONCE = 1 << 20  # times centers: 8 MiB of float64
+N_POINTS = 2_001 if REHEARSAL else 20_001  # odd, so that the last block of a kernel is not full
+POINTS_AT_ONCE = 1 << 20  # scores: 8 MiB of float64
 
 
 def compare() -> Iterator[Row]:

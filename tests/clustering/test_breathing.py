@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from conftest import needs_numba
 
 from gpuquant.clustering.breathing import breathe
 from gpuquant.ops import compiled
@@ -66,6 +67,7 @@ def test_as_many_centers_as_colors() -> None:
     )
 
 
+@needs_numba
 @pytest.mark.parametrize("n_columns", [3, 4])
 def test_the_same_without_numba(n_columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.RandomState(n_columns)
