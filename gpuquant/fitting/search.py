@@ -22,7 +22,7 @@ from gpuquant.fitting.problem import PaletteProblem
 from gpuquant.fitting.with_alpha import fit_alpha_palette
 from gpuquant.threads import one_torch_thread
 
-MAX_COLORS = 4096
+MAX_COLORS = 4096  # whose indices fit the exact scores of `ops.MAX_CLUSTERS`
 COLORS = 8  # if neither a number nor a target is given
 KMEANS_DEFAULTS: dict[str, Any] = {
     "init": "k-means++",

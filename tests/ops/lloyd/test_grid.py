@@ -6,13 +6,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from conftest import needs_numba
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpuquant.ops.lloyd import cpu_grid, reference_grid
 from gpuquant.ops.lloyd.grid_state import GridState
 
-MODULES = [cpu_grid, reference_grid]
+MODULES = [pytest.param(cpu_grid, marks=needs_numba), reference_grid]
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
