@@ -130,8 +130,12 @@ def share_out(items: Sequence[Item], function: Callable[[Item], None], n_workers
             pending.clear()
             raise
 
-    with ThreadPoolExecutor(n_workers, thread_name_prefix="gpuquant") as pool:
-        helpers = [pool.submit(work) for _ in range(min(n_workers, len(items)) - 1)]
+    n_helpers = min(n_workers, len(items)) - 1
+    if n_helpers < 1:
+        work_off()
+        return
+    with ThreadPoolExecutor(n_helpers, thread_name_prefix="gpuquant") as pool:
+        helpers = [pool.submit(work) for _ in range(n_helpers)]
         work()
         for helper in helpers:
             helper.result()

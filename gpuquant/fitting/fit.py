@@ -9,7 +9,7 @@ from torch import Tensor
 # A cycle of breathing k-means looks about ten times at all points, each time at a few of the centers: about as many as
 # the root of their number. So much of that takes a tenth of a second on one core (measured).
 BREATHING_SIZE = 1 << 23
-FEW_COLORS = 21  # for so many there are twice as many cycles as for very many, as they cost less (measured)
+FEW_COLORS = 12  # for so many there are twice as many cycles as for very many, as they cost less (measured)
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Effort:
 EFFORTS = {
     "fast": Effort(4, 2, 8, 1, 1e-3, (1,)),
     "default": Effort(8, 2, 8, sys.maxsize, 0, (6,)),
-    "best": Effort(8, 2, 8, sys.maxsize, 0, (6, 18)),
+    "best": Effort(8, 2, 8, sys.maxsize, 0, (6, 12)),
 }
 
 

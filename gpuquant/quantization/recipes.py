@@ -68,7 +68,7 @@ def quantize(
     effort : "fast", "default" or "best"
         How long to look for a low error. After k-means++ and Lloyd's algorithm breathing k-means goes on from the local
         minimum: it adds centers where the error is large, removes the least useful, and keeps what lowers the error.
-        "best" does four times as much of it as "default", for up to 1 % less error in about twice the time, and never
+        "best" does three times as much of it as "default", for up to 1 % less error in about twice the time, and never
         ends with a higher error. "fast", for previews, does little of it, and does not iterate to the end. Other starts
         than k-means++ do without, and are always iterated to the end.
     color_space : "srgb" or "oklab"
