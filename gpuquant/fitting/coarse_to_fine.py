@@ -80,7 +80,7 @@ def fit_palettes(
         for place, run in search_centers(searched, n_colors, cost, **settings):
             fit = settle(problems[place], run, cost.settle_tol)
             fits[place] = min(fits.get(place, fit), fit, key=lambda fit: fit.error)
-    return [fits.get(place) or lossless(one.colors, one.all.counts) for place, one in enumerate(problems)]
+    return [fits.get(place) or lossless(one.colors, one.counts) for place, one in enumerate(problems)]
 
 
 def search_centers(
@@ -147,9 +147,7 @@ def _starts_of(
     return INITIALIZATIONS[init](level.prepared, points, counts, n_colors, draws, n_init)
 
 
-def coarse_steps(
-    problem: PaletteProblem, n_colors: int, seed: tuple[int, int], effort: Effort
-) -> Steps:  # returns [K, D] float64
+def coarse_steps(problem: PaletteProblem, n_colors: int, seed: tuple[int, int], effort: Effort) -> Steps:
     """k-means++ on the coarsest cells that do, then Lloyd steps on finer and finer cells as far as they help.
 
     Breathing k-means goes on from there, on the coarsest cells that stand for the colors well.

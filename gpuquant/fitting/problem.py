@@ -43,8 +43,7 @@ class PaletteProblem:
         space: WorkingSpace = SRGB,
         chunk_size: int | None = None,
     ) -> None:
-        self.colors, self.space, self._chunk_size = colors, space, chunk_size
-        self.all = Level(space.enter(colors), counts, chunk_size=chunk_size)
+        self.colors, self.counts, self.space, self._chunk_size = colors, counts, space, chunk_size
 
     def __len__(self) -> int:
         return len(self.colors)
@@ -54,8 +53,13 @@ class PaletteProblem:
         return self.colors.device
 
     @cached_property
+    def all(self) -> Level:
+        """All colors as points of the space."""
+        return Level(self.space.enter(self.colors), self.counts, chunk_size=self._chunk_size)
+
+    @cached_property
     def opaque_counts(self) -> Tensor | None:  # [M] float64, 0 where a color is not opaque; None without alpha
-        return self.all.counts.double() * (self.colors[:, 3] == OPAQUE) if self.colors.shape[1] == 4 else None
+        return self.counts.double() * (self.colors[:, 3] == OPAQUE) if self.colors.shape[1] == 4 else None
 
     @cached_property
     def clear(self) -> Tensor:  # [M] bool, for colors with alpha
@@ -65,7 +69,7 @@ class PaletteProblem:
     @cached_property
     def visible(self) -> "PaletteProblem":
         """The others, in three columns where all of them are opaque."""
-        colors, counts = self.colors[~self.clear], self.all.counts[~self.clear]
+        colors, counts = self.colors[~self.clear], self.counts[~self.clear]
         n_columns = 3 if bool((colors[:, 3] == OPAQUE).all()) else 4
         return PaletteProblem(colors[:, :n_columns].contiguous(), counts, self.space, self._chunk_size)
 
@@ -76,7 +80,7 @@ class PaletteProblem:
         All 8-bit colors are searched, as iterations on them are cheap; of many floating-point points it is the cells.
         """
         if self.all.points.dtype == torch.uint8:
-            folded = coarsen(self.colors, self.all.counts, COARSE_BITS)[::-1]
+            folded = coarsen(self.colors, self.counts, COARSE_BITS)[::-1]
             return [*(Level(cells.colors, cells.counts, cells.error) for cells in folded), self.all]
         found = [self.all]
         for side in CELL_SIDES:

@@ -88,6 +88,7 @@ def check_search(
     )
 
 
+@one_torch_thread()
 def find_palette(
     colors: Tensor,  # [M, 3] uint8 in Z-order, or [M, 4] with alpha: distinct
     counts: Tensor,  # [M] int64
@@ -103,9 +104,8 @@ def find_palette(
     TargetError
         MAX_COLORS do not reach the target.
     """
-    with one_torch_thread():  # several would take longer to begin than a sum takes
-        is_exact = search.weighting == 1 and float(counts.double().sum()) <= ops.MAX_EXACT
-        weights = counts if is_exact else spread_weights(colors, counts, search.weighting)
+    is_exact = search.weighting == 1 and float(counts.double().sum()) <= ops.MAX_EXACT
+    weights = counts if is_exact else spread_weights(colors, counts, search.weighting)
     if colors.shape[1] == 4 and isinstance(pace.get("init"), Tensor):
         raise ArgumentError(f"init must be {names_or()} for an image with transparency, or give a background")
     space = working_space(search.color_space)

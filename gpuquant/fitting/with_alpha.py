@@ -27,13 +27,13 @@ def fit_alpha_palette(
     Opaque colors are clustered in three columns. If others are partly transparent, all are clustered in four columns,
     weighted by their alpha, and the faintest may take the entry of the clear ones.
     """
-    colors, counts = problem.colors, problem.all.counts
+    colors, counts = problem.colors, problem.counts
     if len(colors) <= n_colors:
         return lossless(colors, counts)
     has_clear = n_colors > 1 and bool(problem.clear.any())  # one entry is shared by the clear and the others
     visible, n_visible = (problem.visible, n_colors - 1) if has_clear else (problem, n_colors)
-    if n_colors > 1 and problem.visible.colors.shape[1] == 3:
-        (fit,) = fit_palettes([problem.visible], n_visible, effort=effort, **settings)
+    if has_clear and visible.colors.shape[1] == 3:
+        (fit,) = fit_palettes([visible], n_visible, effort=effort, **settings)
         return _with_clear(replace(fit, palette=with_alpha(fit.palette)), problem.clear, counts)
     cost = effort_for(settings["init"], effort)
     with one_torch_thread():

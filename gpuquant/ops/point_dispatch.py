@@ -15,7 +15,7 @@ where there is no Numba, on the CPU: for 8-bit colors that is `lloyd/reference`.
 
 from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING, Protocol, TypeGuard
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -33,9 +33,6 @@ from gpuquant.ops.points.color_blocks import ColorBlocks
 from gpuquant.ops.points.colors import ColorPoints
 from gpuquant.ops.points.dense_points import DensePoints
 from gpuquant.ops.seeding import reference as seeding_reference
-
-if TYPE_CHECKING:  # it needs Numba
-    from gpuquant.ops.points.cpu_cells import ColorCells
 
 PointSet = ColorPoints | DensePoints
 Lloyd = ColorLloyd | DenseLloyd
@@ -63,10 +60,6 @@ def _color_points(colors: Tensor) -> type[ColorPoints]:  # [B, M, 3] uint8
     return ColorCells
 
 
-def _is_in_trees(points: ColorPoints) -> "TypeGuard[ColorCells]":
-    return points.in_trees
-
-
 def coarsen(
     colors: Tensor,  # [M, 3] uint8, in Z-order
     counts: Tensor,  # [M] int64
@@ -92,10 +85,12 @@ def lloyd_steps(points: PointSet, n_clusters: int, n_runs: int = 1) -> Lloyd:
         from gpuquant.ops.lloyd.cuda_colors import KernelColorLloyd
 
         return KernelColorLloyd(points, n_clusters, n_runs, kernels)
-    if _is_in_trees(points):
+    if compiled.runs_for(points.weights):
         from gpuquant.ops.lloyd.cpu import CompiledLloyd
+        from gpuquant.ops.points.cpu_cells import ColorCells
 
-        return CompiledLloyd(points, n_clusters, n_runs)
+        if isinstance(points, ColorCells):
+            return CompiledLloyd(points, n_clusters, n_runs)
     return ReferenceLloyd(points, n_clusters, n_runs)
 
 

@@ -58,7 +58,7 @@ def count_image(
 
 def fit_colors(photo: CountedPhoto, search: PaletteSearch, **settings: Any) -> PaletteFit:
     """Find the palette of a photo; the settings are those of `find_palette`."""
-    with _timed(photo.seconds, "cluster", photo.device, photo.progress, held=False):  # only large parts are held
+    with _timed(photo.seconds, "cluster", photo.device, photo.progress):
         return find_palette(photo.colors, photo.counts, search, **settings)
 
 
@@ -137,13 +137,11 @@ def map_image(
 
 
 @contextmanager
-def _timed(
-    seconds: dict[str, float], stage: str, device: torch.device, progress: Progress, *, held: bool = True
-) -> Iterator[None]:
+def _timed(seconds: dict[str, float], stage: str, device: torch.device, progress: Progress) -> Iterator[None]:
     if progress:
         progress(stage)
     start = time.perf_counter()
-    with memory_error_as_device_error(), one_torch_thread() if held and device.type == "cpu" else nullcontext():
+    with memory_error_as_device_error(), one_torch_thread() if device.type == "cpu" else nullcontext():
         yield
     if device.type == "cuda":
         torch.cuda.synchronize(device)

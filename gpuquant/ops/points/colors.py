@@ -27,7 +27,6 @@ class ColorPoints:
     """
 
     n_columns = 3
-    in_trees = False  # whether there are trees for compiled loops
 
     def __init__(self, colors: Tensor, counts: Tensor) -> None:
         self.n_problems, self.n_points = counts.shape

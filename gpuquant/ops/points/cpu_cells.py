@@ -44,8 +44,6 @@ class ColorTree(NamedTuple):
 class ColorCells(ColorPoints):
     """The colors of B problems on the CPU, with a tree for each."""
 
-    in_trees = True
-
     @cached_property
     def trees(self) -> list[ColorTree]:
         return [color_tree(self.colors_of(problem), self.weights_of(problem)) for problem in range(self.n_problems)]

@@ -74,7 +74,7 @@ def draw_items(
 def shares_of(
     weights, closest, ranks, place, valid, FIRST: tl.constexpr, RANKED: tl.constexpr, WEIGHTED: tl.constexpr
 ):  # fmt: skip
-    """What each item adds to the running sum: its weight times the closest squared distance of its point."""
+    """The shares of items in the running sum: weight times the closest squared distance of the point."""
     shares = tl.load(weights + place, mask=valid, other=0) if WEIGHTED else valid.to(tl.float64)
     if not FIRST:
         point = tl.load(ranks + place, mask=valid, other=0) if RANKED else place
