@@ -15,11 +15,12 @@ from torch import Tensor
 
 from gpuquant.ops.compiled import compiled
 from gpuquant.ops.pixels.cpu_keys import SPREAD, Bytes, Keys, green_and_blue, rows_of
-from gpuquant.ops.pixels.cpu_tables import N_TABLES, N_WORDS, Tables, kept_tables
+from gpuquant.ops.pixels.cpu_tables import N_BLOCKS, N_TABLES, Tables, kept_tables
 from gpuquant.threads import share_out, worker_threads
 
 CHUNK_PIXELS = 1 << 17  # 0.2 ms: often enough for threads to share out, and too long for calls to matter
 PIXELS_A_TABLE = 1 << 20  # take 2 to 10 ms, and another table 1 to 3 to sweep, by their colors (photos of 0.01 to 4 MP)
+WORDS = 32  # of marks in a block: that of `cpu_tables`, as Numba's cache looks at no other file
 FULL = 256  # pixels of a color that are one entry of a list
 N_SWEEPS = 16  # parts that are shared out: four for each of at most N_TABLES threads, as colors lie close together
 
@@ -43,12 +44,12 @@ def count_colors(
     n_full = [0] * n_workers
     free = deque(range(n_workers))
     with kept_tables.borrow() as kept:
-        tables = Tables(kept.bins[:n_workers], kept.marks[:n_workers])
+        tables = Tables(*(table[:n_workers] for table in kept))
 
         def count(start: int) -> None:
             table = free.pop()
             given = rows, start, min(start + CHUNK_PIXELS, len(rows)), *green_and_blue(rows), SPREAD
-            n_full[table] = _count_rows(*given, tables.bins[table], tables.marks[table], full[table], n_full[table])
+            n_full[table] = _count_rows(*given, *(one[table] for one in tables), full[table], n_full[table])
             free.append(table)
 
         share_out(range(0, len(rows), CHUNK_PIXELS), count, n_workers)
@@ -66,7 +67,8 @@ def _count_rows(
     third: int,
     spread: Keys,  # [3, 256]
     bins: Bytes,  # [2^24]
-    marks: Marks,
+    marks: Marks,  # [N_WORDS]
+    blocks: Bytes,  # [N_BLOCKS]
     full: Keys,  # a key for each time that a bin was full: written from `n_full` on
     n_full: int,
 ) -> Any:  # how many there are then
@@ -78,7 +80,9 @@ def _count_rows(
         bins[key] = count
         if count <= np.uint8(1):  # the only question about most pixels
             if count == np.uint8(1):
-                marks[key >> np.uintp(6)] |= np.uint64(1) << (key & np.uintp(63))
+                word = key >> np.uintp(6)
+                marks[word] |= np.uint64(1) << (key & np.uintp(63))
+                blocks[word // np.uintp(WORDS)] = 1
             else:
                 full[found] = key
                 found += np.uintp(1)
@@ -91,33 +95,20 @@ def _drain(
 ) -> tuple[Keys, Counts]:  # keys, ascending
     """Collect the bins in use, and leave the tables zeroed."""
     found: dict[int, tuple[Keys, Counts]] = {}
-    n_words = N_WORDS if len(tables.marks) == 1 else N_WORDS // N_SWEEPS
+    n_blocks = N_BLOCKS if len(tables.blocks) == 1 else N_BLOCKS // N_SWEEPS
 
     def collect(start: int) -> None:
-        stop = start + n_words
-        first, last = np.searchsorted(full, np.array([64 * start, 64 * stop], np.int32))
-        n_colors = _count_marks(start, stop, tables.marks)
+        stop = start + n_blocks
+        first, last = np.searchsorted(full, np.array([start, stop], np.int32) * (64 * WORDS))
+        n_colors = _count_marks(start, stop, tables.marks, tables.blocks)
         found[start] = np.empty(n_colors, np.int32), np.empty(n_colors, np.int64)
         _sweep(start, stop, BITS, *tables, full[first:last], *found[start])
 
-    share_out(range(0, N_WORDS, n_words), collect, len(tables.marks))
+    share_out(range(0, N_BLOCKS, n_blocks), collect, len(tables.blocks))
     keys, counts = zip(*(found[start] for start in sorted(found)), strict=True)
     if len(keys) == 1:
         return keys[0], counts[0]
     return np.concatenate(keys), np.concatenate(counts)
-
-
-@compiled
-def _count_marks(first: int, last: int, marks: Marks) -> Any:
-    n_marks = 0
-    for place in range(np.uintp(first), np.uintp(last)):
-        word = np.uint64(0)
-        for table in range(np.uintp(len(marks))):
-            word |= marks[table, place]
-        while word:
-            word &= word - np.uint64(1)  # without its lowest bit
-            n_marks += 1
-    return n_marks
 
 
 @compiled
@@ -127,36 +118,72 @@ def _lowest_bit(word: Any, bits: Bytes) -> Any:
 
 
 @compiled
+def _is_in_use(blocks: Bytes, block: Any) -> bool:
+    for table in range(np.uintp(len(blocks))):
+        if blocks[table, block]:
+            return True
+    return False
+
+
+@compiled
+def _count_marks(
+    first: int,
+    last: int,
+    marks: Marks,  # [T, N_WORDS]
+    blocks: Bytes,  # [T, N_BLOCKS]
+) -> Any:
+    """Count the bins in use in some blocks."""
+    n_marks = 0
+    for block in range(np.uintp(first), np.uintp(last)):
+        if not _is_in_use(blocks, block):
+            continue
+        for place in range(block * np.uintp(WORDS), block * np.uintp(WORDS) + np.uintp(WORDS)):
+            word = np.uint64(0)
+            for table in range(np.uintp(len(marks))):
+                word |= marks[table, place]
+            while word:
+                word &= word - np.uint64(1)  # without its lowest bit
+                n_marks += 1
+    return n_marks
+
+
+@compiled
 def _sweep(
     first: int,
     last: int,
     bits: Bytes,
     bins: Bytes,  # [T, 2^24]
     marks: Marks,  # [T, N_WORDS]
+    blocks: Bytes,  # [T, N_BLOCKS]
     full: Keys,  # ascending, of these bins
     keys: Keys,  # written, as are the counts
     counts: Counts,
 ) -> None:
-    """List the bins of some words of marks, and clear them."""
+    """List the bins in use in some blocks, and clear them."""
     n_tables, n_full = np.uintp(len(marks)), np.uintp(len(full))
     found, of_full = np.uintp(0), np.uintp(0)
-    for place in range(np.uintp(first), np.uintp(last)):
-        word = np.uint64(0)
+    for block in range(np.uintp(first), np.uintp(last)):
+        if not _is_in_use(blocks, block):
+            continue
         for table in range(n_tables):
-            word |= marks[table, place]
-            marks[table, place] = np.uint64(0)
-        while word:
-            key = (place << np.uintp(6)) | _lowest_bit(word, bits)
-            count = np.int64(0)
+            blocks[table, block] = 0
+        for place in range(block * np.uintp(WORDS), block * np.uintp(WORDS) + np.uintp(WORDS)):
+            word = np.uint64(0)
             for table in range(n_tables):
-                count += np.int64(bins[table, key])
-                bins[table, key] = np.uint8(0)
-            while of_full < n_full and np.uintp(full[of_full]) == key:
-                count += np.int64(FULL)
-                of_full += np.uintp(1)
-            keys[found], counts[found] = key, count
-            found += np.uintp(1)
-            word &= word - np.uint64(1)
+                word |= marks[table, place]
+                marks[table, place] = np.uint64(0)
+            while word:
+                key = (place << np.uintp(6)) | _lowest_bit(word, bits)
+                count = np.int64(0)
+                for table in range(n_tables):
+                    count += np.int64(bins[table, key])
+                    bins[table, key] = np.uint8(0)
+                while of_full < n_full and np.uintp(full[of_full]) == key:
+                    count += np.int64(FULL)
+                    of_full += np.uintp(1)
+                keys[found], counts[found] = key, count
+                found += np.uintp(1)
+                word &= word - np.uint64(1)
 
 
 def add_counts(
