@@ -45,7 +45,7 @@ def test_points_are_in_z_order_and_labels_in_the_callers(
     points = kind(torch.from_numpy(given_colors), torch.from_numpy(counts))
     places = points.caller_order(torch.arange(333).expand(4, -1).contiguous()).numpy()  # two runs on each
     for problem in range(2):
-        own, weights, place = points.colors_of(problem), points.weights_of(problem), places[2 * problem]
+        own, weights, place = points.colors[problem].numpy(), points.weights[problem].numpy(), places[2 * problem]
         assert (np.diff(keys_of(own)) >= 0).all()
         np.testing.assert_array_equal(own[place], given_colors[problem])
         np.testing.assert_array_equal(weights[place], counts[problem])
@@ -55,7 +55,7 @@ def test_points_are_in_z_order_and_labels_in_the_callers(
         every = np.repeat(given_colors[problem], counts[problem], axis=0).astype(np.float64) - ORIGIN
         moments = [len(every), *every.sum(axis=0), np.square(every).sum()]
         np.testing.assert_array_equal(points.moments[problem].numpy(), moments)
-        assert float(points.variance[problem]) == pytest.approx(every.var(axis=0).mean(), rel=1e-12)
+        assert points.variance[problem] == pytest.approx(every.var(axis=0).mean(), rel=1e-12)
 
 
 @pytest.mark.parametrize("n_colors", [1, BLOCK, 3 * BLOCK + 1])
@@ -67,8 +67,8 @@ def test_blocks_hold_all_colors(n_colors: int) -> None:
     assert weights.shape == (1, blocks.n_blocks * BLOCK)
     assert origin.tolist() == [[0, 0, 0]]
     levels = points[0].mT.reshape(-1, 3).numpy() + ORIGIN
-    np.testing.assert_array_equal(levels[:n_colors], blocks.colors_of(0))
-    np.testing.assert_array_equal(weights[0, :n_colors], blocks.weights_of(0))
+    np.testing.assert_array_equal(levels[:n_colors], blocks.colors[0].numpy())
+    np.testing.assert_array_equal(weights[0, :n_colors], blocks.weights[0].numpy())
     assert not weights[0, n_colors:].any()
 
 

@@ -9,7 +9,16 @@ from gpuquant.ops.pixels import cpu_counting, cpu_tables
 from gpuquant.ops.points import cpu_cells
 from gpuquant.ops.points.colors import ORIGIN
 
-COLUMNS = ["START", "NEXT", "DEPTH", "MIDDLE", "HALF", "SUMS", "POSITIVE"]  # of a tree's cells, and of their facts
+COLUMNS = [
+    "START",
+    "NEXT",
+    "DEPTH",
+    "MIDDLE",
+    "HALF",
+    "SUMS",
+    "POSITIVE",
+    "SQUARES",
+]  # of a tree's cells, and of their facts
 
 
 def test_the_grid_of_centers_is_the_same() -> None:

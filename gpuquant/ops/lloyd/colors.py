@@ -94,7 +94,8 @@ class ColorLloyd(ABC):
     @property
     def variance(self) -> Tensor:  # [P]
         """The variance of the pixels' levels, averaged over the three channels."""
-        return self.points.variance.repeat_interleave(self.n_runs)
+        found = [variance for variance in self.points.variance for _ in range(self.n_runs)]
+        return torch.tensor(found, dtype=torch.float64, device=self.points.weights.device)
 
     def labels_of_points(self) -> Tensor:  # [P, M] int32, in the order in which the colors were given
         return self.points.caller_order(self.labels).to(torch.int32)

@@ -5,13 +5,23 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gpuquant.ops.lloyd.colors import ColorLloyd
-from gpuquant.ops.lloyd.cpu_kernels import CHUNK, Floats, Labels, Scratch, iterate, move_centers
+from gpuquant.ops.lloyd.cpu_kernels import (
+    CHUNK,
+    Floats,
+    Labels,
+    Scratch,
+    iterate,
+    move_centers,
+    snap_all,
+    write_inertia,
+)
 from gpuquant.ops.lloyd.moves import AS_LONG_AS_NEEDED
 from gpuquant.ops.lloyd.run_status import RunStatus
 from gpuquant.ops.points.cpu_cells import DEPTHS, NEXT, START, ColorCells, ColorTree
@@ -21,6 +31,9 @@ from gpuquant.threads import share_out, worker_threads
 SHARED = 1 << 20  # from so much on a step is shared among threads: it takes ten times as long as waking them
 PARTS_FOR_EACH = 4  # cells that a thread takes one after the other, so that none waits long for the last one
 PAIRS_AT_ONCE = 1 << 29  # of a color and a center in one compiled call: half a second if no center can be left out
+
+
+LABELS_ONLY = 0, 0, 0.0, 1.0, 0.0  # no iteration, with numbers of the types that one would take
 
 
 class CompiledLloyd(ColorLloyd):
@@ -39,7 +52,7 @@ class CompiledLloyd(ColorLloyd):
         self._effort = int(points.n_points * math.sqrt(n_clusters))
         self._n_threads = worker_threads() if self._effort >= SHARED else 1
         most = min(points.n_points // (PARTS_FOR_EACH * self._n_threads), PAIRS_AT_ONCE // n_clusters)
-        self._parts = [[0] if self._n_threads == 1 else parts_of(tree, most) for tree in self._trees]
+        self._parts = [parts_of(tree, most) for tree in self._trees] if self._n_threads > 1 else []
         self._free: deque[Scratch] = deque()
 
     @property
@@ -50,6 +63,15 @@ class CompiledLloyd(ColorLloyd):
     def totals(self) -> Tensor:
         return torch.from_numpy(self._totals)[:, :-1]
 
+    def sums_of(self, runs: list[int]) -> tuple[Tensor, Tensor]:
+        totals = self._totals[runs]
+        return torch.from_numpy(totals[:, :-1, :3]), torch.from_numpy(totals[:, :-1, 3])
+
+    def snap(self, centers: Tensor) -> Tensor:
+        found = centers.detach().clone(memory_format=torch.contiguous_format)
+        snap_all(found.numpy().reshape(-1))
+        return found
+
     def changed(self, runs: list[int]) -> list[int]:
         return [self._n_changed[run] for run in runs]
 
@@ -57,7 +79,10 @@ class CompiledLloyd(ColorLloyd):
         given = dict(zip(active, centers.contiguous().numpy(), strict=True))
 
         def label(run: int, pool: ThreadPoolExecutor | None) -> None:
-            self._label(run, given[run], pool)
+            if pool:
+                self._label_together(run, given[run], pool)
+            else:
+                self._advance(run, given[run], given[run], *LABELS_ONLY)
 
         self._over_runs(active, label)
         return *self.sums_of(active), self.changed(active)
@@ -76,39 +101,48 @@ class CompiledLloyd(ColorLloyd):
         n_steps: int = AS_LONG_AS_NEEDED,
     ) -> list[int]:
         at_once = max(1, PAIRS_AT_ONCE // (self.points.n_points * self.n_clusters))
-        stands, ended = status.numpy(), n_iter.numpy()
+        places, shifts, stands, ended = centers.numpy(), moves.numpy(), status.numpy(), n_iter.numpy()
+        most = limits.tolist()
         pace = float(relaxation), float(momentum)
 
         def advance(run: int, pool: ThreadPoolExecutor | None) -> None:
-            place, shifts, limit = centers[run].numpy(), moves[run].numpy(), float(limits[run])
-            n_left, found, n_done = min(n_steps, AS_LONG_AS_NEEDED), RunStatus.GOING.value, 0
+            n_left, found = min(n_steps, AS_LONG_AS_NEEDED), RunStatus.GOING.value
             while found == RunStatus.GOING and n_left > 0:
                 until_last = int(max_iter) - int(ended[run])
                 if pool:
-                    self._label(run, place, pool)
-                    changed, is_last = self._n_changed[run], until_last <= 1
-                    found = move_centers(self._totals[run], place, shifts, changed, limit, is_last, *pace)
+                    self._label_together(run, places[run], pool)
+                    given = self._n_changed[run], most[run], until_last <= 1, *pace
+                    found = move_centers(self._totals[run], places[run], shifts[run], *given)
                     n_done = int(found != RunStatus.EMPTY)
                 else:
-                    with self._scratch() as scratch:
-                        kept = self._trees[run], 0, self._kept[run], self._totals[run], scratch
-                        steps = min(at_once, n_left)
-                        found, n_done, self._n_changed[run] = iterate(
-                            *kept, place, shifts, until_last, steps, limit, *pace
-                        )
+                    given = until_last, min(at_once, n_left), most[run], *pace
+                    found, n_done = self._advance(run, places[run], shifts[run], *given)
                 n_left -= n_done
                 ended[run] += n_done
             stands[run] = found
 
-        self._over_runs([run for run, stand in enumerate(stands) if stand == RunStatus.GOING], advance)
+        self._over_runs([run for run, stand in enumerate(stands.tolist()) if stand == RunStatus.GOING], advance)
         found: list[int] = stands.tolist()
         return found
 
-    def _label(
+    def inertia(self, centers: Tensor) -> list[float]:
+        parts = np.empty((self.n_all, 1 + 3 * self.n_clusters))
+        for tree, totals, own, row in zip(self._trees, self._totals, centers.numpy(), parts, strict=True):
+            write_inertia(tree, totals, own, row)
+        return [max(0.0, math.fsum(numbers)) for numbers in parts.tolist()]
+
+    def _advance(self, run: int, *given: Any) -> tuple[int, int]:  # its `RunStatus`, and the iterations that ended
+        """Label all colors of a run and move its centers in turn."""
+        with self._scratch() as scratch:
+            kept = self._trees[run], 0, self._kept[run], self._totals[run], scratch
+            status, n_ended, self._n_changed[run] = iterate(*kept, *given)
+        return status, n_ended
+
+    def _label_together(
         self,
         run: int,
         centers: Floats,  # [K, 3]
-        pool: ThreadPoolExecutor | None,
+        pool: ThreadPoolExecutor,
     ) -> None:
         """Label all colors of a run, part by part; each thread has sums of its own, of integers."""
         tree, labels, totals = self._trees[run], self._kept[run], self._totals[run]
@@ -122,11 +156,10 @@ class CompiledLloyd(ColorLloyd):
                         part = parts.popleft()
                     except IndexError:  # another thread took the last one
                         break
-                    given = tree, part, labels, gained, scratch, centers, centers
-                    n_changed += iterate(*given, 0, 0, 0.0, 1.0, 0.0)[2]
+                    n_changed += iterate(tree, part, labels, gained, scratch, centers, centers, *LABELS_ONLY)[2]
             return n_changed, gained
 
-        helpers = [pool.submit(work) for _ in range(self._n_threads - 1)] if pool else []
+        helpers = [pool.submit(work) for _ in range(self._n_threads - 1)]
         try:
             found = [work(), *(helper.result() for helper in helpers)]
         finally:

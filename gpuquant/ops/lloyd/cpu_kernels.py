@@ -24,7 +24,8 @@ GRID = 1024.0
 SCALE = 4294967296.0
 INDEX_MASK = 4095
 GOING, STILL, CLOSE, OUT_OF_TIME, EMPTY = 0, 1, 2, 3, 4
-START, NEXT, DEPTH, MIDDLE, HALF, SUMS, POSITIVE = 0, 1, 2, 0, 3, 6, 10
+START, NEXT, DEPTH, MIDDLE, HALF, SUMS, POSITIVE, SQUARES = 0, 1, 2, 0, 3, 6, 10, 11
+HALF_EVEN = 6755399441055744.0  # 1.5 * 2^52: adding it rounds to an integer, half to even
 
 Floats = npt.NDArray[np.float64]
 Short = npt.NDArray[np.int16]
@@ -173,8 +174,17 @@ def _label_part(
 
 @compiled
 def _snapped(center: float) -> float:
-    """A number on the grid, in the cube; adding 1.5 * 2^52 rounds to an integer, half to even."""
-    return ((min(max(center, -ORIGIN), 255 - ORIGIN) * GRID + 6755399441055744.0) - 6755399441055744.0) / GRID
+    """A number on the grid, in the cube."""
+    return ((min(max(center, -ORIGIN), 255 - ORIGIN) * GRID + HALF_EVEN) - HALF_EVEN) / GRID
+
+
+@compiled
+def snap_all(
+    levels: Floats,  # [N]: those of centers, changed
+) -> None:
+    """Put centers on the grid, in the cube."""
+    for place in range(len(levels)):
+        levels[place] = _snapped(levels[place])
 
 
 @compiled
@@ -243,3 +253,22 @@ def iterate(
         if status != GOING:
             break
     return status, n_ended, n_changed
+
+
+@compiled
+def write_inertia(
+    tree: ColorTree,
+    totals: Floats,  # [K + 1, 4]
+    centers: Floats,  # [K, 3]
+    parts: Floats,  # [1 + 3 K]: written
+) -> None:
+    """Numbers whose sum is the weighted sum of squared distances to the labeled centers; see `ColorLloyd.inertia`."""
+    parts[0] = tree.facts[0, SQUARES]
+    for k in range(len(centers)):
+        weight = totals[k, 3]
+        for axis in range(3):
+            total, center = totals[k, axis], centers[k, axis]
+            nearby = (center + HALF_EVEN) - HALF_EVEN
+            step = center - nearby
+            parts[0] -= nearby * (2 * total - weight * nearby)
+            parts[1 + 3 * k + axis] = step * (weight * (step + 2 * nearby) - 2 * total)

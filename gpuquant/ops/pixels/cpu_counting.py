@@ -118,11 +118,12 @@ def _lowest_bit(word: Any, bits: Bytes) -> Any:
 
 
 @compiled
-def _is_in_use(blocks: Bytes, block: Any) -> bool:
+def _n_users(blocks: Bytes, block: Any) -> Any:
+    """Count the tables in which a block is in use."""
+    n_users = 0
     for table in range(np.uintp(len(blocks))):
-        if blocks[table, block]:
-            return True
-    return False
+        n_users += blocks[table, block]
+    return n_users
 
 
 @compiled
@@ -135,7 +136,7 @@ def _count_marks(
     """Count the bins in use in some blocks."""
     n_marks = 0
     for block in range(np.uintp(first), np.uintp(last)):
-        if not _is_in_use(blocks, block):
+        if _n_users(blocks, block) == 0:
             continue
         for place in range(block * np.uintp(WORDS), block * np.uintp(WORDS) + np.uintp(WORDS)):
             word = np.uint64(0)
@@ -163,7 +164,7 @@ def _sweep(
     n_tables, n_full = np.uintp(len(marks)), np.uintp(len(full))
     found, of_full = np.uintp(0), np.uintp(0)
     for block in range(np.uintp(first), np.uintp(last)):
-        if not _is_in_use(blocks, block):
+        if _n_users(blocks, block) == 0:
             continue
         for table in range(n_tables):
             blocks[table, block] = 0

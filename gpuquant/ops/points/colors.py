@@ -6,8 +6,6 @@ number of threads or the device.
 
 from functools import cached_property
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -61,26 +59,18 @@ class ColorPoints:
         """The squares of the shifted levels, summed over pixels."""
         return self.moments[:, 4]
 
-    @property
-    def variance(self) -> Tensor:  # [B]
+    @cached_property
+    def variance(self) -> list[float]:  # [B]
         """The variance of the pixels' levels, averaged over the channels."""
-        total_weight, sums = self.moments[:, 0], self.moments[:, 1:4]
-        spread = self.square_sum - sums.square().sum(dim=1) / total_weight
-        return spread / (3 * total_weight)
+        found = []
+        for total, red, green, blue, squares in self.moments.tolist():
+            spread = squares - (red * red + green * green + blue * blue) / total
+            found.append(spread / (3 * total))
+        return found
 
     def points_at(self, problem: int, index: Tensor) -> Tensor:  # [n] int64, places in Z-order -> [n, 3] float64
         """Some colors, in levels."""
         return self.colors[problem, index].double()
-
-    def colors_of(self, problem: int) -> npt.NDArray[np.uint8]:  # [M, 3], C-contiguous, in Z-order
-        """The colors of a problem on the host."""
-        found: npt.NDArray[np.uint8] = self.colors[problem].cpu().numpy()
-        return found
-
-    def weights_of(self, problem: int) -> npt.NDArray[np.float64]:  # [M], in the order of `colors_of`
-        """The weights of a problem on the host."""
-        found: npt.NDArray[np.float64] = self.weights[problem].cpu().numpy()
-        return found
 
     def caller_order(
         self,

@@ -46,7 +46,7 @@ class ColorCells(ColorPoints):
 
     @cached_property
     def trees(self) -> list[ColorTree]:
-        return [color_tree(self.colors_of(problem), self.weights_of(problem)) for problem in range(self.n_problems)]
+        return [color_tree(*problem) for problem in zip(self.colors.numpy(), self.weights.numpy(), strict=True)]
 
     @cached_property
     def moments(self) -> Tensor:  # [B, 5] float64

@@ -58,7 +58,7 @@ def choose_colors(
     least: float = 0.0,  # a run adds no more centers once its potential is below it
 ) -> tuple[Integers, list[float]]:  # [n_runs, K], or as many as the shortest run has; [n_runs]
     """Choose the colors that become centers, run by run; and the potentials that the runs reach."""
-    groups = _grouped(colors, _exact(weights))
+    groups = _grouped(colors, weights)
     chosen = np.zeros((len(uniforms), n_clusters), np.int64)
     lengths, potentials = [0] * len(uniforms), [0.0] * len(uniforms)
     pairs = n_candidates * len(colors)  # of a center
@@ -88,7 +88,7 @@ class ColorSeeding:
         weights: Tensor,  # [M] float64
     ) -> None:
         self._n_colors = len(colors)
-        self._groups = _grouped(colors, _exact(weights))
+        self._groups = _grouped(colors, weights)
         self._run = _begun(self._groups)
 
     def add_best(
@@ -103,12 +103,12 @@ class ColorSeeding:
         return torch.from_numpy(self._run.closest[: self._n_colors]).double()
 
 
-def _exact(weights: Tensor) -> Tensor:  # [M] float64 -> [M] int64 or float64
+def _exact(weights: Floats) -> Array:  # [M] -> [M] int64 or float64
     """Weights as integers where they are whole numbers whose sums with distances are integers, too."""
-    if float(weights.sum()) > MOST_WEIGHT:
+    if weights.sum() > MOST_WEIGHT:
         return weights
-    whole = weights.long()
-    return whole if torch.equal(whole.double(), weights) else weights
+    whole = weights.astype(np.int64)
+    return whole if (whole == weights).all() else weights
 
 
 def _grouped(colors: Tensor, weights: Tensor) -> _Groups:
@@ -117,8 +117,9 @@ def _grouped(colors: Tensor, weights: Tensor) -> _Groups:
     levels = np.zeros((max(n_channels, 3), n_groups * GROUP), np.uint8)
     levels[:n_channels, :n_colors] = colors.cpu().numpy().T
     levels[:, n_colors:] = levels[:, n_colors - 1 : n_colors]
-    padded = np.zeros(n_groups * GROUP, np.float64 if weights.is_floating_point() else np.int64)
-    padded[:n_colors] = weights.cpu().numpy()
+    exact = _exact(weights.cpu().numpy())
+    padded = np.zeros(n_groups * GROUP, exact.dtype)
+    padded[:n_colors] = exact
     boxes, block_boxes = np.zeros((n_groups, 8), np.int32), np.zeros((-(-n_groups // SPAN), 8), np.int32)
     _fill_boxes(levels, boxes, block_boxes)
     return _Groups(levels, padded, boxes, block_boxes)
