@@ -13,6 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from gpuquant import ops
+from gpuquant.clustering.initialization import different_places
 from gpuquant.threads import one_torch_thread
 
 FEWEST_ADDED = 8  # at first
@@ -39,7 +40,7 @@ def _breathe(cells: ops.GridPoints, centers: Tensor, n_cycles: int, draws: np.ra
         n_added = min(most_added - n_failed // 2, int(np.count_nonzero(errors)))
         if n_added == 0:
             break
-        chosen = draws.choice(len(errors), n_added, replace=False, p=errors / errors.sum())
+        chosen = different_places(errors, n_added, draws)
         found = cells.breathed(best, chosen)
         if found.error < best.error:
             best = found

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -40,9 +41,24 @@ def random_points(
     random_state: np.random.RandomState,
 ) -> Tensor:  # [K, D] float64
     """Choose different points with probability proportional to their weight, as scikit-learn's init="random" does."""
-    shares = weights.cpu().numpy()
-    chosen = random_state.choice(len(shares), size=n_clusters, replace=False, p=shares / shares.sum())
+    chosen = different_places(weights.cpu().numpy(), n_clusters, random_state)
     return points[torch.from_numpy(chosen).to(points.device)].double()
+
+
+def different_places(
+    weights: npt.NDArray[np.float64],  # [N], of which enough are positive
+    number: int,
+    random_state: np.random.RandomState,
+) -> npt.NDArray[np.int64]:  # [number]
+    """Draw as `random_state.choice` without replacement does, all of whose checks take four times as long."""
+    shares, found = weights / weights.sum(), np.empty(0, np.int64)
+    while len(found) < number:
+        shares[found] = 0
+        sums = shares.cumsum()
+        uniforms = random_state.random_sample(number - len(found))
+        more = (sums / sums[-1]).searchsorted(uniforms, side="right")
+        found = np.append(found, list(dict.fromkeys(more.tolist())))
+    return found
 
 
 def plus_plus_starts(

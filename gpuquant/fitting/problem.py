@@ -26,7 +26,7 @@ class Level:
         self.chunk_size = chunk_size
 
     def __len__(self) -> int:
-        return len(self.counts)
+        return self.counts.shape[0]
 
     @cached_property
     def prepared(self) -> ops.PointSet:
@@ -46,7 +46,7 @@ class PaletteProblem:
         self.colors, self.counts, self.space, self._chunk_size = colors, counts, space, chunk_size
 
     def __len__(self) -> int:
-        return len(self.colors)
+        return self.counts.shape[0]
 
     @property
     def device(self) -> torch.device:

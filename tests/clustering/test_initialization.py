@@ -9,7 +9,7 @@ from conftest import Pixels
 from sklearn.cluster import kmeans_plusplus
 
 from gpuquant import kmeans, quantize
-from gpuquant.clustering.initialization import INITIALIZATIONS, kmeans_plus_plus, random_points
+from gpuquant.clustering.initialization import INITIALIZATIONS, different_places, kmeans_plus_plus, random_points
 from gpuquant.errors import ArgumentError
 from gpuquant.ops import PointSet, point_set
 
@@ -160,3 +160,16 @@ def test_an_initialization_is_one_entry(china: Pixels, monkeypatch: pytest.Monke
 @pytest.mark.parametrize("function", [quantize, kmeans])
 def test_docstrings_name_the_table(function: object) -> None:
     assert names_in_docstring(function, "init") == list(INITIALIZATIONS)
+
+
+@pytest.mark.parametrize("n_places", [1, 2, 16, 300])
+def test_places_are_those_that_numpy_chooses(n_places: int) -> None:
+    for seed in range(30):
+        random = np.random.RandomState(seed)
+        weights = random.uniform(size=n_places) ** random.randint(1, 9) * (random.uniform(size=n_places) < 0.7)
+        weights[random.randint(n_places)] = 1
+        number = random.randint(1, 1 + np.count_nonzero(weights))
+        state, other = np.random.RandomState(seed), np.random.RandomState(seed)
+        chosen = state.choice(n_places, number, replace=False, p=weights / weights.sum())
+        np.testing.assert_array_equal(different_places(weights, number, other), chosen)
+        assert state.uniform() == other.uniform()

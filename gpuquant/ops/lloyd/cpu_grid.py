@@ -83,7 +83,8 @@ class GridPoints:
             levels *= int(GRID)
         levels[:, n_points:] = levels[:, n_points - 1 : n_points]
         np.einsum("dn,dn->n", levels[:n_columns], levels[:n_columns], out=levels[SQUARE])
-        boxes, limits = _boxes(levels[:COLUMNS].reshape(COLUMNS, n_groups, GROUP))
+        boxes, limits = np.empty((n_groups + -(-n_groups // SPAN), 8), np.int32), np.empty((2, COLUMNS))
+        _fill_boxes(levels, boxes, limits)
         self._points = _Points(levels, padded, boxes, limits, n_columns)
 
     def settled(
@@ -123,15 +124,32 @@ class GridPoints:
         return GridState(torch.from_numpy(levels), after.worth[:n_centers] / GRID**2, (after, n_centers))
 
 
-def _boxes(
-    groups: Array,  # [4, n_groups, GROUP]
-) -> tuple[Array, Array]:  # [n_boxes, 8] int32, [2, 4] float64
-    """The boxes of each block and its groups, and the lowest and the highest levels of all."""
-    low, high, starts = groups.min(axis=2), groups.max(axis=2), np.arange(0, groups.shape[1], SPAN)
-    lowest, highest = np.minimum.reduceat(low, starts, axis=1), np.maximum.reduceat(high, starts, axis=1)
-    limits = np.stack([lowest.min(axis=1), highest.max(axis=1)]).astype(np.float64)
-    low, high = np.insert(low, starts, lowest, axis=1), np.insert(high, starts, highest, axis=1)
-    return np.ascontiguousarray(np.concatenate([low + high, high - low]).T), limits
+@compiled
+def _fill_boxes(
+    levels: Array,  # [5, n_groups * GROUP]
+    boxes: Array,  # [n_boxes, 8]: written
+    limits: Array,  # [2, 4]: written
+) -> None:
+    """Write the boxes of each block and its groups, and the lowest and the highest levels of all."""
+    for column in range(COLUMNS):
+        lowest, highest = levels[column, 0], levels[column, 0]
+        least, most, block = lowest, highest, 0
+        for row in range(len(boxes)):
+            if row % (SPAN + 1) == 0:
+                block = row
+                continue
+            start = (row - row // (SPAN + 1) - 1) * GROUP
+            low, high = levels[column, start], levels[column, start]
+            for place in range(start, start + GROUP):
+                level = levels[column, place]
+                low, high = level if level < low else low, level if level > high else high
+            boxes[row, column], boxes[row, COLUMNS + column] = low + high, high - low
+            is_first = row == block + 1
+            least = low if is_first or low < least else least
+            most = high if is_first or high > most else most
+            boxes[block, column], boxes[block, COLUMNS + column] = least + most, most - least
+            lowest, highest = low if low < lowest else lowest, high if high > highest else highest
+        limits[0, column], limits[1, column] = lowest, highest
 
 
 def _state(most: int, n_points: int) -> _State:
