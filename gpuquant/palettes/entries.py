@@ -9,6 +9,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from gpuquant.arguments import is_real
+from gpuquant.colors.levels import kind_of
 from gpuquant.colors.names import levels_of_name
 from gpuquant.errors import ArgumentError
 from gpuquant.palettes.registry import endings_with_alpha
@@ -98,7 +99,7 @@ def checked_shares(shares: object, n_entries: int) -> npt.NDArray[np.float64] | 
         raise ArgumentError(f"{wrong}, got {type(shares).__name__}")
     if shares.shape != (n_entries,):
         raise ArgumentError(f"{wrong}, got {tuple(shares.shape)}")
-    if not re.search("float|int", str(shares.dtype)):
+    if kind_of(shares) in ("bool", "other"):
         raise ArgumentError(f"{wrong}, got {shares.dtype}")
     kept = shares.detach().double() if isinstance(shares, Tensor) else shares.astype(np.float64, copy=False)
     values = as_numpy(kept)

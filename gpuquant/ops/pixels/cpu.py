@@ -49,9 +49,19 @@ def lookup_table(
     numbers, places = uint16_as_int16(values).numpy(), keys.numpy()
     with kept_tables.borrow() as kept:
         table = kept.bins.reshape(-1).view(numbers.dtype)[:N_CODES]
-        table[places] = numbers
+        _put(numbers, places, table)
         yield torch.from_numpy(table).view(values.dtype)
-        table[places] = 0
+        _put(np.zeros_like(numbers), places, table)
+
+
+@compiled
+def _put(
+    values: Array,  # [M]
+    keys: Keys,  # [M]
+    table: Array,  # [2^24]: written
+) -> None:
+    for place in range(np.uintp(len(keys))):
+        table[np.uintp(keys[place])] = values[place]
 
 
 def apply_lookup(
