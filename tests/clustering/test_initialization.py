@@ -168,7 +168,7 @@ def test_places_are_those_that_numpy_chooses(n_places: int) -> None:
         random = np.random.RandomState(seed)
         weights = random.uniform(size=n_places) ** random.randint(1, 9) * (random.uniform(size=n_places) < 0.7)
         weights[random.randint(n_places)] = 1
-        number = random.randint(1, 1 + np.count_nonzero(weights))
+        number = int(random.randint(1, 1 + np.count_nonzero(weights)))
         state, other = np.random.RandomState(seed), np.random.RandomState(seed)
         chosen = state.choice(n_places, number, replace=False, p=weights / weights.sum())
         np.testing.assert_array_equal(different_places(weights, number, other), chosen)

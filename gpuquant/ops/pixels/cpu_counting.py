@@ -44,12 +44,13 @@ def count_colors(
     n_full = [0] * n_workers
     free = deque(range(n_workers))
     with kept_tables.borrow() as kept:
-        tables = Tables(*(table[:n_workers] for table in kept))
+        tables = Tables(kept.bins[:n_workers], kept.marks[:n_workers], kept.blocks[:n_workers])
 
         def count(start: int) -> None:
             table = free.pop()
             given = rows, start, min(start + CHUNK_PIXELS, len(rows)), *green_and_blue(rows), SPREAD
-            n_full[table] = _count_rows(*given, *(one[table] for one in tables), full[table], n_full[table])
+            own = tables.bins[table], tables.marks[table], tables.blocks[table], full[table]
+            n_full[table] = _count_rows(*given, *own, n_full[table])
             free.append(table)
 
         share_out(range(0, len(rows), CHUNK_PIXELS), count, n_workers)

@@ -102,9 +102,10 @@ def test_tables_are_added_where_several_have_a_color(n_tables: int) -> None:
     full = np.empty(99, np.int32)
     n_full = 0
     with cpu_tables.kept_tables.borrow() as kept:
-        tables = cpu_tables.Tables(*(table[:n_tables] for table in kept))
-        for rows, *own in zip(parts, *tables, strict=True):
-            n_full = cpu_counting._count_rows(rows, 0, len(rows), 1, 2, cpu_keys.SPREAD, *own, full, n_full)
+        tables = cpu_tables.Tables(kept.bins[:n_tables], kept.marks[:n_tables], kept.blocks[:n_tables])
+        for rows, bins, marks, blocks in zip(parts, *tables, strict=True):
+            given = rows, 0, len(rows), 1, 2, cpu_keys.SPREAD
+            n_full = cpu_counting._count_rows(*given, bins, marks, blocks, full, n_full)
         assert n_full == 2 * n_tables
         keys, counts = cpu_counting._drain(tables, np.sort(full[:n_full]))
     check_counts((torch.from_numpy(keys), torch.from_numpy(counts)), np.concatenate(parts))
