@@ -230,6 +230,36 @@ def test_time_of_few_pixels(report: Report, in_turn: InTurn) -> None:
     report("100 x 100 pixels, K = 16: ms", 1000 * seconds["ours"], 5, 2, beside)
 
 
+PLAIN = """
+import hashlib, statistics, sys, time, warnings
+if sys.argv[3] == "plain":
+    sys.modules["numba"] = None
+    warnings.simplefilter("ignore")
+import numpy as np, gpuquant
+pixels, times = np.load(sys.argv[1]), []
+for _ in range(4):
+    start = time.process_time()
+    result = gpuquant.quantize(pixels, int(sys.argv[2]), device="cpu")
+    times.append(time.process_time() - start)
+digest = hashlib.sha256(result.palette.rows.tobytes() + np.asarray(result.labels).tobytes()).hexdigest()
+print(digest, statistics.median(times[1:]))
+"""
+
+
+@pytest.mark.parametrize("n_colors", [16, 256])
+@pytest.mark.parametrize("name", ["bryggen_17mp", "mr_lee_13mp", "china_13mp"])
+def test_time_without_numba(report: Report, tmp_path: Path, name: str, n_colors: int) -> None:
+    np.save(tmp_path / "pixels.npy", large_photo(name))
+    found = []
+    for kind in ("plain", "compiled"):
+        command = [sys.executable, "-c", PLAIN, str(tmp_path / "pixels.npy"), str(n_colors), kind]
+        found.append(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
+    (plain, plain_seconds), (compiled, seconds) = found
+    assert plain == compiled
+    what = f"{name}, K = {n_colors}, Numba hidden: CPU time / that of compiled loops"
+    report(what, float(plain_seconds) / float(seconds), 10, 7, f"{float(plain_seconds):.2f} s")
+
+
 @pytest.mark.parametrize("n_colors", [8, 256])
 @pytest.mark.parametrize("name", ["mr_lee_13mp", "china_13mp"])
 def test_memory(report: Report, name: str, n_colors: int) -> None:

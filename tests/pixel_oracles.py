@@ -39,4 +39,3 @@ def check_that_tables_are_clean() -> None:
     for tables in cpu_tables.kept_tables._free:
         assert not tables.bins.any()
         assert not tables.marks.any()
-        assert not tables.blocks.any()

@@ -11,8 +11,8 @@ def codes_from_colors(
     colors: Tensor,  # [M, 3] uint8
 ) -> Tensor:  # [M] int32, red in the lowest byte
     """Pack R, G and B into one integer, red lowest: what a little-endian load of three bytes gives."""
-    channels = colors.to(torch.int32)
-    return channels[:, 0] | (channels[:, 1] << 8) | (channels[:, 2] << 16)
+    red, green, blue = (colors[:, axis].to(torch.int32) for axis in range(3))
+    return red | (green << 8) | (blue << 16)
 
 
 def colors_from_codes(

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache, wraps
+from traceback import walk_stack
 from typing import Any, Literal, TypeVar, cast
 
 from torch import Tensor
@@ -142,8 +143,16 @@ def has_numba() -> bool:
     trouble, way_out = _trouble()
     if trouble:
         message = f"{trouble}: gpuquant gives the same results, but takes much longer; {way_out}"
-        warnings.warn(message, stacklevel=2)
+        warnings.warn(message, stacklevel=_outside())
     return not trouble
+
+
+def _outside() -> int:
+    """The level of the stack, as the caller's `warnings.warn` counts, of the line that called gpuquant."""
+    frames = (frame for frame, _ in walk_stack(sys._getframe(1)))
+    packages = (frame.f_globals.get("__name__", "").partition(".")[0] for frame in frames)
+    ours = "gpuquant", "contextlib"  # whose decorators stand around some of ours
+    return next((level for level, package in enumerate(packages, 1) if package not in ours), 1)
 
 
 def loops_in_use() -> str:

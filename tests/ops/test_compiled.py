@@ -270,6 +270,7 @@ print(loops_in_use())
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("plain torch, as Numba cannot be imported")
     assert done.stderr.count("Numba cannot be imported") == 1
+    assert done.stderr.startswith("<string>:8: UserWarning")  # the caller's line
     assert "pip install --force-reinstall numba" in done.stderr
 
 

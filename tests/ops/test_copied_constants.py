@@ -5,7 +5,6 @@ import torch
 from gpuquant.colors.codes import z_order
 from gpuquant.ops.lloyd import colors, cpu_kernels
 from gpuquant.ops.lloyd.run_status import RunStatus
-from gpuquant.ops.pixels import cpu_counting, cpu_tables
 from gpuquant.ops.points import cpu_cells
 from gpuquant.ops.points.colors import ORIGIN
 
@@ -41,7 +40,3 @@ def test_levels_are_spread_as_in_z_order() -> None:
     reds = torch.zeros(256, 3, dtype=torch.uint8)
     reds[:, 0] = torch.arange(256)
     assert cpu_cells._SPREAD.tolist() == z_order(reds).tolist()
-
-
-def test_blocks_of_marks_are_the_same() -> None:
-    assert cpu_counting.WORDS == cpu_tables.WORDS

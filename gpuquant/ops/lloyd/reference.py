@@ -7,11 +7,12 @@ from torch import Tensor
 
 from gpuquant.ops.lloyd.colors import MAX_CLUSTERS, ColorLloyd, score_factors
 from gpuquant.ops.lloyd.moves import iterate_by_steps
+from gpuquant.ops.lloyd.near_scores import boxes_of, near_scores
 from gpuquant.ops.points.colors import ORIGIN, ColorPoints
 from gpuquant.threads import one_torch_thread, share_out, spare_threads
 
-SCORES_AT_ONCE = {"cpu": 1 << 19, "cuda": 1 << 24}  # of float64, were no center too far: measured; 128 MiB
-PARTS_AT_ONCE = 16  # of colors whose near centers are looked up together: measured beside 8 and 32
+SCORES_AT_ONCE = {"cpu": 1 << 18, "cuda": 1 << 24}  # of float64, were no center too far: measured; 128 MiB
+BOXES_AT_ONCE = 32  # whose near centers are looked for together: measured beside 16 and 64
 
 
 class ReferenceLloyd(ColorLloyd):
@@ -24,9 +25,7 @@ class ReferenceLloyd(ColorLloyd):
         self._totals = weights.new_zeros(self.n_all, n_clusters, 4)
         self._n_changed = [0] * self.n_all
         self._size = max(1, SCORES_AT_ONCE.get(weights.device.type, 1 << 24) // n_clusters)
-        levels = [part.transpose(1, 2).double() - ORIGIN for part in points.colors.split(self._size, dim=1)]
-        bounds = [torch.stack(torch.aminmax(part, dim=2)) for part in levels]
-        self._boxes = torch.stack(bounds, dim=3)  # [2, B, 3, n_parts]: the lowest levels, and the highest
+        self._boxes = boxes_of(points.colors.mT, self._size).double() - ORIGIN  # [2, B, 3, n]
 
     @property
     def labels(self) -> Tensor:
@@ -51,15 +50,14 @@ class ReferenceLloyd(ColorLloyd):
         labels, totals = torch.empty_like(self._labels[run]), weights.new_zeros(n_workers, 4, self.n_clusters)
 
         def work(worker: int) -> None:
-            for first in range(worker * PARTS_AT_ONCE, boxes.shape[2], n_workers * PARTS_AT_ONCE):
-                some = slice(first * self._size, (first + PARTS_AT_ONCE) * self._size)
+            for first in range(worker * BOXES_AT_ONCE, boxes.shape[2], n_workers * BOXES_AT_ONCE):
+                some = slice(first * self._size, (first + BOXES_AT_ONCE) * self._size)
                 columns = weights.new_ones(4, len(weights[some]))
                 columns[:3] = colors[some].T
                 columns[:3] -= ORIGIN
-                numbers, index = _near(boxes[:, :, first : first + PARTS_AT_ONCE], centers)
-                pairs = zip(factors[index].split(numbers), columns.split(self._size, dim=1), strict=True)
-                lowest = torch.cat([(rows @ part).amin(dim=0) for rows, part in pairs])
-                nearest = lowest.long() & (MAX_CLUSTERS - 1)
+                own = boxes[:, :, first : first + BOXES_AT_ONCE]
+                scores = near_scores(columns, own, self._size, centers, factors)
+                nearest = torch.cat([part.amin(dim=0) for part in scores]).long() & (MAX_CLUSTERS - 1)
                 labels[some] = nearest
                 for total, column in zip(totals[worker], columns * weights[some], strict=True):
                     total.index_add_(0, nearest, column)
@@ -70,18 +68,3 @@ class ReferenceLloyd(ColorLloyd):
 
     def iterate(self, *progress: Tensor, **pace: Any) -> list[int]:
         return iterate_by_steps(self, *progress, **pace)
-
-
-def _near(
-    boxes: Tensor,  # [2, 3, n] float64: the lowest levels, and the highest
-    centers: Tensor,  # [K, 3] float64
-) -> tuple[list[int], Tensor]:  # of each box, how many; box by box, int64
-    """Find the centers that are not farther from a box than all of it is from another center."""
-    n_boxes, n_centers = boxes.shape[2], len(centers)
-    nearest, farthest = centers.new_zeros(2, n_boxes, n_centers)
-    for low, high, levels in zip(*boxes[..., None], centers.T, strict=True):
-        below, above = low - levels, levels - high
-        nearest += torch.maximum(below, above).clamp_(min=0).square_()
-        farthest += torch.minimum(below, above).square_()
-    is_near = nearest <= farthest.amin(dim=1, keepdim=True)
-    return is_near.sum(dim=1).tolist(), is_near.nonzero()[:, 1]

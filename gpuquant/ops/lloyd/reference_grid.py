@@ -1,6 +1,4 @@
-"""A cycle of breathing k-means on a grid of a quarter level, by whole matrices, in plain torch on any device."""
-
-from collections.abc import Iterator
+"""A cycle of breathing k-means on a grid of a quarter level, in plain torch on any device."""
 
 import numpy as np
 import numpy.typing as npt
@@ -8,8 +6,9 @@ import torch
 from torch import Tensor
 
 from gpuquant.ops.lloyd.grid_state import CLOSE, GRID, ITERATIONS, RELAXATION, GridState, on_grid
+from gpuquant.ops.lloyd.near_scores import boxes_of, near_scores
 
-PAIRS = {"cpu": 1 << 17, "cuda": 1 << 24}  # of point and center: scores fit the cache, or launches are few
+BOX = {"cpu": 1 << 8, "cuda": 1 << 14}  # points whose near centers are looked for together: measured beside 128 and 512
 
 
 class GridPoints:
@@ -25,6 +24,8 @@ class GridPoints:
         self._squares = self._levels.square().sum(dim=1)
         self._weighted = torch.column_stack([self._levels * self._weights[:, None], self._weights])
         self._columns = torch.column_stack([self._levels, torch.ones_like(self._weights)]).T.contiguous()
+        self._box = BOX[weights.device.type]
+        self._boxes = boxes_of(self._columns[:-1], self._box)
 
     def settled(
         self,
@@ -54,7 +55,7 @@ class GridPoints:
         """Centers after Lloyd steps beyond the means of their clusters, which end when no label changes."""
         labels: Tensor | None = None
         for _ in range(iterations):
-            previous, labels = labels, self._nearest_two(centers)[0]
+            previous, labels = labels, self._nearest(centers)[0]
             if previous is not None and torch.equal(labels, previous):
                 break
             moves = self._means(labels, slice(None), centers) - centers
@@ -62,13 +63,13 @@ class GridPoints:
         return centers
 
     def _state(self, centers: Tensor) -> GridState:
-        labels, first, _ = self._nearest_two(centers)
-        errors = centers.new_zeros(len(centers)).index_add_(0, labels, (first + self._squares) * self._weights)
+        labels, scores = self._nearest(centers)
+        errors = centers.new_zeros(len(centers)).index_add_(0, labels, (scores[0] + self._squares) * self._weights)
         return GridState(centers, errors.cpu().numpy(), labels)
 
     def _uses(self, centers: Tensor) -> Tensor:  # [K] float64: by how much the error rises without each center
-        labels, first, second = self._nearest_two(centers)
-        return centers.new_zeros(len(centers)).index_add_(0, labels, (second - first) * self._weights)
+        labels, scores = self._nearest(centers, 2)
+        return centers.new_zeros(len(centers)).index_add_(0, labels, (scores[1] - scores[0]) * self._weights)
 
     def _halves(self, centers: Tensor, labels: Tensor) -> Tensor:  # [K, D] float64, on the grid
         """The mean of the upper part of each cluster, cut at its center across its longest side."""
@@ -79,32 +80,25 @@ class GridPoints:
         upper = apart.gather(1, longest[:, None])[:, 0] > 0
         return on_grid(self._means(labels[upper], upper, centers))
 
-    def _nearest_two(
-        self, centers: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:  # [N] int64; [N], [N]: squared distances less the squares of the points
-        places = 1 << (len(centers) - 1).bit_length()  # numbers below it can hold the index of a center
-        found = self._levels.new_empty(2, len(self._levels))
-        for part, scores in self._scores(centers, places):
-            torch.amin(scores, dim=0, out=found[0, part])
-            scores.scatter_(0, found[0, None, part].long() & (places - 1), torch.inf)
-            torch.amin(scores, dim=0, out=found[1, part])
-        labels = found[0].long() & (places - 1)
-        first = (found[0] - labels) / (GRID**2 * places)
-        return labels, first, torch.floor(found[1] / places) / GRID**2
+    def _nearest(
+        self, centers: Tensor, n_nearest: int = 1
+    ) -> tuple[Tensor, Tensor]:  # [N] int64; [n_nearest, N]: squared distances less the squares of the points
+        """The nearest center of each point, and how near some are.
 
-    def _scores(
-        self, centers: Tensor, places: int
-    ) -> Iterator[tuple[slice, Tensor]]:  # places of n points, and [K, n] float64
-        """Scores of points, chunk by chunk; the index of the center is in the lowest digits of each.
-
-        A minimum over numbers is several times faster than one that also tells where it is, and the first one wins.
+        The index of the center is in the lowest digits of each score: a minimum over numbers is several times faster
+        than one that also tells where it is, and the first one wins.
         """
-        n_centers, n_points, unit = len(centers), len(self._levels), GRID**2 * places
-        index = torch.arange(n_centers, dtype=torch.float64, device=centers.device)
-        rows = torch.column_stack([-2 * unit * centers, unit * centers.square().sum(dim=1) + index])
-        step = max(64, PAIRS[centers.device.type] // n_centers)
-        for start in range(0, n_points, step):
-            yield slice(start, start + step), rows @ self._columns[:, start : start + step]
+        places = 1 << (len(centers) - 1).bit_length()  # numbers below it can hold the index of a center
+        index = torch.arange(len(centers), dtype=torch.float64, device=centers.device)
+        offsets = GRID**2 * places * centers.square().sum(dim=1) + index
+        factors = torch.column_stack([-2 * GRID**2 * places * centers, offsets])
+        found = self._levels.new_empty(n_nearest, len(self._levels))
+        all_scores = near_scores(self._columns, self._boxes, self._box, centers, factors, n_nearest)
+        for scores, lowest in zip(all_scores, found.split(self._box, dim=1), strict=True):
+            torch.amin(scores, dim=0, out=lowest[0])
+            if n_nearest > 1:
+                torch.amin(scores.masked_fill_(scores == lowest[0], torch.inf), dim=0, out=lowest[1])
+        return found[0].long() & (places - 1), torch.floor(found / places) / GRID**2
 
     def _means(self, labels: Tensor, points: slice | Tensor, centers: Tensor) -> Tensor:  # [K, D] float64
         """The mean of some points of each cluster, or its center where there are none."""

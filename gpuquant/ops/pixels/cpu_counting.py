@@ -1,7 +1,7 @@
 """Counting on the CPU: compiled loops in worker threads, each over a table of all colors.
 
 A bin is one byte: with bins of int32 a photo of a million colors takes 1.6 times as long (measured), and four times the
-memory. When a bin is full, its key goes onto a list, and it begins again at 0.
+memory. When a bin is full, its key goes onto a list, and it begins again at 1: a bin in use is never 0.
 """
 
 from collections import deque
@@ -15,17 +15,20 @@ from torch import Tensor
 
 from gpuquant.ops.compiled import compiled
 from gpuquant.ops.pixels.cpu_keys import SPREAD, Bytes, Keys, green_and_blue, rows_of
-from gpuquant.ops.pixels.cpu_tables import N_BLOCKS, N_TABLES, Tables, kept_tables
+from gpuquant.ops.pixels.cpu_tables import N_LINES, N_TABLES, Tables, kept_tables
 from gpuquant.threads import share_out, worker_threads
 
 CHUNK_PIXELS = 1 << 17  # 0.2 ms: often enough for threads to share out, and too long for calls to matter
 PIXELS_A_TABLE = 1 << 20  # take 2 to 10 ms, and another table 1 to 3 to sweep, by their colors (photos of 0.01 to 4 MP)
-WORDS = 32  # of marks in a block: that of `cpu_tables`, as Numba's cache looks at no other file
-FULL = 256  # pixels of a color that are one entry of a list
+FULL = 255  # pixels of a color that are one entry of a list
 N_SWEEPS = 16  # parts that are shared out: four for each of at most N_TABLES threads, as colors lie close together
 
 Counts = npt.NDArray[np.int64]
-Marks = npt.NDArray[np.uint64]
+Words = npt.NDArray[np.uint64]
+
+LOW_BITS = 0x7F7F7F7F7F7F7F7F  # of eight bytes: added to those of a byte, they carry into the highest unless all are 0
+ONES = 0x0101010101010101  # the lowest bit of each byte
+GATHER = 0x0102040810204080  # times these bits, they come together in the highest byte
 
 # A power of two times this number has six other highest bits for each exponent: they number the bits of a word
 # (C. E. Leiserson, H. Prokop, K. H. Randall 1998, "Using de Bruijn sequences to index a 1 in a computer word").
@@ -44,13 +47,12 @@ def count_colors(
     n_full = [0] * n_workers
     free = deque(range(n_workers))
     with kept_tables.borrow() as kept:
-        tables = Tables(kept.bins[:n_workers], kept.marks[:n_workers], kept.blocks[:n_workers])
+        tables = Tables(kept.bins[:n_workers], kept.marks[:n_workers])
 
         def count(start: int) -> None:
             table = free.pop()
             given = rows, start, min(start + CHUNK_PIXELS, len(rows)), *green_and_blue(rows), SPREAD
-            own = tables.bins[table], tables.marks[table], tables.blocks[table], full[table]
-            n_full[table] = _count_rows(*given, *own, n_full[table])
+            n_full[table] = _count_rows(*given, tables.bins[table], tables.marks[table], full[table], n_full[table])
             free.append(table)
 
         share_out(range(0, len(rows), CHUNK_PIXELS), count, n_workers)
@@ -68,25 +70,24 @@ def _count_rows(
     third: int,
     spread: Keys,  # [3, 256]
     bins: Bytes,  # [2^24]
-    marks: Marks,  # [N_WORDS]
-    blocks: Bytes,  # [N_BLOCKS]
+    marks: Bytes,  # [N_LINES]
     full: Keys,  # a key for each time that a bin was full: written from `n_full` on
     n_full: int,
 ) -> Any:  # how many there are then
-    """Indices are unsigned, as Numba asks of signed ones whether they are below 0: this takes half of the time."""
+    """Indices are unsigned, as Numba asks of signed ones whether they are below 0: this takes half of the time.
+
+    A line is marked for every pixel: to ask whether its bin is new takes half as long again where many are (measured).
+    """
     green, blue, found = np.uintp(second), np.uintp(third), np.uintp(n_full)
     for place in range(np.uintp(start), np.uintp(stop)):
         key = np.uintp(spread[0, rows[place, 0]] | spread[1, rows[place, green]] | spread[2, rows[place, blue]])
+        marks[key >> np.uintp(6)] = np.uint8(1)
         count = np.uint8(bins[key] + np.uint8(1))
         bins[key] = count
-        if count <= np.uint8(1):  # the only question about most pixels
-            if count == np.uint8(1):
-                word = key >> np.uintp(6)
-                marks[word] |= np.uint64(1) << (key & np.uintp(63))
-                blocks[word // np.uintp(WORDS)] = 1
-            else:
-                full[found] = key
-                found += np.uintp(1)
+        if count == np.uint8(0):
+            bins[key] = np.uint8(1)
+            full[found] = key
+            found += np.uintp(1)
     return found
 
 
@@ -96,16 +97,18 @@ def _drain(
 ) -> tuple[Keys, Counts]:  # keys, ascending
     """Collect the bins in use, and leave the tables zeroed."""
     found: dict[int, tuple[Keys, Counts]] = {}
-    n_blocks = N_BLOCKS if len(tables.blocks) == 1 else N_BLOCKS // N_SWEEPS
+    n_lines = N_LINES if len(tables.marks) == 1 else N_LINES // N_SWEEPS
 
     def collect(start: int) -> None:
-        stop = start + n_blocks
-        first, last = np.searchsorted(full, np.array([start, stop], np.int32) * (64 * WORDS))
-        n_colors = _count_marks(start, stop, tables.marks, tables.blocks)
-        found[start] = np.empty(n_colors, np.int32), np.empty(n_colors, np.int64)
-        _sweep(start, stop, BITS, *tables, full[first:last], *found[start])
+        stop = start + n_lines
+        first, last = np.searchsorted(full, np.array([64 * start, 64 * stop], np.int32))
+        n_most = 64 * np.count_nonzero(tables.marks[:, start:stop])  # memory that is not written costs nothing
+        keys, counts = np.empty(n_most, np.int32), np.empty(n_most, np.int64)
+        words = tables.bins.view(np.uint64), tables.marks.view(np.uint64)
+        n_found = _sweep(start, stop, BITS, *tables, *words, full[first:last], keys, counts)
+        found[start] = keys[:n_found], counts[:n_found]
 
-    share_out(range(0, N_BLOCKS, n_blocks), collect, len(tables.blocks))
+    share_out(range(0, N_LINES, n_lines), collect, len(tables.marks))
     keys, counts = zip(*(found[start] for start in sorted(found)), strict=True)
     if len(keys) == 1:
         return keys[0], counts[0]
@@ -119,34 +122,24 @@ def _lowest_bit(word: Any, bits: Bytes) -> Any:
 
 
 @compiled
-def _n_users(blocks: Bytes, block: Any) -> Any:
-    """Count the tables in which a block is in use."""
-    n_users = 0
-    for table in range(np.uintp(len(blocks))):
-        n_users += blocks[table, block]
-    return n_users
+def _joined(words: Words, place: Any) -> Any:  # words [T, n]
+    """The bits that are set in the word of any table."""
+    joined = np.uint64(0)
+    for table in range(np.uintp(len(words))):
+        joined |= words[table, place]
+    return joined
 
 
 @compiled
-def _count_marks(
-    first: int,
-    last: int,
-    marks: Marks,  # [T, N_WORDS]
-    blocks: Bytes,  # [T, N_BLOCKS]
-) -> Any:
-    """Count the bins in use in some blocks."""
-    n_marks = 0
-    for block in range(np.uintp(first), np.uintp(last)):
-        if _n_users(blocks, block) == 0:
-            continue
-        for place in range(block * np.uintp(WORDS), block * np.uintp(WORDS) + np.uintp(WORDS)):
-            word = np.uint64(0)
-            for table in range(np.uintp(len(marks))):
-                word |= marks[table, place]
-            while word:
-                word &= word - np.uint64(1)  # without its lowest bit
-                n_marks += 1
-    return n_marks
+def _bins_in_use(words: Words, line: Any) -> Any:
+    """A bit for each bin of a line that is not 0 in every table."""
+    in_use = np.uint64(0)
+    for place in range(line << np.uintp(3), (line + np.uintp(1)) << np.uintp(3)):
+        eight = _joined(words, place)
+        highest = ((eight & np.uint64(LOW_BITS)) + np.uint64(LOW_BITS)) | eight  # bits of bytes that are not 0
+        gathered = ((highest >> np.uint64(7)) & np.uint64(ONES)) * np.uint64(GATHER)
+        in_use = (in_use >> np.uint64(8)) | (gathered >> np.uint64(56) << np.uint64(56))
+    return in_use
 
 
 @compiled
@@ -155,37 +148,42 @@ def _sweep(
     last: int,
     bits: Bytes,
     bins: Bytes,  # [T, 2^24]
-    marks: Marks,  # [T, N_WORDS]
-    blocks: Bytes,  # [T, N_BLOCKS]
+    marks: Bytes,  # [T, N_LINES]
+    words: Words,  # [T, 2^21]: the bins, eight at a time
+    marked: Words,  # [T, N_LINES / 8]: the marks, eight at a time
     full: Keys,  # ascending, of these bins
     keys: Keys,  # written, as are the counts
     counts: Counts,
-) -> None:
-    """List the bins in use in some blocks, and clear them."""
+) -> Any:  # how many colors there are
+    """List the bins of some lines, which are multiples of eight, and clear them."""
     n_tables, n_full = np.uintp(len(marks)), np.uintp(len(full))
     found, of_full = np.uintp(0), np.uintp(0)
-    for block in range(np.uintp(first), np.uintp(last)):
-        if _n_users(blocks, block) == 0:
+    for eight in range(np.uintp(first) >> np.uintp(3), np.uintp(last) >> np.uintp(3)):
+        if _joined(marked, eight) == np.uint64(0):
             continue
-        for table in range(n_tables):
-            blocks[table, block] = 0
-        for place in range(block * np.uintp(WORDS), block * np.uintp(WORDS) + np.uintp(WORDS)):
-            word = np.uint64(0)
+        for line in range(eight << np.uintp(3), (eight + np.uintp(1)) << np.uintp(3)):
+            is_marked = np.uint8(0)
             for table in range(n_tables):
-                word |= marks[table, place]
-                marks[table, place] = np.uint64(0)
-            while word:
-                key = (place << np.uintp(6)) | _lowest_bit(word, bits)
+                is_marked |= marks[table, line]
+                marks[table, line] = np.uint8(0)
+            if is_marked == np.uint8(0):
+                continue
+            place, in_use = found, _bins_in_use(words, line)
+            while in_use:
+                key = (line << np.uintp(6)) | _lowest_bit(in_use, bits)
                 count = np.int64(0)
                 for table in range(n_tables):
                     count += np.int64(bins[table, key])
                     bins[table, key] = np.uint8(0)
-                while of_full < n_full and np.uintp(full[of_full]) == key:
-                    count += np.int64(FULL)
-                    of_full += np.uintp(1)
                 keys[found], counts[found] = key, count
                 found += np.uintp(1)
-                word &= word - np.uint64(1)
+                in_use &= in_use - np.uint64(1)  # without its lowest bit
+            while of_full < n_full and np.uintp(full[of_full]) >> np.uintp(6) == line:
+                while keys[place] != full[of_full]:
+                    place += np.uintp(1)
+                counts[place] += np.int64(FULL)
+                of_full += np.uintp(1)
+    return found
 
 
 def add_counts(

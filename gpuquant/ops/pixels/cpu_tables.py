@@ -11,19 +11,16 @@ import numpy.typing as npt
 
 from gpuquant.colors.codes import N_CODES
 
-N_TABLES = 4  # of one borrower, 18 MiB each where they are used: as many as take the room of one table of int32
+N_TABLES = 4  # of one borrower, 16 MiB each where they are used: as many as take the room of one table of int32
 N_KEPT = 2  # borrowers at a time that find memory which was used before
-N_WORDS = N_CODES // 64  # of marks
-WORDS = 32  # of marks in a block: measured beside 4 to 64
-N_BLOCKS = N_WORDS // WORDS
+N_LINES = N_CODES // 64  # of the cache: each holds 64 bins
 
 
 class Tables(NamedTuple):
     """Bins for each color, in Z-order, for a few threads. Memory that nobody has touched costs nothing."""
 
     bins: npt.NDArray[np.uint8]  # [N_TABLES, 2^24]
-    marks: npt.NDArray[np.uint64]  # [N_TABLES, N_WORDS]: a bit for each bin in use, so that others are not even read
-    blocks: npt.NDArray[np.uint8]  # [N_TABLES, N_BLOCKS]: 1 where one of WORDS neighboring words of marks is in use
+    marks: npt.NDArray[np.uint8]  # [N_TABLES, N_LINES]: 1 for each line with a bin in use: others are not even read
 
 
 class _Kept:
@@ -41,9 +38,7 @@ class _Kept:
         with self._lock:
             tables = self._free.pop() if self._free else None
         if tables is None:
-            bins = np.zeros((N_TABLES, N_CODES), np.uint8)
-            marks, blocks = np.zeros((N_TABLES, N_WORDS), np.uint64), np.zeros((N_TABLES, N_BLOCKS), np.uint8)
-            tables = Tables(bins, marks, blocks)
+            tables = Tables(np.zeros((N_TABLES, N_CODES), np.uint8), np.zeros((N_TABLES, N_LINES), np.uint8))
         yield tables  # a borrower that fails leaves counts behind, so its tables are dropped, not returned
         with self._lock:
             if len(self._free) < N_KEPT:

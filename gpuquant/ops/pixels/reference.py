@@ -6,19 +6,32 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from gpuquant.colors.codes import N_CODES, colors_from_z_order, z_order
+from gpuquant.colors.codes import N_CODES, codes_from_colors, colors_from_codes, colors_from_z_order, z_order
 from gpuquant.tensors import uint16_as_int16
 
 colors_from_keys, keys_from_colors = colors_from_z_order, z_order
 
-CHUNK_PIXELS = 1 << 20  # whose keys are 4 MiB of int32, and as they are spread and sorted some times as much
+CHUNK_PIXELS = 1 << 18  # whose codes are 1 MiB of int32
+FEW_PIXELS = 1 << 20  # are sorted in less time than a table of all colors takes to be made
+MOST_PIXELS = 2**31 - 1  # of a table of int32
 
 
 def count_colors(
     pixels: Tensor,  # [N, 3] or [N] (gray) uint8
 ) -> tuple[Tensor, Tensor]:  # Z-order keys [M] int32, ascending; counts [M] int64
     """Count every distinct color exactly."""
-    return add_counts([torch.unique(keys_of(chunk), return_counts=True) for chunk in pixels.split(CHUNK_PIXELS)])
+    if len(pixels) > MOST_PIXELS:
+        return add_counts([count_colors(part) for part in pixels.split(MOST_PIXELS)])
+    if len(pixels) <= FEW_PIXELS:
+        codes, counts = torch.unique(codes_of(pixels), return_counts=True)
+    else:
+        table = torch.zeros(N_CODES, dtype=torch.int32, device=pixels.device)
+        for chunk in pixels.split(CHUNK_PIXELS):
+            table.index_add_(0, codes_of(chunk), table.new_ones(len(chunk)))
+        codes = table.nonzero().view(-1)
+        counts = table[codes].long()
+    keys, order = z_order(colors_from_codes(codes)).sort()
+    return keys, counts[order]
 
 
 def add_counts(
@@ -35,9 +48,10 @@ def lookup_table(
     keys: Tensor,  # [M] int32, distinct
     values: Tensor,  # [M] uint8, uint16 or int32
 ) -> Iterator[Tensor]:  # [2^24] of the values' dtype; other entries are undefined
-    """A table of values by the Z-order key of a color."""
+    """A table of values by the code of a color."""
     table = torch.empty(N_CODES, dtype=values.dtype, device=keys.device)
-    uint16_as_int16(table)[keys.long()] = uint16_as_int16(values)
+    codes = codes_from_colors(colors_from_z_order(keys))
+    uint16_as_int16(table)[codes.long()] = uint16_as_int16(values)
     yield table
 
 
@@ -49,7 +63,7 @@ def apply_lookup(
     words = uint16_as_int16(table)
     found = torch.empty(len(pixels), dtype=words.dtype, device=pixels.device)
     for chunk, part in zip(pixels.split(CHUNK_PIXELS), found.split(CHUNK_PIXELS), strict=True):
-        part.copy_(words[keys_of(chunk)])
+        torch.index_select(words, 0, codes_of(chunk), out=part)
     return found.view(table.dtype)
 
 
@@ -63,11 +77,11 @@ def take(
     return found if out is None else out.copy_(found)
 
 
-def keys_of(
+def codes_of(
     pixels: Tensor,  # [N, 3] or [N] (gray) uint8
 ) -> Tensor:  # [N] int32
-    """The Z-order keys of pixels; a gray pixel has that of the color with three equal levels."""
-    return z_order(pixels if pixels.ndim == 2 else pixels[:, None].expand(-1, 3))
+    """The codes of pixels; a gray pixel has that of the color with three equal levels."""
+    return codes_from_colors(pixels if pixels.ndim == 2 else pixels[:, None].expand(-1, 3))
 
 
 def column_means(samples: Tensor) -> Tensor:  # [N, D] on the CPU -> [D], float64 for uint8

@@ -78,7 +78,7 @@ class ColorSeeding:
 
     def _lowered(self, rows: Tensor, part: slice) -> Tensor:  # [L, n] float64
         """The closest distances of some colors, if each candidate were added."""
-        return torch.minimum(rows @ self._columns[:, part], self._closest[part])
+        return (rows @ self._columns[:, part]).clamp_(max=self._closest[part])
 
 
 def drawn(

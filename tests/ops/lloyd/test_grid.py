@@ -180,7 +180,10 @@ def test_any_points(module: ModuleType, points: list[tuple[int, int, int]], seed
     check(prepared.breathed(state, chosen), levels, weights, breathed(levels, weights, expected, chosen))
 
 
-@pytest.mark.parametrize("pairs", [1, 1 << 8, 1 << 13])
-def test_chunks_change_nothing(pairs: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reference_grid, "PAIRS", {"cpu": pairs})
+@pytest.mark.parametrize("size", [1, 7, 64, 2000])
+def test_boxes_change_nothing(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Boxes of equal points and of one, of many, and of all."""
+    monkeypatch.setattr(reference_grid, "BOX", {"cpu": size})
+    for kind in ("levels", "gray"):
+        test_cycles_are_those_of_numpy(reference_grid, kind, 640, 40, 3)
     test_cycles_are_those_of_numpy(reference_grid, "ties", 1500, 100, 3)

@@ -49,6 +49,8 @@ def test_colors_are_counted_exactly(
 ) -> None:
     for module in (cpu_counting, reference):
         monkeypatch.setattr(module, "CHUNK_PIXELS", at_once)
+    monkeypatch.setattr(reference, "FEW_PIXELS", 1000)
+    monkeypatch.setattr(reference, "MOST_PIXELS", 30_000)
     pixels = photo_like(n_pixels, gray=gray)
     for _ in range(2):  # what the first call leaves behind is clean
         check_counts(implementation.count_colors(torch.from_numpy(pixels)), pixels)
@@ -74,7 +76,7 @@ def test_chunks_and_threads_change_no_count(
 
 
 @needs_numba
-def test_every_word_and_bit_of_marks_is_swept(
+def test_every_line_and_bin_is_swept(
     many_tables: list[int], set_threads: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All levels of a channel with the ends of the others, each twice, so that both threads see them."""
@@ -102,10 +104,10 @@ def test_tables_are_added_where_several_have_a_color(n_tables: int) -> None:
     full = np.empty(99, np.int32)
     n_full = 0
     with cpu_tables.kept_tables.borrow() as kept:
-        tables = cpu_tables.Tables(kept.bins[:n_tables], kept.marks[:n_tables], kept.blocks[:n_tables])
-        for rows, bins, marks, blocks in zip(parts, *tables, strict=True):
+        tables = cpu_tables.Tables(kept.bins[:n_tables], kept.marks[:n_tables])
+        for rows, bins, marks in zip(parts, *tables, strict=True):
             given = rows, 0, len(rows), 1, 2, cpu_keys.SPREAD
-            n_full = cpu_counting._count_rows(*given, bins, marks, blocks, full, n_full)
+            n_full = cpu_counting._count_rows(*given, bins, marks, full, n_full)
         assert n_full == 2 * n_tables
         keys, counts = cpu_counting._drain(tables, np.sort(full[:n_full]))
     check_counts((torch.from_numpy(keys), torch.from_numpy(counts)), np.concatenate(parts))
@@ -113,7 +115,7 @@ def test_tables_are_added_where_several_have_a_color(n_tables: int) -> None:
 
 
 @needs_numba
-@pytest.mark.parametrize("n_pixels", [255, 256, 257, 511, 512, 513, 65536, 100_000])
+@pytest.mark.parametrize("n_pixels", [254, 255, 256, 257, 509, 510, 511, 512, 65536, 100_000])
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_more_pixels_of_a_color_than_a_bin_holds_are_counted(
     many_tables: list[int],
