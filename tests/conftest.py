@@ -116,6 +116,7 @@ def folded(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     found: list[bool] = []
     original = fold_pixels
     monkeypatch.setattr(level_pixels, "FEW_SAMPLES", 0)
+    monkeypatch.setattr(level_pixels, "FEW_WITH_TIES", 0)
 
     def spy(samples: torch.Tensor) -> Any:
         pixels = original(samples)

@@ -18,7 +18,6 @@ from gpuquant import ops
 from gpuquant.clustering.initialization import kmeans_plus_plus
 from gpuquant.clustering.lloyd import iterate
 from gpuquant.estimator.level_pixels import LevelPixels
-from gpuquant.estimator.pixel_draws import PixelChunks
 from gpuquant.estimator.running_sums import search_equal_shares, search_shares
 from gpuquant.estimator.samples import Samples
 
@@ -113,13 +112,13 @@ def _plus_plus_pixels(
     uniforms = random_state.uniform(size=(n_clusters - 1, 2 + int(np.log(n_clusters))))
     totals = samples.totals
 
-    def chunks() -> PixelChunks:
+    def draws() -> ops.PixelDraws:
         samples.prepare_points()
         if samples.weights is None:
-            return pixels.chunks
-        return PixelChunks(pixels.ranks.cpu(), len(pixels.colors), samples.weights.cpu())
+            return pixels.draws
+        return ops.pixel_draws(pixels.ranks, len(pixels.colors), samples.weights)
 
-    chosen = ops.choose_among_pixels(pixels.colors, totals, pixels.ranks, samples.weights, first, uniforms, chunks)
+    chosen = ops.choose_among_pixels(pixels.colors, totals, pixels.ranks, samples.weights, first, uniforms, draws)
     return pixels.values[pixels.colors[chosen].long()].double()
 
 

@@ -1,26 +1,18 @@
 """Recognize samples that are 8-bit pixels, in whatever float scale, and fold them to distinct colors."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from gpuquant import ops
-from gpuquant.colors.codes import colors_from_z_order
-from gpuquant.estimator.pixel_draws import PixelChunks
-from gpuquant.threads import share_out, worker_threads
 
-TILE_ROWS = 1 << 15  # 0.8 MB of three float64 columns: a tile stays in the L2 cache
-DEVICE_ROWS = 1 << 22  # rows read together: 128 MiB for four columns of float64
 MAX_COLUMNS = 4  # R, G, B and alpha
-FEW_SAMPLES = 1 << 15  # so few are not folded: there is little to gain
+FEW_SAMPLES = 1 << 10  # so few are not folded: there is little to gain
+FEW_WITH_TIES = 1 << 15  # nor are so few of one or two columns: many are equally far, and rounding chooses among them
 MAX_BINS = 1 << 25  # of a table over pairs of a color and a level of the fourth column; more are sorted
-
-Floats = np.ndarray[tuple[int, ...], np.dtype[np.floating]]
 
 
 @dataclass(eq=False)
@@ -35,12 +27,17 @@ class LevelPixels:
     def counts(self) -> Tensor:  # [M] float64
         """The number of pixels of each color."""
         if self.ranks.is_cpu:
-            return self.chunks.totals()
+            return self.draws.totals()
         return torch.bincount(self.ranks, minlength=len(self.colors)).double()
+
+    @cached_property
+    def draws(self) -> ops.PixelDraws:
+        """The pixels in their order, all of the same weight."""
+        return ops.pixel_draws(self.ranks, len(self.colors))
 
     def rows(self) -> Tensor:  # [M, D], of the samples' dtype
         """The distinct colors as they were among the samples."""
-        return self.values[self.colors.long()]
+        return ops.take(self.values, self.colors.reshape(-1).to(torch.int32)).view(self.colors.shape)
 
     def variance(self) -> float:
         """The variance of the columns of the samples, averaged over them."""
@@ -51,33 +48,20 @@ class LevelPixels:
             variances.append(shares @ np.square(values - shares @ values))
         return float(np.mean(variances))
 
-    @cached_property
-    def chunks(self) -> PixelChunks:
-        """The pixels in their order."""
-        return PixelChunks(self.ranks.cpu(), len(self.colors))
-
 
 def fold_pixels(samples: Tensor) -> LevelPixels | None:  # [N, D] float32, float64 or uint8
     """The folded pixels, or None where samples are not 8-bit levels under one scale, few, or of too many columns."""
     n_columns = samples.shape[1]
-    if len(samples) <= FEW_SAMPLES or n_columns > MAX_COLUMNS or not samples.is_contiguous():
+    few = max(FEW_SAMPLES, FEW_WITH_TIES) if n_columns < 3 else FEW_SAMPLES
+    if len(samples) <= few or n_columns > MAX_COLUMNS or not samples.is_contiguous():
         return None
-    if samples.dtype == torch.uint8:
-        found: tuple[Tensor, Tensor] | None = samples, torch.arange(256, dtype=torch.float64, device=samples.device)
-    else:
-        found = _levels(samples) if samples.is_cpu else _levels_on_device(samples)
+    found = ops.fold_levels(samples)
     if found is None:
         return None
-    levels, values = found
-    if n_columns == 2:
-        pixels = torch.nn.functional.pad(levels, (0, 1))
-    else:
-        pixels = levels.view(-1) if n_columns == 1 else levels[:, :3].contiguous()
-    keys, _ = ops.count_colors(pixels)
-    ranks = ops.rank_pixels(pixels, keys)
-    colors = colors_from_z_order(keys)[:, :n_columns]
+    values, keys, ranks, others = found
+    colors = ops.colors_from_keys(keys)[:, :n_columns]
     if n_columns == 4:
-        ranks, chosen, fourth = _split(ranks, len(colors), levels[:, 3])
+        ranks, chosen, fourth = _split(ranks, len(colors), others)
         colors = torch.cat([colors[chosen], fourth[:, None]], dim=1)
     return LevelPixels(values, colors, ranks)
 
@@ -105,76 +89,3 @@ def _split(
         ranks = inverse.to(torch.int32)
     used = used.long()
     return ranks, used // len(found), found[used % len(found)].to(torch.uint8)
-
-
-def _levels_on_device(samples: Tensor) -> tuple[Tensor, Tensor] | None:  # uint8 [N, D], [256]
-    """The level of every sample, if one scale gives all samples back exactly: the twin of `_levels` on any device."""
-    # on the CPU: a CUDA device divides by a number by multiplying with its reciprocal, which rounds another way
-    every = torch.arange(256, dtype=samples.dtype)
-    scales = every, every / 255, every * torch.tensor(1 / 255, dtype=samples.dtype)
-    every, divided, multiplied = (values.to(samples.device) for values in scales)
-    for values, factor in ((every, 1), (divided, 255), (multiplied, 255)):
-        if _read_on_device(samples[:TILE_ROWS], values, factor) is not None:
-            levels = _read_on_device(samples, values, factor)
-            if levels is not None:
-                return levels, values
-    return None
-
-
-def _read_on_device(samples: Tensor, values: Tensor, factor: int) -> Tensor | None:  # uint8 [N, D]
-    levels = torch.empty(samples.shape, dtype=torch.uint8, device=samples.device)
-    fits = torch.ones((), dtype=torch.bool, device=samples.device)
-    for chunk, found in zip(samples.split(DEVICE_ROWS), levels.split(DEVICE_ROWS), strict=True):
-        numbers = (chunk * factor).round_().clamp_(0, 255)
-        found.copy_(numbers)
-        fits &= (values[found.long()] == chunk).all()  # any level for NaN, which differs from it
-    return levels if bool(fits) else None
-
-
-def _levels(samples: Tensor) -> tuple[Tensor, Tensor] | None:  # uint8 [N, D], [256]
-    """The level of every sample, if one scale gives all samples back exactly."""
-    array = samples.numpy()
-    for scale in _SCALES:
-        if _read_tile(array[:TILE_ROWS], scale, np.empty(array[:TILE_ROWS].shape, np.uint8)):
-            levels = np.empty(array.shape, np.uint8)
-            if _read(array, scale, levels):
-                return torch.from_numpy(levels), torch.from_numpy(scale(np.arange(256, dtype=array.dtype)))
-    return None
-
-
-def _as_they_are(levels: Floats) -> Floats:
-    return levels
-
-
-def _divided(levels: Floats) -> Floats:
-    return np.divide(levels, 255, out=levels)
-
-
-def _multiplied(levels: Floats) -> Floats:
-    return np.multiply(levels, levels.dtype.type(1 / 255), out=levels)
-
-
-_SCALES = (_as_they_are, _divided, _multiplied)
-
-
-def _read(samples: Floats, scale: Callable[[Floats], Floats], levels: npt.NDArray[np.uint8]) -> bool:
-    """Fill in the levels, tile by tile; False as soon as a tile does not fit."""
-    differ: list[int] = []
-
-    def read(start: int) -> None:
-        rows = slice(start, start + TILE_ROWS)
-        if differ or not _read_tile(samples[rows], scale, levels[rows]):
-            differ.append(start)
-
-    share_out(range(0, len(samples), TILE_ROWS), read, worker_threads())
-    return not differ
-
-
-def _read_tile(samples: Floats, scale: Callable[[Floats], Floats], levels: npt.NDArray[np.uint8]) -> bool:
-    """Write the levels that give the samples back, if there are such."""
-    with np.errstate(invalid="ignore", over="ignore"):  # a number beyond 255 becomes some level that differs from it
-        numbers = samples if scale is _as_they_are else np.multiply(samples, 255, dtype=samples.dtype)
-        numbers = np.rint(numbers)
-        np.copyto(levels, numbers, casting="unsafe")
-    np.copyto(numbers, levels)
-    return np.array_equal(scale(numbers), samples)

@@ -11,9 +11,9 @@ from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics.pairwise import euclidean_distances
-from sklearn.utils import assert_all_finite, check_array, check_random_state
+from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from gpuquant.arguments import check_chunk_size
@@ -21,9 +21,9 @@ from gpuquant.devices import memory_error_as_device_error, resolve_device
 from gpuquant.errors import DeviceError
 from gpuquant.estimator.fit import Fit, SampleLloyd, fit_once, named_centers, number_of_runs, same_clustering
 from gpuquant.estimator.level_pixels import fold_pixels
-from gpuquant.estimator.samples import Samples, as_given, as_tensor, check_centers_shape, checked_tensor, float_type
+from gpuquant.estimator.samples import Samples, as_given, as_tensor, checked_centers, checked_tensor, checked_weights
 from gpuquant.tensors import as_numpy
-from gpuquant.threads import one_blas_thread
+from gpuquant.threads import one_blas_thread, one_torch_thread
 
 TRANSFORMED = 1 << 16  # samples of a tensor at a time: distances are computed in double precision
 
@@ -35,12 +35,14 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
     In float64 the labels and the number of iterations are those of scikit-learn on the CPU for the same `random_state`;
     in one column, where many samples are equally near to two centers, rounding may choose the other one. float32
-    samples are drawn and summed as float64 ones, so their results may differ from scikit-learn's.
+    samples are drawn and summed as float64 ones. scikit-learn draws them by running sums in float32, compares
+    candidates by products of its BLAS, and adds up clusters thread by thread: on millions of samples most draws are
+    other ones then, and its results depend on the library and on the number of threads.
 
-    More than 32,768 samples that are 8-bit pixels (0..255, k / 255 or k x (1 / 255) in up to four columns) are
-    recognized and clustered as distinct colors with their counts, which is many times faster and gives the same
-    result. CSR matrices are made dense. Sources: S. Lloyd 1982, "Least squares quantization in PCM"; D. Arthur and
-    S. Vassilvitskii 2007, "k-means++: the advantages of careful seeding".
+    More than 1,024 samples that are 8-bit pixels (0..255, k / 255 or k x (1 / 255) in three or four columns; more than
+    32,768 in one or two) are recognized and clustered as distinct colors with their counts, which is many times faster
+    and gives the same result. CSR matrices are made dense. Sources: S. Lloyd 1982, "Least squares quantization in PCM";
+    D. Arthur and S. Vassilvitskii 2007, "k-means++: the advantages of careful seeding".
 
     Parameters
     ----------
@@ -124,6 +126,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     @memory_error_as_device_error()
+    @one_torch_thread()
     def fit(self, X: Any, y: object = None, sample_weight: Any = None) -> Self:  # noqa: N803
         """Cluster the samples.
 
@@ -155,7 +158,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         random_state = check_random_state(self.random_state)
         init = self.init
         if not isinstance(init, str) and not callable(init):
-            init = self._checked_centers(init, reference)
+            init = checked_centers(init, self.n_clusters, reference)
         say = print if self.verbose else None
         if say:
             kind = "8-bit pixels" if samples.pixels else "samples"
@@ -184,6 +187,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         self._n_features_out = self.n_clusters
         return self
 
+    @memory_error_as_device_error()
+    @one_torch_thread()
     def predict(self, X: Any) -> Any:  # noqa: N803
         """The nearest center of every sample, int32 [n_samples]; X and errors as for `fit`, and `NotFittedError`.
 
@@ -193,8 +198,10 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         >>> gpuquant.KMeans(2, init=[[0.0], [10.0]]).fit([[0.0], [2.0], [10.0]]).predict([[4.0], [6.0]]).tolist()
         [0, 1]
         """
-        labels, _ = self._assign(X, None)
-        return as_given(labels, X)
+        check_is_fitted(self)
+        samples, _ = self._samples(X, None, fitting=False)
+        state, _ = self._assigned(samples.without_weights())
+        return as_given(samples.turn_into_labels(state.labels_of_points()[0]), X)
 
     def fit_predict(self, X: Any, y: object = None, sample_weight: Any = None) -> Any:  # noqa: N803
         """Fit and return `labels_`; arguments and errors as for `fit`.
@@ -238,6 +245,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         """
         return self.fit(X, sample_weight=sample_weight).transform(X)
 
+    @memory_error_as_device_error()
+    @one_torch_thread()
     def score(self, X: Any, y: object = None, sample_weight: Any = None) -> float:  # noqa: N803
         """Minus the `inertia_` that X would have; arguments and errors as for `fit`, and `NotFittedError`.
 
@@ -247,20 +256,18 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         >>> gpuquant.KMeans(2, init=[[0.0], [10.0]]).fit([[0.0], [2.0], [10.0]]).score([[4.0], [10.0]])
         -9.0
         """
-        _, inertia = self._assign(X, sample_weight)
-        return -inertia
-
-    @memory_error_as_device_error()
-    def _assign(self, X: Any, sample_weight: Any) -> tuple[Tensor, float]:  # noqa: N803
         check_is_fitted(self)
         samples, _ = self._samples(X, sample_weight, fitting=False)
-        centers = as_tensor(self.cluster_centers_).to(samples.device)
-        state = SampleLloyd(samples, len(centers))
-        entered = state.enter(centers[None])
+        state, centers = self._assigned(samples)
+        return -state.inertia(centers)[0]
+
+    def _assigned(self, samples: Samples) -> tuple[SampleLloyd, Tensor]:  # [1, K, D] float64
+        """Label all points by the centers that were found, and give these as they were entered."""
+        state = SampleLloyd(samples, len(self.cluster_centers_))
+        centers = state.enter(as_tensor(self.cluster_centers_).to(samples.device)[None])
         with one_blas_thread():
-            state.step(entered, [0])
-        inertia = state.inertia(entered)[0]
-        return samples.turn_into_labels(state.labels_of_points()[0]), inertia
+            state.step(centers, [0])
+        return state, centers
 
     def _samples(self, X: Any, sample_weight: Any, *, fitting: bool) -> tuple[Samples, Any]:  # noqa: N803
         """Prepare the samples to cluster, and give the checked X, too. Fitting centers them, unless they are sparse."""
@@ -277,7 +284,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         pixels = fold_pixels(points)
         if pixels is None and not isinstance(X, Tensor):
             assert_all_finite(checked, estimator_name=type(self).__name__, input_name="X")
-        weights = self._checked_weights(sample_weight, checked)
+        weights = checked_weights(sample_weight, checked)
         weights = None if weights is None else as_tensor(weights).to(device=device, dtype=torch.float64)
         centered = fitting and not sparse
         return Samples(points, pixels, weights, centered=centered, chunk_size=self.chunk_size), checked
@@ -299,14 +306,6 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             raise ValueError(f"{message} {self.n_features_in_} features as input.")
         return points
 
-    def _checked_weights(self, sample_weight: Any, checked: Any) -> Any:
-        if sample_weight is None:
-            return None
-        if isinstance(sample_weight, Tensor):
-            sample_weight = sample_weight.detach().cpu().double().resolve_neg().numpy()
-        like = np.empty((checked.shape[0], 0)) if isinstance(checked, Tensor) else checked
-        return _check_sample_weight(sample_weight, like, dtype=np.dtype(float_type(checked)))
-
     def _resolved_device(self, tensor: Tensor | None) -> torch.device:
         try:
             return resolve_device(self.device, tensor_device=None if tensor is None else tensor.device)
@@ -314,13 +313,6 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             if not hasattr(self, "cluster_centers_"):
                 raise
             raise DeviceError(f'{error}; for a fitted model: set_params(device="cpu")') from None
-
-    def _checked_centers(self, centers: Any, reference: Any) -> Tensor:
-        if isinstance(centers, Tensor):
-            centers = centers.detach().cpu().double().resolve_neg().numpy()
-        centers = check_array(centers, dtype=float_type(reference), copy=True, order="C")
-        check_centers_shape(centers.shape, self.n_clusters, reference.shape[1])
-        return torch.from_numpy(centers).double()
 
     def _start(self, samples: Samples, reference: Any, init: Any, random_state: np.random.RandomState) -> Tensor:
         device = samples.device
@@ -332,7 +324,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         host = reference.cpu().numpy() if isinstance(reference, Tensor) else reference
         centered = host if issparse(host) else host - origin
         centers = init(centered, self.n_clusters, random_state=random_state)
-        return (self._checked_centers(centers, reference) + torch.from_numpy(origin)).to(device)
+        return (checked_centers(centers, self.n_clusters, reference) + torch.from_numpy(origin)).to(device)
 
     def _init_centroids(
         self,

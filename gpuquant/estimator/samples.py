@@ -6,12 +6,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.utils import check_array
+from sklearn.utils.validation import _check_sample_weight
 from torch import Tensor
 
 from gpuquant import ops
 from gpuquant.estimator.level_pixels import LevelPixels
 from gpuquant.tensors import repeatable_sums, shared_tensor
-from gpuquant.threads import worker_threads
+from gpuquant.threads import hold_helper, worker_threads
+
+MANY = 1 << 18  # samples whose mean takes 1 ms, and a thread 0.1 to start
 
 
 class Samples:
@@ -37,8 +41,8 @@ class Samples:
     def prepare_points(self) -> None:
         """Prepare `points`, once, in another thread, while the caller works on something else in its own."""
         begun = self._later is not None or "points" in self.__dict__
-        if not begun and self.device.type == "cpu" and worker_threads() > 1:
-            thread = ThreadPoolExecutor(1, thread_name_prefix="gpuquant")
+        if not begun and self.n_samples >= MANY and self.device.type == "cpu" and worker_threads() > 1:
+            thread = ThreadPoolExecutor(1, thread_name_prefix="gpuquant", initializer=hold_helper)
             self._later = thread.submit(self._make_points)
             thread.shutdown(wait=False)
 
@@ -56,6 +60,11 @@ class Samples:
         else:
             origin = self._samples.mean(dim=0, dtype=self.dtype)
         return ops.DensePoints(rows[None], self.totals[None], self._chunk_size, origin[None])
+
+    def without_weights(self) -> "Samples":
+        """The same points, each of them once."""
+        rows = self._samples if self.pixels is None else self.pixels.rows()
+        return Samples(rows, None, None, centered=self._centered, chunk_size=self._chunk_size)
 
     @cached_property
     def totals(self) -> Tensor:  # [n_points] float64
@@ -113,6 +122,25 @@ def checked_tensor(samples: Tensor) -> Tensor:  # float32, float64 or uint8, con
     if not all(np.isfinite(float(bound)) for bound in samples.aminmax()):
         raise ValueError("Input X contains NaN or infinity.")
     return samples.contiguous()
+
+
+def checked_weights(sample_weight: Any, samples: Any) -> Any:
+    """Weights as an array that has one for each sample; None stays None."""
+    if sample_weight is None:
+        return None
+    if isinstance(sample_weight, Tensor):
+        sample_weight = sample_weight.detach().cpu().double().resolve_neg().numpy()
+    like = np.empty((samples.shape[0], 0)) if isinstance(samples, Tensor) else samples
+    return _check_sample_weight(sample_weight, like, dtype=np.dtype(float_type(samples)))
+
+
+def checked_centers(centers: Any, n_clusters: int, samples: Any) -> Tensor:  # [K, D] float64
+    """Given centers, as the samples' type holds them."""
+    if isinstance(centers, Tensor):
+        centers = centers.detach().cpu().double().resolve_neg().numpy()
+    centers = check_array(centers, dtype=float_type(samples), copy=True, order="C")
+    check_centers_shape(centers.shape, n_clusters, samples.shape[1])
+    return torch.from_numpy(centers).double()
 
 
 def check_centers_shape(shape: tuple[int, ...], n_clusters: int, n_features: int) -> None:

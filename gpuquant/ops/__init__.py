@@ -4,6 +4,7 @@ from gpuquant.ops.compiled import loops_in_use
 from gpuquant.ops.dithering.cpu_diffusion import FULL_STRENGTH
 from gpuquant.ops.dithering.nearest_table import NearestTable
 from gpuquant.ops.kernel_choice import kernels_in_use
+from gpuquant.ops.level_dispatch import fold_levels, pixel_draws
 from gpuquant.ops.lloyd.colors import MAX_CLUSTERS, MAX_EXACT
 from gpuquant.ops.lloyd.dense import DenseLloyd
 from gpuquant.ops.lloyd.grid_state import GridState, on_grid
@@ -30,6 +31,7 @@ from gpuquant.ops.pixels.transfers import download
 from gpuquant.ops.point_dispatch import (
     GridPoints,
     Lloyd,
+    PixelDraws,
     PointSet,
     choose_among_pixels,
     choose_centers,
@@ -51,6 +53,7 @@ __all__ = [
     "GridState",
     "Lloyd",
     "NearestTable",
+    "PixelDraws",
     "PointSet",
     "RunStatus",
     "add_counts",
@@ -64,6 +67,7 @@ __all__ = [
     "count_colors",
     "diffuse_errors",
     "download",
+    "fold_levels",
     "grid_points",
     "kernels_in_use",
     "keys_from_colors",
@@ -73,6 +77,7 @@ __all__ = [
     "mixing",
     "move_centers",
     "on_grid",
+    "pixel_draws",
     "point_set",
     "rank_pixels",
     "renumber",

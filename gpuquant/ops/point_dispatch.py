@@ -184,10 +184,13 @@ class PixelDraws(Protocol):
 
     def draw(
         self,
-        values: Tensor,  # [M] float64, on the CPU
+        values: Tensor,  # [M]: whole numbers that are not negative
         uniforms: npt.NDArray[np.float64],  # [L] in [0, 1)
     ) -> list[int]:  # [L]: the colors of the drawn pixels
-        """Draw one pixel for each uniform number."""
+        """Draw one pixel for each uniform number by the running sum of weight times value, rounded chunk by chunk."""
+
+    def totals(self) -> Tensor:  # [M] float64
+        """The summed weights of each color."""
 
 
 def choose_among_pixels(
@@ -208,5 +211,5 @@ def choose_among_pixels(
         return chosen
     drawing, seeding = pixels(), _seeding_module(totals).ColorSeeding(colors, totals)
     added = [seeding.add_best([first])]
-    added += [seeding.add_best(drawing.draw(seeding.closest().cpu(), tried)) for tried in uniforms]
+    added += [seeding.add_best(drawing.draw(seeding.closest(), tried)) for tried in uniforms]
     return torch.tensor(added, device=ranks.device)

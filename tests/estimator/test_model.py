@@ -22,7 +22,6 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from gpuquant import ArgumentError, DeviceError, KMeans
 from gpuquant.estimator import level_pixels
-from gpuquant.estimator import pixel_draws as pixel_chunks
 from gpuquant.ops.lloyd import cpu_dense
 from gpuquant.ops.seeding import dense as dense_seeding
 
@@ -87,6 +86,8 @@ def test_random_problems_give_what_scikit_learn_gives(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(level_pixels, "FEW_SAMPLES", few)
+    if few == 0:
+        monkeypatch.setattr(level_pixels, "FEW_WITH_TIES", 0)
     random = np.random.RandomState(seed)
     n_clusters = min(n_clusters, n_samples // 4)  # with a cluster for each sample only rounding is left to draw from
     samples = random.normal(0, 1, (n_samples, n_columns))
@@ -131,7 +132,6 @@ def test_bits_do_not_move(
 ) -> None:
     """The samples take several tiles, chunks and threads."""
     monkeypatch.setattr(cpu_dense, "TILE_NUMBERS", 1 << 14)
-    monkeypatch.setattr(pixel_chunks, "CHUNK", 1 << 12)
     monkeypatch.setattr(dense_seeding, "ROWS", 1 << 10)
     samples = np.divide(china.reshape(-1, 3), 255) if pixels else blobs(20_000, 5)
     weights = np.random.RandomState(0).uniform(0, 1, len(samples))

@@ -13,6 +13,7 @@ from sklearn.cluster import KMeans as Reference
 
 from gpuquant import KMeans, ops
 from gpuquant.estimator import level_pixels
+from gpuquant.estimator import samples as samples_module
 from gpuquant.estimator.level_pixels import fold_pixels
 
 
@@ -64,21 +65,13 @@ def test_a_fourth_channel_is_folded_too(
     assert folded == [True, True]
 
 
-@pytest.mark.parametrize("scale", ["integers", "divided", "multiplied", "levels"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_levels_are_read_on_a_device_as_on_the_host(china: Pixels, scale: str, dtype: torch.dtype) -> None:
-    samples = torch.from_numpy(scaled(china.reshape(-1, 3), scale)).to(dtype)
-    if dtype == torch.float32 and scale in ("divided", "multiplied"):
-        samples = torch.from_numpy(china.reshape(-1, 3)).float()
-        samples = samples / 255 if scale == "divided" else samples * torch.tensor(1 / 255)
-    found, expected = level_pixels._levels_on_device(samples), level_pixels._levels(samples)
-    assert found is not None
-    assert expected is not None
-    assert all(map(torch.equal, found, expected))
-    np.testing.assert_array_equal(found[0].numpy(), china.reshape(-1, 3))
-    for other in (samples + 1, samples - 1, torch.where(samples == samples[5], samples + 1e-6, samples)):
-        levels = level_pixels._levels_on_device(other)
-        assert levels is None or torch.equal(levels[1][levels[0].long()], other)
+@pytest.mark.parametrize(("n_samples", "n_columns", "is_folded"), [(1024, 3, False), (1025, 3, True), (9999, 2, False)])
+def test_so_many_samples_are_folded(n_samples: int, n_columns: int, is_folded: bool) -> None:
+    """Of two columns many pixels are equally far from each other, and rounding chooses among them."""
+    random = np.random.RandomState(2)
+    samples = random.randint(0, 4, (n_samples, n_columns)).astype(float)
+    assert (fold_pixels(torch.from_numpy(samples)) is not None) == is_folded
+    same(KMeans(9, random_state=0).fit(samples), Reference(9, n_init=1, random_state=0).fit(samples))
 
 
 def test_almost_pixels_are_not_folded(china: Pixels, folded: list[bool]) -> None:
@@ -143,6 +136,7 @@ def test_the_mean_is_found_once_and_its_errors_are_told(
         found.append(threading.current_thread() is threading.main_thread())
         return original(given)
 
+    monkeypatch.setattr(samples_module, "MANY", 0)
     monkeypatch.setattr(ops, "column_means", column_means)
     KMeans(4, n_init=3, random_state=0).fit(samples)
     assert folded == [True]
@@ -160,9 +154,8 @@ def test_levels_are_folded_after_rows_that_fit_another_scale(china: Pixels) -> N
     np.testing.assert_array_equal(found.rows().numpy()[found.ranks.numpy()], samples)
 
 
-def test_bytes_are_levels_and_stay_bytes(folded: list[bool], china: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bytes_are_levels_and_stay_bytes(folded: list[bool], china: Pixels) -> None:
     pixels = china.reshape(-1, 3)
-    monkeypatch.setattr(level_pixels, "_levels", lambda _: pytest.fail("bytes need no reading"))
     for samples in (pixels, torch.from_numpy(pixels)):
         ours = KMeans(8, random_state=0).fit(samples)
         same_labels = Reference(8, random_state=0, n_init=1).fit(pixels.astype(np.float64)).labels_
@@ -188,12 +181,3 @@ def test_tensors_of_any_kind_are_clustered_and_weigh() -> None:
     for other in (samples.bfloat16(), torch._neg_view(-samples), samples.requires_grad_()):
         model = KMeans(3, init=samples[:3].detach().bfloat16(), n_init=1).fit(other, sample_weight=weights.bfloat16())
         np.testing.assert_array_equal(model.labels_.numpy(), expected.labels_)
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30])
-def test_a_device_reads_no_levels_from_numbers_that_are_none(value: float) -> None:
-    """Nothing is looked up out of bounds, which would end all work on a CUDA device."""
-    samples = torch.from_numpy(np.random.RandomState(0).randint(0, 256, (40_000, 3)) / 255)
-    assert level_pixels._levels_on_device(samples) is not None
-    samples[-1, 2] = value
-    assert level_pixels._levels_on_device(samples) is None

@@ -134,7 +134,18 @@ def column_means(samples: Tensor) -> Tensor:  # [N, D] float32, float64 or uint8
 
 
 @compiled
-def _add_rows(rows: npt.NDArray[np.float64], start: int, stop: int, sums: npt.NDArray[np.float64]) -> None:
+def _add_rows(
+    rows: npt.NDArray[np.float64],  # [N, 2], [N, 3] or [N, 4]
+    start: int,
+    stop: int,
+    sums: npt.NDArray[np.float64],  # [D]
+) -> None:
+    """Sums stay in registers: one addition has to wait for the one before it, and for nothing else."""
+    third, fourth = np.uintp(min(2, len(sums) - 1)), np.uintp(len(sums) - 1)
+    a, b, c, d = sums[0], sums[1], sums[third], sums[fourth]
     for row in range(np.uintp(start), np.uintp(stop)):
-        for column in range(rows.shape[1]):
-            sums[column] += rows[row, column]
+        a += rows[row, 0]
+        b += rows[row, 1]
+        c += rows[row, third]
+        d += rows[row, fourth]
+    sums[0], sums[1], sums[third], sums[fourth] = a, b, c, d

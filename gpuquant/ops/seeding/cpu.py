@@ -98,9 +98,9 @@ class ColorSeeding:
         """Add the candidate that lowers the potential most (the first one on a tie) to the centers; return it."""
         return candidates[_add_best(self._groups, self._run, np.array(candidates))]
 
-    def closest(self) -> Tensor:  # [M] float64
+    def closest(self) -> Tensor:  # [M] int32
         """The squared distance of every color to the closest center so far."""
-        return torch.from_numpy(self._run.closest[: self._n_colors]).double()
+        return torch.from_numpy(self._run.closest[: self._n_colors])
 
 
 def _exact(weights: Floats) -> Array:  # [M] -> [M] int64 or float64
