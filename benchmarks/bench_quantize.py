@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
+import torch
 from conftest import (
+    N_CHECKED,
     InTurn,
     Keep,
     Pixels,
@@ -36,6 +39,7 @@ import gpuquant
 from gpuquant.arguments import MAX_PIXELS
 from gpuquant.bench.measuring import Measurement, measure_apart, not_measured, read_pixels, sample_photo, stored
 from gpuquant.bench.peers import Quantized, Quantizer, quantizers
+from gpuquant.colors.spaces import OKLAB
 from gpuquant.images.reading import read_photo
 
 ROUNDS, MANY_ROUNDS = 5, 21
@@ -213,6 +217,69 @@ def test_time_of_noise(report: Report, in_turn: InTurn, n_colors: int, reach: fl
     codes = pixels.reshape(-1, 3).astype(np.int32) @ np.array([1, 256, 65536], np.int32)
     beside = f"{len(np.unique(codes)) / 1e6:.1f} million colors, MSE {results['ours'].mse:.2f}"
     report(f"uniform noise, 6 megapixels, K = {n_colors}: seconds", seconds["ours"], reach, aim, beside)
+
+
+def _with_alpha(name: str, kind: str) -> Pixels:  # [H, W, 4]
+    """A photo that fades out towards its corners, or with noise as alpha."""
+    pixels = large_photo(name)
+    height, width = pixels.shape[:2]
+    if kind == "noise":
+        alpha = np.random.RandomState(0).randint(0, 256, (height, width)).astype(np.uint8)
+    else:
+        rows, columns = np.ogrid[:height, :width]
+        radius = np.hypot(rows / height - 0.5, columns / width - 0.5)
+        alpha = (255 * (1.6 - 2.4 * radius)).clip(0, 255).astype(np.uint8)
+    return np.dstack([pixels, alpha])
+
+
+def _check_nearest(pixels: Pixels, result: gpuquant.QuantizedImage, n_colors: int, color_space: str) -> None:
+    """Fail unless K entries are used, the MSE is the picture's, and labels are the nearest entries on a sample."""
+    rows, labels = pixels.reshape(-1, pixels.shape[2]), np.asarray(result.labels).reshape(-1)
+    assert len(result.palette.rows) == n_colors
+    np.testing.assert_array_equal(np.asarray(result.counts), np.bincount(labels, minlength=n_colors))
+    assert np.asarray(result.counts).min() > 0
+    total = 0.0
+    for part in np.array_split(np.arange(len(rows)), 1 + len(rows) // (1 << 20)):
+        seen, written = (_seen(some, "srgb") for some in (rows[part], np.asarray(result.palette.rows)[labels[part]]))
+        total += float(np.square(seen - written).sum())
+    assert result.mse == pytest.approx(total / len(rows), rel=1e-9)
+    sample = np.random.RandomState(0).choice(len(rows), N_CHECKED, replace=False)
+    points, entries = _seen(rows[sample], color_space), _seen(np.asarray(result.palette.rows), color_space)
+    apart = np.square(points[:, None] - entries).sum(axis=2)
+    found = apart[np.arange(len(sample)), labels[sample]]
+    np.testing.assert_allclose(np.sqrt(found), np.sqrt(apart.min(axis=1)), atol=0.02)  # of 255 levels
+
+
+def _seen(colors: Pixels, color_space: str) -> npt.NDArray[np.float64]:
+    """Colors as points, weighted by alpha."""
+    if color_space == "oklab":
+        return OKLAB.enter(torch.from_numpy(np.ascontiguousarray(colors))).numpy()
+    points = colors.astype(np.float64)
+    if points.shape[1] == 4:
+        points[:, :3] *= points[:, 3:] / 255
+    return points
+
+
+SPACES: dict[tuple[str, int], tuple[float, float]] = {  # kind, K: reach and aim, seconds
+    ("oklab", 256): (1.2, 0.5),
+    ("fading", 256): (3, 1),
+    ("noise", 16): (3, 1.5),
+    ("noise", 256): (6, 3),
+}
+
+
+@pytest.mark.parametrize(("kind", "n_colors"), SPACES)
+def test_time_in_other_spaces(report: Report, in_turn: InTurn, kind: str, n_colors: int) -> None:
+    """Oklab, and alpha: of the noise hardly two pixels are the same."""
+    color_space = "oklab" if kind == "oklab" else "srgb"
+    pixels = large_photo("lake_atitlan_10mp")
+    if kind != "oklab":
+        pixels = _with_alpha("mr_lee_13mp" if kind == "fading" else "lake_atitlan_10mp", kind)
+    seconds, results = in_turn({"ours": lambda: gpuquant.quantize(pixels, n_colors, color_space=color_space)}, ROUNDS)
+    _check_nearest(pixels, results["ours"], n_colors, color_space)
+    what = {"oklab": "Oklab", "fading": "a photo that fades out", "noise": "noise as alpha"}[kind]
+    beside = f"{pixels.shape[0] * pixels.shape[1] / 1e6:.0f} megapixels, MSE {results['ours'].mse:.2f}"
+    report(f"{what}, K = {n_colors}: seconds", seconds["ours"], *SPACES[kind, n_colors], beside)
 
 
 def test_time_of_few_pixels(report: Report, in_turn: InTurn) -> None:

@@ -11,9 +11,8 @@ from pkgutil import resolve_name
 import torch
 from torch import Tensor
 
-from gpuquant.colors.alpha import weighted_by_alpha, without_weight
+from gpuquant.colors.alpha import without_weight
 from gpuquant.colors.registry import SPACES
-from gpuquant.threads import one_torch_thread
 
 _LMS_FROM_LINEAR = (
     (0.4122214708, 0.5363325363, 0.0514459929),
@@ -31,11 +30,18 @@ def oklab_from_srgb(
     levels: Tensor,  # [..., 3], 0..255
 ) -> Tensor:  # [..., 3] float64: lightness 0..1, and the two axes of color, about -0.4..0.4
     """sRGB levels in Oklab."""
-    levels = levels.double() / 255
-    linear = torch.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+    if levels.dtype == torch.uint8:
+        linear = _linear(torch.arange(256, device=levels.device))[levels.long()]
+    else:
+        linear = _linear(levels)
     cones = linear @ _matrix(_LMS_FROM_LINEAR, levels).T
     roots = cones.sign() * cones.abs() ** (1 / 3)
     return roots @ _matrix(_OKLAB_FROM_ROOTS, levels).T
+
+
+def _linear(levels: Tensor) -> Tensor:
+    levels = levels.double() / 255
+    return torch.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
 
 
 def srgb_from_oklab(
@@ -55,12 +61,14 @@ def _matrix(rows: tuple[tuple[float, ...], ...], like: Tensor) -> Tensor:
 
 # a and b count twice, as B. Ottosson found to fit perceived differences (csswg-drafts issue 6642, 2021; the distance is
 # called Delta E OK2): on Kodak photos CIEDE2000 is then lower than in sRGB, otherwise it is not (measured)
-OKLAB_SCALES = (255.0, 510.0, 510.0)
+OKLAB_SCALES = (240.0, 480.0, 480.0)
+ALPHA_SCALE = OKLAB_SCALES[0] / 255  # of its levels: between clear and opaque is as much as from black to white
+OKLAB_ORIGIN = (0.0, 120.0, 152.0)  # added to them: of the sRGB colors a is -0.234..0.276, and b -0.312..0.199
 
 
 @dataclass(frozen=True)
 class WorkingSpace:
-    """The space in which distances are taken: its columns have a range of about 255."""
+    """The space in which distances are taken: its columns go from 0 to 255."""
 
     enter: Callable[[Tensor], Tensor]  # [M, 3] or [M, 4] levels -> [M, D] float64, or 8-bit levels as they are
     leave: Callable[[Tensor], Tensor]  # [K, D] -> the nearest 8-bit colors [K, 3] or [K, 4]
@@ -68,36 +76,44 @@ class WorkingSpace:
 
 def _in_srgb(
     colors: Tensor,  # [M, 3] or [M, 4], levels
-) -> Tensor:  # [M, 3] of the same dtype: 8-bit levels are worked on exactly; or [M, 4] float64, weighted by alpha
-    return colors if colors.shape[1] == 3 else weighted_by_alpha(colors)
+) -> Tensor:  # [M, 3] of the same dtype: 8-bit levels are worked on exactly; or [M, 4] float64
+    """Levels as they are; with alpha they are weighted by it, all in units of 256 / 255, which leaves no fractions."""
+    if colors.shape[1] == 3:
+        return colors
+    points = colors.double()
+    points[:, :3] *= points[:, 3:] / 256
+    points[:, 3] *= 255 / 256
+    return points
 
 
 def _from_srgb(
     points: Tensor,  # [K, 3] or [K, 4] float64
 ) -> Tensor:  # [K, 3] or [K, 4] uint8
-    return points.round().clamp(0, 255).to(torch.uint8) if points.shape[1] == 3 else without_weight(points)
+    return (
+        points.round().clamp(0, 255).to(torch.uint8) if points.shape[1] == 3 else without_weight(points * (256 / 255))
+    )
 
 
 def _in_oklab(
     colors: Tensor,  # [M, 3] or [M, 4], levels
 ) -> Tensor:  # [M, 3] or [M, 4] float64
     """Oklab with a and b doubled; with alpha the three columns are weighted by it, and it is the fourth."""
-    with one_torch_thread():  # how rows are split among threads changes the last bits of powers
-        points = oklab_from_srgb(colors[:, :3]) * colors.new_tensor(OKLAB_SCALES, dtype=torch.float64)
+    points = oklab_from_srgb(colors[:, :3]) * colors.new_tensor(OKLAB_SCALES, dtype=torch.float64)
+    origin = points.new_tensor(OKLAB_ORIGIN)
     if colors.shape[1] == 3:
-        return points
+        return points + origin
     alpha = colors[:, 3:].double()
-    return torch.cat([points * alpha / 255, alpha], dim=1)
+    return torch.cat([points * alpha / 255 + origin, alpha * ALPHA_SCALE], dim=1)
 
 
 def _from_oklab(
     points: Tensor,  # [K, 3] or [K, 4] float64
 ) -> Tensor:  # [K, 3] or [K, 4] uint8
-    scales = points.new_tensor(OKLAB_SCALES)
+    alpha = (points[:, 3:] / ALPHA_SCALE).round().clamp(0, 255)
+    oklab = (points[:, :3] - points.new_tensor(OKLAB_ORIGIN)) / points.new_tensor(OKLAB_SCALES)
     if points.shape[1] == 3:
-        return srgb_from_oklab(points / scales).round().to(torch.uint8)
-    alpha = points[:, 3:].round().clamp(0, 255)
-    levels = srgb_from_oklab(points[:, :3] / scales * 255 / points[:, 3:].clamp(min=1e-9)).round()
+        return srgb_from_oklab(oklab).round().to(torch.uint8)
+    levels = srgb_from_oklab(oklab * 255 * ALPHA_SCALE / points[:, 3:].clamp(min=1e-9)).round()
     return torch.cat([levels * (alpha > 0), alpha], dim=1).to(torch.uint8)
 
 

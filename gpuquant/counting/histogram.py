@@ -12,7 +12,7 @@ from gpuquant import ops
 from gpuquant.arguments import check_chunk_size
 from gpuquant.colors.alpha import OPAQUE, with_alpha
 from gpuquant.colors.codes import N_CODES
-from gpuquant.counting.alpha_counts import count_alpha_colors, distinct_colors
+from gpuquant.counting.alpha_counts import colors_from_alpha_keys, distinct_colors
 from gpuquant.devices import memory_error_as_device_error, resolve_device
 from gpuquant.errors import ArgumentError, ImageFileError
 from gpuquant.tensors import shared_tensor
@@ -54,7 +54,7 @@ class ColorHistogram:
         self._keys = torch.empty(0, dtype=torch.int32, device=self._device)  # of opaque colors, in Z-order
         self._counts = torch.empty(0, dtype=torch.int64, device=self._device)
         self._table: Tensor | None = None  # [2^24] int64, 128 MiB: in place of these, while many are added
-        self._others = torch.empty(0, 4, dtype=torch.uint8, device=self._device), self._counts  # that are not opaque
+        self._others = self._keys.long(), self._counts  # keys with alpha of those that are not opaque, ascending
 
     def __getstate__(self) -> dict[str, Any]:
         colors, counts = self._total()  # a lock cannot be pickled
@@ -141,7 +141,9 @@ class ColorHistogram:
         rows = rows.contiguous()
         if rows.ndim == 2 and rows.shape[1] == 4:
             rows = rows.to(self._device)
-            self.add_counted(*count_alpha_colors(rows))
+            others, opaque = ops.count_alpha(rows)
+            self._insert_others(*others)
+            self._insert(*opaque)
         elif rows.is_cpu and self._device.type == "cuda":
             rows, keys, counts = ops.upload_and_count(rows, self._device)
             self._insert(keys, counts)
@@ -166,9 +168,8 @@ class ColorHistogram:
         colors, counts = colors.to(self._device), counts.to(self._device)
         if colors.shape[1] == 4:
             opaque = colors[:, 3] == OPAQUE
-            with self._lock:
-                others = torch.cat([self._others[0], colors[~opaque]]), torch.cat([self._others[1], counts[~opaque]])
-                self._others = distinct_colors(*others)[:2]
+            others, order = ops.alpha_keys(colors[~opaque]).sort()
+            self._insert_others(others, counts[~opaque][order])
             colors, counts = colors[opaque], counts[opaque]
         keys = ops.keys_from_colors(colors)
         if not bool((keys[1:] > keys[:-1]).all()):
@@ -269,6 +270,18 @@ class ColorHistogram:
         histogram.add_counted(*distinct_colors(colors, counts)[:2])
         return histogram
 
+    def _insert_others(
+        self,
+        keys: Tensor,  # [M] int64, ascending, with alpha; clear ones may be there more than once
+        counts: Tensor,  # [M] int64
+    ) -> None:
+        with self._lock:
+            n_clear = int((keys == 0).sum())
+            if n_clear > 1:
+                counts = torch.cat([counts[:n_clear].sum()[None], counts[n_clear:]])
+                keys = keys[n_clear - 1 :]
+            self._others = ops.add_counts([self._others, (keys, counts)]) if len(self._others[0]) else (keys, counts)
+
     def _insert(
         self,
         keys: Tensor,  # [M] int32, ascending
@@ -293,7 +306,8 @@ class ColorHistogram:
             colors, (others, n_others) = ops.colors_from_keys(self._keys), self._others
             if not len(others):
                 return colors, self._counts
-            return torch.cat([others, with_alpha(colors)]), torch.cat([n_others, self._counts])
+            partly = colors_from_alpha_keys(others)
+            return torch.cat([partly, with_alpha(colors)]), torch.cat([n_others, self._counts])
 
     def _settle(self) -> None:
         """List what the table holds, and give it up."""

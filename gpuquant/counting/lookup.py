@@ -1,6 +1,6 @@
 """From pixels to labels, with alpha or without: a table over all opaque colors, one pass over the pixels.
 
-Colors that are partly transparent are sorted, and their pixels are searched for.
+Colors that are not opaque are searched for.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,10 +11,6 @@ from torch import Tensor
 
 from gpuquant import ops
 from gpuquant.colors.alpha import OPAQUE
-from gpuquant.counting.alpha_counts import alpha_codes
-from gpuquant.tensors import uint16_as_int16
-
-CHUNK_PIXELS = 1 << 23  # with alpha: what is partly transparent is picked out of so many at a time
 
 
 def map_pixels(
@@ -31,7 +27,7 @@ def map_pixels(
     with ops.lookup_table(ops.keys_from_colors(colors[opaque]), values[opaque].view(kind)) as table:
         if colors.shape[1] == 3:
             return ops.apply_lookup(pixels, table)
-        return _alpha_lookup(colors, values, table)(pixels).view(kind)
+        return _alpha_lookup(colors, values, table)(pixels)
 
 
 @contextmanager
@@ -59,19 +55,9 @@ def _alpha_lookup(
     labels: Tensor,  # [M] uint8, int16 or int32
     table: Tensor,  # [2^24] of as many bits: the labels of the opaque colors
 ) -> Callable[[Tensor], Tensor]:  # pixels [N, 4] uint8 -> [N] of the labels' dtype
-    clear, partly = colors[:, 3] == 0, (colors[:, 3] > 0) & (colors[:, 3] < OPAQUE)
-    codes, order = alpha_codes(colors[partly]).sort()
-    partly_labels = labels[partly][order]
-
-    def look_up(pixels: Tensor) -> Tensor:
-        found = torch.zeros(len(pixels), dtype=labels.dtype, device=pixels.device)
-        if bool(clear.any()):
-            found.fill_(labels[clear][0])
-        for chunk, part in zip(pixels.split(CHUNK_PIXELS), found.split(CHUNK_PIXELS), strict=True):
-            opaque, partly = chunk[:, 3] == OPAQUE, (chunk[:, 3] > 0) & (chunk[:, 3] < OPAQUE)
-            part[opaque] = uint16_as_int16(ops.apply_lookup(chunk[opaque][:, :3], table))
-            if len(codes):
-                part[partly] = partly_labels[torch.searchsorted(codes, alpha_codes(chunk[partly]))]
-        return found
-
-    return look_up
+    others = colors[:, 3] < OPAQUE
+    keys, values = ops.alpha_keys(colors[others]), labels[others]
+    if not bool((keys[1:] > keys[:-1]).all()):
+        keys, order = keys.sort()
+        values = values[order]
+    return ops.alpha_lookup(keys, values.view(table.dtype), table)

@@ -143,7 +143,7 @@ def _starts_of(
 ) -> Tensor:  # [n_init, K, D] float64
     """Other starts than those of k-means++."""
     level, draws = problem.levels(n_colors)[-1], [np.random.RandomState(random_state)]
-    points, counts = level.points[None], level.counts[None].double()
+    points, counts = ops.levels_of(level.points)[None], level.counts[None].double()
     return INITIALIZATIONS[init](level.prepared, points, counts, n_colors, draws, n_init)
 
 

@@ -8,20 +8,20 @@ from torch import Tensor
 from gpuquant import ops
 from gpuquant.colors.alpha import OPAQUE
 from gpuquant.colors.spaces import SRGB, WorkingSpace
-from gpuquant.ops import coarsen
-from gpuquant.tensors import repeatable_sums
+from gpuquant.threads import share_out, spare_threads
 
 COARSE_BITS = (6, 5)  # of a level that cells of 8-bit colors keep: sides of 4 and 8 (others gave no better palettes)
-CELL_SIDES = (2, 4, 8, 16)  # of floating-point points, whose columns have a range of about 255
-MANY = 1 << 15  # more floating-point points are searched by their cells: an iteration on all costs too much (measured)
+COARSE_STEP_BITS = (7, 6, 5, 4)  # of colors in another space, or with alpha: sides of 2 to 16
+MOST_SEARCHED = 1 << 21  # of more points the finest cells of which there are no more are searched
+COLORS_AT_ONCE = 1 << 15  # that enter another space: their columns stay in the cache, and splits change no last bits
 
 
 class Level:
     """Points of k-means with counts: all of a problem, or the means of cells that they fall into."""
 
     def __init__(self, points: Tensor, counts: Tensor, error: float = 0.0, chunk_size: int | None = None) -> None:
-        self.points = points  # [M, 3] uint8 in Z-order, or [M, D] float64
-        self.counts = counts  # [M] int64, or float64 without fractions
+        self.points = points  # [M, 3] uint8, or [M, D] int16 (steps), in Z-order
+        self.counts = counts  # [M] int64
         self.error = error  # the mean over pixels of the squared distance to the cell's mean
         self.chunk_size = chunk_size
 
@@ -44,6 +44,7 @@ class PaletteProblem:
         chunk_size: int | None = None,
     ) -> None:
         self.colors, self.counts, self.space, self._chunk_size = colors, counts, space, chunk_size
+        self._order: Tensor | None = None  # [M] int64: of the colors as points in Z-order, if it is another one
 
     def __len__(self) -> int:
         return self.counts.shape[0]
@@ -55,11 +56,39 @@ class PaletteProblem:
     @cached_property
     def all(self) -> Level:
         """All colors as points of the space."""
-        return Level(self.space.enter(self.colors), self.counts, chunk_size=self._chunk_size)
+        if self.space is SRGB and self.colors.shape[1] == 3:
+            return Level(self.colors, self.counts, chunk_size=self._chunk_size)
+        points = self._entered()
+        self._order = ops.in_z_order(points)
+        return Level(points[self._order], self.counts[self._order], chunk_size=self._chunk_size)
+
+    def _entered(self) -> Tensor:  # [M, D] int16
+        """The colors in steps of their space."""
+        points = torch.empty(self.colors.shape, dtype=torch.int16, device=self.device)
+
+        def enter(start: int) -> None:
+            some = slice(start, start + COLORS_AT_ONCE)
+            points[some] = ops.as_steps(self.space.enter(self.colors[some]))
+
+        share_out(range(0, len(self), COLORS_AT_ONCE), enter, spare_threads())
+        return points
+
+    def given_order(
+        self,
+        values: Tensor,  # [M], in the order of all points
+    ) -> Tensor:  # [M], a copy in the order of the colors
+        if self._order is None:
+            return values.clone()
+        return torch.empty_like(values).index_copy_(0, self._order, values)
 
     @cached_property
     def opaque_counts(self) -> Tensor | None:  # [M] float64, 0 where a color is not opaque; None without alpha
-        return self.counts.double() * (self.colors[:, 3] == OPAQUE) if self.colors.shape[1] == 4 else None
+        """The counts of opaque colors, in the order of all points."""
+        if self.colors.shape[1] == 3:
+            return None
+        points = self.all
+        is_opaque = self.colors[:, 3] == OPAQUE
+        return points.counts.double() * (is_opaque if self._order is None else is_opaque[self._order])
 
     @cached_property
     def clear(self) -> Tensor:  # [M] bool, for colors with alpha
@@ -75,33 +104,12 @@ class PaletteProblem:
 
     @cached_property
     def _levels(self) -> list[Level]:
-        """Coarser and coarser cells, the coarsest first, and at last the points that are searched.
-
-        All 8-bit colors are searched, as iterations on them are cheap; of many floating-point points it is the cells.
-        """
-        if self.all.points.dtype == torch.uint8:
-            folded = coarsen(self.colors, self.counts, COARSE_BITS)[::-1]
-            return [*(Level(cells.colors, cells.counts, cells.error) for cells in folded), self.all]
-        found = [self.all]
-        for side in CELL_SIDES:
-            cells = _fold(found[0], side)
-            found = [cells] if len(found[-1]) > MANY else [cells, *found]
-        return found
+        """Coarser and coarser cells, the coarsest first, and at last the points that are searched."""
+        is_whole = self.all.points.dtype == torch.uint8
+        folded = ops.coarsen(self.all.points, self.all.counts, COARSE_BITS if is_whole else COARSE_STEP_BITS)[::-1]
+        found = [*(Level(cells.colors, cells.counts, cells.error) for cells in folded), self.all]
+        return found if is_whole else [level for level in found if len(level) <= MOST_SEARCHED] or found[:1]
 
     def levels(self, n_colors: int) -> list[Level]:
         """The levels that can tell so many colors apart, the coarsest first; the last one is searched."""
         return [level for level in self._levels if len(level) > n_colors] or [self.all]
-
-
-def _fold(level: Level, side: int) -> Level:
-    """The means of the points in each cell of a side."""
-    points, counts = level.points, level.counts
-    keys = torch.zeros(len(points), dtype=torch.int64, device=points.device)
-    for digits in ((points - points.amin(dim=0)) / side).long().unbind(dim=1):
-        keys = keys * 256 + digits
-    cells, place = torch.unique(keys, return_inverse=True)
-    columns = [*(points * counts[:, None]).unbind(dim=1), counts.double()]
-    *sums, weights = (repeatable_sums(place, column, len(cells)) for column in columns)
-    means = torch.stack(sums, dim=1) / weights[:, None]
-    lost = ((points - means[place]).square().sum(dim=1) * counts).sum()
-    return Level(means, weights, level.error + float(lost) / float(weights.sum()), level.chunk_size)

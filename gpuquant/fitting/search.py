@@ -14,7 +14,7 @@ from gpuquant.arguments import check_effort, check_name, check_settings, is_inte
 from gpuquant.clustering.initialization import names_or
 from gpuquant.colors.error import psnr, squared_error
 from gpuquant.colors.registry import SPACES
-from gpuquant.colors.spaces import SRGB, working_space
+from gpuquant.colors.spaces import working_space
 from gpuquant.errors import ArgumentError, TargetError
 from gpuquant.fitting.coarse_to_fine import fit_palettes
 from gpuquant.fitting.fit import PaletteFit
@@ -104,14 +104,16 @@ def find_palette(
     TargetError
         MAX_COLORS do not reach the target.
     """
-    is_exact = search.weighting == 1 and float(counts.double().sum()) <= ops.MAX_EXACT
+    is_plain = search.color_space == "srgb" and colors.shape[1] == 3
+    most_exact = ops.MAX_EXACT if is_plain else ops.MAX_EXACT_STEPS
+    is_exact = search.weighting == 1 and float(counts.double().sum()) <= most_exact
     weights = counts if is_exact else spread_weights(colors, counts, search.weighting)
     if colors.shape[1] == 4 and isinstance(pace.get("init"), Tensor):
         raise ArgumentError(f"init must be {names_or()} for an image with transparency, or give a background")
     space = working_space(search.color_space)
     settings = KMEANS_DEFAULTS | pace | {"random_state": search.random_state}
     problem = PaletteProblem(colors, weights, space, chunk_size)
-    measures_pixels = space is SRGB and weights is counts
+    measures_pixels = is_plain and weights is counts
 
     def fit(n_colors: int, effort: str = search.effort) -> PaletteFit:
         if colors.shape[1] == 4:

@@ -11,7 +11,7 @@ from gpuquant.colors.alpha import OPAQUE
 from gpuquant.fitting.fit import PaletteFit
 from gpuquant.fitting.problem import PaletteProblem
 
-FLOAT_TOL = 1e-4  # at least, for floating-point points: half the time for less than 0.1 % of the error (three photos)
+FLOAT_TOL = 1e-4  # at least, in other spaces: half the time for less than 0.1 % of the error (three photos)
 
 
 def settle(problem: PaletteProblem, run: Run, tol: float) -> PaletteFit:
@@ -51,7 +51,7 @@ def _settle(
     integer, and this ends; in other spaces it ends with the first step that does not lower the error.
     """
     space, last = problem.space, palette[-1].clone()
-    if problem.all.points.is_floating_point():
+    if problem.all.points.dtype != torch.uint8:
         tol = max(tol, FLOAT_TOL)
     best: PaletteFit | None = None
     is_opaque_known = problem.opaque_counts is None
@@ -59,9 +59,9 @@ def _settle(
         centers[run] = space.enter(palette)
         entered = state.enter(centers)
         sums, weights, _ = state.step(entered[run, None], [run])
-        unused = (weights[0] == 0).nonzero().view(-1)
-        if len(unused):
-            farthest, _, _ = state.farthest(run, len(unused), entered[run])
+        unused = (weights[0, :-1] if keep_last else weights[0]).eq(0).nonzero().view(-1)
+        farthest = state.farthest(run, len(unused), entered[run])[0] if len(unused) else unused
+        if len(farthest):
             entered[run, unused[: len(farthest)]] = farthest
             palette = palette.clone()
             palette[unused] = space.leave(state.leave(entered)[run, unused])
@@ -73,12 +73,12 @@ def _settle(
             if error < least:
                 n_pixels = weights[0].round().to(torch.int64)
                 best = PaletteFit(
-                    palette, labels.clone(), n_pixels, error, found.inertia, found.n_iter, found.converged
+                    palette, problem.given_order(labels), n_pixels, error, found.inertia, found.n_iter, found.converged
                 )
             if best is not None and error >= (1 - tol) * least:
                 return best
         is_opaque_known = True
-        entered[run] = sums[0] / weights[0, :, None]
+        entered[run] = sums[0] / weights[0, :, None].clamp(min=1)
         palette = space.leave(state.leave(entered)[run])
         if problem.opaque_counts is not None:  # what is opaque for the most part must not shine through
             opaque = torch.zeros_like(weights[0]).index_add_(0, labels.long(), problem.opaque_counts)

@@ -34,25 +34,29 @@ def fit_alpha_palette(
     visible, n_visible = (problem.visible, n_colors - 1) if has_clear else (problem, n_colors)
     if has_clear and visible.colors.shape[1] == 3:
         (fit,) = fit_palettes([visible], n_visible, effort=effort, **settings)
-        return _with_clear(replace(fit, palette=with_alpha(fit.palette)), problem.clear, counts)
+        entries = torch.nn.functional.pad(with_alpha(fit.palette), (0, 0, 0, 1))
+        n_pixels = torch.nn.functional.pad(fit.counts, (0, 1))
+        return _with_clear(replace(fit, palette=entries, counts=n_pixels), problem.clear, counts)
     cost = effort_for(settings["init"], effort)
     with one_torch_thread():
         found = search_centers({0: visible}, n_visible, cost, **settings)
-        fits = [_settled(problem, run, has_clear, cost.settle_tol) for _, run in found]
-        return min(fits, key=lambda fit: fit.error)
+        fits = [_settled(visible, run, has_clear, cost.settle_tol) for _, run in found]
+    best = min(fits, key=lambda fit: fit.error)
+    return _with_clear(best, problem.clear, counts) if has_clear else best
 
 
-def _settled(problem: PaletteProblem, run: Run, has_clear: bool, tol: float) -> PaletteFit:
-    """The palette of a run on what is not clear, with an entry for what is."""
-    palette = problem.space.leave(run.centers)
+def _settled(visible: PaletteProblem, run: Run, has_clear: bool, tol: float) -> PaletteFit:
+    """The palette of a run on what is not clear, which the faintest may leave for the entry of what is."""
+    palette = visible.space.leave(run.centers)
     if has_clear:
         palette = torch.cat([palette, palette.new_zeros(1, 4)])
-    return settle_entries(problem, palette, run, tol, keep_last=has_clear)
+    return settle_entries(visible, palette, run, tol, keep_last=has_clear)
 
 
 def _with_clear(fit: PaletteFit, clear: Tensor, counts: Tensor) -> PaletteFit:
-    """The fit of what is not clear, and an entry for what is."""
-    labels = torch.full((len(clear),), len(fit.palette), dtype=torch.int32, device=clear.device)
+    """The fit of what is not clear, and what is, with the last entry."""
+    labels = torch.full((len(clear),), len(fit.palette) - 1, dtype=torch.int32, device=clear.device)
     labels[~clear] = fit.labels
-    palette = torch.cat([fit.palette, fit.palette.new_zeros(1, 4)])
-    return replace(fit, palette=palette, labels=labels, counts=torch.cat([fit.counts, counts[clear]]))
+    n_pixels = fit.counts.clone()
+    n_pixels[-1] += counts[clear].sum()
+    return replace(fit, labels=labels, counts=n_pixels)

@@ -5,17 +5,20 @@ from gpuquant.ops.dithering.cpu_diffusion import FULL_STRENGTH
 from gpuquant.ops.dithering.nearest_table import NearestTable
 from gpuquant.ops.kernel_choice import kernels_in_use
 from gpuquant.ops.level_dispatch import fold_levels, pixel_draws
-from gpuquant.ops.lloyd.colors import MAX_CLUSTERS, MAX_EXACT
+from gpuquant.ops.lloyd.colors import MAX_CLUSTERS, MAX_EXACT, MAX_EXACT_STEPS
 from gpuquant.ops.lloyd.dense import DenseLloyd
 from gpuquant.ops.lloyd.grid_state import GridState, on_grid
 from gpuquant.ops.lloyd.moves import AS_LONG_AS_NEEDED, move_centers
 from gpuquant.ops.lloyd.run_status import RunStatus
 from gpuquant.ops.pixel_dispatch import (
     add_counts,
+    alpha_keys,
+    alpha_lookup,
     apply_lookup,
     choose_entries,
     colors_from_keys,
     column_means,
+    count_alpha,
     count_colors,
     diffuse_errors,
     keys_from_colors,
@@ -37,9 +40,11 @@ from gpuquant.ops.point_dispatch import (
     choose_centers,
     coarsen,
     grid_points,
+    in_z_order,
     lloyd_steps,
     point_set,
 )
+from gpuquant.ops.points.colors import as_steps, levels_of
 from gpuquant.ops.points.dense_points import DensePoints
 
 __all__ = [
@@ -47,6 +52,7 @@ __all__ = [
     "FULL_STRENGTH",
     "MAX_CLUSTERS",
     "MAX_EXACT",
+    "MAX_EXACT_STEPS",
     "DenseLloyd",
     "DensePoints",
     "GridPoints",
@@ -57,20 +63,26 @@ __all__ = [
     "PointSet",
     "RunStatus",
     "add_counts",
+    "alpha_keys",
+    "alpha_lookup",
     "apply_lookup",
+    "as_steps",
     "choose_among_pixels",
     "choose_centers",
     "choose_entries",
     "coarsen",
     "colors_from_keys",
     "column_means",
+    "count_alpha",
     "count_colors",
     "diffuse_errors",
     "download",
     "fold_levels",
     "grid_points",
+    "in_z_order",
     "kernels_in_use",
     "keys_from_colors",
+    "levels_of",
     "lloyd_steps",
     "lookup_table",
     "loops_in_use",

@@ -3,6 +3,7 @@
 | operation | CPU | CUDA |
 | --- | --- | --- |
 | `count_colors`, `lookup_table`, `apply_lookup` | `pixels/cpu`: Numba | `pixels/cuda` |
+| `count_alpha`, `alpha_keys`, `alpha_lookup` | `pixels/cpu_alpha`: Numba | `pixels/reference` |
 | `add_counts`, keys and colors, `take`, `column_means` | `pixels/cpu`: Numba | `pixels/reference` |
 | error diffusion | `dithering/cpu_diffusion`: NumPy and threads | `dithering/reference` |
 | mixing of entries | `dithering/cpu_mixing`: Numba | the same, on the CPU |
@@ -11,7 +12,7 @@
 Where there is no Triton, plain torch does the work on CUDA devices too; where there is no Numba, on the CPU.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Any
@@ -63,11 +64,48 @@ def upload_and_count(
 
 
 def add_counts(
-    parts: Sequence[tuple[Tensor, Tensor]],  # one at least: keys [M] int32, ascending; counts [M] int64
-) -> tuple[Tensor, Tensor]:  # keys [M] int32, ascending; counts [M] int64
+    parts: Sequence[tuple[Tensor, Tensor]],  # one at least: keys [M] int32 or int64, ascending; counts [M] int64
+) -> tuple[Tensor, Tensor]:  # keys [M], ascending; counts [M] int64
     """Add up several counts of colors."""
     found: tuple[Tensor, Tensor] = _loops_or_torch(parts[0][0]).add_counts(parts)
     return found
+
+
+def count_alpha(
+    pixels: Tensor,  # [N, 4] uint8, contiguous
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:  # keys [M] int64 with counts [M]; of what is opaque, int32
+    """Count every distinct color exactly, those that are not opaque by their keys with alpha, ascending.
+
+    Such a key is the place of R, G and B in Z-order above alpha; that of all clear pixels is 0.
+    """
+    found: tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]] = _alpha_module(pixels).count_alpha(pixels)
+    return found
+
+
+def alpha_keys(
+    colors: Tensor,  # [M, 4] uint8, none of them opaque
+) -> Tensor:  # [M] int64
+    """The keys of colors, as `count_alpha` has them."""
+    found: Tensor = _alpha_module(colors).alpha_keys(colors)
+    return found
+
+
+def alpha_lookup(
+    keys: Tensor,  # [M] int64, ascending: of colors that are not opaque
+    values: Tensor,  # [M] uint8, uint16 or int32
+    table: Tensor,  # [2^24] of the same dtype, of opaque colors: that of `lookup_table`
+) -> Callable[[Tensor], Tensor]:  # pixels [N, 4] uint8, all of these colors -> [N] of the values' dtype
+    """A function that looks up pixels with alpha."""
+    found: Callable[[Tensor], Tensor] = _alpha_module(keys).alpha_lookup(keys, values, table)
+    return found
+
+
+def _alpha_module(values: Tensor) -> ModuleType:
+    if not compiled.runs_for(values):
+        return pixels_reference
+    from gpuquant.ops.pixels import cpu_alpha
+
+    return cpu_alpha
 
 
 def colors_from_keys(
@@ -79,7 +117,7 @@ def colors_from_keys(
 
 
 def keys_from_colors(
-    colors: Tensor,  # [M, 3] uint8
+    colors: Tensor,  # [M, 3] uint8, or [M, 4], whose alpha does not count
 ) -> Tensor:  # [M] int32
     """The Z-order keys of colors."""
     found: Tensor = _loops_or_torch(colors).keys_from_colors(colors)

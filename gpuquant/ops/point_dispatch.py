@@ -3,14 +3,16 @@
 | operation | CPU | CUDA |
 | --- | --- | --- |
 | Lloyd steps on 8-bit colors with counts | `lloyd/cpu`: Numba | `lloyd/cuda_colors` on `lloyd/cuda` |
-| cells of 8-bit colors | `points/cpu_cells`, `points/cpu_coarse`: Numba | `points/colors`, `points/color_cells` |
+| cells of colors | `points/cpu_cells`, `points/cpu_coarse`: Numba | `points/colors`, `points/color_cells` |
+| colors sorted | `points/cpu_order`: Numba | `points/colors` |
 | seeding on 8-bit colors with counts | `seeding/cpu`: Numba | `seeding/cuda` |
+| these two on colors in steps of 1/256, in up to four columns | as on 8-bit colors | as on floating-point points |
 | Lloyd steps on floating-point points | `lloyd/dense`, `lloyd/cpu_dense` | `lloyd/dense` on `lloyd/cuda` |
 | a cycle of breathing k-means | `lloyd/cpu_grid`: Numba | `lloyd/reference_grid` |
 | seeding on floating-point points | `seeding/dense`, tiles and threads | `seeding/cuda` |
 
 Where there is no Triton, and for points with more than four columns, plain torch does the work on CUDA devices too;
-where there is no Numba, on the CPU: for 8-bit colors that is `lloyd/reference`.
+where there is no Numba, on the CPU: for colors that is `lloyd/reference`.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,27 +32,31 @@ from gpuquant.ops.lloyd.grid_state import GridState
 from gpuquant.ops.lloyd.reference import ReferenceLloyd
 from gpuquant.ops.points import color_cells
 from gpuquant.ops.points.color_blocks import ColorBlocks
-from gpuquant.ops.points.colors import ColorPoints
+from gpuquant.ops.points.colors import STEPS, ColorPoints, levels_of, z_keys
 from gpuquant.ops.points.dense_points import DensePoints
 from gpuquant.ops.seeding import reference as seeding_reference
+
+SEEDED = 64  # steps of colors that are one for k-means++: squared distances then take 22 bits
 
 PointSet = ColorPoints | DensePoints
 Lloyd = ColorLloyd | DenseLloyd
 
 
 def point_set(
-    points: Tensor,  # [B, N, D] uint8 colors (D = 3), float32 or float64
+    points: Tensor,  # [B, N, D] uint8 colors (D = 3) or int16 steps (D = 3 or 4), float32 or float64
     weights: Tensor,  # [B, N] float64; integers for colors
     *,
     chunk_size: int | None = None,  # bounds the scores of floating-point points to 64 numbers for each unit
 ) -> PointSet:
-    """Prepare B problems for seeding and Lloyd steps: exact and pruned for 8-bit colors, chunk by chunk for others."""
-    if points.dtype == torch.uint8:
-        return _color_points(points)(points, weights)
-    return DensePoints(points, weights, chunk_size)
+    """Prepare B problems for seeding and Lloyd steps: exact and pruned for colors, chunk by chunk for others."""
+    if points.dtype == torch.int16 and kernel_choice.kernels_for(points):
+        points = levels_of(points)
+    if points.is_floating_point():
+        return DensePoints(points, weights, chunk_size)
+    return _color_points(points)(points, weights)
 
 
-def _color_points(colors: Tensor) -> type[ColorPoints]:  # [B, M, 3] uint8
+def _color_points(colors: Tensor) -> type[ColorPoints]:  # [B, M, D] uint8 or int16
     if kernel_choice.kernels_for(colors):
         return ColorBlocks
     if not compiled.runs_for(colors):
@@ -60,12 +66,23 @@ def _color_points(colors: Tensor) -> type[ColorPoints]:  # [B, M, 3] uint8
     return ColorCells
 
 
+def in_z_order(
+    colors: Tensor,  # [M, D] uint8 or int16
+) -> Tensor:  # [M] int64
+    """The places of colors in Z-order, those of equal whole levels in their order."""
+    if not compiled.runs_for(colors):
+        return z_keys(colors[None])[0].argsort(stable=True)
+    from gpuquant.ops.points import cpu_order
+
+    return cpu_order.in_z_order(colors)
+
+
 def coarsen(
-    colors: Tensor,  # [M, 3] uint8, in Z-order
+    colors: Tensor,  # [M, D] uint8, or int16: steps; in Z-order
     counts: Tensor,  # [M] int64
     cell_bits: Sequence[int],  # bits of a level that are kept, descending: cells have side 2^(8 - bits)
 ) -> list[color_cells.CoarseColors]:
-    """Fold a histogram to coarser and coarser cells; the color of a cell is the rounded mean of its pixels."""
+    """Fold counted colors to coarser and coarser cells; the color of a cell is the rounded mean of its pixels."""
     if not compiled.runs_for(colors):
         return color_cells.coarsen(colors, counts, cell_bits)
     from gpuquant.ops.points import cpu_coarse
@@ -113,10 +130,11 @@ class GridPoints(Protocol):
 
 
 def grid_points(
-    points: Tensor,  # [N, 3] uint8, neighbors close together; or [N, 3] or [N, 4] float64 of about that size
+    points: Tensor,  # [N, 3] uint8, neighbors close together; or [N, 3] or [N, 4] int16 (steps), or float64 levels
     weights: Tensor,  # [N], whole numbers
 ) -> GridPoints:
     """Prepare points for cycles of breathing k-means."""
+    points = levels_of(points) if points.dtype == torch.int16 else points
     made: GridPoints = _grid_module(points).GridPoints(points, weights)
     return made
 
@@ -159,14 +177,17 @@ def choose_centers(
 def _choose_colors(
     points: ColorPoints, n_clusters: int, uniforms: npt.NDArray[np.float64], n_candidates: int, least: float
 ) -> tuple[Tensor, list[float]]:
-    module = _seeding_module(points.weights)
+    module, unit = _seeding_module(points.weights), 1.0
+    if points.colors.dtype != torch.uint8:
+        unit = (SEEDED / STEPS) ** 2
     chosen: list[Tensor] = []
     potentials: list[float] = []
     for problem, rows in enumerate(np.split(uniforms, points.n_problems)):
         colors, weights = points.colors[problem], points.weights[problem]
-        index, reached = module.choose_colors(colors, weights, rows, n_candidates, n_clusters, least)
-        chosen.append(colors[torch.from_numpy(index).to(colors.device)].double())
-        potentials += reached
+        seeded = colors if unit == 1 else colors // SEEDED
+        index, reached = module.choose_colors(seeded, weights, rows, n_candidates, n_clusters, least / unit)
+        chosen.append(levels_of(colors[torch.from_numpy(index).to(colors.device)]))
+        potentials += [potential * unit for potential in reached]
     n_centers = min(centers.shape[1] for centers in chosen)
     return torch.cat([centers[:, :n_centers] for centers in chosen]), potentials
 

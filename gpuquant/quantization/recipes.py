@@ -90,7 +90,7 @@ def quantize(
     max_iter, tol : int, float
         As for `kmeans`; they hold for the iterations on all colors, not for those on coarser cells before, nor for
         settling the rounded palette after. In Oklab and with partly transparent colors they hold for k-means on the
-        means of cells, where there are more than 32,768 colors.
+        means of cells, where there are more than two million colors.
     random_state : int
         Seed of the draws. The same input gives the same bits, for any chunk_size and number of threads.
     chunk_size : int, optional
@@ -142,10 +142,11 @@ def quantize(
     in PCM"; B. Ottosson 2020, "A perceptual color space for image processing" (Oklab). The dithers are those of
     R. W. Floyd and L. Steinberg 1976, R. Ulichney 1993 (void and cluster: blue noise) and B. E. Bayer 1973.
 
-    In Oklab and with partly transparent colors, more than 32,768 colors are folded to cells before k-means, and settled
-    as they are. Floyd-Steinberg clamps levels to 0..255 and cuts errors at the widest gap between entries, or at half
-    of it where they lie close together: errors that no mixture can make up for would smear. On the CPU Numba compiles
-    the loops when they are first used, which takes some seconds, once: it keeps them on disk.
+    In Oklab and with partly transparent colors, more than two million colors are folded to cells before k-means,
+    and settled as they are; coordinates in Oklab are rounded to 1/256 of a level. Floyd-Steinberg clamps levels to
+    0..255 and cuts errors at the widest gap between entries, or at half of it where they lie close together: errors
+    that no mixture can make up for would smear. On the CPU Numba compiles the loops when they are first used, which
+    takes some seconds, once: it keeps them on disk.
 
     On the CPU torch is held to one thread for the time of the call, and large parts are shared out among as many
     threads of ours as torch had: they do not wait for each other where other processes are busy.

@@ -6,13 +6,16 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from conftest import Pixels
+from conftest import Pixels, needs_numba
 from oracles import drawing, same
 from sklearn.cluster import KMeans
 
 from gpuquant import quantize
 from gpuquant.colors.spaces import OKLAB
 from gpuquant.fitting import problem as problem_module
+from gpuquant.fitting.problem import PaletteProblem
+from gpuquant.ops import compiled
+from gpuquant.threads import one_torch_thread
 
 XYZ = ((0.4124564, 0.3575761, 0.1804375), (0.2126729, 0.7151522, 0.0721750), (0.0193339, 0.1191920, 0.9503041))
 CONES = (
@@ -75,7 +78,7 @@ def test_the_error_in_oklab_is_as_low_as_that_of_scikit_learn(
     china: Pixels, folded: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if folded:
-        monkeypatch.setattr(problem_module, "MANY", 1000)
+        monkeypatch.setattr(problem_module, "MOST_SEARCHED", 8000)
     pixels = china[::4, ::4]
     points = in_oklab(pixels)
     theirs = [KMeans(16, n_init=1, random_state=seed).fit(points).inertia_ for seed in range(3)]
@@ -108,7 +111,8 @@ def test_the_same_points_for_any_number_of_threads(china_large: Pixels, set_thre
     found = []
     for n_threads in (1, 2, 4):
         set_threads(n_threads)
-        found.append(OKLAB.enter(colors))
+        with one_torch_thread():
+            found.append(PaletteProblem(colors, torch.ones(len(colors), dtype=torch.int64), OKLAB).all.points)
     assert all(torch.equal(one, found[0]) for one in found)
 
 
@@ -119,3 +123,20 @@ def test_colors_come_back_from_oklab(n_columns: int) -> None:
         colors[:, 3] |= 128  # faint ones lose levels
         colors[0] = 0
     assert torch.equal(OKLAB.leave(OKLAB.enter(colors)), colors)
+
+
+@needs_numba
+@pytest.mark.parametrize("color_space", ["srgb", "oklab"])
+@pytest.mark.parametrize("alpha", [False, True])
+def test_the_same_without_compiled_loops(
+    china: Pixels, color_space: str, alpha: bool, set_threads: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = china[::3, ::3]
+    if alpha:
+        pixels = np.dstack([pixels, np.random.RandomState(0).randint(0, 256, pixels.shape[:2]).astype(np.uint8)])
+        pixels[:20, :, 3], pixels[30:, :, 3] = 0, 255
+    expected = quantize(pixels, 20, color_space=color_space)
+    set_threads(1)
+    assert same(quantize(pixels, 20, color_space=color_space), expected)
+    monkeypatch.setattr(compiled, "has_numba", lambda: False)
+    assert same(quantize(pixels, 20, color_space=color_space), expected)

@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 import torch
 from conftest import Pixels
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from image_files import AWKWARD, needs_awkward, swapped_profile
 from oracles import drawing, seen
 from PIL import Image, ImageCms
@@ -17,34 +15,11 @@ from sklearn.cluster import KMeans as Reference
 import gpuquant
 from gpuquant.colors.alpha import laid_onto, weighted_by_alpha, without_weight
 from gpuquant.colors.spaces import SRGB
-from gpuquant.counting import alpha_counts, lookup
-from gpuquant.counting.alpha_counts import count_alpha_colors
-from gpuquant.counting.lookup import map_pixels
 from gpuquant.errors import ArgumentError
 from gpuquant.fitting import problem as problem_module
 from gpuquant.fitting.problem import PaletteProblem
 from gpuquant.images.reading import photo_of, read_photo
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.integers(1, 300), st.integers(1, 64), st.integers(0, 2**32 - 1))
-def test_colors_are_counted_and_looked_up(n_pixels: int, chunk: int, seed: int) -> None:
-    random = np.random.RandomState(seed)
-    pixels = random.choice([0, 7, 255], (n_pixels, 4)).astype(np.uint8)
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (alpha_counts, lookup):
-            patch.setattr(module, "CHUNK_PIXELS", chunk)
-        colors, counts = count_alpha_colors(torch.from_numpy(pixels))
-        for wide in (0, 300):
-            labels = torch.arange(len(colors), dtype=torch.int32) + wide
-            found = map_pixels(torch.from_numpy(pixels), colors, labels, wide=wide > 0)
-            assert found.dtype == (torch.uint16 if wide else torch.uint8)
-            same = np.where(pixels[:, 3:] == 0, 0, pixels)
-            np.testing.assert_array_equal(colors.numpy()[found.numpy().astype(int) - wide], same)
-    expected, expected_counts = np.unique(np.where(pixels[:, 3:] == 0, 0, pixels), axis=0, return_counts=True)
-    order = np.lexsort(colors.numpy().T[::-1])
-    np.testing.assert_array_equal(colors.numpy()[order], expected)
-    np.testing.assert_array_equal(counts.numpy()[order], expected_counts)
+from gpuquant.ops import levels_of
 
 
 def test_weighting_by_alpha_is_undone() -> None:
@@ -175,14 +150,15 @@ def test_many_colors_are_folded_first(n_colors: int, china: Pixels, monkeypatch:
     expected = gpuquant.quantize(pixels, n_colors)
     points = torch.from_numpy(seen(pixels).reshape(-1, 4))
     weights = torch.from_numpy(np.random.RandomState(0).randint(1, 5, len(points)))
-    monkeypatch.setattr(problem_module, "MANY", 1000)
+    monkeypatch.setattr(problem_module, "MOST_SEARCHED", 8000)
     levels = PaletteProblem(torch.from_numpy(pixels.reshape(-1, 4)), weights, SRGB).levels(n_colors)
     assert len(levels[-1]) < len(points) / 4
     assert [len(level) for level in levels] == sorted(len(level) for level in levels)
     for level in levels:
         assert level.counts.sum() == weights.sum()
-        np.testing.assert_allclose(level.counts @ level.points, weights.double() @ points, rtol=1e-9)
-        assert 0 < level.error < 3 * 16**2
+        sums = level.counts.double() @ levels_of(level.points) * 256 / 255
+        np.testing.assert_allclose(sums, weights.double() @ points, rtol=1e-4)  # means are rounded
+        assert 0 < level.error < 4 * 16**2
     assert gpuquant.quantize(pixels, n_colors).mse <= 1.05 * expected.mse
 
 

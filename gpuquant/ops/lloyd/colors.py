@@ -1,8 +1,9 @@
-"""Exact Lloyd iterations on distinct 8-bit colors with counts: what all implementations share.
+"""Exact Lloyd iterations on distinct colors with counts: what all implementations share.
 
-Levels are integers and centers are kept on a grid of 2^-10 levels, so every score, distance and sum is an integer
-multiple of a power of two that fits the 53 bits of a float64, for up to MAX_EXACT pixels: no operation rounds. Results
-therefore do not depend on the order of summation, the number of threads or the device.
+Levels are integers, or multiples of 1/256 in up to four columns, and centers are kept on a grid of 2^-10 levels, so
+every score, distance and sum is an integer multiple of a power of two that fits the 53 bits of a float64, for up to
+MAX_EXACT pixels: no operation rounds. Results therefore do not depend on the order of summation, the number of threads
+or the device. (The sum of all squares may round where levels are no integers: it is added up in one order.)
 
 A score |c|^2 - 2 x.c carries the index of its center in its low bits, so one minimum gives both, and the lowest index
 wins among equal scores. That fits the 53 bits, too.
@@ -15,12 +16,13 @@ import torch
 from torch import Tensor
 
 from gpuquant.ops.lloyd.moves import AS_LONG_AS_NEEDED
-from gpuquant.ops.points.colors import ORIGIN, ColorPoints
+from gpuquant.ops.points.colors import ORIGIN, ColorPoints, shifted
 
 CENTER_BITS = 10  # centers are multiples of 2^-10 levels: scores have 20 bits after the point, and 18 before it
 INDEX_BITS = 12  # of a center in its score, beside these 38 of the 53 of a float64
 MAX_CLUSTERS = 1 << INDEX_BITS
 MAX_EXACT = 1 << 37  # pixels in all: squares of levels up to 2^14 each, times that, are below 2^53; 137 gigapixels
+MAX_EXACT_STEPS = 1 << 31  # of colors in steps: their squares, below 2^32, times that, are below 2^63
 
 _GRID = float(1 << CENTER_BITS)
 _SCALE = float(1 << (2 * CENTER_BITS + INDEX_BITS))
@@ -43,22 +45,22 @@ class ColorLloyd(ABC):
 
     @property
     @abstractmethod
-    def totals(self) -> Tensor:  # [P, K, 4] float64
+    def totals(self) -> Tensor:  # [P, K, D + 1] float64
         """The weighted sums of shifted levels, and of weights, of each cluster."""
 
     @abstractmethod
     def step(
         self,
-        centers: Tensor,  # [A, K, 3] float64
+        centers: Tensor,  # [A, K, D] float64
         active: list[int],  # [A]: the runs that take part, ascending
-    ) -> tuple[Tensor, Tensor, list[int]]:  # sums [A, K, 3] float64, weights [A, K] float64, labels that changed [A]
+    ) -> tuple[Tensor, Tensor, list[int]]:  # sums [A, K, D] float64, weights [A, K] float64, labels that changed [A]
         """Label every color with its nearest center (the lowest of equal scores) and sum up the clusters."""
 
     @abstractmethod
     def iterate(
         self,
-        centers: Tensor,  # [P, K, 3] float64, contiguous: moved in place
-        moves: Tensor,  # [P, K, 3] float64, contiguous: the last moves of the centers
+        centers: Tensor,  # [P, K, D] float64, contiguous: moved in place
+        moves: Tensor,  # [P, K, D] float64, contiguous: the last moves of the centers
         n_iter: Tensor,  # [P] int32
         status: Tensor,  # [P] int32: runs whose `RunStatus` is not GOING rest
         limits: Tensor,  # [P] float64: of the squared shifts of all centers
@@ -74,26 +76,26 @@ class ColorLloyd(ABC):
     def changed(self, runs: list[int]) -> list[int]:
         """Count the labels of colors with a positive weight that the last step of some runs changed."""
 
-    def sums_of(self, runs: list[int]) -> tuple[Tensor, Tensor]:  # [A, K, 3], [A, K]
+    def sums_of(self, runs: list[int]) -> tuple[Tensor, Tensor]:  # [A, K, D], [A, K]
         """The sums and the weights of the clusters after the last step of some runs."""
         totals = self.totals[runs]
-        return totals[:, :, :3], totals[:, :, 3]
+        return totals[:, :, :-1], totals[:, :, -1]
 
     def enter(self, centers: Tensor) -> Tensor:
-        """Centers [P, K, 3] (levels) in the coordinates of a run: float64, shifted by ORIGIN, on the grid."""
+        """Centers [P, K, D] (levels) in the coordinates of a run: float64, shifted by ORIGIN, on the grid."""
         return self.snap(centers.double() - ORIGIN)
 
     def leave(self, centers: Tensor) -> Tensor:
-        """Centers [P, K, 3] in levels."""
+        """Centers [P, K, D] in levels."""
         return centers + ORIGIN
 
     def snap(self, centers: Tensor) -> Tensor:
-        """Entered centers [..., K, 3] in the color cube, on the grid on which every operation is exact."""
+        """Entered centers [..., K, D] in the color cube, on the grid on which every operation is exact."""
         return snapped(centers)
 
     @property
     def variance(self) -> Tensor:  # [P]
-        """The variance of the pixels' levels, averaged over the three channels."""
+        """The variance of the pixels' levels, averaged over the columns."""
         found = [variance for variance in self.points.variance for _ in range(self.n_runs)]
         return torch.tensor(found, dtype=torch.float64, device=self.points.weights.device)
 
@@ -102,10 +104,10 @@ class ColorLloyd(ABC):
 
     def inertia(
         self,
-        centers: Tensor,  # [P, K, 3] float64
+        centers: Tensor,  # [P, K, D] float64
     ) -> list[float]:  # [P]
         """Sum of weight times squared distance to the labeled center."""
-        sums, weights = self.totals[:, :, :3], self.totals[:, :, 3:]
+        sums, weights = self.totals[:, :, :-1], self.totals[:, :, -1:]
         nearby = centers.round()  # integers, for which the large part of the sum is exact
         exact = (nearby * (2 * sums - weights * nearby)).sum(dim=(1, 2))
         exact = self.points.square_sum.repeat_interleave(self.n_runs) - exact
@@ -118,26 +120,26 @@ class ColorLloyd(ABC):
         self,
         run: int,
         n_points: int,
-        centers: Tensor,  # [K, 3] float64: those of the run's last step
-    ) -> tuple[Tensor, Tensor, Tensor]:  # points [n, 3] float64, shifted, weights [n] float64, labels [n] int64
+        centers: Tensor,  # [K, D] float64: those of the run's last step
+    ) -> tuple[Tensor, Tensor, Tensor]:  # points [n, D] float64, shifted, weights [n] float64, labels [n] int64
         """The colors of positive weight that are farthest from their center, farthest first, ties in Z-order."""
         problem = run // self.n_runs
         colors, weights, labels = self.points.colors[problem], self.points.weights[problem], self.labels[run].long()
         distances = torch.zeros_like(weights)
-        for axis in range(3):
-            distances += (colors[:, axis] - ORIGIN - centers[:, axis].take(labels)).square_()
+        for column, levels in zip(colors.unbind(dim=1), centers.unbind(dim=1), strict=True):
+            distances += (shifted(column) - levels.take(labels)).square_()
         distances.masked_fill_(weights == 0, 0)
         least = distances.topk(min(n_points, len(distances))).values[-1]
         index = ((distances >= least) & (distances > 0)).nonzero().view(-1)
         index = index[distances[index].argsort(descending=True, stable=True)[:n_points]]
-        return colors[index].double() - ORIGIN, weights[index], labels[index]
+        return shifted(colors[index]), weights[index], labels[index]
 
 
-def snapped(centers: Tensor) -> Tensor:  # [..., 3]
+def snapped(centers: Tensor) -> Tensor:  # [..., D]
     return (centers.clamp(-ORIGIN, 255 - ORIGIN) * _GRID).round() / _GRID
 
 
-def score_factors(centers: Tensor) -> Tensor:  # [K, 3] float64 -> [4, K]
+def score_factors(centers: Tensor) -> Tensor:  # [K, D] float64 -> [D + 1, K]
     """The scores |c|^2 - 2 x.c, scaled and with the index of c in their low bits, as factors of x and of 1."""
     index = torch.arange(len(centers), dtype=torch.float64, device=centers.device)
     offsets = centers.square().sum(dim=1) * _SCALE + index

@@ -1,4 +1,4 @@
-"""Lloyd iterations on 8-bit colors on the CPU: compiled loops over trees of cells, run by threads of ours."""
+"""Lloyd iterations on colors on the CPU: compiled loops over trees of cells, run by threads of ours."""
 
 import math
 from collections import deque
@@ -44,10 +44,10 @@ class CompiledLloyd(ColorLloyd):
     def __init__(self, points: ColorCells, n_clusters: int, n_runs: int = 1) -> None:
         super().__init__(points, n_clusters, n_runs)
         self._labels = np.full((self.n_all, points.n_points), n_clusters, np.int16)
-        self._totals = np.zeros((self.n_all, n_clusters + 1, 4))
+        self._totals = np.zeros((self.n_all, n_clusters + 1, points.n_columns + 1))
         self._n_changed = [0] * self.n_all
         self._trees = [points.trees[run // n_runs] for run in range(self.n_all)]
-        owners = [np.full(len(tree.facts), n_clusters, np.int16) for tree in self._trees]
+        owners = [np.full(len(tree.n_positive), n_clusters, np.int16) for tree in self._trees]
         self._kept = [Labels(*both) for both in zip(self._labels, owners, strict=True)]
         self._effort = int(points.n_points * math.sqrt(n_clusters))
         self._n_threads = worker_threads() if self._effort >= SHARED else 1
@@ -65,7 +65,7 @@ class CompiledLloyd(ColorLloyd):
 
     def sums_of(self, runs: list[int]) -> tuple[Tensor, Tensor]:
         totals = self._totals[runs]
-        return torch.from_numpy(totals[:, :-1, :3]), torch.from_numpy(totals[:, :-1, 3])
+        return torch.from_numpy(totals[:, :-1, :-1]), torch.from_numpy(totals[:, :-1, -1])
 
     def snap(self, centers: Tensor) -> Tensor:
         found = centers.detach().clone(memory_format=torch.contiguous_format)
@@ -126,7 +126,7 @@ class CompiledLloyd(ColorLloyd):
         return found
 
     def inertia(self, centers: Tensor) -> list[float]:
-        parts = np.empty((self.n_all, 1 + 3 * self.n_clusters))
+        parts = np.empty((self.n_all, 1 + self.points.n_columns * self.n_clusters))
         for tree, totals, own, row in zip(self._trees, self._totals, centers.numpy(), parts, strict=True):
             write_inertia(tree, totals, own, row)
         return [max(0.0, math.fsum(numbers)) for numbers in parts.tolist()]
@@ -141,7 +141,7 @@ class CompiledLloyd(ColorLloyd):
     def _label_together(
         self,
         run: int,
-        centers: Floats,  # [K, 3]
+        centers: Floats,  # [K, D]
         pool: ThreadPoolExecutor,
     ) -> None:
         """Label all colors of a run, part by part; each thread has sums of its own, of integers."""
@@ -188,9 +188,9 @@ class CompiledLloyd(ColorLloyd):
         try:
             scratch = self._free.pop()
         except IndexError:
-            k = self.n_clusters
-            lists, lengths = np.empty((DEPTHS + 1, 4, k)), np.zeros(DEPTHS + 1, np.int64)
-            scratch = Scratch(np.empty((4, k)), lists, lengths, np.empty(k), np.zeros((4, CHUNK)))
+            k, n = self.n_clusters, self.points.n_columns + 1
+            lists, lengths = np.empty((DEPTHS + 1, n, k)), np.zeros(DEPTHS + 1, np.int64)
+            scratch = Scratch(np.empty((n, k)), lists, lengths, np.empty(k), np.zeros((n, CHUNK)))
         yield scratch
         self._free.append(scratch)
 

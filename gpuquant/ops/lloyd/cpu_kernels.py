@@ -24,7 +24,7 @@ GRID = 1024.0
 SCALE = 4294967296.0
 INDEX_MASK = 4095
 GOING, STILL, CLOSE, OUT_OF_TIME, EMPTY = 0, 1, 2, 3, 4
-START, NEXT, DEPTH, MIDDLE, HALF, SUMS, POSITIVE, SQUARES = 0, 1, 2, 0, 3, 6, 10, 11
+START, NEXT, DEPTH = 0, 1, 2
 HALF_EVEN = 6755399441055744.0  # 1.5 * 2^52: adding it rounds to an integer, half to even
 
 Floats = npt.NDArray[np.float64]
@@ -41,25 +41,25 @@ class Labels(NamedTuple):
 class Scratch(NamedTuple):
     """The memory of one thread that looks at cells."""
 
-    factors: Floats  # [4, K], of the scores
-    lists: Floats  # [1 + depths, 4, K]: the factors of the centers that are left in the cell of each depth
+    factors: Floats  # [D + 1, K], of the scores
+    lists: Floats  # [1 + depths, D + 1, K]: the factors of the centers that are left in the cell of each depth
     lengths: npt.NDArray[np.int64]  # [1 + depths]
     scores: Floats  # [K]
-    chunk: Floats  # [4, CHUNK]: levels, and their lowest scores
+    chunk: Floats  # [D + 1, CHUNK]: levels, and their lowest scores
 
 
 @compiled
 def _write_factors(
-    centers: Floats,  # [K, 3]
-    factors: Floats,  # [4, K]: written
+    centers: Floats,  # [K, D]
+    factors: Floats,  # [D + 1, K]: written
 ) -> None:
     """|c|^2 - 2 x.c, scaled and with the index of c in its low bits, as factors of x and of 1."""
     for k in range(len(centers)):
         square = 0.0
-        for axis in range(3):
+        for axis in range(centers.shape[1]):
             factors[axis, k] = centers[k, axis] * (-2 * SCALE)
             square += centers[k, axis] * centers[k, axis]
-        factors[3, k] = square * SCALE + k
+        factors[-1, k] = square * SCALE + k
 
 
 @compiled
@@ -70,22 +70,30 @@ def _keep_survivors(tree: ColorTree, cell: int, depth: int, scratch: Scratch) ->
     lower index, if |m - k|^2 - |m - p|^2 <= 2 sum(h |k - p|).
     """
     lists, scores, factors, n = scratch.lists, scratch.scores, scratch.factors, scratch.lengths[depth]
-    x, y, z = tree.facts[cell, MIDDLE], tree.facts[cell, MIDDLE + 1], tree.facts[cell, MIDDLE + 2]
+    n_axes = len(tree.axes)
+    x, y, z, w = tree.middles[cell, 0], tree.middles[cell, 1], tree.middles[cell, 2], tree.middles[cell, n_axes - 1]
     for i in range(n):
-        scores[i] = lists[depth, 0, i] * x + lists[depth, 1, i] * y + lists[depth, 2, i] * z + lists[depth, 3, i]
+        score = lists[depth, 0, i] * x + lists[depth, 1, i] * y + lists[depth, 2, i] * z + lists[depth, n_axes, i]
+        if n_axes > 3:
+            score += lists[depth, 3, i] * w
+        scores[i] = score
     lowest = scores[0]
     for i in range(1, n):
         lowest = min(lowest, scores[i])
     pivot = np.int64(lowest) & INDEX_MASK
-    px, py, pz = factors[0, pivot], factors[1, pivot], factors[2, pivot]
-    half_x, half_y, half_z = tree.facts[cell, HALF], tree.facts[cell, HALF + 1], tree.facts[cell, HALF + 2]
+    px, py, pz, pw = factors[0, pivot], factors[1, pivot], factors[2, pivot], factors[n_axes - 1, pivot]
+    half_x, half_y, half_z = tree.halves[cell, 0], tree.halves[cell, 1], tree.halves[cell, 2]
+    half_w = tree.halves[cell, n_axes - 1]
     for i in range(n):
         apart = half_x * abs(lists[depth, 0, i] - px) + half_y * abs(lists[depth, 1, i] - py)
-        scores[i] -= lowest + (apart + half_z * abs(lists[depth, 2, i] - pz))
+        apart += half_z * abs(lists[depth, 2, i] - pz)
+        if n_axes > 3:
+            apart += half_w * abs(lists[depth, 3, i] - pw)
+        scores[i] -= lowest + apart
     n_kept = 0
     for i in range(n):
         if scores[i] <= 0:
-            for row in range(4):
+            for row in range(n_axes + 1):
                 lists[depth + 1, row, n_kept] = lists[depth, row, i]
             n_kept += 1
     scratch.lengths[depth + 1] = n_kept
@@ -97,32 +105,35 @@ def _label_colors(
     tree: ColorTree, cell: int, depth: int, labels: Labels, totals: Floats, scratch: Scratch
 ) -> int:  # how many labels of colors with a positive weight changed
     """Give each color of a cell the nearest of the centers in the list of a depth."""
-    lists, chunk, of_colors = scratch.lists, scratch.chunk, labels.of_colors
+    lists, chunk, of_colors, n_axes = scratch.lists, scratch.chunk, labels.of_colors, len(tree.axes)
     n_changed = 0
     end = tree.cells[tree.cells[cell, NEXT], START]
     for first in range(tree.cells[cell, START], end, CHUNK):
         n = min(CHUNK, end - first)
         filled = (n + LANES - 1) // LANES * LANES
-        for axis in range(3):
+        for axis in range(n_axes):
             for j in range(n):
-                chunk[axis, j] = tree.levels[axis, first + j] - ORIGIN
+                chunk[axis, j] = tree.levels[axis, first + j] * tree.unit - tree.origin
         for j in range(filled):
-            chunk[3, j] = np.inf
+            chunk[n_axes, j] = np.inf
         for i in range(scratch.lengths[depth]):
-            a, b, c, d = lists[depth, 0, i], lists[depth, 1, i], lists[depth, 2, i], lists[depth, 3, i]
+            a, b, c, d = lists[depth, 0, i], lists[depth, 1, i], lists[depth, 2, i], lists[depth, n_axes, i]
+            e = lists[depth, n_axes - 1, i]
             for j in range(filled):
                 score = a * chunk[0, j] + b * chunk[1, j] + c * chunk[2, j] + d
-                chunk[3, j] = score if score < chunk[3, j] else chunk[3, j]
+                if n_axes > 3:
+                    score += e * chunk[3, j]
+                chunk[n_axes, j] = score if score < chunk[n_axes, j] else chunk[n_axes, j]
         for j in range(n):
-            label, before = np.int64(chunk[3, j]) & INDEX_MASK, of_colors[first + j]
+            label, before = np.int64(chunk[n_axes, j]) & INDEX_MASK, of_colors[first + j]
             if label != before:
                 weight = tree.weights[first + j]
-                for axis in range(3):
+                for axis in range(n_axes):
                     part = weight * chunk[axis, j]
                     totals[before, axis] -= part
                     totals[label, axis] += part
-                totals[before, 3] -= weight
-                totals[label, 3] += weight
+                totals[before, n_axes] -= weight
+                totals[label, n_axes] += weight
                 of_colors[first + j] = label
                 n_changed += weight > 0
     return n_changed
@@ -133,32 +144,32 @@ def _label_part(
     tree: ColorTree,
     root: int,  # the cell whose colors are labeled
     labels: Labels,
-    totals: Floats,  # [K + 1, 4]: what leaves or joins a cluster is taken away or added
+    totals: Floats,  # [K + 1, D + 1]: what leaves or joins a cluster is taken away or added
     scratch: Scratch,  # with the factors of the centers
 ) -> int:  # how many labels of colors with a positive weight changed
     """Label all colors in a cell, and in the cells in it from the largest to the smallest."""
-    cells, owners, n_changed = tree.cells, labels.of_cells, 0
+    cells, owners, n_changed, n_axes = tree.cells, labels.of_cells, 0, len(tree.axes)
     depth = cells[root, DEPTH]
     scratch.lengths[depth] = scratch.factors.shape[1]
-    for row in range(4):  # an array assigned to a slice would bring all of Numba's strings along, for errors
+    for row in range(n_axes + 1):  # an array assigned to a slice would bring all of Numba's strings along, for errors
         for k in range(scratch.factors.shape[1]):
             scratch.lists[depth, row, k] = scratch.factors[row, k]
     cell, stop = root, cells[root, NEXT]
     while cell < stop:
         depth, after, before = cells[cell, DEPTH], cells[cell, NEXT], owners[cell]
         n_kept = _keep_survivors(tree, cell, depth, scratch)
-        owner = int(scratch.lists[depth + 1, 3, 0]) & INDEX_MASK if n_kept == 1 else MIXED
+        owner = int(scratch.lists[depth + 1, n_axes, 0]) & INDEX_MASK if n_kept == 1 else MIXED
         owners[cell] = owner
         if owner != MIXED and owner == before:
             cell = after
         elif owner != MIXED and before != MIXED:  # all of its colors change together
-            for column in range(4):
-                part = tree.facts[cell, SUMS + column]
+            for column in range(n_axes + 1):
+                part = tree.sums[cell, column]
                 totals[before, column] -= part
                 totals[owner, column] += part
             for place in range(cells[cell, START], cells[after, START]):
                 labels.of_colors[place] = owner
-            n_changed += int(tree.facts[cell, POSITIVE])
+            n_changed += int(tree.n_positive[cell])
             cell = after
         elif after == cell + 1:
             n_changed += _label_colors(tree, cell, depth + 1, labels, totals, scratch)
@@ -189,9 +200,9 @@ def snap_all(
 
 @compiled
 def move_centers(
-    totals: Floats,  # [K + 1, 4]: sums and weights of the clusters
-    centers: Floats,  # [K, 3]: moved, unless a cluster is empty
-    moves: Floats,  # [K, 3]: the last moves, which become these
+    totals: Floats,  # [K + 1, D + 1]: sums and weights of the clusters
+    centers: Floats,  # [K, D]: moved, unless a cluster is empty
+    moves: Floats,  # [K, D]: the last moves, which become these
     n_changed: int,
     limit: float,
     is_last: bool,
@@ -199,21 +210,21 @@ def move_centers(
     momentum: float,
 ) -> int:  # the `RunStatus` of the run
     """End an iteration of one run: the rules by which its centers move and it ends."""
-    squared = 0.0
+    squared, n_axes = 0.0, centers.shape[1]
     for k in range(len(centers)):
-        if not totals[k, 3] > 0:
+        if not totals[k, n_axes] > 0:
             return EMPTY
-        for axis in range(3):
-            shift = _snapped(totals[k, axis] * (1 / totals[k, 3])) - centers[k, axis]
+        for axis in range(n_axes):
+            shift = _snapped(totals[k, axis] * (1 / totals[k, n_axes])) - centers[k, axis]
             squared += shift * shift
     is_close = squared <= limit or (n_changed == 0 and relaxation == 1)
     straight = is_close or is_last or n_changed == 0
     for k in range(len(centers)):
         onward = 0.0
-        for axis in range(3):
-            onward += (_snapped(totals[k, axis] * (1 / totals[k, 3])) - centers[k, axis]) * moves[k, axis]
-        for axis in range(3):
-            old, new = centers[k, axis], _snapped(totals[k, axis] * (1 / totals[k, 3]))
+        for axis in range(n_axes):
+            onward += (_snapped(totals[k, axis] * (1 / totals[k, n_axes])) - centers[k, axis]) * moves[k, axis]
+        for axis in range(n_axes):
+            old, new = centers[k, axis], _snapped(totals[k, axis] * (1 / totals[k, n_axes]))
             if not straight:
                 new = _snapped((old + relaxation * (new - old)) + (momentum * moves[k, axis] if onward > 0 else 0.0))
             moves[k, axis] = new - old
@@ -230,10 +241,10 @@ def iterate(
     tree: ColorTree,
     root: int,  # the cell whose colors are labeled: that of all of them, if centers move
     labels: Labels,
-    totals: Floats,  # [K + 1, 4]
+    totals: Floats,  # [K + 1, D + 1]
     scratch: Scratch,
-    centers: Floats,  # [K, 3]: moved
-    moves: Floats,  # [K, 3]
+    centers: Floats,  # [K, D]: moved
+    moves: Floats,  # [K, D]
     n_left: int,  # before the last iteration of the run
     n_steps: int,  # to be done here at most; 0: colors are labeled once, and no center moves
     limit: float,
@@ -258,17 +269,18 @@ def iterate(
 @compiled
 def write_inertia(
     tree: ColorTree,
-    totals: Floats,  # [K + 1, 4]
-    centers: Floats,  # [K, 3]
-    parts: Floats,  # [1 + 3 K]: written
+    totals: Floats,  # [K + 1, D + 1]
+    centers: Floats,  # [K, D]
+    parts: Floats,  # [1 + D K]: written
 ) -> None:
     """Numbers whose sum is the weighted sum of squared distances to the labeled centers; see `ColorLloyd.inertia`."""
-    parts[0] = tree.facts[0, SQUARES]
+    n_axes = centers.shape[1]
+    parts[0] = tree.sums[0, n_axes + 1]
     for k in range(len(centers)):
-        weight = totals[k, 3]
-        for axis in range(3):
+        weight = totals[k, n_axes]
+        for axis in range(n_axes):
             total, center = totals[k, axis], centers[k, axis]
             nearby = (center + HALF_EVEN) - HALF_EVEN
             step = center - nearby
             parts[0] -= nearby * (2 * total - weight * nearby)
-            parts[1 + 3 * k + axis] = step * (weight * (step + 2 * nearby) - 2 * total)
+            parts[1 + n_axes * k + axis] = step * (weight * (step + 2 * nearby) - 2 * total)

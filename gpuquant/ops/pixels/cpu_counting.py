@@ -187,13 +187,13 @@ def _sweep(
 
 
 def add_counts(
-    parts: Sequence[tuple[Tensor, Tensor]],  # keys [M] int32, ascending; counts [M] int64
-) -> tuple[Tensor, Tensor]:  # keys [M] int32, ascending; counts [M] int64
+    parts: Sequence[tuple[Tensor, Tensor]],  # keys [M] int32 or int64, ascending; counts [M] int64
+) -> tuple[Tensor, Tensor]:  # keys [M], ascending; counts [M] int64
     """Add up several counts of colors."""
     keys, counts = (part.numpy() for part in parts[0])
     for more_keys, more_counts in parts[1:]:
         n_most = len(keys) + len(more_keys)
-        all_keys, all_counts = np.empty(n_most, np.int32), np.empty(n_most, np.int64)
+        all_keys, all_counts = np.empty(n_most, keys.dtype), np.empty(n_most, np.int64)
         n_found = _add(keys, counts, more_keys.numpy(), more_counts.numpy(), all_keys, all_counts)
         keys, counts = all_keys[:n_found], all_counts[:n_found]
     return torch.from_numpy(keys), torch.from_numpy(counts)

@@ -1,6 +1,6 @@
 """Counting and lookup in plain torch, on any device: the reference for the faster implementations."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 from gpuquant.colors.codes import N_CODES, codes_from_colors, colors_from_codes, colors_from_z_order, z_order
 from gpuquant.tensors import uint16_as_int16
 
-colors_from_keys, keys_from_colors = colors_from_z_order, z_order
+colors_from_keys = colors_from_z_order
 
 CHUNK_PIXELS = 1 << 18  # whose codes are 1 MiB of int32
 FEW_PIXELS = 1 << 20  # are sorted in less time than a table of all colors takes to be made
@@ -35,12 +35,51 @@ def count_colors(
 
 
 def add_counts(
-    parts: Sequence[tuple[Tensor, Tensor]],  # keys [M] int32, ascending; counts [M] int64
-) -> tuple[Tensor, Tensor]:  # keys [M] int32, ascending; counts [M] int64
+    parts: Sequence[tuple[Tensor, Tensor]],  # keys [M] int32 or int64, ascending; counts [M] int64
+) -> tuple[Tensor, Tensor]:  # keys [M], ascending; counts [M] int64
     """Add up several counts of colors."""
     keys, inverse = torch.unique(torch.cat([keys for keys, _ in parts]), return_inverse=True)
     counts = torch.zeros(len(keys), dtype=torch.int64, device=keys.device)
     return keys, counts.index_add_(0, inverse, torch.cat([counts for _, counts in parts]))
+
+
+def count_alpha(
+    pixels: Tensor,  # [N, 4] uint8
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:  # keys [M] int64 with counts; of what is opaque, int32
+    """Count every distinct color exactly, those that are not opaque by their keys with alpha."""
+    others, opaque = [], []
+    for chunk in pixels.split(CHUNK_PIXELS):
+        is_opaque = chunk[:, 3] == 255
+        others.append(torch.unique(alpha_keys(chunk[~is_opaque]), return_counts=True))
+        opaque.append(torch.unique(keys_of(chunk[is_opaque][:, :3]), return_counts=True))
+    return add_counts(others), add_counts(opaque)
+
+
+def alpha_keys(
+    colors: Tensor,  # [M, 4] uint8, none of them opaque
+) -> Tensor:  # [M] int64
+    """The place in Z-order above alpha; 0 for all that are clear."""
+    alpha = colors[:, 3].long()
+    return torch.where(alpha > 0, keys_of(colors[:, :3]).long() << 8 | alpha, 0)
+
+
+def alpha_lookup(
+    keys: Tensor,  # [M] int64, ascending: of colors that are not opaque
+    values: Tensor,  # [M] uint8, uint16 or int32
+    table: Tensor,  # [2^24] of the same dtype, of opaque colors: that of `lookup_table`
+) -> Callable[[Tensor], Tensor]:  # pixels [N, 4] uint8 of these colors -> [N] of the values' dtype
+    """A function that looks up pixels with alpha."""
+
+    def look_up(pixels: Tensor) -> Tensor:
+        words = uint16_as_int16(values)
+        found = torch.empty(len(pixels), dtype=words.dtype, device=pixels.device)
+        for chunk, part in zip(pixels.split(CHUNK_PIXELS), found.split(CHUNK_PIXELS), strict=True):
+            is_opaque = chunk[:, 3] == 255
+            part[is_opaque] = uint16_as_int16(apply_lookup(chunk[is_opaque][:, :3], table))
+            part[~is_opaque] = words[torch.searchsorted(keys, alpha_keys(chunk[~is_opaque]))]
+        return found.view(values.dtype)
+
+    return look_up
 
 
 @contextmanager
@@ -75,6 +114,13 @@ def take(
     """The value of each rank."""
     found = values.index_select(0, ranks)
     return found if out is None else out.copy_(found)
+
+
+def keys_from_colors(
+    colors: Tensor,  # [M, 3] uint8, or [M, 4], whose alpha does not count
+) -> Tensor:  # [M] int32
+    """The Z-order keys of colors."""
+    return z_order(colors[:, :3])
 
 
 def codes_of(

@@ -1,7 +1,7 @@
-"""Distinct 8-bit colors with counts, in Z-order: neighbors are close to each other.
+"""Distinct colors with counts, in Z-order: neighbors are close to each other.
 
-Levels are integers and sums of them are exact in float64, so nothing here depends on the order of summation, the
-number of threads or the device.
+Levels are integers, or lie on a grid of 1/256 (`as_steps`), and sums of them are exact in float64, so nothing here
+depends on the order of summation, the number of threads or the device.
 """
 
 from functools import cached_property
@@ -12,6 +12,8 @@ from torch import Tensor
 from gpuquant.colors.codes import z_order
 
 ORIGIN = 128.0  # levels are shifted to -128..127, which saves bits
+STEP_BITS = 8  # of a level, for colors in another space: no two colors with alpha come to lie together
+STEPS = float(1 << STEP_BITS)
 COLORS_AT_ONCE = 1 << 18  # temporary numbers stay below 20 MB
 
 
@@ -20,57 +22,55 @@ class ColorPoints:
 
     Parameters
     ----------
-    colors : Tensor, uint8 [B, M, 3], distinct or not, in any order
+    colors : Tensor, uint8 [B, M, 3], or int16 [B, M, 3] or [B, M, 4], steps; distinct or not, in any order
     counts : Tensor, int64 or float64 [B, M], integers; 0 is padding
     """
 
-    n_columns = 3
-
     def __init__(self, colors: Tensor, counts: Tensor) -> None:
-        self.n_problems, self.n_points = counts.shape
+        self.n_problems, self.n_points, self.n_columns = colors.shape
         self._order: Tensor | None = None  # [B, M]: the place among those given of each color in Z-order
         colors = colors.contiguous()
         if not self._are_in_order(colors):
-            self._order = _keys(colors).argsort(dim=1, stable=True)
-            colors = colors.gather(1, self._order[:, :, None].expand(-1, -1, 3))
+            self._order = z_keys(colors).argsort(dim=1, stable=True)
+            colors = colors.gather(1, self._order[:, :, None].expand(-1, -1, self.n_columns))
             counts = counts.gather(1, self._order)
-        self.colors = colors  # [B, M, 3] uint8, in Z-order
+        self.colors = colors  # [B, M, D] uint8 or int16, in Z-order
         self.weights = counts.to(torch.float64).contiguous()  # [B, M]
 
     def _are_in_order(self, colors: Tensor) -> bool:
-        keys = _keys(colors)
+        keys = z_keys(colors)
         return bool((keys[:, 1:] >= keys[:, :-1]).all())
 
     @cached_property
-    def moments(self) -> Tensor:  # [B, 5] float64
-        """Of each problem the sum of weights, those of the shifted levels of R, G and B, and that of their squares."""
-        totals = self.weights.new_zeros(self.n_problems, 5)
+    def moments(self) -> Tensor:  # [B, D + 2] float64
+        """Of each problem the sum of weights, those of the shifted levels of each column, and that of their squares."""
+        totals = self.weights.new_zeros(self.n_problems, self.n_columns + 2)
         parts = (numbers.split(COLORS_AT_ONCE, dim=1) for numbers in (self.colors, self.weights))
         for colors, weights in zip(*parts, strict=True):
-            levels = colors.double() - ORIGIN
+            levels = shifted(colors)
             weighted = levels * weights[:, :, None]
             totals[:, 0] += weights.sum(dim=1)
-            totals[:, 1:4] += weighted.sum(dim=1)
-            totals[:, 4] += (weighted * levels).sum(dim=(1, 2))
+            totals[:, 1:-1] += weighted.sum(dim=1)
+            totals[:, -1] += (weighted * levels).sum(dim=(1, 2))
         return totals
 
     @property
     def square_sum(self) -> Tensor:  # [B]
         """The squares of the shifted levels, summed over pixels."""
-        return self.moments[:, 4]
+        return self.moments[:, -1]
 
     @cached_property
     def variance(self) -> list[float]:  # [B]
-        """The variance of the pixels' levels, averaged over the channels."""
+        """The variance of the pixels' levels, averaged over the columns."""
         found = []
-        for total, red, green, blue, squares in self.moments.tolist():
-            spread = squares - (red * red + green * green + blue * blue) / total
-            found.append(spread / (3 * total))
+        for total, *sums, squares in self.moments.tolist():
+            spread = squares - sum(levels * levels for levels in sums) / total
+            found.append(spread / (self.n_columns * total))
         return found
 
-    def points_at(self, problem: int, index: Tensor) -> Tensor:  # [n] int64, places in Z-order -> [n, 3] float64
+    def points_at(self, problem: int, index: Tensor) -> Tensor:  # [n] int64, places in Z-order -> [n, D] float64
         """Some colors, in levels."""
-        return self.colors[problem, index].double()
+        return levels_of(self.colors[problem, index])
 
     def caller_order(
         self,
@@ -82,9 +82,37 @@ class ColorPoints:
         return torch.empty_like(values).scatter_(1, order, values)
 
 
-def _keys(
-    colors: Tensor,  # [B, M, 3] uint8
-) -> Tensor:  # [B, M] int32
+def as_steps(
+    levels: Tensor,  # [...] floating-point, 0..255
+) -> Tensor:  # [...] int16
+    """Levels as steps of 1/256 from ORIGIN, rounded."""
+    return ((levels.double() - ORIGIN) * STEPS).round_().clamp_(-(2**15), 2**15 - 1).to(torch.int16)
+
+
+def shifted(
+    colors: Tensor,  # [...] uint8, or int16: steps
+) -> Tensor:  # [...] float64
+    """The levels of colors, from ORIGIN."""
+    return colors.double() - ORIGIN if colors.dtype == torch.uint8 else colors.double() / STEPS
+
+
+def levels_of(
+    colors: Tensor,  # [...] uint8, or int16: steps
+) -> Tensor:  # [...] float64
+    """The levels of colors."""
+    return shifted(colors) + ORIGIN
+
+
+def whole_levels(
+    colors: Tensor,  # [...] uint8, or int16: steps
+) -> Tensor:  # [...] uint8
+    """The levels of colors, rounded down."""
+    return colors if colors.dtype == torch.uint8 else ((colors >> STEP_BITS) + int(ORIGIN)).to(torch.uint8)
+
+
+def z_keys(
+    colors: Tensor,  # [B, M, D] uint8 or int16
+) -> Tensor:  # [B, M] int32 or int64
     """The places of the colors in Z-order."""
-    parts = colors.view(-1, 3).split(COLORS_AT_ONCE)
-    return torch.cat([z_order(part) for part in parts]).view(colors.shape[:2])
+    parts = colors.view(-1, colors.shape[2]).split(COLORS_AT_ONCE)
+    return torch.cat([z_order(whole_levels(part)) for part in parts]).view(colors.shape[:2])

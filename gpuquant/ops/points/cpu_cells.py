@@ -1,7 +1,7 @@
-"""Trees of cells over 8-bit colors in Z-order, built by compiled loops."""
+"""Trees of cells over colors in Z-order, built by compiled loops."""
 
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,30 +15,35 @@ LEAF = 192  # colors of a cell that is not divided: from 64 to 512 within a fift
 DEPTHS = 9  # of cells: one for each of eight bits of a level, and that of all colors
 
 START, NEXT, DEPTH = 0, 1, 2  # columns of `cells`
-MIDDLE, HALF, SUMS, WEIGHT, POSITIVE, SQUARES = 0, 3, 6, 9, 10, 11  # first columns of `facts`
-N_FACTS = 12  # columns: three for each of the first three
-ORIGIN = 128.0  # that of `points.colors`, as Numba's cache looks at no other file
+ORIGIN, STEPS, STEP_BITS = 128.0, 256.0, 8  # those of `points.colors`, as Numba's cache looks at no other file
 
-Colors = npt.NDArray[np.uint8]
+Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Places = npt.NDArray[np.int32]
 
-_SPREAD = np.array([sum((level >> bit & 1) << 3 * bit for bit in range(8)) for level in range(256)], np.int32)
+_SPREAD = np.array(  # of three columns, and of four
+    [[sum((level >> bit & 1) << n * bit for bit in range(8)) for level in range(256)] for n in (3, 4)], np.int64
+)
 
 
 class ColorTree(NamedTuple):
     """The cells of one problem: cubes of the color cube, boxes of neighbors, each before the cells in it.
 
-    A cell holds the colors from its START to that of its NEXT, the first cell that is not in it. The facts of a cell
-    are the MIDDLE of its box and HALF its sides, and summed over its colors: shifted levels (SUMS), WEIGHT, how many
-    are POSITIVE weights, and the SQUARES of shifted levels.
+    A cell holds the colors from its START to that of its NEXT, the first cell that is not in it. Sums over its colors
+    are those of shifted levels, of weights, and of the squares of shifted levels.
     """
 
-    levels: Colors  # [3, M]
+    axes: tuple[int, ...]  # one for each column: how many there are, D, is a constant to the compiler
+    levels: Array  # [D, M]
+    unit: float  # of a level, and what is then taken away from it: it is shifted
+    origin: float
     weights: Floats  # [M]
     cells: Places  # [n + 1, 3]; the last one begins after the last color
-    facts: Floats  # [n, 12]
+    middles: Floats  # [n, D]: of the boxes
+    halves: Floats  # [n, D]: of their sides
+    sums: Floats  # [n, D + 2]
+    n_positive: Places  # [n]: weights
 
 
 class ColorCells(ColorPoints):
@@ -49,35 +54,52 @@ class ColorCells(ColorPoints):
         return [color_tree(*problem) for problem in zip(self.colors.numpy(), self.weights.numpy(), strict=True)]
 
     @cached_property
-    def moments(self) -> Tensor:  # [B, 5] float64
-        columns = [WEIGHT, SUMS, SUMS + 1, SUMS + 2, SQUARES]
-        return torch.from_numpy(np.stack([tree.facts[0, columns] for tree in self.trees]))
+    def moments(self) -> Tensor:  # [B, D + 2] float64
+        columns = [self.n_columns, *range(self.n_columns), self.n_columns + 1]
+        return torch.from_numpy(np.stack([tree.sums[0, columns] for tree in self.trees]))
 
     def _are_in_order(self, colors: Tensor) -> bool:
         return all(is_in_z_order(some) for some in colors.numpy())
 
 
 def color_tree(
-    colors: Colors,  # [M, 3], in Z-order, C-contiguous
+    colors: Array,  # [M, D] uint8, or int16: steps; in Z-order, C-contiguous
     weights: Floats,  # [M]
 ) -> ColorTree:
     """Divide colors into cells, down to cells of few colors."""
     most = 24 * len(colors) // LEAF + 64  # two neighbors in a cell hold more than LEAF together: bounds 8 depths
-    cells, facts = np.empty((most, 3), np.int32), np.empty((most, N_FACTS))
-    levels = np.empty((3, len(colors)), np.uint8)
-    n_cells = _divide(colors, LEAF, cells, np.empty((64, 3), np.int64), np.empty(9, np.int64))
-    _describe(colors, weights, cells, n_cells, levels, facts)
-    return ColorTree(levels, weights, cells[: n_cells + 1].copy(), facts[:n_cells].copy())
+    n_columns, is_whole = colors.shape[1], colors.dtype == np.uint8
+    n_parts, cells = 1 << n_columns, np.empty((most, 3), np.int32)
+    waiting, bounds = np.empty((8 * n_parts, 3), np.int64), np.empty(n_parts + 1, np.int64)
+    n_cells = _divide(colors, 0 if is_whole else STEP_BITS, LEAF, cells, waiting, bounds)
+    tree = ColorTree(
+        tuple(range(n_columns)),
+        np.empty((n_columns, len(colors)), colors.dtype),
+        1.0 if is_whole else 1 / STEPS,
+        ORIGIN if is_whole else 0.0,
+        weights,
+        cells[: n_cells + 1].copy(),
+        np.empty((n_cells, n_columns)),
+        np.empty((n_cells, n_columns)),
+        np.zeros((n_cells, n_columns + 2)),
+        np.zeros(n_cells, np.int32),
+    )
+    _describe(colors, tree)
+    return tree
 
 
 @compiled
 def is_in_z_order(
-    colors: Colors,  # [M, 3]
+    colors: Array,  # [M, D] uint8, or int16: steps
 ) -> bool:
     """Tell whether no color comes after one that it precedes in Z-order."""
-    before = 0
+    before, n_axes = np.int64(0), colors.shape[1]
     for place in range(len(colors)):
-        key = _SPREAD[colors[place, 0]] | _SPREAD[colors[place, 1]] << 1 | _SPREAD[colors[place, 2]] << 2
+        key = np.int64(0)
+        for axis in range(n_axes):
+            level = np.int64(colors[place, axis])
+            level = level if colors.itemsize == 1 else (level >> STEP_BITS) + 128
+            key |= _SPREAD[n_axes - 3, level] << axis
         if key < before:
             return False
         before = key
@@ -86,13 +108,15 @@ def is_in_z_order(
 
 @compiled
 def _divide(
-    colors: Colors,  # [M, 3]
+    colors: Array,  # [M, D]
+    below: int,  # how many bits there are below those of a level, which then begins at -128
     leaf: int,
     cells: Places,  # [more than enough, 3]: written
-    waiting: Integers,  # [64, 3], scratch: start, end and depth of cells to come: 7 at each depth, and one
-    bounds: Integers,  # [9], scratch: of the parts of a cell
+    waiting: Integers,  # [8 * 2^D, 3], scratch: start, end and depth of cells to come: 2^D - 1 at each depth, and one
+    bounds: Integers,  # [2^D + 1], scratch: of the parts of a cell
 ) -> int:  # how many cells there are
     """Cut the colors of a cell at the highest bit in which they differ; small neighboring parts stay one."""
+    lowest = 128 if below else 0
     waiting[0, 0], waiting[0, 1], waiting[0, 2] = 0, len(colors), 0
     n_waiting, n_cells = 1, 0
     while n_waiting:
@@ -101,8 +125,9 @@ def _divide(
         cells[n_cells, START], cells[n_cells, DEPTH] = start, depth
         n_cells += 1
         differing = 0
-        for axis in range(3):
-            differing |= colors[start, axis] ^ colors[end - 1, axis]
+        for axis in range(colors.shape[1]):
+            differing |= (colors[start, axis] >> below) ^ (colors[end - 1, axis] >> below)
+        differing &= 255
         if end - start <= leaf or differing == 0:
             continue
         bit = 0
@@ -110,13 +135,13 @@ def _divide(
             bit += 1
         bounds[0] = first = start
         n_bounds = 1
-        for part in range(1, 9):  # the first color of each, searched by halves
+        for part in range(1, len(bounds)):  # the first color of each, searched by halves
             stop = end
             while first < stop:
                 middle = (first + stop) // 2
                 own = 0
-                for axis in range(3):
-                    own |= (colors[middle, axis] >> bit & 1) << axis
+                for axis in range(colors.shape[1]):
+                    own |= ((colors[middle, axis] >> below) + lowest >> bit & 1) << axis
                 if own < part:
                     first = middle + 1
                 else:
@@ -141,50 +166,47 @@ def _divide(
 
 @compiled
 def _describe(
-    colors: Colors,  # [M, 3]
-    weights: Floats,  # [M]
-    cells: Places,  # [at least n + 1, 3]
-    n_cells: int,
-    levels: Colors,  # [3, M]: written
-    facts: Floats,  # [at least n, 12]: written
+    colors: Array,  # [M, D]
+    tree: ColorTree,  # whose levels, boxes and sums are written
 ) -> None:
-    """Write levels channel by channel and the facts of each cell, those of the colors first."""
+    """Write levels column by column, and what a cell holds, those of the colors first."""
+    cells, lowest, highest, sums, weights = tree.cells, tree.middles, tree.halves, tree.sums, tree.weights
+    n_axes, n_cells, levels = len(tree.axes), len(cells) - 1, tree.levels
     for cell in range(n_cells - 1, -1, -1):
         after = cells[cell, NEXT]
-        for column in range(SUMS, N_FACTS):
-            facts[cell, column] = 0.0
-        for axis in range(3):
-            facts[cell, MIDDLE + axis], facts[cell, HALF + axis] = 255.0, 0.0  # the lowest and the highest level
+        for axis in range(n_axes):
+            lowest[cell, axis], highest[cell, axis] = ORIGIN, -ORIGIN
         if after == cell + 1:
             start, end = cells[cell, START], cells[after, START]
-            for axis in range(3):
-                low, high, total, squares = np.uint8(255), np.uint8(0), 0.0, 0.0
+            for axis in range(n_axes):
+                low, high, total, square = colors[start, axis], colors[start, axis], 0.0, 0.0
                 for place in range(start, end):
-                    level = colors[place, axis]
-                    levels[axis, place] = level
-                    low, high = level if level < low else low, level if level > high else high
-                    shifted = level - ORIGIN
-                    part = weights[place] * shifted
+                    given = colors[place, axis]
+                    levels[axis, place] = given
+                    low, high = given if given < low else low, given if given > high else high
+                    level = given * tree.unit - tree.origin
+                    part = weights[place] * level
                     total += part
-                    squares += part * shifted
-                facts[cell, MIDDLE + axis], facts[cell, HALF + axis] = low, high
-                facts[cell, SUMS + axis] = total
-                facts[cell, SQUARES] += squares
+                    square += part * level
+                lowest[cell, axis] = low * tree.unit - tree.origin
+                highest[cell, axis] = high * tree.unit - tree.origin
+                sums[cell, axis] = total
+                sums[cell, n_axes + 1] += square
             for place in range(start, end):
-                facts[cell, WEIGHT] += weights[place]
-                facts[cell, POSITIVE] += weights[place] > 0
+                sums[cell, n_axes] += weights[place]
+                tree.n_positive[cell] += weights[place] > 0
         child = cell + 1
         while child < after and after > cell + 1:
-            for axis in range(3):
-                if facts[child, MIDDLE + axis] < facts[cell, MIDDLE + axis]:
-                    facts[cell, MIDDLE + axis] = facts[child, MIDDLE + axis]
-                if facts[child, HALF + axis] > facts[cell, HALF + axis]:
-                    facts[cell, HALF + axis] = facts[child, HALF + axis]
-            for column in range(SUMS, N_FACTS):
-                facts[cell, column] += facts[child, column]
+            for axis in range(n_axes):
+                if lowest[child, axis] < lowest[cell, axis]:
+                    lowest[cell, axis] = lowest[child, axis]
+                if highest[child, axis] > highest[cell, axis]:
+                    highest[cell, axis] = highest[child, axis]
+            for column in range(n_axes + 2):
+                sums[cell, column] += sums[child, column]
+            tree.n_positive[cell] += tree.n_positive[child]
             child = cells[child, NEXT]
     for cell in range(n_cells):
-        for axis in range(3):
-            low_level, high_level = facts[cell, MIDDLE + axis], facts[cell, HALF + axis]
-            facts[cell, MIDDLE + axis] = (low_level + high_level) / 2 - ORIGIN
-            facts[cell, HALF + axis] = (high_level - low_level) / 2
+        for axis in range(n_axes):
+            low, high = lowest[cell, axis], highest[cell, axis]
+            tree.middles[cell, axis], tree.halves[cell, axis] = (low + high) / 2, (high - low) / 2

@@ -1,4 +1,4 @@
-"""Greedy k-means++ on distinct 8-bit colors with counts, as compiled loops; `reference` has the twin.
+"""Greedy k-means++ on distinct colors with counts, as compiled loops; `reference` has the twin.
 
 Colors in Z-order lie close together, so a new center changes few groups of neighbors: those to whose box it is nearer
 than their farthest color is to its closest center so far. Blocks of groups are tested first in the same way.
@@ -16,8 +16,8 @@ from gpuquant.threads import share_out, worker_threads
 
 GROUP = 64  # colors: measured on 5 thousand to 1.2 million colors beside 16, 32 and 128, with wide vectors
 SPAN = 16  # groups in a block: measured on the same beside 8 and 32
-FAR = 1 << 20  # above every squared distance of four 8-bit channels, 260,100
-MOST_WEIGHT = 1 << 38  # times a squared distance it is below 2^56, which leaves room in an int64
+FAR = 1 << 23  # above every squared distance of four channels of 10 bits; a group's add up to less than 2^31
+MOST_WEIGHT = 1 << 38  # times a squared distance it is below 2^61, which leaves room in an int64
 PAIRS_AT_ONCE = 1 << 27  # of color and candidate in a call: 0.2 s if all are looked at
 PAIRS_WORTH_THREADS = 1 << 20  # a run of fewer takes less time than starting a thread, about 0.1 ms
 
@@ -29,7 +29,7 @@ Integers = npt.NDArray[np.int64]
 class _Groups(NamedTuple):
     """The colors of one problem in groups, the last one filled up with its last color, and the boxes that hold them."""
 
-    levels: Array  # [3 or 4, n_groups * GROUP] uint8
+    levels: Array  # [3 or 4, n_groups * GROUP] uint8 or int16
     weights: Array  # [n_groups * GROUP] int64, or float64 where they are no whole numbers; 0 for what fills up
     boxes: Array  # [n_groups, 8] int32: the lowest level of each channel, and the highest
     block_boxes: Array  # [n_blocks, 8] int32
@@ -50,7 +50,7 @@ class _Run(NamedTuple):
 
 
 def choose_colors(
-    colors: Tensor,  # [M, D] uint8, neighbors close together, as in Z-order; D up to 4
+    colors: Tensor,  # [M, D] uint8, or int16 of 10 bits, neighbors close together, as in Z-order; D up to 4
     weights: Tensor,  # [M] float64, whole numbers; 0 is allowed
     uniforms: Floats,  # [n_runs, 1 + L (K - 1)] in [0, 1)
     n_candidates: int,  # L
@@ -84,7 +84,7 @@ class ColorSeeding:
 
     def __init__(
         self,
-        colors: Tensor,  # [M, D] uint8, neighbors close together; D up to 4
+        colors: Tensor,  # [M, D] uint8, or int16 of 10 bits, neighbors close together; D up to 4
         weights: Tensor,  # [M] float64
     ) -> None:
         self._n_colors = len(colors)
@@ -114,8 +114,9 @@ def _exact(weights: Floats) -> Array:  # [M] -> [M] int64 or float64
 def _grouped(colors: Tensor, weights: Tensor) -> _Groups:
     n_colors, n_channels = colors.shape
     n_groups = -(-n_colors // GROUP)
-    levels = np.zeros((max(n_channels, 3), n_groups * GROUP), np.uint8)
-    levels[:n_channels, :n_colors] = colors.cpu().numpy().T
+    given = colors.cpu().numpy()
+    levels = np.zeros((max(n_channels, 3), n_groups * GROUP), given.dtype)
+    levels[:n_channels, :n_colors] = given.T
     levels[:, n_colors:] = levels[:, n_colors - 1 : n_colors]
     exact = _exact(weights.cpu().numpy())
     padded = np.zeros(n_groups * GROUP, exact.dtype)
@@ -145,7 +146,7 @@ def _begun(groups: _Groups) -> _Run:
 def _fill_boxes(levels: Array, boxes: Array, block_boxes: Array) -> None:
     for channel in range(len(levels)):
         for group in range(len(boxes)):
-            low, high = np.uint8(255), np.uint8(0)
+            low = high = levels[channel, group * GROUP]
             for place in range(group * GROUP, group * GROUP + GROUP):
                 level = levels[channel, place]
                 low, high = level if level < low else low, level if level > high else high

@@ -1,4 +1,4 @@
-"""Greedy k-means++ on distinct 8-bit colors with counts, in plain torch on any device.
+"""Greedy k-means++ on distinct colors with counts, in plain torch on any device.
 
 Distances are integers below 2^24, and sums of them with counts are exact in float64 in any order.
 """
@@ -15,7 +15,7 @@ DISTANCES_AT_ONCE = {"cpu": 1 << 17, "cuda": 1 << 24}  # of float64: what fits a
 
 
 def choose_colors(
-    colors: Tensor,  # [M, D] uint8, in the order of the draws
+    colors: Tensor,  # [M, D] uint8 or int16, in the order of the draws
     weights: Tensor,  # [M] float64, whole numbers; 0 is allowed
     uniforms: Floats,  # [n_runs, 1 + L (K - 1)] in [0, 1)
     n_candidates: int,  # L
@@ -45,7 +45,7 @@ class ColorSeeding:
 
     def __init__(
         self,
-        colors: Tensor,  # [M, D] uint8; D up to 4
+        colors: Tensor,  # [M, D] uint8 or int16; D up to 4
         weights: Tensor,  # [M] float64
     ) -> None:
         levels, self._weights = colors.T.double(), weights

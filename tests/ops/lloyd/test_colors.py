@@ -1,4 +1,4 @@
-"""Lloyd iterations on 8-bit colors, compiled and in plain torch, against brute force in NumPy's float64."""
+"""Lloyd iterations on colors, compiled and in plain torch, against brute force in NumPy's float64."""
 
 import math
 from collections.abc import Callable
@@ -64,6 +64,11 @@ def colors_of(kind: str, n_colors: int, seed: int = 0) -> Pixels:
         return np.repeat(random.randint(0, 256, (n_colors, 1)), 3, axis=1).astype(np.uint8)
     if kind == "flat":
         return np.full((n_colors, 3), 77, np.uint8)
+    if kind.endswith("columns"):  # steps, some of them equal, in a cloud that leaves much room, and at its ends
+        n_columns = int(kind[0])
+        steps = random.normal(0, 9000, (n_colors, n_columns))[random.randint(0, n_colors, n_colors)]
+        steps[::7] = np.round(steps[::7] / 2**8) * 2**8
+        return np.rint(steps).clip(-(2**15), 2**15 - 256).astype(np.int16)
     blobs = random.randint(0, 256, (6, 3))[random.randint(0, 6, n_colors)] + random.normal(0, 4, (n_colors, 3))
     blobs[: n_colors // 50 + 1] = random.randint(0, 256, (n_colors // 50 + 1, 3))  # outliers
     return blobs.clip(0, 255).astype(np.uint8)
@@ -71,20 +76,21 @@ def colors_of(kind: str, n_colors: int, seed: int = 0) -> Pixels:
 
 def nearest(colors: Pixels, centers: Floats) -> tuple[npt.NDArray[np.int64], Floats]:
     """Brute force in float64; exact here, as centers are multiples of 2^-10. argmin takes the lowest on a tie."""
-    apart = np.square(colors[:, None].astype(np.float64) - centers).sum(axis=2)
+    levels = colors.astype(np.float64) if colors.dtype == np.uint8 else colors / 256 + ORIGIN
+    apart = np.square(levels[:, None] - centers).sum(axis=2)
     return apart.argmin(axis=1), apart.min(axis=1)
 
 
 def sums_of(colors: Pixels, counts: Counts, labels: npt.NDArray[np.int64], n_clusters: int) -> tuple[Floats, Floats]:
     """The weighted sums of shifted levels and of weights over each label."""
-    shifted = colors.astype(np.float64) - ORIGIN
+    shifted = colors.astype(np.float64) - ORIGIN if colors.dtype == np.uint8 else colors / 256
     sums = np.stack([np.bincount(labels, counts * column, n_clusters) for column in shifted.T], axis=1)
     return sums.astype(np.float64), np.bincount(labels, counts, n_clusters).astype(np.float64)
 
 
 def walk(state: ColorLloyd, n_clusters: int, random: np.random.RandomState) -> list[Floats]:
     """Centers that move a little, a lot, one of them far, and stay."""
-    centers = random.uniform(0, 255, (n_clusters, 3))
+    centers = random.uniform(0, 255, (n_clusters, state.points.n_columns))
     steps = [centers]
     for scale in (0.01, 0.2, 0.2, 0.0, 3.0, 0.1, 60.0, 0.5):
         centers = (centers + random.normal(0, 1, centers.shape) * scale).clip(0, 255)
@@ -96,7 +102,7 @@ def walk(state: ColorLloyd, n_clusters: int, random: np.random.RandomState) -> l
 
 
 @IMPLEMENTATIONS
-@pytest.mark.parametrize("kind", ["uniform", "blobs", "line", "flat"])
+@pytest.mark.parametrize("kind", ["uniform", "blobs", "line", "flat", "3 columns", "4 columns"])
 @pytest.mark.parametrize("n_clusters", [1, 2, 17, 300])
 @pytest.mark.parametrize("n_colors", [1, 129, 3000])
 def test_every_step_finds_the_nearest_centers(make: Make, kind: str, n_clusters: int, n_colors: int) -> None:
@@ -286,7 +292,8 @@ def test_neighbors_of_one_center_are_not_looked_at_one_by_one() -> None:
     state = compiled(colors[None], np.ones((1, 40_000), np.int64), 8)
     state.step(state.enter(torch.from_numpy(colors_of("uniform", 8, seed=1))[None]), [0])
     assert isinstance(state, cpu.CompiledLloyd)
-    ((_, owners),), ((_, _, cells, _),) = state._kept, state._trees
+    ((_, owners),), (tree,) = state._kept, state._trees
+    cells = tree.cells
     owned, cell = 0, 0
     while cell < len(owners):
         after = cells[cell, cpu_cells.NEXT]

@@ -20,6 +20,8 @@ def test_keys_and_colors_are_each_others_inverse(implementation: ModuleType, n_c
     assert keys.dtype == torch.int32
     np.testing.assert_array_equal(keys.numpy(), numpy_keys(colors))
     np.testing.assert_array_equal(implementation.colors_from_keys(keys).numpy(), colors)
+    with_alpha = torch.nn.functional.pad(torch.from_numpy(colors), (0, 1), value=99)
+    assert torch.equal(implementation.keys_from_colors(with_alpha), keys)
 
 
 @needs_numba

@@ -44,6 +44,8 @@ def problem(kind: str, n_colors: int, n_channels: int = 3) -> tuple[Integers, In
     colors = random.randint(0, 256, (n_colors, n_channels))
     if kind == "close":
         colors = (random.randint(0, 256, (7, n_channels))[random.randint(0, 7, n_colors)] + colors // 40).clip(0, 255)
+    if kind == "wide":
+        colors = random.randint(-512, 512, (n_colors, n_channels))
     if kind == "equal":
         colors[:] = colors[0]
     if kind == "few":
@@ -57,7 +59,8 @@ def problem(kind: str, n_colors: int, n_channels: int = 3) -> tuple[Integers, In
 def check(
     module: ModuleType, colors: Integers, weights: Integers, uniforms: Floats, n_tried: int, n_clusters: int
 ) -> None:
-    given = torch.from_numpy(colors.astype(np.uint8)), torch.from_numpy(weights).double()
+    dtype = np.uint8 if colors.min() >= 0 else np.int16
+    given = torch.from_numpy(colors.astype(dtype)), torch.from_numpy(weights).double()
     index, potentials = module.choose_colors(*given, uniforms, n_tried, n_clusters)
     expected = [by_hand(colors, weights, row, n_tried, n_clusters) for row in uniforms]
     assert index.dtype == np.int64
@@ -66,7 +69,7 @@ def check(
 
 
 @pytest.mark.parametrize("module", MODULES)
-@pytest.mark.parametrize("kind", ["uniform", "close", "equal", "few"])
+@pytest.mark.parametrize("kind", ["uniform", "close", "equal", "few", "wide"])
 @pytest.mark.parametrize(
     ("n_colors", "n_clusters", "n_tried"), [(1, 1, 2), (1, 3, 3), (64, 9, 4), (65, 30, 1), (1500, 40, 5), (3000, 2, 2)]
 )
@@ -138,7 +141,8 @@ def test_any_colors(module: ModuleType, colors: list[tuple[int, int, int]], seed
 def test_each_run_ends_below_the_least_potential(module: ModuleType) -> None:
     colors, weights = problem("uniform", 900)
     uniforms = np.random.RandomState(0).uniform(size=(4, 1 + 3 * 29))
-    given = torch.from_numpy(colors.astype(np.uint8)), torch.from_numpy(weights).double()
+    dtype = np.uint8 if colors.min() >= 0 else np.int16
+    given = torch.from_numpy(colors.astype(dtype)), torch.from_numpy(weights).double()
     _, middle = by_hand(colors, weights, uniforms[1], 3, 12)
     expected = [by_hand(colors, weights, row, 3, 30, middle + 1) for row in uniforms]
     index, potentials = module.choose_colors(*given, uniforms, 3, 30, least=middle + 1)
