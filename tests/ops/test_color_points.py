@@ -143,9 +143,8 @@ def test_colors_are_sorted(some: list[Any]) -> None:
     expected = np.argsort(keys_of(steps), kind="stable")
     np.testing.assert_array_equal(point_dispatch.in_z_order(torch.from_numpy(steps)), expected)
     np.testing.assert_array_equal(colors.z_keys(torch.from_numpy(steps)[None])[0], keys_of(steps))
-    assert ColorPoints(torch.from_numpy(steps)[None], torch.ones(1, len(steps))).colors_of(0).tolist() == (
-        steps[expected].tolist()
-    )
+    points = ColorPoints(torch.from_numpy(steps)[None], torch.ones(1, len(steps)))
+    assert points.colors[0].tolist() == steps[expected].tolist()
 
 
 @needs_numba

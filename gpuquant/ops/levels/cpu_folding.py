@@ -12,13 +12,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from gpuquant.colors.codes import N_CODES
 from gpuquant.ops.compiled import compiled
 from gpuquant.ops.levels.reference import scales
 from gpuquant.ops.pixels.cpu_keys import SPREAD, Bytes, Keys
-from gpuquant.ops.pixels.cpu_tables import N_TABLES, N_WORDS, kept_tables
+from gpuquant.ops.pixels.cpu_tables import N_TABLES, kept_tables
 from gpuquant.threads import share_out, worker_threads
 
 CHUNK_ROWS = 1 << 16  # 0.2 ms: often enough for threads to share out, and too long for calls to matter
+N_WORDS = N_CODES // 64  # of a bit for each key
 FEW_ROWS = 1 << 19  # take 2 ms, and another thread 0.1 to start
 ROUNDING = 1.5 * 2.0**52  # to this a double of up to 2^51 is added in units of 1
 
@@ -44,7 +46,9 @@ def fold_levels(
     n_workers = min(worker_threads(), N_TABLES) if len(rows) >= FEW_ROWS else 1
     with kept_tables.borrow() as kept:
         marked = np.zeros((n_workers, N_WORDS // 64), np.uint64)
-        tables = _Tables(kept.marks[:n_workers], marked, kept.bins[0, : 4 * N_WORDS].view(np.int32))
+        words = kept.bins[0, : 8 * N_WORDS * (N_TABLES + 1)].view(np.uint64)
+        marks = words[: N_WORDS * n_workers].reshape(n_workers, N_WORDS)
+        tables = _Tables(marks, marked, words[N_WORDS * N_TABLES :].view(np.int32)[:N_WORDS])
         for values, factor in scales(samples.dtype):
             keys = _fold(rows, values.numpy(), factor, tables, ranks, others)
             if keys is not None:

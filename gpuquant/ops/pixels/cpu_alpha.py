@@ -191,11 +191,11 @@ def _look_up_rows(
 ) -> None:
     for place in range(np.uintp(start), np.uintp(stop)):
         alpha = np.int64(rows[place, 3])
-        key: Any = np.int64(spread[0, rows[place, 0]] | spread[1, rows[place, 1]] | spread[2, rows[place, 2]])
+        color = np.int64(spread[0, rows[place, 0]] | spread[1, rows[place, 1]] | spread[2, rows[place, 2]])
         if alpha == 255:
-            found[place] = of_opaque[np.uintp(key)]
+            found[place] = of_opaque[np.uintp(color)]
         else:
-            key = key << 8 | alpha if alpha > 0 else 0
+            key = color << 8 | alpha if alpha > 0 else 0
             bucket = np.uintp(key >> shift)
             low = np.uintp(starts[bucket])
             n_left = np.uintp(starts[bucket + np.uintp(1)]) - low

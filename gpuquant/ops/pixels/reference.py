@@ -51,7 +51,7 @@ def count_alpha(
     for chunk in pixels.split(CHUNK_PIXELS):
         is_opaque = chunk[:, 3] == 255
         others.append(torch.unique(alpha_keys(chunk[~is_opaque]), return_counts=True))
-        opaque.append(torch.unique(keys_of(chunk[is_opaque][:, :3]), return_counts=True))
+        opaque.append(torch.unique(z_order(chunk[is_opaque][:, :3]), return_counts=True))
     return add_counts(others), add_counts(opaque)
 
 
@@ -60,7 +60,7 @@ def alpha_keys(
 ) -> Tensor:  # [M] int64
     """The place in Z-order above alpha; 0 for all that are clear."""
     alpha = colors[:, 3].long()
-    return torch.where(alpha > 0, keys_of(colors[:, :3]).long() << 8 | alpha, 0)
+    return torch.where(alpha > 0, z_order(colors[:, :3]).long() << 8 | alpha, 0)
 
 
 def alpha_lookup(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gpuquant.counting import histogram as histogram_module
 from gpuquant.counting.alpha_counts import colors_from_alpha_keys
 from gpuquant.counting.lookup import map_pixels
-from gpuquant.ops.pixels import cpu_alpha, reference
+from gpuquant.ops.pixels import cpu, cpu_alpha, reference
 
 MODULES = [pytest.param(cpu_alpha, marks=needs_numba, id="compiled"), pytest.param(reference, id="torch")]
 
@@ -81,7 +81,8 @@ def test_every_pixel_is_looked_up(
     values = torch.from_numpy(numbers).to(torch.int32)
     labels = values.to(torch.uint8) if dtype == torch.uint8 else values
     labels = values.to(torch.int16).view(torch.uint16) if dtype == torch.uint16 else labels
-    with reference.lookup_table(opaque, labels[len(keys) :]) as table:
+    tables = cpu if module is cpu_alpha else reference
+    with tables.lookup_table(opaque, labels[len(keys) :]) as table:
         found = module.alpha_lookup(keys, labels[: len(keys)], table)(pixels)
     assert found.dtype == dtype
     colors = [*colors_from_alpha_keys(keys).tolist(), *([*c, 255] for c in reference.colors_from_keys(opaque).tolist())]
