@@ -27,14 +27,13 @@ from gpuquant.fitting.problem import PaletteProblem
 from gpuquant.fitting.search import KMEANS_DEFAULTS
 from gpuquant.ops.dithering import cpu as dithering_cpu
 from gpuquant.ops.lloyd import cpu as lloyd_cpu
-from gpuquant.ops.lloyd import cpu_dense, tile_scores
-from gpuquant.ops.lloyd import dense as lloyd_dense
+from gpuquant.ops.lloyd import cpu_dense_runs
 from gpuquant.ops.pixels import cpu as pixels_cpu
 from gpuquant.ops.pixels import cpu_counting
 from gpuquant.ops.points import color_cells, cpu_cells, cpu_coarse, dense_points
 from gpuquant.ops.points import colors as points_colors
 from gpuquant.ops.seeding import cpu as seeding_cpu
-from gpuquant.ops.seeding import dense as seeding_dense
+from gpuquant.ops.seeding import cpu_dense as seeding_cpu_dense
 
 LEVELS = st.sampled_from([0, 1, 127, 128, 254, 255]) | st.integers(0, 255)
 SEEDS = st.integers(0, 2**32 - 1)
@@ -48,8 +47,8 @@ SMALL_PARTS: list[tuple[ModuleType, str, int]] = [  # so that threads share out 
     (cpu_coarse, "MANY", 0),
     (points_colors, "COLORS_AT_ONCE", 16),
     (color_cells, "COLORS_AT_ONCE", 8),
-    (cpu_dense, "FEW_SCORES", 0),
-    (cpu_dense, "TILE_NUMBERS", 1),
+    (cpu_dense_runs, "SHARED", 0),
+    (cpu_dense_runs, "AT_ONCE", 1 << 10),
     (dithering_cpu, "CHUNK_PIXELS", 8),
     (pixels_cpu, "CHUNK_PIXELS", 8),
     (pixels_cpu, "FEW_PIXELS", 0),
@@ -57,10 +56,9 @@ SMALL_PARTS: list[tuple[ModuleType, str, int]] = [  # so that threads share out 
     (cpu_counting, "PIXELS_A_TABLE", 1),
     (seeding_cpu, "PAIRS_AT_ONCE", 1 << 10),
     (seeding_cpu, "PAIRS_WORTH_THREADS", 0),
-    (lloyd_dense, "MANY", 0),
     (dense_points, "SUMMED", 64),
-    (seeding_dense, "ROWS", 64),
-    (tile_scores, "PRODUCT", 1),
+    (seeding_cpu_dense, "SHARED", 0),
+    (seeding_cpu_dense, "PAIRS_AT_ONCE", 1 << 10),
 ]
 
 

@@ -101,8 +101,8 @@ def kmeans(
     random_state : int
         Seed of the draws. Every problem of a batch draws as if it were alone.
     chunk_size : int, optional
-        Bounds the memory for scores to 64 numbers per unit; changes no result. On the CPU points are also kept in
-        single precision, up to 256 MB of them for each run that goes side by side.
+        Bounds the memory for scores to 64 numbers per unit where compiled loops and kernels do not run; changes no
+        result.
 
     Returns
     -------

@@ -19,6 +19,7 @@ from gpuquant.clustering.initialization import kmeans_plus_plus
 from gpuquant.clustering.lloyd import iterate
 from gpuquant.estimator.level_pixels import LevelPixels
 from gpuquant.estimator.running_sums import search_equal_shares, search_shares
+from gpuquant.estimator.sample_draws import FEW, plus_plus_samples
 from gpuquant.estimator.samples import Samples
 
 
@@ -35,7 +36,7 @@ class Fit:
 class SampleLloyd(ops.DenseLloyd):
     """Lloyd steps that count and move single samples as scikit-learn does."""
 
-    count_weightless = True
+    as_scikit_learn = True
 
     def __init__(self, samples: Samples, n_clusters: int) -> None:
         super().__init__(samples.points, n_clusters)
@@ -43,8 +44,7 @@ class SampleLloyd(ops.DenseLloyd):
 
     def farthest(self, run: int, n_points: int, centers: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The samples farthest from their center, unless all are on theirs, in the order of `argpartition`."""
-        chunks = self._points.chunks(1, [run])
-        distances = torch.cat([self._squared_distances(run, rows, centers) for _, rows in chunks])
+        distances = self._points.squared_distances(0, centers, self._labels[run])
         if float(distances.max()) == 0:
             return centers[:0], centers[:0, 0], torch.zeros(0, dtype=torch.int64)
         far = np.argpartition(self._samples.per_sample(distances).cpu().numpy(), -n_points)[: -n_points - 1 : -1]
@@ -89,6 +89,10 @@ def plus_plus_centers(samples: Samples, n_clusters: int, random_state: np.random
     """Greedy k-means++ over the samples in their order."""
     if samples.weights is not None and bool((samples.weights < 0).any()):
         raise ValueError("probabilities are not non-negative")  # as the draw of the first center in scikit-learn says
+    if samples.pixels is None and samples.n_points <= FEW and samples.device.type == "cpu":
+        rows, origin, weights = samples.points.points[0], samples.points.origin[0], samples.points.weights[0]
+        centered = (rows - origin).double().numpy()
+        return rows[plus_plus_samples(centered, weights.numpy(), n_clusters, random_state)].double()
     if samples.pixels is None:
         return kmeans_plus_plus(samples.points, n_clusters, [random_state])[0][0]
     return _plus_plus_pixels(samples, samples.pixels, n_clusters, random_state)

@@ -54,8 +54,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     device : "auto", "cpu", "cuda", "cuda:1" or torch.device
         "auto" is a tensor's own device; for anything else CUDA where there is one, or else the CPU.
     chunk_size : int, optional
-        Bounds the memory for scores to 64 numbers per unit, or to what one matrix product takes; changes no result.
-        On the CPU samples or colors are also kept in single precision, up to 256 MB of them.
+        Bounds the memory for scores to 64 numbers per unit, or to what one matrix product takes, where compiled loops
+        and kernels do not run; changes no result.
 
     Attributes
     ----------

@@ -7,12 +7,12 @@
 | colors sorted | `points/cpu_order`: Numba | `points/colors` |
 | seeding on 8-bit colors with counts | `seeding/cpu`: Numba | `seeding/cuda` |
 | these two on colors in steps of 1/256, in up to four columns | as on 8-bit colors | as on floating-point points |
-| Lloyd steps on floating-point points | `lloyd/dense`, `lloyd/cpu_dense` | `lloyd/dense` on `lloyd/cuda` |
+| Lloyd steps on floating-point points | `lloyd/cpu_dense`: Numba | `lloyd/cuda` |
 | a cycle of breathing k-means | `lloyd/cpu_grid`: Numba | `lloyd/reference_grid` |
-| seeding on floating-point points | `seeding/dense`, tiles and threads | `seeding/cuda` |
+| seeding on floating-point points | `seeding/cpu_dense`: Numba | `seeding/cuda` |
 
 Where there is no Triton, and for points with more than four columns, plain torch does the work on CUDA devices too;
-where there is no Numba, on the CPU: for colors that is `lloyd/reference`.
+where there is no Numba, on the CPU: `reference` and `reference_dense` in each folder.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ from torch import Tensor
 from gpuquant.ops import compiled, kernel_choice
 from gpuquant.ops.lloyd import reference_grid
 from gpuquant.ops.lloyd.colors import ColorLloyd
-from gpuquant.ops.lloyd.dense import DenseLloyd, DenseSeeding
+from gpuquant.ops.lloyd.dense import DenseLloyd
 from gpuquant.ops.lloyd.grid_state import GridState
 from gpuquant.ops.lloyd.reference import ReferenceLloyd
 from gpuquant.ops.points import color_cells
@@ -35,6 +35,8 @@ from gpuquant.ops.points.color_blocks import ColorBlocks
 from gpuquant.ops.points.colors import STEPS, ColorPoints, levels_of, z_keys
 from gpuquant.ops.points.dense_points import DensePoints
 from gpuquant.ops.seeding import reference as seeding_reference
+from gpuquant.ops.seeding import reference_dense as seeding_reference_dense
+from gpuquant.threads import share_out, worker_threads
 
 SEEDED = 64  # steps of colors that are one for k-means++: squared distances then take 22 bits
 
@@ -163,33 +165,26 @@ def choose_centers(
         chosen, potentials = seeding.choose(n_clusters, uniforms, n_candidates)
         centers = [points.points_at(run // n_runs, index) for run, index in enumerate(chosen)]
         return torch.stack(centers), potentials.tolist()
+    unit, n_workers = 1.0, 1
     if isinstance(points, ColorPoints):
-        return _choose_colors(points, n_clusters, uniforms, n_candidates, least)
-    state = DenseSeeding(points, n_runs)
-    added = [state.add_best(state.draw(uniforms[:, :1]))]
-    for column in range(1, uniforms.shape[1], n_candidates):
-        if least > 0 and min(state.potentials()) < least:
-            break
-        added.append(state.add_best(state.draw(uniforms[:, column : column + n_candidates])))
-    return torch.stack(added, dim=1).to(points.weights.device), state.potentials()
+        choose, rows = _seeding_module(points.weights).choose_colors, points.colors
+        if rows.dtype != torch.uint8:
+            rows, unit = rows // SEEDED, (SEEDED / STEPS) ** 2
+    else:
+        choose, rows = _dense_seeding_module(points.weights).choose_points, points.points
+        n_workers = worker_threads() if points.n_problems > 1 and points.weights.is_cpu else 1
+    found: dict[int, tuple[npt.NDArray[np.int64], list[float]]] = {}
+    shares = np.split(uniforms, points.n_problems)
 
+    def choose_in(problem: int) -> None:
+        given = rows[problem], points.weights[problem], shares[problem]
+        found[problem] = choose(*given, n_candidates, n_clusters, least / unit)
 
-def _choose_colors(
-    points: ColorPoints, n_clusters: int, uniforms: npt.NDArray[np.float64], n_candidates: int, least: float
-) -> tuple[Tensor, list[float]]:
-    module, unit = _seeding_module(points.weights), 1.0
-    if points.colors.dtype != torch.uint8:
-        unit = (SEEDED / STEPS) ** 2
-    chosen: list[Tensor] = []
-    potentials: list[float] = []
-    for problem, rows in enumerate(np.split(uniforms, points.n_problems)):
-        colors, weights = points.colors[problem], points.weights[problem]
-        seeded = colors if unit == 1 else colors // SEEDED
-        index, reached = module.choose_colors(seeded, weights, rows, n_candidates, n_clusters, least / unit)
-        chosen.append(levels_of(colors[torch.from_numpy(index).to(colors.device)]))
-        potentials += [potential * unit for potential in reached]
-    n_centers = min(centers.shape[1] for centers in chosen)
-    return torch.cat([centers[:, :n_centers] for centers in chosen]), potentials
+    share_out(range(points.n_problems), choose_in, n_workers)
+    index = [torch.from_numpy(found[problem][0]).to(rows.device) for problem in range(points.n_problems)]
+    n_centers = min(some.shape[1] for some in index)
+    centers = [points.points_at(problem, some[:, :n_centers]) for problem, some in enumerate(index)]
+    return torch.cat(centers), [reached * unit for problem in sorted(found) for reached in found[problem][1]]
 
 
 def _seeding_module(weights: Tensor) -> ModuleType:
@@ -198,6 +193,14 @@ def _seeding_module(weights: Tensor) -> ModuleType:
     from gpuquant.ops.seeding import cpu as seeding_cpu
 
     return seeding_cpu
+
+
+def _dense_seeding_module(weights: Tensor) -> ModuleType:
+    if not compiled.runs_for(weights):
+        return seeding_reference_dense
+    from gpuquant.ops.seeding import cpu_dense as seeding_cpu_dense
+
+    return seeding_cpu_dense
 
 
 class PixelDraws(Protocol):

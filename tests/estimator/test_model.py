@@ -22,8 +22,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from gpuquant import ArgumentError, DeviceError, KMeans
 from gpuquant.estimator import level_pixels
-from gpuquant.ops.lloyd import cpu_dense
-from gpuquant.ops.seeding import dense as dense_seeding
+from gpuquant.ops.lloyd import cpu_dense_runs
 
 Floats = npt.NDArray[np.float64]
 
@@ -131,8 +130,7 @@ def test_bits_do_not_move(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The samples take several tiles, chunks and threads."""
-    monkeypatch.setattr(cpu_dense, "TILE_NUMBERS", 1 << 14)
-    monkeypatch.setattr(dense_seeding, "ROWS", 1 << 10)
+    monkeypatch.setattr(cpu_dense_runs, "TILE", 1 << 11)
     samples = np.divide(china.reshape(-1, 3), 255) if pixels else blobs(20_000, 5)
     weights = np.random.RandomState(0).uniform(0, 1, len(samples))
 

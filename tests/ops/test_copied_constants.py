@@ -3,7 +3,7 @@
 import torch
 
 from gpuquant.colors.codes import z_order
-from gpuquant.ops.lloyd import colors, cpu_kernels
+from gpuquant.ops.lloyd import colors, cpu_dense, cpu_kernels
 from gpuquant.ops.lloyd.run_status import RunStatus
 from gpuquant.ops.points import cpu_cells
 from gpuquant.ops.points.colors import ORIGIN, STEP_BITS, STEPS
@@ -20,7 +20,8 @@ def test_the_grid_of_centers_is_the_same() -> None:
 
 
 def test_runs_have_the_same_status() -> None:
-    assert [getattr(cpu_kernels, status.name) for status in RunStatus] == list(RunStatus)
+    for module in (cpu_kernels, cpu_dense):
+        assert [getattr(module, status.name) for status in RunStatus] == list(RunStatus)
 
 
 def test_columns_are_the_same() -> None:

@@ -17,7 +17,6 @@ from gpuquant.clustering.lloyd import lloyd
 from gpuquant.colors import codes as color_codes
 from gpuquant.estimator import level_pixels
 from gpuquant.ops import kernel_choice
-from gpuquant.ops.lloyd import dense
 from gpuquant.ops.lloyd.cuda_runs import KernelLloyd
 from gpuquant.ops.pixels import cuda as triton_ops
 from gpuquant.ops.points.color_blocks import BLOCK, ColorBlocks
@@ -249,7 +248,6 @@ def on_kernels(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     for name in ("count_colors", "apply_lookup", "KernelLloyd", "KernelSeeding"):
         monkeypatch.setattr(triton_ops, name, spy(name))
     monkeypatch.setattr(kernel_choice, "kernels_for", lambda _: triton_ops)
-    monkeypatch.setattr(dense, "MANY", 1 << 60)
     watch_launches(monkeypatch)
     return called
 

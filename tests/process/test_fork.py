@@ -112,12 +112,12 @@ def test_other_locks_are_free_in_a_child_and_what_they_held_is_undone() -> None:
 from contextlib import ExitStack
 from gpuquant import threads
 from gpuquant.ops.pixels import cpu_counting, cpu_tables
-from gpuquant.ops.points import dense_points
+from gpuquant.ops.lloyd import ieee_products
 
-locked = cpu_tables.kept_tables, threads._one_blas_thread, dense_points.ieee_products
+locked = cpu_tables.kept_tables, threads._one_blas_thread, ieee_products.ieee_products
 with threads.one_blas_thread():
     pass
-before = dense_points.product_precision()
+before = ieee_products.product_precision()
 inside, leave = threading.Event(), threading.Event()
 
 def hold():
@@ -129,9 +129,9 @@ def hold():
 
 def use():
     cpu_counting.count_colors(torch.zeros(1500 * 1500, 3, dtype=torch.uint8))
-    if dense_points.product_precision() != before:
+    if ieee_products.product_precision() != before:
         return False
-    with dense_points.ieee_products, threads.one_blas_thread():
+    with ieee_products.ieee_products, threads.one_blas_thread():
         return True
 
 thread = threading.Thread(target=hold)

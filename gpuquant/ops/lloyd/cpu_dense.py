@@ -1,226 +1,361 @@
-"""Lloyd steps over many floating-point points on the CPU: worker threads over tiles of rows.
+"""Lloyd steps over floating-point points as compiled loops over tiles of points.
 
-Tiles have a size of their own, and what they add to the sums is added in their order, so the bits depend neither on
-the number of threads nor on how many scores are held at once. The work is done by NumPy and SciPy, which release the
-GIL; torch's operations would wait for each other's thread pools.
-
-A point remembers by how much the second nearest center is farther than its own, and keeps its label, unseen, until the
-centers have moved by as much (Hamerly, "Making k-means even faster", 2010).
+Points are scored in batches, column by column, in single precision, and again in double precision where that leaves a
+doubt. A point remembers by how much the second nearest center is farther than its own, and keeps its label, unseen,
+until both may have moved by as much (Hamerly, "Making k-means even faster", 2010). Tiles have a size of their own, and
+their sums are added in their order: bits depend on nothing else.
 """
 
-from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from gpuquant.ops.lloyd.tile_scores import ROWS, Doubles, Index, Labels, Singles, TileScores, block_rows
-from gpuquant.threads import one_blas_thread, share_out, worker_threads
+from gpuquant.ops.compiled import compiled
 
-TILE_NUMBERS = 1 << 19  # of the points of a tile: threads that take turns with the GIL need long calls
-KEPT_NUMBERS = 1 << 26  # in single precision: more are converted at every step rather than kept
-SAMPLE = 1 << 11  # points of a tile that tell whether gaps are worth their cost
-FEW_SCORES = 1 << 21  # so few are made faster by one thread than by several that wait for each other
-MOST = 0.6  # of the points of a tile: if more have to be seen, all are
-RETRIED = 0.7  # of the movement for which gaps were not worth their cost
+BATCH = 256  # points that are scored together: they stay in the innermost cache (measured beside 128 and 512)
+LANES = 16  # to whose multiple a batch is filled up, so that no loop over it ends in single steps
+LOWEST, SECOND, FOUND, SQUARE = 4, 5, 6, 7  # rows of scores, after those of four centers: of all of them; and |x|^2
+GAP, MARGIN = 0, 1  # at last: how much farther the second nearest center is; positive where no rounding matters
+CENTERS = 4  # that are scored at once; missing ones are never the nearest
+BLOCK = 4  # columns that are multiplied at once; missing ones are zeros
+EPS, LEAST = 2.0**-52, 2.0**-1022  # of double precision
+EPS_SINGLE, LEAST_SINGLE = 2.0**-23, 2.0**-126
 
-Floats = npt.NDArray[np.floating]
+GOING, STILL, CLOSE, OUT_OF_TIME, EMPTY = 0, 1, 2, 3, 4  # as in `run_status`: Numba's cache looks at no other file
+
+Floats = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.int32]
+Index = npt.NDArray[np.int64]
 
 
-class TiledLloyd:
-    """The labels, sums and bounds of one run over one set of points."""
+class Problem(NamedTuple):
+    """Points with weights."""
 
-    def __init__(
-        self,
-        points: Floats,  # [N, D] float32 or float64, with N > 0
-        origin: Floats,  # [D]
-        weights: Doubles,  # [N]
-        labels: Labels,  # [N], written by every step; -1 where there is none yet
-        n_clusters: int,
-        *,
-        scores_at_once: int,
-        count_weightless: bool,  # also count label changes of points whose weight is 0
-        spare: list["Buffers"],  # kept from step to step, for this run and others of the same shape
-    ) -> None:
-        self._points, self._origin, self._weights, self._labels = points, origin, weights, labels
-        self._n_clusters, self._count_weightless, self._spare = n_clusters, count_weightless, spare
-        self._scores_at_once = scores_at_once
-        n_points, n_columns = points.shape
-        self._n_rows = tile_rows(n_columns, n_clusters)
-        self._starts = range(0, n_points, self._n_rows)
-        keep = (n_columns + 2) * n_points <= KEPT_NUMBERS
-        self._columns: list[Singles | None] | None = [None] * len(self._starts) if keep else None
-        self._centers: Doubles | None = None  # those of the last step
-        self._moved = np.inf  # how much nearer another center may be than before the last step
-        self._way = np.zeros(len(self._starts), np.float32)  # the sum of that since all points of a tile were seen
-        self._bounds = np.full(n_points, -1, np.float32)  # how long it may be while a point keeps its label
-        self._refused = np.full(len(self._starts), np.inf)  # movements of a step for which gaps were not worth it
-        self._n_seen = n_points  # by the last step
-        self._sums = np.zeros((n_clusters, n_columns + 1))
-        self._heaviest = np.zeros(n_clusters)  # the largest weights since the sums were last made anew
+    points: npt.NDArray[np.floating]  # [N, D] float32 or float64
+    origin: Floats  # [D]: what points are relative to
+    weights: Floats  # [N]
+    n_rows: int  # of a tile
+    to_single: bool  # whether centers are single precision
+    count_weightless: bool  # whether points of weight 0 count among those whose label changed
 
-    def step(self, centers: Doubles) -> tuple[Doubles, Doubles, int]:  # sums [K, D], weights [K], labels that changed
-        """Label every point with its nearest center [K, D], relative to the origin; the lowest wins among equals."""
-        factors = np.column_stack([-2 * centers, np.einsum("ij,ij->i", centers, centers)])
-        first = self._centers is None
-        self._follow(centers)
-        gained = np.zeros((len(self._starts), *self._sums.shape))
-        seen, changed, moved = np.zeros((3, len(self._starts)), np.int64)
 
-        def label(tile: int, rows: slice, buffers: Buffers) -> None:
-            labels, weights = self._labels[rows], self._weights[rows]
-            if first:
-                found, _ = self._nearest(tile, rows, factors, buffers)
-                gained[tile] = self._summed(self._centered(rows, None, buffers), weights, found)
-                seen[tile] = moved[tile] = len(found)
-                changed[tile] = self._counted(weights)
-                labels[:] = found
-                return
-            found, index = self._nearest(tile, rows, factors, buffers)
-            differ = np.flatnonzero(found != (labels if index is None else labels.take(index)))
-            seen[tile], moved[tile] = len(found), len(differ)
-            if len(differ):
-                places, after = differ if index is None else index.take(differ), found.take(differ)
-                weights, points = weights.take(places), self._centered(rows, places, buffers)
-                both = np.concatenate([after, labels.take(places)])
-                gained[tile] = self._summed(np.tile(points, (2, 1)), np.concatenate([weights, -weights]), both)
-                changed[tile] = self._counted(weights)
-                labels[places] = after
+class Run(NamedTuple):
+    """The labels, sums and bounds of one run."""
 
-        self._over_tiles(label, self._n_seen)
-        self._n_seen = int(seen.sum())
-        if moved.any():
-            self._sums += gained.sum(axis=0)
-            self._refresh()
-        sums = self._sums.copy()
-        return sums[:, :-1], sums[:, -1], int(changed.sum())
+    labels: Labels  # [N]; -1 where there is none yet
+    bounds: Floats  # [N]: the way of its label until which a point keeps it
+    way: Floats  # [K + 1]: how much nearer a center may have come to another one's points; the last one is that of none
+    before: Floats  # [K, D]: the centers of the last step
+    factors: Floats  # [K and missing, columns in blocks + 2]: -2 c, |c|^2, and the number of every center
+    singles: npt.NDArray[np.float32]  # the same
+    largest: Floats  # [1]: |c|^2 of all centers
+    is_stale: npt.NDArray[np.bool_]  # [n_tiles]: whether labels have changed since the sums of a tile were made
+    tiles: Floats  # [n_tiles, K, D + 1]: weighted sums of each cluster and, last, its weight
+    totals: Floats  # [K, D + 1]
 
-    def inertia(self, centers: Doubles) -> float:  # [K, D], relative to the origin
-        """Sum of weight times squared distance to the labeled center."""
-        parts = np.zeros(len(self._starts))
 
-        def add(tile: int, rows: slice, buffers: Buffers) -> None:
-            apart = self._centered(rows, None, buffers)
-            apart -= centers.take(self._labels[rows], axis=0)
-            parts[tile] = np.einsum("ij,ij->i", apart, apart) @ self._weights[rows]
+@compiled
+def prepare(run: Run, centers: Floats) -> None:  # [K, D], relative to the origin
+    """Write the factors of the scores, and note how far the centers have moved since the last step."""
+    n_clusters, n_columns = centers.shape
+    is_first = run.labels[0] < 0
+    farthest, second, own, largest = 0.0, 0.0, 0, 0.0
+    for k in range(n_clusters):
+        square, moved = 0.0, 0.0
+        for column in range(n_columns):
+            value = centers[k, column]
+            apart = 0.0 if is_first else value - run.before[k, column]
+            square += value * value
+            moved += apart * apart
+            run.before[k, column] = value
+            run.factors[k, column] = -2 * value
+            run.singles[k, column] = -2 * value
+        run.factors[k, -2] = square
+        run.singles[k, -2] = square
+        largest = max(largest, square)
+        moved = np.sqrt(moved) * (1 + 1e-9)
+        run.way[k] += moved
+        if moved > farthest:
+            farthest, second, own = moved, farthest, k
+        elif moved > second:
+            second = moved
+    for k in range(n_clusters):
+        others = second if k == own else farthest
+        run.way[k] = (run.way[k] + others) * (1 + 4 * EPS)
+    run.largest[0] = largest
 
-        self._over_tiles(add, len(self._points))
-        return float(parts.sum())
 
-    def _follow(self, centers: Doubles) -> None:
-        """Note how far the centers have moved."""
-        if self._centers is not None:
-            self._moved = 2 * float(np.sqrt(np.square(centers - self._centers).sum(axis=1).max())) * (1 + 1e-9)
-            with np.errstate(over="ignore"):
-                self._way = np.nextafter(self._way + np.float32(self._moved), np.float32(np.inf))
-        self._centers = centers.copy()
+@compiled
+def _score(columns: Any, factors: Any, n: int, scores: Any) -> None:
+    """Find the lowest score |c|^2 - 2 x.c of every point, the second lowest, and the first center that has the lowest.
 
-    def _nearest(
-        self,
-        tile: int,
-        rows: slice,
-        factors: Doubles,  # [K, D + 1]
-        buffers: "Buffers",
-    ) -> tuple[Labels, Index | None]:  # the labels of the points of a tile that had to be seen, and which ones
-        columns, bounds, scores = self._columns_of(tile, rows, buffers), self._bounds[rows], buffers.scores
-        n_points = len(bounds)
-        expired = np.flatnonzero(bounds < self._way[tile])
-        seen = None if len(expired) > MOST * n_points else expired
-        if seen is None:
-            self._way[tile] = 0
-            with_gaps = self._gaps_pay(tile, columns, n_points, factors, scores)
+    A center is a number of the scores' type: loops over types of one width are twice as fast.
+    """
+    n_columns = columns.shape[0]
+    for j in range(n):
+        scores[LOWEST, j] = np.inf
+        scores[SECOND, j] = np.inf
+        scores[FOUND, j] = 0
+    for k in range(0, factors.shape[0], CENTERS):
+        for d in range(0, n_columns, BLOCK):
+            a0, a1, a2, a3 = factors[k, d], factors[k, d + 1], factors[k, d + 2], factors[k, d + 3]
+            b0, b1, b2, b3 = factors[k + 1, d], factors[k + 1, d + 1], factors[k + 1, d + 2], factors[k + 1, d + 3]
+            c0, c1, c2, c3 = factors[k + 2, d], factors[k + 2, d + 1], factors[k + 2, d + 2], factors[k + 2, d + 3]
+            e0, e1, e2, e3 = factors[k + 3, d], factors[k + 3, d + 1], factors[k + 3, d + 2], factors[k + 3, d + 3]
+            if d == 0:
+                a, b, c, e = (
+                    factors[k, n_columns],
+                    factors[k + 1, n_columns],
+                    factors[k + 2, n_columns],
+                    factors[k + 3, n_columns],
+                )
+                for j in range(n):
+                    x, y, z, t = columns[d, j], columns[d + 1, j], columns[d + 2, j], columns[d + 3, j]
+                    scores[0, j] = a + x * a0 + y * a1 + z * a2 + t * a3
+                    scores[1, j] = b + x * b0 + y * b1 + z * b2 + t * b3
+                    scores[2, j] = c + x * c0 + y * c1 + z * c2 + t * c3
+                    scores[3, j] = e + x * e0 + y * e1 + z * e2 + t * e3
+            else:
+                for j in range(n):
+                    x, y, z, t = columns[d, j], columns[d + 1, j], columns[d + 2, j], columns[d + 3, j]
+                    scores[0, j] = scores[0, j] + x * a0 + y * a1 + z * a2 + t * a3
+                    scores[1, j] = scores[1, j] + x * b0 + y * b1 + z * b2 + t * b3
+                    scores[2, j] = scores[2, j] + x * c0 + y * c1 + z * c2 + t * c3
+                    scores[3, j] = scores[3, j] + x * e0 + y * e1 + z * e2 + t * e3
+        number_0, number_1 = factors[k, n_columns + 1], factors[k + 1, n_columns + 1]
+        number_2, number_3 = factors[k + 2, n_columns + 1], factors[k + 3, n_columns + 1]
+        for j in range(n):
+            lowest, second, found = scores[LOWEST, j], scores[SECOND, j], scores[FOUND, j]
+            score = scores[0, j]
+            higher = score if score > lowest else lowest
+            second = higher if higher < second else second
+            found = number_0 if score < lowest else found
+            lowest = score if score < lowest else lowest
+            score = scores[1, j]
+            higher = score if score > lowest else lowest
+            second = higher if higher < second else second
+            found = number_1 if score < lowest else found
+            lowest = score if score < lowest else lowest
+            score = scores[2, j]
+            higher = score if score > lowest else lowest
+            second = higher if higher < second else second
+            found = number_2 if score < lowest else found
+            lowest = score if score < lowest else lowest
+            score = scores[3, j]
+            higher = score if score > lowest else lowest
+            second = higher if higher < second else second
+            found = number_3 if score < lowest else found
+            lowest = score if score < lowest else lowest
+            scores[LOWEST, j], scores[SECOND, j], scores[FOUND, j] = lowest, second, found
+
+
+@compiled
+def label_points(
+    problem: Problem,
+    run: Run,
+    start: int,
+    stop: int,
+    unsure: Index,  # [stop - start], written: points that are left alone, as rounding decides; or [0]: they are not
+) -> tuple[int, int]:  # how many labels changed, and how many points are unsure
+    """Give some points their nearest centers, the lowest among equal scores.
+
+    Where single precision leaves a doubt, double precision decides: at first these points stay as they were.
+    """
+    nothing = np.empty(0, np.int64)
+    n_changed, n_left = _label(problem, run, run.singles, EPS_SINGLE, LEAST_SINGLE, start, stop, True, nothing)
+    if n_left == 0:
+        return n_changed, 0
+    leave = len(unsure) > 0
+    n_more, n_left = _label(problem, run, run.factors, EPS, LEAST, start, stop, leave, unsure)
+    return n_changed + n_more, n_left if leave else 0
+
+
+@compiled
+def _label(
+    problem: Problem,
+    run: Run,
+    factors: Any,  # single or double precision, whose errors follow
+    eps: float,
+    least: float,
+    start: int,
+    stop: int,
+    leave: bool,  # what is in doubt as it was
+    unsure: Index,  # which that is; or [0]
+) -> tuple[int, int]:  # how many labels changed, and how many are in doubt
+    """Label the points that need it.
+
+    A score is off by at most D + 4 roundings by eps / 2 of |c|^2 + 2 |x| |c| <= 2 (|x|^2 + |c|^2), and two scores by
+    twice as much. The doubt is three times that, so that no rounding tells otherwise before the gap is used up.
+    """
+    points, origin, weights = problem.points, problem.origin, problem.weights
+    n_columns = points.shape[1]
+    error = np.empty(3, factors.dtype)  # of the scores' type, as loops over several types are slower
+    error[0], error[1] = 6.0 * (n_columns + 4) * eps, 6.0 * (n_columns + 4) * least
+    error[2] = run.largest[0]
+    share, smallest, largest = error[0], error[1], error[2]
+    seen, scores = np.empty(BATCH, np.int64), np.zeros((8, BATCH), factors.dtype)
+    columns = np.zeros((factors.shape[1] - 2, BATCH), factors.dtype)
+    n_changed, n_unsure, place = 0, 0, start
+    while place < stop:
+        n = 0
+        while place < stop and n < BATCH:
+            if not run.bounds[place] > run.way[run.labels[place]]:
+                seen[n] = place
+                n += 1
+            place += 1
+        filled = (n + LANES - 1) // LANES * LANES
+        if n > 0 and seen[n - 1] - seen[0] == n - 1:  # a loop over neighbors takes half the time
+            first = np.uintp(seen[0])
+            for j in range(np.uintp(n)):
+                for d in range(n_columns):
+                    columns[d, j] = points[first + j, d] - origin[d]
         else:
-            columns, n_points, with_gaps = scores.choose(columns, seen), len(seen), True
-        found, doubtful, gaps = scores.nearest(columns, n_points, factors, with_gaps=with_gaps)
-        if len(doubtful):
-            points = self._centered(rows, doubtful if seen is None else seen.take(doubtful), buffers)
-            found[doubtful] = scores.nearest_in_double(points, factors)
-        if with_gaps:
-            gaps += self._way[tile]
-            gaps *= np.float32(1 - 2 * np.finfo(np.float32).eps)  # rounded down
-            bounds[slice(None) if seen is None else seen] = gaps
-        else:
-            bounds[:] = -1
-        return found, seen
-
-    def _gaps_pay(self, tile: int, columns: Singles, n_points: int, factors: Doubles, scores: TileScores) -> bool:
-        """Tell whether enough points could stay unseen in a next step that moves the centers as far as this one."""
-        if self._moved > RETRIED * self._refused[tile] or self._moved == np.inf:
-            return False
-        sample = np.arange(0, n_points, -(-n_points // SAMPLE))
-        _, _, gaps = scores.nearest(scores.choose(columns, sample), len(sample), factors, with_gaps=True)
-        pay = np.count_nonzero(gaps < np.float64(self._moved)) <= MOST * len(gaps)
-        self._refused[tile] = np.inf if pay else self._moved
-        return bool(pay)
-
-    def _columns_of(self, tile: int, rows: slice, buffers: "Buffers") -> Singles:
-        kept = self._columns[tile] if self._columns else None
-        if kept is None:
-            kept = buffers.scores.columns_of(self._centered(rows, None, buffers))
-            if self._columns:
-                self._columns[tile] = kept
-        return kept
-
-    def _refresh(self) -> None:
-        """Make sums anew when a cluster has lost half its weight: what is left would carry the rounding of the rest."""
-        np.maximum(self._heaviest, self._sums[:, -1], out=self._heaviest)
-        if not (self._sums[:, -1] < self._heaviest / 2).any():
-            return
-        parts = np.zeros((len(self._starts), *self._sums.shape))
-
-        def add(tile: int, rows: slice, buffers: Buffers) -> None:
-            parts[tile] = self._summed(self._centered(rows, None, buffers), self._weights[rows], self._labels[rows])
-
-        self._over_tiles(add, len(self._points))
-        self._sums = parts.sum(axis=0)
-        self._heaviest = self._sums[:, -1].copy()
-
-    def _summed(self, points: Doubles, weights: Doubles, labels: Labels) -> Doubles:  # [n, D], [n], [n] -> [K, D + 1]
-        """The weighted sums of each cluster and, last, its weight."""
-        from scipy.sparse import csc_array  # quantizing photos does without it, and it takes 0.1 s to import
-
-        # a matrix with a point in every column adds row after row to the row's cluster
-        entries = weights, labels, np.arange(len(points) + 1, dtype=np.int32)
-        clusters = csc_array(entries, shape=(self._n_clusters, len(points)))
-        return np.column_stack([clusters @ points, np.bincount(labels, weights, self._n_clusters)])
-
-    def _counted(self, weights: Doubles) -> int:
-        return len(weights) if self._count_weightless else int(np.count_nonzero(weights > 0))
-
-    def _centered(self, rows: slice, index: Index | None, buffers: "Buffers") -> Doubles:  # [n, D]
-        points = self._points[rows] if index is None else self._points[rows].take(index, axis=0)
-        centered = buffers.centered[: len(points)]
-        # loops over whole blocks of rows are several times faster than loops over a few columns
-        origins, n_whole = np.tile(self._origin, ROWS), len(points) // ROWS * ROWS
-        blocks = points[:n_whole].reshape(-1, len(origins))
-        np.subtract(blocks, origins, out=centered[:n_whole].reshape(blocks.shape), dtype=np.float64)
-        np.subtract(points[n_whole:], self._origin, out=centered[n_whole:], dtype=np.float64)
-        return centered
-
-    def _over_tiles(self, work: Callable[[int, slice, "Buffers"], None], n_points: int) -> None:
-        """Call a function, which will see about so many points, on every tile with buffers of the thread's own."""
-
-        def with_buffers(tile: int) -> None:
-            try:
-                buffers = self._spare.pop()
-            except IndexError:
-                buffers = Buffers(self._n_rows, self._points.shape[1], self._n_clusters, self._scores_at_once)
-            work(tile, slice(self._starts[tile], min(self._starts[tile] + self._n_rows, len(self._points))), buffers)
-            self._spare.append(buffers)
-
-        n_workers = 1 if n_points * self._n_clusters < FEW_SCORES else worker_threads()
-        with one_blas_thread():
-            share_out(range(len(self._starts)), with_buffers, n_workers)
+            for j in range(n):
+                row = np.uintp(seen[j])
+                for d in range(n_columns):
+                    columns[d, j] = points[row, d] - origin[d]
+        for j in range(filled):
+            scores[SQUARE, j] = 0.0
+        for d in range(n_columns):
+            for j in range(filled):
+                scores[SQUARE, j] += columns[d, j] * columns[d, j]
+        _score(columns, factors, filled, scores)
+        for j in range(filled):
+            lowest, second, square = scores[LOWEST, j], scores[SECOND, j], scores[SQUARE, j]
+            doubt = share * (square + largest) + smallest
+            scores[GAP, j] = np.sqrt((square + second) - doubt) - np.sqrt((square + lowest) + doubt)
+            scores[MARGIN, j] = (second - lowest) - doubt
+        for j in range(n):
+            row, label, is_sure = seen[j], np.int64(scores[FOUND, j]), scores[MARGIN, j] > 0
+            run.bounds[row] = scores[GAP, j] + run.way[label] * (1 - 4 * EPS) if is_sure else -np.inf
+            if not is_sure:
+                if len(unsure) > 0:
+                    unsure[n_unsure] = row
+                n_unsure += 1
+                if leave:
+                    continue
+            if run.labels[row] != label:
+                run.labels[row] = label
+                run.is_stale[row // problem.n_rows] = True
+                n_changed += problem.count_weightless or weights[row] > 0
+    return n_changed, n_unsure
 
 
-class Buffers:
-    """The memory that a thread works in."""
+@compiled
+def sum_tile(problem: Problem, run: Run, tile: int) -> None:
+    """Sum up the clusters of a tile, point after point, if labels have changed."""
+    if not run.is_stale[tile]:
+        return
+    points, origin, weights, n_rows = problem.points, problem.origin, problem.weights, problem.n_rows
+    n_columns = points.shape[1]
+    sums = run.tiles[tile]
+    for k in range(sums.shape[0]):
+        for d in range(n_columns + 1):
+            sums[k, d] = 0.0
+    for place in range(tile * n_rows, min(tile * n_rows + n_rows, len(points))):
+        label, weight = run.labels[place], weights[place]
+        for d in range(n_columns):
+            sums[label, d] += (points[place, d] - origin[d]) * weight
+        sums[label, n_columns] += weight
+    run.is_stale[tile] = False
 
-    def __init__(self, n_rows: int, n_columns: int, n_clusters: int, scores_at_once: int) -> None:
-        self.centered = np.empty((n_rows, n_columns))
-        self.scores = TileScores(n_columns, n_clusters, n_rows, min(scores_at_once, n_rows * n_clusters))
+
+@compiled
+def add_tiles(run: Run) -> None:
+    """Add up the sums of all tiles, in their order."""
+    n_tiles, n_clusters, n_sums = run.tiles.shape
+    for k in range(n_clusters):
+        for d in range(n_sums):
+            run.totals[k, d] = run.tiles[0, k, d]
+    for tile in range(1, n_tiles):
+        for k in range(n_clusters):
+            for d in range(n_sums):
+                run.totals[k, d] += run.tiles[tile, k, d]
 
 
-def tile_rows(n_columns: int, n_clusters: int) -> int:
-    """Rows of a tile: enough that the sums of all tiles take less memory than the points."""
-    n_block = block_rows(n_columns, n_clusters)
-    return max(TILE_NUMBERS // (max(4, n_columns) * n_block), -(-8 * n_clusters // n_block), 1) * n_block
+@compiled
+def tile_inertia(problem: Problem, labels: Labels, centers: Floats, start: int, stop: int) -> float:
+    """Sum of weight times squared distance to the labeled center, over some points."""
+    total = 0.0
+    for place in range(start, stop):
+        square = 0.0
+        for d in range(centers.shape[1]):
+            apart = (problem.points[place, d] - problem.origin[d]) - centers[labels[place], d]
+            square += apart * apart
+        total += square * problem.weights[place]
+    return total
+
+
+@compiled
+def _snapped(value: float, to_single: bool) -> float:
+    return np.float64(np.float32(value)) if to_single else value
+
+
+@compiled
+def move_centers(
+    problem: Problem,
+    totals: Floats,  # [K, D + 1]: sums and weights of the clusters
+    centers: Floats,  # [K, D]: moved, unless a cluster is empty
+    moves: Floats,  # [K, D]: the last moves, which become these
+    n_changed: int,
+    limit: float,
+    is_last: bool,
+    relaxation: float,
+    momentum: float,
+) -> int:  # the `RunStatus` of the run
+    """End an iteration of one run: the rules by which its centers move and it ends."""
+    n_clusters, n_columns = centers.shape
+    squared, single = 0.0, problem.to_single
+    for k in range(n_clusters):
+        if not totals[k, n_columns] > 0:
+            return EMPTY
+        for d in range(n_columns):
+            shift = _snapped(totals[k, d] * (1 / totals[k, n_columns]), single) - centers[k, d]
+            squared += shift * shift
+    is_close = squared <= limit or (n_changed == 0 and relaxation == 1)
+    straight = is_close or is_last or n_changed == 0
+    for k in range(n_clusters):
+        onward = 0.0
+        for d in range(n_columns):
+            onward += (_snapped(totals[k, d] * (1 / totals[k, n_columns]), single) - centers[k, d]) * moves[k, d]
+        for d in range(n_columns):
+            old, new = centers[k, d], _snapped(totals[k, d] * (1 / totals[k, n_columns]), single)
+            if not straight:
+                further = (old + relaxation * (new - old)) + (momentum * moves[k, d] if onward > 0 else 0.0)
+                new = _snapped(further, single)
+            moves[k, d] = new - old
+            centers[k, d] = new
+    if n_changed == 0 and squared == 0:
+        return STILL
+    if is_close:
+        return CLOSE
+    return OUT_OF_TIME if is_last else GOING
+
+
+@compiled
+def iterate(
+    problem: Problem,
+    run: Run,
+    centers: Floats,  # [K, D]: moved
+    moves: Floats,  # [K, D]
+    n_left: int,  # before the last iteration of the run
+    n_steps: int,  # to be done here at most
+    limit: float,
+    relaxation: float,
+    momentum: float,
+) -> tuple[int, int, int]:  # the `RunStatus`, the iterations that were ended, and the labels that the last changed
+    """Label points and move centers in turn, on all tiles of a small problem."""
+    status, n_ended, n_changed, unsure = GOING, 0, 0, np.empty(0, np.int64)
+    for _ in range(n_steps):
+        prepare(run, centers)
+        n_changed, _ = label_points(problem, run, 0, len(run.labels), unsure)
+        for tile in range(len(run.tiles)):
+            sum_tile(problem, run, tile)
+        add_tiles(run)
+        is_last = n_ended + 1 >= n_left
+        status = move_centers(problem, run.totals, centers, moves, n_changed, limit, is_last, relaxation, momentum)
+        n_ended += status != EMPTY
+        if status != GOING:
+            break
+    return status, n_ended, n_changed

@@ -5,18 +5,36 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 
-from gpuquant.ops.lloyd import cpu_dense
-from gpuquant.ops.lloyd.cpu_dense import TiledLloyd
-from gpuquant.ops.lloyd.tile_scores import Singles, TileScores
+from gpuquant.ops import DenseLloyd, DensePoints, compiled
+from gpuquant.ops.lloyd import cpu_dense, cpu_dense_runs
+
+pytestmark = pytest.mark.skipif(not compiled.has_numba(), reason="Numba cannot be imported")
 
 Floats = npt.NDArray[np.float64]
 
 
-def run_of(points: Floats, weights: Floats, n_clusters: int) -> tuple[TiledLloyd, npt.NDArray[np.int32]]:
-    labels = np.full(len(points), -1, np.int32)
-    settings: dict[str, Any] = {"scores_at_once": 1 << 18, "count_weightless": True, "spare": []}
-    return TiledLloyd(points, np.zeros(points.shape[1]), weights, labels, n_clusters, **settings), labels
+class State:
+    """Steps of one run whose origin is 0."""
+
+    def __init__(self, points: Floats, weights: Floats, n_clusters: int) -> None:
+        zeros = torch.zeros(1, points.shape[1], dtype=torch.float64)
+        prepared = DensePoints(torch.from_numpy(points)[None], torch.from_numpy(weights)[None], None, zeros)
+        self._state = DenseLloyd(prepared, n_clusters)
+        self.labels = self._state.labels_of_points()[0].numpy()
+
+    def step(self, centers: Floats) -> tuple[Floats, Floats, int]:
+        sums, totals, n_changed = self._state.step(torch.from_numpy(centers)[None], [0])
+        return sums[0].numpy(), totals[0].numpy(), n_changed[0]
+
+    def inertia(self, centers: Floats) -> float:
+        return self._state.inertia(torch.from_numpy(centers)[None])[0]
+
+
+def run_of(points: Floats, weights: Floats, n_clusters: int) -> tuple[State, npt.NDArray[np.int32]]:
+    state = State(points, weights, n_clusters)
+    return state, state.labels
 
 
 def expected(points: Floats, weights: Floats, centers: Floats) -> tuple[npt.NDArray[np.int64], Floats, Floats]:
@@ -31,23 +49,21 @@ def expected(points: Floats, weights: Floats, centers: Floats) -> tuple[npt.NDAr
 def scored(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The number of points that each call scores; tiles are small, so that there are several."""
     counts: list[int] = []
-    original = TileScores.nearest
+    original = cpu_dense.label_points
 
-    def spy(self: TileScores, columns: Singles, n_points: int, *rest: Any, **named: Any) -> Any:
-        counts.append(n_points)
-        return original(self, columns, n_points, *rest, **named)
+    def spy(problem: Any, run: Any, start: int, stop: int, unsure: Any) -> tuple[int, int]:
+        some = slice(start, stop)
+        counts.append(int(np.count_nonzero(~(run.bounds[some] > run.way[run.labels[some]]))))
+        found: tuple[int, int] = original(problem, run, start, stop, unsure)
+        return found
 
-    monkeypatch.setattr(TileScores, "nearest", spy)
-    monkeypatch.setattr(cpu_dense, "TILE_NUMBERS", 1 << 14)
+    monkeypatch.setattr(cpu_dense_runs, "label_points", spy)
+    monkeypatch.setattr(cpu_dense_runs, "TILE", 1 << 10)
     return counts
 
 
-@pytest.mark.parametrize("kept", [0, 1 << 26])
 @pytest.mark.parametrize("n_columns", [1, 3, 9])
-def test_lloyd_to_the_end_with_few_points_seen(
-    n_columns: int, kept: int, scored: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cpu_dense, "KEPT_NUMBERS", kept)
+def test_lloyd_to_the_end_with_few_points_seen(n_columns: int, scored: list[int]) -> None:
     random = np.random.RandomState(0)
     middles = random.normal(0, 4, (10, n_columns))
     points = middles[random.randint(0, 10, 9000)] + random.normal(0, 1, (9000, n_columns))

@@ -11,16 +11,29 @@ import torch
 
 import gpuquant
 from gpuquant.clustering import batched as clustering
-from gpuquant.ops.lloyd import dense
-from gpuquant.ops.lloyd.dense import DenseLloyd, DenseSeeding
-from gpuquant.ops.points import dense_points
+from gpuquant.ops import choose_centers, compiled
+from gpuquant.ops.lloyd import cpu_dense_runs, reference_dense
+from gpuquant.ops.lloyd.dense import DenseLloyd
+from gpuquant.ops.lloyd.ieee_products import ieee_products
 from gpuquant.ops.points.dense_points import DensePoints
-from gpuquant.ops.seeding import dense as dense_seeding
-from gpuquant.ops.seeding.dense import DeviceSeeding
 from gpuquant.tensors import power_of_two
 
 Floats = npt.NDArray[np.float64]
+IMPLEMENTATIONS = ["compiled", "reference"]
 SHAPES = [(1, 1, 1), (255, 3, 2), (256, 3, 16), (257, 2, 17), (3000, 5, 9), (1000, 64, 40)]  # N, D, K
+
+
+@pytest.fixture(params=IMPLEMENTATIONS)
+def implementation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Compiled loops in small tiles, or plain torch."""
+    if request.param == "reference":
+        monkeypatch.setattr(compiled, "runs_for", lambda _: False)
+    elif not compiled.has_numba():
+        pytest.skip("Numba cannot be imported")
+    else:
+        monkeypatch.setattr(cpu_dense_runs, "TILE", 512)
+        monkeypatch.setattr(cpu_dense_runs, "SHARED", 0)
+    return str(request.param)
 
 
 def problem(n_points: int, n_columns: int, *, offset: float = 0.0) -> tuple[Floats, Floats]:
@@ -43,6 +56,7 @@ def squared_distances(points: Floats, centers: Floats) -> Floats:  # [N, K]
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("offset", [0.0, 3000.0])
 @pytest.mark.parametrize(("n_points", "n_columns", "n_clusters"), SHAPES)
+@pytest.mark.usefixtures("implementation")
 def test_a_step_labels_and_sums_as_numpy_does(
     n_points: int, n_columns: int, n_clusters: int, offset: float, dtype: torch.dtype
 ) -> None:
@@ -71,6 +85,7 @@ def test_a_step_labels_and_sums_as_numpy_does(
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("n_columns", [1, 2, 3, 5, 17])
 @pytest.mark.parametrize("n_clusters", [2, 7, 9, 17, 64])
+@pytest.mark.usefixtures("implementation")
 def test_equal_centers_tie_to_the_lowest(dtype: torch.dtype, n_columns: int, n_clusters: int) -> None:
     points, _ = problem(1000, n_columns)
     points = np.concatenate([points.round(), -points.round()])  # integers of mean 0: no product rounds
@@ -80,6 +95,7 @@ def test_equal_centers_tie_to_the_lowest(dtype: torch.dtype, n_columns: int, n_c
     assert int(state.labels_of_points().max()) == 0
 
 
+@pytest.mark.usefixtures("implementation")
 def test_a_step_counts_the_labels_that_changed() -> None:
     points, weights = problem(700, 2)
     state = DenseLloyd(prepare(points, weights, chunk_size=1), 5)
@@ -102,6 +118,7 @@ def test_mean_and_variance_are_weighted() -> None:
     assert float(prepared.variance) == pytest.approx(variance, rel=1e-12)
 
 
+@pytest.mark.usefixtures("implementation")
 def test_farthest_points_of_positive_weight_come_first() -> None:
     points, weights = problem(600, 2)
     points[:5] = 1000  # far, but padding
@@ -121,6 +138,7 @@ def test_farthest_points_of_positive_weight_come_first() -> None:
     assert len(state.farthest(0, 1000, entered)[0]) == 594
 
 
+@pytest.mark.usefixtures("implementation")
 def test_no_point_is_far_when_all_are_on_their_centers() -> None:
     state = DenseLloyd(prepare(np.ones((10, 2)), np.ones(10)), 1)
     centers = state.enter(torch.ones(1, 1, 2))
@@ -130,21 +148,25 @@ def test_no_point_is_far_when_all_are_on_their_centers() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
+@pytest.mark.usefixtures("implementation")
 def test_chunks_and_threads_change_no_bit(
     dtype: torch.dtype, n_threads: int, set_threads: Callable[[int], None]
 ) -> None:
     points, weights = problem(2817, 5)  # one row in the last tile
     centers = torch.from_numpy(np.random.RandomState(2).normal(0, 2, (9, 5))).to(dtype).double()
-    uniforms = np.random.RandomState(3).uniform(size=(6, 4))
+    uniforms = np.random.RandomState(3).uniform(size=(1, 21))
 
     def results(chunk_size: int | None) -> list[torch.Tensor]:
         prepared = prepare(points, weights, dtype, chunk_size)
-        state, seeding = DenseLloyd(prepared, 9), DenseSeeding(prepared)
+        state = DenseLloyd(prepared, 9)
         sums, totals, _ = state.step(centers[None], [0])
-        added = torch.stack([seeding.add_best(seeding.draw(row[None])) for row in uniforms])
-        numbers = [*state.inertia(centers[None]), float(prepared.variance), *seeding.potentials()]
+        added, potentials = choose_centers(prepared, 6, uniforms, 4)
+        numbers = [*state.inertia(centers[None]), float(prepared.variance), *potentials]
         far, _, _ = state.farthest(0, 5, centers)
-        return [sums, totals, state.labels_of_points(), far, torch.tensor(numbers), added]
+        moved = centers[None].clone()
+        progress = [torch.zeros_like(moved), *torch.zeros(2, 1, dtype=torch.int32), torch.zeros(1).double()]
+        state.iterate(moved, *progress, max_iter=9, relaxation=1.4, momentum=0.3)
+        return [sums, totals, state.labels_of_points(), far, torch.tensor(numbers), added, moved]
 
     set_threads(1)
     expected = results(None)
@@ -153,53 +175,9 @@ def test_chunks_and_threads_change_no_bit(
         assert all(map(torch.equal, results(chunk_size), expected))
 
 
-@pytest.mark.parametrize("n_columns", [1, 3, 10])
-@pytest.mark.parametrize("kind", ["one tile", "tiles", "tiles, nothing kept", "device"])
-def test_seeding_is_greedy_kmeans_plus_plus(n_columns: int, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Against the textbook on the same uniform numbers."""
-    points, weights = problem(700, n_columns)
-    if kind.startswith("tiles"):
-        monkeypatch.setattr(dense_seeding, "ROWS", 256)
-    if kind.endswith("kept"):
-        monkeypatch.setattr(dense_seeding, "KEPT_NUMBERS", 0)
-    if kind == "device":
-        monkeypatch.setattr(dense, "TiledSeeding", DeviceSeeding)
-    seeding = DenseSeeding(prepare(points, weights))
-    random = np.random.RandomState(4)
-    uniform = random.uniform(size=1)
-    first = int(np.searchsorted(np.cumsum(weights), uniform * weights.sum(), side="right")[0])
-    np.testing.assert_array_equal(seeding.add_best(seeding.draw(uniform[None]))[0], points[first])
-    closest = np.square(points - points[first]).sum(axis=1)
-    for _ in range(15):
-        uniforms = random.uniform(size=5)
-        cumulative = np.cumsum(weights * closest)
-        candidates = np.searchsorted(cumulative, uniforms * cumulative[-1])
-        drawn = seeding.draw(uniforms[None])
-        np.testing.assert_array_equal(drawn[0], candidates)
-        lowered = [np.minimum(closest, np.square(points - points[index]).sum(axis=1)) for index in candidates]
-        best = int(np.argmin([(weights * distances).sum() for distances in lowered]))
-        np.testing.assert_array_equal(seeding.add_best(drawn)[0], points[candidates[best]])
-        closest = lowered[best]
-        assert seeding.potentials() == pytest.approx([float((weights * closest).sum())], rel=1e-9)
-
-
-def test_draws_follow_weight_times_squared_distance() -> None:
-    """By hand: the center is at 0, so the shares are 0, 2 x 1, 1 x 4 and 0."""
-    seeding = DenseSeeding(prepare(np.array([[0.0], [1.0], [2.0], [9.0]]), np.array([1.0, 2.0, 1.0, 0.0])))
-    assert seeding.draw(np.array([[0.0, 0.24, 0.25, 0.74, 0.75, 0.99]])).tolist() == [[0, 0, 1, 1, 2, 2]]
-    seeding.add_best(np.array([[0]]))
-    assert seeding.draw(np.array([[0.01, 0.32, 0.34, 0.99]])).tolist() == [[1, 1, 2, 2]]
-    assert seeding.potentials() == pytest.approx([6])
-
-
-def test_the_first_of_equal_candidates_is_added() -> None:
-    seeding = DenseSeeding(prepare(np.array([[-1.0], [0.0], [1.0]]), np.ones(3)))
-    seeding.add_best(np.array([[1]]))
-    assert seeding.add_best(np.array([[2, 0]])).tolist() == [[1.0]]
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("chunk_size", [1, 100, None])
+@pytest.mark.usefixtures("implementation")
 def test_runs_and_problems_of_a_batch_have_the_bits_of_each_alone(dtype: torch.dtype, chunk_size: int | None) -> None:
     """Three problems, two runs on each, some of them resting for a step."""
     random = np.random.RandomState(9)
@@ -223,35 +201,32 @@ def test_runs_and_problems_of_a_batch_have_the_bits_of_each_alone(dtype: torch.d
 def test_chunks_shrink_until_they_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.RandomState(0)
     points, centers = random.normal(0, 1, (3000, 6)), torch.from_numpy(random.normal(0, 1, (1, 5, 6)))
+    monkeypatch.setattr(compiled, "runs_for", lambda _: False)
     sums, totals, n_changed = DenseLloyd(prepare(points, np.ones(3000)), 5).step(centers, [0])
-    prepared = prepare(points, np.ones(3000))
-    prepared.scores_at_once, original = 1 << 13, DensePoints.products
+    original, held, sizes = reference_dense.products, [], []
 
-    held: list[weakref.ref[torch.Tensor]] = []
-
-    def products(self: DensePoints, *given: Any) -> torch.Tensor:
+    def products(some: torch.Tensor, *given: Any) -> torch.Tensor:
         attempt = torch.zeros(3)
         held.append(weakref.ref(attempt))
-        if self.scores_at_once > 1 << 11 or random.uniform() < 0.2:
+        sizes.append(some.shape[1])
+        if some.shape[1] > 1 << 9 or random.uniform() < 0.2:
             raise torch.OutOfMemoryError
-        return original(self, *given)
+        return original(some, *given)
 
     def empty_cache() -> None:
         assert held[-1]() is None
 
-    monkeypatch.setattr(DensePoints, "products", products)
+    monkeypatch.setattr(reference_dense, "products", products)
     monkeypatch.setattr(torch.cuda, "empty_cache", empty_cache)
-    monkeypatch.setattr(dense_points, "FEWEST_SCORES", 1)
-    state = DenseLloyd(prepared, 5)
-    found = state.step(centers, [0])
+    monkeypatch.setattr(reference_dense, "FEWEST_SCORES", 1)
+    found = DenseLloyd(prepare(points, np.ones(3000)), 5).step(centers, [0])
     assert torch.equal(found[0], sums)
     assert torch.equal(found[1], totals)
     assert found[2] == n_changed
-    assert prepared.scores_at_once <= 1 << 11
-    monkeypatch.setattr(dense_points, "FEWEST_SCORES", 1 << 30)
-    prepared.scores_at_once = 1 << 13
+    assert max(sizes) > 1 << 9 >= min(sizes)
+    monkeypatch.setattr(reference_dense, "FEWEST_SCORES", 1 << 30)
     with pytest.raises(torch.OutOfMemoryError):
-        state.step(centers, [0])
+        DenseLloyd(prepare(points, np.ones(3000)), 5).step(centers, [0])
 
 
 def test_a_group_of_problems_is_halved_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,19 +245,11 @@ def test_a_group_of_problems_is_halved_until_it_fits(monkeypatch: pytest.MonkeyP
     assert tried == [7, 4, 2, 2, 2, 1]
 
 
-@pytest.mark.parametrize("n_values", [1, dense_seeding.ROWS, 3 * dense_seeding.ROWS + 5])
-def test_running_sums_of_a_device(n_values: int) -> None:
-    values = np.random.RandomState(0).uniform(0, 9, n_values)
-    found = dense_seeding.running_sums(torch.from_numpy(values)).numpy()
-    np.testing.assert_allclose(found, np.cumsum(values), rtol=1e-12)
-    assert (np.diff(found) >= 0).all()
-
-
 def test_products_are_those_of_ieee_whatever_is_allowed() -> None:
     torch.set_float32_matmul_precision("high")
     try:
-        with dense_points.ieee_products:
-            with dense_points.ieee_products:
+        with ieee_products:
+            with ieee_products:
                 assert is_ieee()
             assert is_ieee()
         assert torch.get_float32_matmul_precision() == "high"
@@ -299,7 +266,7 @@ def test_products_are_those_of_ieee_with_the_newer_setting(allowed: str) -> None
     before = backend.fp32_precision
     backend.fp32_precision = allowed
     try:
-        with dense_points.ieee_products:
+        with ieee_products:
             assert is_ieee()
         assert backend.fp32_precision == allowed
     finally:

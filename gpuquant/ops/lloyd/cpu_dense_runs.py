@@ -1,0 +1,211 @@
+"""CompiledRuns: Lloyd's algorithm over floating-point points on the CPU, by compiled loops in threads of ours."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gpuquant.ops.lloyd.cpu_dense import (
+    BLOCK,
+    CENTERS,
+    Floats,
+    Index,
+    Labels,
+    Problem,
+    Run,
+    add_tiles,
+    iterate,
+    label_points,
+    move_centers,
+    prepare,
+    sum_tile,
+    tile_inertia,
+)
+from gpuquant.ops.lloyd.moves import AS_LONG_AS_NEEDED
+from gpuquant.ops.lloyd.run_status import RunStatus
+from gpuquant.ops.points.dense_points import DensePoints
+from gpuquant.threads import one_blas_thread, share_out, worker_threads
+
+TILE = 1 << 13  # points whose sums are added together: some tenths of a millisecond
+POINTS_PER_CENTER = 4  # at least, in a tile: the sums of all tiles take less memory than the points
+SHARED = 1 << 23  # multiplications from which threads share a step, about 1 ms: waking them takes a tenth of it
+AT_ONCE = 1 << 31  # multiplications of one compiled call: some tenths of a second
+CHUNK = 256  # samples that scikit-learn multiplies with the centers at once
+
+
+class CompiledRuns:
+    """Lloyd's algorithm in P = B x n_runs runs: run r works on problem r // n_runs."""
+
+    def __init__(
+        self,
+        points: DensePoints,
+        labels: Tensor,  # [P, N] int32, overwritten for the runs that take part; -1 where there is none yet
+        n_clusters: int,
+        *,
+        as_scikit_learn: bool,  # points of weight 0 count, and where rounding decides it is that of scikit-learn
+    ) -> None:
+        self._n_clusters, self._as_scikit_learn = n_clusters, as_scikit_learn
+        n_points, n_columns = points.n_points, points.n_columns
+        self._n_rows = max(TILE, POINTS_PER_CENTER * n_clusters)
+        self._starts = range(0, n_points, self._n_rows)
+        self._effort = n_points * n_clusters * n_columns
+        to_single = points.points.dtype == torch.float32
+        rows, origins, weights = (tensor.numpy() for tensor in points.for_kernels())
+        self._problems = [
+            Problem(*given, n_rows=self._n_rows, to_single=to_single, count_weightless=as_scikit_learn)
+            for given in zip(rows, origins, weights, strict=True)
+        ]
+        self._n_runs = len(labels) // len(self._problems)
+        self._runs = [self._begun(n_columns, own) for own in labels.numpy()]
+        self._n_changed = [0] * len(labels)
+
+    def _begun(self, n_columns: int, labels: Labels) -> Run:
+        k = self._n_clusters
+        factors = np.zeros((-(-k // CENTERS) * CENTERS, -(-n_columns // BLOCK) * BLOCK + 2))
+        factors[k:, -2] = np.inf  # never the nearest
+        factors[:, -1] = np.arange(len(factors))
+        return Run(
+            labels=labels,
+            bounds=np.full(len(labels), -np.inf),
+            way=np.zeros(k + 1),
+            before=np.zeros((k, n_columns)),
+            factors=factors,
+            singles=factors.astype(np.float32),
+            largest=np.zeros(1),
+            is_stale=np.zeros(len(self._starts), np.bool_),
+            tiles=np.zeros((len(self._starts), k, n_columns + 1)),
+            totals=np.zeros((k, n_columns + 1)),
+        )
+
+    def _problem(self, run: int) -> Problem:
+        return self._problems[run // self._n_runs]
+
+    def step(
+        self,
+        centers: Tensor,  # [A, K, D] float64, relative to the origin
+        active: list[int],  # [A]: the runs that take part, ascending
+    ) -> tuple[Tensor, Tensor, list[int]]:  # sums [A, K, D], weights [A, K], labels that changed [A]
+        """Label all points with their nearest center (the lowest of equal scores) and sum up the clusters."""
+        given = dict(zip(active, centers.contiguous().numpy(), strict=True))
+        self._over_runs(active, lambda run, n_threads: self._label(run, given[run], n_threads))
+        return *self.sums_of(active), self.changed(active)
+
+    def sums_of(self, runs: list[int]) -> tuple[Tensor, Tensor]:  # [A, K, D], [A, K]
+        """The sums and the weights of the clusters after the last step of some runs."""
+        totals = torch.from_numpy(np.stack([self._runs[run].totals for run in runs]))
+        return totals[:, :, :-1], totals[:, :, -1]
+
+    def changed(self, runs: list[int]) -> list[int]:
+        """Count the labels that the last step of some runs changed."""
+        return [self._n_changed[run] for run in runs]
+
+    def iterate(
+        self,
+        centers: Tensor,  # [P, K, D] float64, contiguous: moved in place
+        moves: Tensor,  # [P, K, D] float64, contiguous: the last moves of the centers
+        n_iter: Tensor,  # [P] int32
+        status: Tensor,  # [P] int32: runs whose `RunStatus` is not GOING rest
+        limits: Tensor,  # [P] float64
+        *,
+        max_iter: int,
+        relaxation: float,
+        momentum: float,
+        n_steps: int = AS_LONG_AS_NEEDED,
+    ) -> list[int]:  # the `RunStatus` of each run
+        """Iterate until every run has ended, needs the host to fill an empty cluster, or made so many steps."""
+        stands, ended = status.numpy(), n_iter.numpy()
+        pace = float(relaxation), float(momentum)
+        at_once = max(1, AT_ONCE // self._effort)
+
+        def advance(run: int, n_threads: int) -> None:
+            problem, kept = self._problem(run), self._runs[run]
+            place, shifts, limit = centers[run].numpy(), moves[run].numpy(), float(limits[run])
+            n_left, found = min(n_steps, AS_LONG_AS_NEEDED), RunStatus.GOING.value
+            while found == RunStatus.GOING and n_left > 0:
+                until_last = int(max_iter) - int(ended[run])
+                if n_threads > 1 or self._as_scikit_learn or self._effort > AT_ONCE:
+                    self._label(run, place, n_threads)
+                    changed, is_last = self._n_changed[run], until_last <= 1
+                    found = move_centers(problem, kept.totals, place, shifts, changed, limit, is_last, *pace)
+                    n_done = int(found != RunStatus.EMPTY)
+                else:
+                    steps = min(at_once, n_left)
+                    found, n_done, self._n_changed[run] = iterate(
+                        problem, kept, place, shifts, until_last, steps, limit, *pace
+                    )
+                n_left -= max(n_done, 1)
+                ended[run] += n_done
+            stands[run] = found
+
+        self._over_runs([run for run, stand in enumerate(stands) if stand == RunStatus.GOING], advance)
+        found: list[int] = stands.tolist()
+        return found
+
+    def inertia(self, centers: Tensor) -> Tensor:  # [P, K, D] float64, relative to the origin -> [P]
+        """Sum of weight times squared distance to the labeled center."""
+        parts = np.zeros((len(centers), len(self._starts)))
+        given = centers.contiguous().numpy()
+
+        def add_up(run: int, n_threads: int) -> None:
+            problem, labels = self._problem(run), self._runs[run].labels
+
+            def add(tile: int) -> None:
+                start = self._starts[tile]
+                stop = min(start + self._n_rows, len(labels))
+                parts[run, tile] = tile_inertia(problem, labels, given[run], start, stop)
+
+            share_out(range(len(self._starts)), add, n_threads)
+
+        self._over_runs(list(range(len(centers))), add_up)
+        return torch.from_numpy(parts.cumsum(axis=1)[:, -1])
+
+    def _over_runs(self, runs: list[int], function: Callable[[int, int], None]) -> None:
+        """Call a function for runs: one after the other, each with all threads where that helps, or side by side."""
+        n_threads = worker_threads() if len(runs) * self._effort >= SHARED else 1
+        if n_threads == 1 or (self._effort >= SHARED and len(self._starts) > 1):
+            for run in runs:
+                function(run, n_threads)
+        else:
+            share_out(runs, lambda run: function(run, 1), n_threads)
+
+    def _label(self, run: int, centers: Floats, n_threads: int) -> None:  # [K, D]
+        """Label all points of a run, tile by tile."""
+        problem, kept = self._problem(run), self._runs[run]
+        n_rows = max(1, AT_ONCE // (self._n_clusters * len(problem.origin)))
+        found = [0] * len(self._starts)
+        prepare(kept, centers)
+
+        def label(tile: int) -> None:
+            end = min(self._starts[tile] + self._n_rows, len(kept.labels))
+            for start in range(self._starts[tile], end, n_rows):
+                stop = min(start + n_rows, end)
+                unsure = np.empty(stop - start if self._as_scikit_learn else 0, np.int64)
+                n_changed, n_unsure = label_points(problem, kept, start, stop, unsure)
+                found[tile] += n_changed
+                if n_unsure:
+                    found[tile] += label_as_scikit_learn(problem, kept, centers, unsure[:n_unsure])
+            sum_tile(problem, kept, tile)
+
+        share_out(range(len(self._starts)), label, n_threads)
+        add_tiles(kept)
+        self._n_changed[run] = sum(found)
+
+
+def label_as_scikit_learn(problem: Problem, run: Run, centers: Floats, index: Index) -> int:
+    """Label some points by scores that are rounded as scikit-learn's; count the labels that changed."""
+    squares = np.einsum("ij,ij->i", centers, centers)
+    n_changed = 0
+    for chunk in np.unique(index // CHUNK):
+        rows = slice(chunk * CHUNK, (chunk + 1) * CHUNK)
+        centered = (problem.points[rows] - problem.origin).astype(np.float64, copy=False)
+        with one_blas_thread():
+            scores = np.matmul(centered, centers.T)
+        scores *= -2
+        scores += squares
+        own = index[index // CHUNK == chunk]
+        labels = scores.argmin(axis=1)[own - rows.start]
+        n_changed += int(np.count_nonzero(labels != run.labels[own]))
+        run.is_stale[own[labels != run.labels[own]] // problem.n_rows] = True
+        run.labels[own] = labels
+    return n_changed
