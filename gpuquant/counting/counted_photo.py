@@ -1,6 +1,7 @@
 """CountedPhoto: a photo's pixels on a device, and its distinct colors as they look."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -50,18 +51,20 @@ class CountedPhoto:
             color_labels = color_labels[self._place]
         return map_pixels(self._rows, self._stored, color_labels, wide=wide).view(self.shape)
 
-    def strips(
-        self,
-        n_pixels: int,  # of a strip, at most, unless a row has more
-    ) -> Iterator[tuple[int, Tensor]]:  # the first row of a strip; [rows, W] int32: which of the colors each pixel is
-        """Go through the rows from top to bottom, some at a time."""
-        height, width = self.shape
-        n_rows = max(1, n_pixels // width)
+    @property
+    def seen_rows(self) -> Tensor | None:  # [H, W, 3] or [H, W, 1] uint8
+        """The pixels, where all are opaque and look as they are stored."""
+        if self._place is not None or self._rows.shape[1:] == (4,):
+            return None
+        return self._rows.view(*self.shape, -1)
+
+    @contextmanager
+    def ranked(self) -> Iterator[Callable[[int, int], Tensor]]:
+        """A function that tells of the rows from one to another which of the colors each pixel is: [rows, W] int32."""
+        width = self.shape[1]
         place = torch.arange(len(self._stored), device=self.device) if self._place is None else self._place
         with rank_table(self._stored, place.to(torch.int32)) as look_up:
-            for top in range(0, height, n_rows):
-                rows = self._rows[top * width : (top + n_rows) * width]
-                yield top, look_up(rows).view(-1, width)
+            yield lambda top, bottom: look_up(self._rows[top * width : bottom * width]).view(-1, width)
 
 
 def count_photo(

@@ -1,7 +1,8 @@
 """Dithering: mixing entries in such a way that neighboring pixels average to the colors of the photo."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pkgutil import resolve_name
 
@@ -17,14 +18,15 @@ from gpuquant.counting.counted_photo import CountedPhoto
 from gpuquant.dithering.mixtures import Slack, mix_colors
 from gpuquant.dithering.registry import METHODS
 from gpuquant.errors import ArgumentError
+from gpuquant.threads import share_out, worker_threads
 
 CLOSE = 32  # levels between neighbors of a palette in which k-means could have found it: 51 in the web's 216 colors
 OWN = Slack(math.inf, 0)  # of the photo's own palette
 CLOSE_ENTRIES = Slack(1.0, 2.0)  # of a given palette whose entries lie close together
 FEW_ENTRIES = Slack(0.2, math.inf)  # of others: more would cost some of what it gains after a blur
 MOST_LINKED = 4096  # gaps of more entries are small
-STRIP_PIXELS = 1 << 24  # whose colors are held together: 4 bytes a pixel
-ORDERED_PIXELS = 1 << 20  # the same, where strips need not be high
+STRIP_PIXELS = 1 << 24  # that are diffused at a time: their colors take 4 bytes a pixel, where they are not the photo's
+ORDERED_PIXELS = {"cpu": 1 << 16, "cuda": 1 << 24}  # whose colors stay in the cache; that take few launches
 
 
 @dataclass(frozen=True)
@@ -77,27 +79,37 @@ def _ordered(
 ) -> DitheredPhoto:
     """Choose among the entries that mix to each color, by a mask."""
     mask = torch.from_numpy(resolve_name(METHODS[dither.method].mask)()).to(palette.device)
-    entries, limits = _mixed(colors, palette, labels, still, dither, mask.numel())
-    entries = entries.to(_words(palette))  # as few bytes as labels have
+    mixtures = _mixed(colors, palette, labels, still, dither, mask.numel())
+    (height, width), device = photo.shape, palette.device
+    found = torch.empty(photo.shape, dtype=_words(palette), device=device)
+    tallies: list[tuple[Tensor, int]] = []
+    with photo.ranked() as ranks_of:
+        n_rows = max(1, ORDERED_PIXELS[device.type] // width)
 
-    def choose(top: int, ranks: Tensor, strip: Tensor) -> None:
-        ops.choose_entries(top, ranks, entries, limits, mask, strip)
+        def choose(top: int) -> None:
+            ranks, strip = ranks_of(top, top + n_rows), found[top : top + n_rows]
+            tallies.append(ops.choose_entries(top, ranks, mixtures, mask, len(palette), strip))
 
-    return _in_strips(photo, colors, palette, labels, still, ORDERED_PIXELS, choose)
+        share_out(range(0, height, n_rows), choose, worker_threads() if device.type == "cpu" else 1)
+    return _summed(found, tallies, photo, colors, palette, labels, still)
 
 
 def _mixed(
     colors: Tensor, palette: Tensor, labels: Tensor, still: Tensor | None, dither: Dither, n_levels: int
-) -> tuple[Tensor, Tensor]:  # [M, 4] int32, [M, 3] int16
+) -> Tensor:  # [M, 8] int32: see `mix_colors`
     opaque = _opaque_entries(palette)
     slack = OWN if dither.fitted else CLOSE_ENTRIES if _is_close(palette[opaque, :3]) else FEW_ENTRIES
     if still is None:
         return mix_colors(colors[:, :3], palette[:, :3], dither.strength, n_levels, slack)
-    entries, limits = labels[:, None].repeat(1, 4), labels.new_zeros(len(labels), 3, dtype=torch.int16)
-    if len(opaque):
-        mixed, limits[~still] = mix_colors(colors[~still, :3], palette[opaque, :3], dither.strength, n_levels, slack)
-        entries[~still] = opaque[mixed.long()].to(torch.int32)
-    return entries, limits
+    mixtures = torch.zeros(len(labels), 8, dtype=torch.int32, device=labels.device)
+    parts = mixtures.view(torch.int16)
+    parts[:, 8:12] = labels.to(torch.int16)[:, None]
+    if len(opaque) and not bool(still.all()):
+        mixed = mix_colors(colors[~still, :3], palette[opaque, :3], dither.strength, n_levels, slack)
+        mixed_parts = mixed.view(torch.int16)
+        mixed_parts[:, 8:12] = opaque.to(torch.int16)[mixed_parts[:, 8:12].to(torch.int32) & 0xFFFF]
+        mixtures[~still] = mixed
+    return mixtures
 
 
 def _diffused(
@@ -106,50 +118,58 @@ def _diffused(
     entries = _opaque_entries(palette)
     if not len(entries):
         entries = torch.arange(len(palette), device=palette.device)  # which no pixel takes
-    nearest = ops.NearestTable(palette[entries, :3].contiguous())
-    seen = colors[:, :3].contiguous()
-    above = torch.zeros(photo.shape[1], 4, dtype=torch.int16, device=palette.device)
-    limit = error_limit(palette[entries, :3], close=dither.fitted or _is_close(palette[entries, :3]))
+    levels = palette[:, :3].contiguous()
+    limit = error_limit(levels[entries], close=dither.fitted or _is_close(levels[entries]))
     strength = round(dither.strength * ops.FULL_STRENGTH)
-
-    def diffuse(_: int, ranks: Tensor, strip: Tensor) -> None:
-        nonlocal above
-        part, above = ops.diffuse_errors(ranks, seen, still, nearest, above, limit, strength)
-        if still is not None:
-            part = torch.where(still[ranks], labels[ranks], entries[part.to(torch.int32)].to(torch.int32))
-        strip.copy_(part)
-
-    return _in_strips(photo, colors, palette, labels, still, STRIP_PIXELS, diffuse)
-
-
-def _in_strips(
-    photo: CountedPhoto,
-    colors: Tensor,  # [M, 3] or [M, 4] uint8
-    palette: Tensor,  # [K, 3] or [K, 4] uint8
-    labels: Tensor,  # [M] int32
-    still: Tensor | None,  # [M] bool
-    n_pixels: int,  # of a strip
-    dither: Callable[
-        [int, Tensor, Tensor], None
-    ],  # a strip's first row; [rows, W] int32: its colors; its labels, written
-) -> DitheredPhoto:
-    """Dither some rows at a time, and sum up what comes of it."""
-    seen, levels = colors[:, :3].contiguous(), palette[:, :3].contiguous()
     found = torch.empty(photo.shape, dtype=_words(palette), device=palette.device)
-    counts = torch.zeros(len(palette), dtype=torch.int64, device=palette.device)
-    error = 0.0
-    for top, ranks in photo.strips(n_pixels):
-        strip = found[top : top + len(ranks)]
-        dither(top, ranks, strip)
-        n_part, apart = ops.tally_labels(ranks.reshape(-1), strip.reshape(-1), seen, levels)
-        counts += n_part
-        error += apart
-    if still is not None:  # whose distances have a fourth column
-        kept, n_still = labels[still], photo.counts[still]
-        error += squared_error(colors[still], palette, kept, n_still) - squared_error(
-            seen[still], levels, kept, n_still
-        )
-    return DitheredPhoto(found, counts, error)
+    falling = torch.zeros(photo.shape[1], 3, dtype=torch.int16, device=palette.device)
+    tallies: list[tuple[Tensor, int]] = []
+    with _looks(photo, colors, labels, still) as looks_of:
+        n_rows = max(1, STRIP_PIXELS // photo.shape[1])
+        for top in range(0, photo.shape[0], n_rows):
+            given = *looks_of(top, top + n_rows), levels, entries, falling, limit, strength
+            tallies.append(ops.diffuse_errors(*given, found[top : top + n_rows]))
+    return _summed(found, tallies, photo, colors, palette, labels, still)
+
+
+@contextmanager
+def _looks(
+    photo: CountedPhoto, colors: Tensor, labels: Tensor, still: Tensor | None
+) -> Iterator[Callable[[int, int], tuple[Tensor, Tensor | None]]]:
+    """A function that tells how the rows from one to another look, and the entries of pixels that stand still.
+
+    They are uint8 [rows, W, 1 to 4] and int32 [rows, W], with -1 for others.
+    """
+    rows = photo.seen_rows
+    if rows is not None and still is None:
+        yield lambda top, bottom: (rows[top:bottom].contiguous(), None)
+        return
+    seen = with_alpha(colors).contiguous().view(torch.int32).view(-1)
+    kept = None if still is None else torch.where(still, labels, -1)
+    with photo.ranked() as ranks_of:
+
+        def look(top: int, bottom: int) -> tuple[Tensor, Tensor | None]:
+            ranks = ranks_of(top, bottom)
+            taken = [ops.take(part, ranks.view(-1)).view_as(ranks) for part in (seen, kept) if part is not None]
+            return taken[0][:, :, None].view(torch.uint8), taken[1] if kept is not None else None
+
+        yield look
+
+
+def _summed(
+    found: Tensor,
+    tallies: list[tuple[Tensor, int]],  # of parts of the photo
+    photo: CountedPhoto,
+    colors: Tensor,
+    palette: Tensor,
+    labels: Tensor,
+    still: Tensor | None,
+) -> DitheredPhoto:
+    """Sum up the tallies, and what pixels that are not dithered add to the error: they may have a fourth column."""
+    error = float(sum(error for _, error in tallies))
+    if still is not None:
+        error += squared_error(colors[still], palette, labels[still], photo.counts[still])
+    return DitheredPhoto(found, torch.stack([counts for counts, _ in tallies]).sum(dim=0), error)
 
 
 def error_limit(
@@ -184,11 +204,16 @@ def error_limit(
 def _is_close(
     palette: Tensor,  # [K, 3] uint8
 ) -> bool:
-    """Tell whether entries lie close together, as those of k-means do."""
-    from scipy.spatial import KDTree  # nothing else needs it, and it takes a tenth of a second to import
+    """Tell whether entries lie close together, as those of k-means do: the median distance to the nearest other one.
 
-    rows = np.unique(palette.cpu().numpy(), axis=0).astype(np.float64)
-    return len(rows) > 1 and float(np.median(KDTree(rows).query(rows, k=2)[0][:, 1])) < CLOSE
+    Were half of more than MOST_LINKED entries farther from all others, balls of half that distance around them would
+    lie beside each other in the color cube, which has room for 1,378 at most.
+    """
+    rows = np.unique(palette.cpu().numpy().astype(np.int32), axis=0)
+    if len(rows) > MOST_LINKED:
+        return True
+    nearest = [np.partition(np.square(rows - row).sum(axis=1), 1)[1] for row in rows if len(rows) > 1]
+    return len(rows) > 1 and float(np.median(np.sqrt(nearest))) < CLOSE
 
 
 def _opaque_entries(

@@ -1,8 +1,7 @@
 """The hot operations: code outside this folder takes them from here."""
 
 from gpuquant.ops.compiled import loops_in_use
-from gpuquant.ops.dithering.cpu_diffusion import FULL_STRENGTH
-from gpuquant.ops.dithering.nearest_table import NearestTable
+from gpuquant.ops.dithering.reference import FULL_STRENGTH
 from gpuquant.ops.kernel_choice import kernels_in_use
 from gpuquant.ops.level_dispatch import fold_levels, pixel_draws
 from gpuquant.ops.lloyd.colors import MAX_CLUSTERS, MAX_EXACT, MAX_EXACT_STEPS
@@ -27,7 +26,6 @@ from gpuquant.ops.pixel_dispatch import (
     rank_pixels,
     renumber,
     take,
-    tally_labels,
     upload_and_count,
 )
 from gpuquant.ops.pixels.transfers import download
@@ -58,7 +56,6 @@ __all__ = [
     "GridPoints",
     "GridState",
     "Lloyd",
-    "NearestTable",
     "PixelDraws",
     "PointSet",
     "RunStatus",
@@ -94,6 +91,5 @@ __all__ = [
     "rank_pixels",
     "renumber",
     "take",
-    "tally_labels",
     "upload_and_count",
 ]

@@ -5,7 +5,7 @@
 | `count_colors`, `lookup_table`, `apply_lookup` | `pixels/cpu`: Numba | `pixels/cuda` |
 | `count_alpha`, `alpha_keys`, `alpha_lookup` | `pixels/cpu_alpha`: Numba | `pixels/reference` |
 | `add_counts`, keys and colors, `take`, `column_means` | `pixels/cpu`: Numba | `pixels/reference` |
-| error diffusion | `dithering/cpu_diffusion`: NumPy and threads | `dithering/reference` |
+| error diffusion | `dithering/cpu_diffusion`: Numba | `dithering/reference` |
 | mixing of entries | `dithering/cpu_mixing`: Numba | the same, on the CPU |
 | choosing among them | `dithering/cpu`: Numba | `dithering/reference` |
 
@@ -21,9 +21,7 @@ import torch
 from torch import Tensor
 
 from gpuquant.ops import compiled, kernel_choice
-from gpuquant.ops.dithering import cpu_diffusion
 from gpuquant.ops.dithering import reference as dithering_reference
-from gpuquant.ops.dithering.nearest_table import NearestTable
 from gpuquant.ops.pixels import reference as pixels_reference
 from gpuquant.ops.pixels.transfers import upload
 
@@ -169,40 +167,37 @@ def column_means(samples: Tensor) -> Tensor:  # [N, D] float32, float64 or uint8
 
 
 def diffuse_errors(
-    ranks: Tensor,  # [H, W] int32: the color of each pixel
-    colors: Tensor,  # [M, 3] uint8
-    still: Tensor | None,  # [M] bool: colors that neither take nor give errors
-    nearest: NearestTable,
-    above: Tensor,  # [W, 4] int16: the errors of the row above
+    rows: Tensor,  # [H, W, 1] (gray), [H, W, 3] or [H, W, 4] uint8; a fourth column is left out
+    kept: Tensor | None,  # [H, W] int32: the entry of a pixel that neither takes nor gives errors; -1: it does
+    palette: Tensor,  # [K, 3] uint8
+    allowed: Tensor,  # [E] int64, ascending: the entries that others may take, one at least
+    falling: Tensor,  # [W, 3] int16: 16 times what comes from above; changed to what goes below
     limit: int,  # 0..255: an error beyond it is cut, channel by channel
     strength: int,  # 0..FULL_STRENGTH
-) -> tuple[Tensor, Tensor]:  # [H, W] int16 or int32: the entry of each pixel; [W, 4] int16: the last row's errors
+    labels: Tensor,  # [H, W] uint8 or uint16: written
+) -> tuple[Tensor, int]:  # [K] int64: the pixels of each entry; squared differences of those not kept
     """Floyd-Steinberg error diffusion."""
-    module: Any = cpu_diffusion if ranks.is_cpu else dithering_reference
-    found: tuple[Tensor, Tensor] = module.diffuse_errors(ranks, colors, still, nearest, above, limit, strength)
+    module: Any = dithering_reference
+    if compiled.runs_for(rows):
+        from gpuquant.ops.dithering import cpu_diffusion as module
+    found: tuple[Tensor, int] = module.diffuse_errors(rows, kept, palette, allowed, falling, limit, strength, labels)
     return found
 
 
 def choose_entries(
     top: int,  # the place of the first row in the image
     ranks: Tensor,  # [rows, W] int32: the color of each pixel
-    entries: Tensor,  # [M, 4] of the labels' dtype
-    limits: Tensor,  # [M, 3] int16, ascending
+    mixtures: Tensor,  # [M, 8] int32: four errors; as int16 [M, 16], from 8 on their entries, from 12 on three limits
     mask: Tensor,  # [S, S] int16, laid side by side from the image's top left
+    n_entries: int,  # K
     labels: Tensor,  # [rows, W] uint8 or uint16: written
-) -> None:
-    """Give each pixel the first of its color's entries whose limit is above the mask, or the last one."""
-    _dither_module(ranks).choose_entries(top, ranks, entries, limits, mask, labels)
+) -> tuple[Tensor, int]:  # [K] int64: the pixels of each entry; the sum of their errors
+    """Give each pixel the first of its color's entries whose limit is above the mask, or the last one.
 
-
-def tally_labels(
-    ranks: Tensor,  # [N] int32: the color of each pixel
-    labels: Tensor,  # [N] uint8 or uint16
-    colors: Tensor,  # [M, 3] uint8
-    palette: Tensor,  # [K, 3] uint8
-) -> tuple[Tensor, int]:  # [K] int64; the sum of squared differences
-    """Count the pixels of each entry, and sum up their squared differences."""
-    found: tuple[Tensor, int] = _dither_module(ranks).tally_labels(ranks, labels, colors, palette)
+    Limits are ascending; the error is what a pixel of that color and entry adds to the sum.
+    """
+    module: Any = _dither_module(ranks)
+    found: tuple[Tensor, int] = module.choose_entries(top, ranks, mixtures, mask, n_entries, labels)
     return found
 
 

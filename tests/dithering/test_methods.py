@@ -119,7 +119,7 @@ def test_strips_chunks_and_threads_change_nothing(
 ) -> None:
     expected = quantize(china, 9, dither=method).to_array()
     monkeypatch.setattr(dithering, "STRIP_PIXELS", 3000)
-    monkeypatch.setattr(dithering, "ORDERED_PIXELS", 3000)
+    monkeypatch.setattr(dithering, "ORDERED_PIXELS", {"cpu": 3000})
     monkeypatch.setattr(metrics, "COLORS_AT_ONCE", {"cpu": 100})
     found = quantize(china, 9, dither=method, chunk_size=1000)
     np.testing.assert_array_equal(found.to_array(), expected)
@@ -171,6 +171,13 @@ def test_a_palette_without_opaque_entries(china: Pixels, method: str) -> None:
     plain, found = (apply_palette(china, glass, dither=name) for name in ("none", method))
     np.testing.assert_array_equal(found.labels, plain.labels)
     assert found.mse == pytest.approx(plain.mse)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_photo_without_opaque_pixels(method: str) -> None:
+    clear = apply_palette(np.zeros((5, 7, 4), np.uint8), ENDS, dither=method)
+    assert set(np.unique(clear.labels)) == {2}  # an entry that was added
+    assert clear.mse == 0
 
 
 @pytest.mark.parametrize("method", METHODS)

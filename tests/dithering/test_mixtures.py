@@ -52,18 +52,30 @@ def slack_of(most_off: float) -> Slack:
     return Slack(most_off, 0 if most_off == math.inf else math.inf)
 
 
+def mixtures_of(
+    colors: Pixels, palette: Pixels, strength: float, n_levels: int, slack: Slack
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:  # [M, 4] entries, [M, 3] limits
+    """What is written down, whose errors are checked."""
+    found = mix_colors(torch.from_numpy(colors), torch.from_numpy(palette), strength, n_levels, slack)
+    assert found.dtype == torch.int32
+    parts = found.numpy().view(np.uint16).astype(np.int64)
+    entries, limits = parts[:, 8:12], parts[:, 12:15]
+    apart = np.square(palette[entries].astype(np.int64) - colors[:, None]).sum(axis=2)
+    np.testing.assert_array_equal(found.numpy()[:, :4], apart)
+    assert (np.diff(limits, axis=1) >= 0).all()
+    assert limits.max() <= n_levels
+    return entries, limits
+
+
 def mixed(colors: Pixels, palette: Pixels, most_off: float, strength: float = 1.0) -> tuple[Floats, Floats]:
     """The weights of all entries, [M, K], and the means, [M, 3]."""
-    entries, limits = mix_colors(
-        torch.from_numpy(colors), torch.from_numpy(palette), strength, N_LEVELS, slack_of(most_off)
-    )
-    assert (entries.dtype, limits.dtype) == (torch.int32, torch.int16)
-    ends = np.column_stack([np.zeros(len(colors)), limits.numpy(), np.full(len(colors), N_LEVELS)])
+    entries, limits = mixtures_of(colors, palette, strength, N_LEVELS, slack_of(most_off))
+    ends = np.column_stack([np.zeros(len(colors)), limits, np.full(len(colors), N_LEVELS)])
     shares = np.diff(ends, axis=1) / N_LEVELS
     assert (shares >= 0).all()
     weights = np.zeros((len(colors), len(palette)))
     for place in range(4):
-        np.add.at(weights, (np.arange(len(colors)), entries[:, place].numpy()), shares[:, place])
+        np.add.at(weights, (np.arange(len(colors)), entries[:, place]), shares[:, place])
     return weights, weights @ palette.astype(np.float64)
 
 
@@ -127,11 +139,9 @@ def test_a_mean_may_be_off_where_the_grain_is_many_times_less() -> None:
     grains, offs = [], []
     _, exact = mixed(colors, palette, 1e-3)
     for worth in (math.inf, 2.0, 0.0):
-        entries, limits = mix_colors(
-            torch.from_numpy(colors), torch.from_numpy(palette), 1.0, N_LEVELS, Slack(0.2, worth)
-        )
-        ends = np.column_stack([np.zeros(500), limits.numpy(), np.full(500, N_LEVELS)])
-        shares, levels = np.diff(ends, axis=1) / N_LEVELS, palette[entries.numpy()].astype(float)
+        entries, limits = mixtures_of(colors, palette, 1.0, N_LEVELS, Slack(0.2, worth))
+        ends = np.column_stack([np.zeros(500), limits, np.full(500, N_LEVELS)])
+        shares, levels = np.diff(ends, axis=1) / N_LEVELS, palette[entries].astype(float)
         grains.append((shares * np.square(levels - colors[:, None]).sum(axis=2)).sum(axis=1))
         offs.append(np.abs((shares[:, :, None] * levels).sum(axis=1) - exact).max(axis=1))
     assert offs[0].max() <= 0.3
@@ -163,15 +173,11 @@ def test_strength_narrows_what_is_mixed_to_the_middle() -> None:
 def test_entries_lie_along_a_line_from_light_to_dark() -> None:
     """Black lies between green and red, which are farthest apart; green is lighter than red."""
     palette = np.array([[0, 0, 0], [250, 0, 0], [0, 240, 0]], np.uint8)
-    entries, limits = mix_colors(
-        torch.tensor([[100, 90, 10]], dtype=torch.uint8), torch.from_numpy(palette), 1.0, 100, slack_of(0.001)
-    )
+    entries, limits = mixtures_of(np.array([[100, 90, 10]], np.uint8), palette, 1.0, 100, slack_of(0.001))
     assert entries[0, :3].tolist() == [2, 0, 1]
-    np.testing.assert_allclose(np.diff(limits[0].numpy()), [100 - 40 - 37.5, 40], atol=1)
+    np.testing.assert_allclose(np.diff(limits[0]), [100 - 40 - 37.5, 40], atol=1)
     grays = np.array([[0], [200], [100], [255]], np.uint8).repeat(3, axis=1)
-    entries, _ = mix_colors(
-        torch.full((1, 3), 120, dtype=torch.uint8), torch.from_numpy(grays), 1.0, 100, slack_of(0.1)
-    )
+    entries, _ = mixtures_of(np.full((1, 3), 120, np.uint8), grays, 1.0, 100, slack_of(0.1))
     assert entries[0, :2].tolist() == [1, 2]
 
 
@@ -183,6 +189,18 @@ def test_parts_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
             patch.setattr(mixtures, "AT_ONCE", 7)
             for before, after in zip(whole, mixed(colors, palette, most_off), strict=True):
                 np.testing.assert_allclose(before, after, atol=2 / N_LEVELS * 255)
+
+
+@pytest.mark.parametrize("most_off", [2.0, math.inf])
+def test_neighbors_are_mixed_as_each_alone(most_off: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are mixed from the same entries, whose weights are known from the color before."""
+    levels = np.arange(100, 110)
+    colors = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3).astype(np.uint8)
+    palette = np.array([[20, 30, 40], [200, 60, 50], [90, 220, 80], [60, 90, 230], [240, 240, 240]], np.uint8)
+    together = mixed(colors, palette, most_off)
+    monkeypatch.setattr(mixtures, "AT_ONCE", 1)
+    for before, after in zip(together, mixed(colors, palette, most_off), strict=True):
+        np.testing.assert_allclose(before, after, atol=2 / N_LEVELS * 255)
 
 
 @pytest.mark.parametrize("name", PALETTES)

@@ -19,65 +19,44 @@ Array = npt.NDArray[Any]
 def choose_entries(
     top: int,  # the place of the first row in the image
     ranks: Tensor,  # [rows, W] int32: the color of each pixel
-    entries: Tensor,  # [M, 4] of the labels' dtype
-    limits: Tensor,  # [M, 3] int16, ascending
+    mixtures: Tensor,  # [M, 8] int32: four errors; as int16 [M, 16], from 8 on their entries, from 12 on three limits
     mask: Tensor,  # [S, S] int16, laid side by side from the image's top left
+    n_entries: int,  # K
     labels: Tensor,  # [rows, W] uint8 or uint16: written
-) -> None:
-    """Give each pixel the first of its color's entries whose limit is above the mask, or the last one."""
-    arrays = [part.numpy() for part in (ranks, entries, limits, mask, labels)]
-    n_rows = max(1, CHUNK_PIXELS // ranks.shape[1])
+) -> tuple[Tensor, int]:  # [K] int64: the pixels of each entry; the sum of their errors
+    """Give each pixel the first of its color's entries whose limit is above the mask, or the last one.
 
-    def choose(start: int) -> None:
-        _choose(top, start, min(start + n_rows, len(ranks)), *arrays)
-
-    share_out(range(0, len(ranks), n_rows), choose, worker_threads())
+    Limits are ascending; the error is what a pixel of that color and entry adds to the sum.
+    """
+    counts = np.zeros(n_entries, np.int64)
+    given = ranks.numpy(), mixtures.numpy(), mixtures.view(torch.int16).numpy()
+    error = _choose(top, *given, mask.numpy(), labels.numpy(), counts)
+    return torch.from_numpy(counts), int(error)
 
 
 @compiled
 def _choose(
-    top: int, start: int, stop: int, ranks: Array, entries: Array, limits: Array, mask: Array, labels: Array
-) -> None:
-    width, side = ranks.shape[1], len(mask)
-    for row in range(start, stop):
-        levels = mask[(top + row) % side]
-        for left in range(0, width, side):
+    top: int,
+    ranks: Array,
+    errors: Array,  # [M, 8] int32
+    parts: Array,  # [M, 16] int16: the same memory, so that a color is one line of the cache
+    mask: Array,
+    labels: Array,
+    counts: Integers,
+) -> Any:
+    width, side, error = np.uintp(ranks.shape[1]), np.uintp(len(mask)), np.int64(0)
+    for row in range(np.uintp(len(ranks))):
+        levels = mask[(np.uintp(top) + row) % side]
+        for left in range(np.uintp(0), width, side):
             for column in range(min(side, width - left)):
                 color, level = np.uintp(ranks[row, left + column]), levels[column]
-                place = np.uintp(limits[color, 0] <= level)  # no branch, which would be guessed wrong half of the time
-                place += np.uintp(limits[color, 1] <= level)
-                place += np.uintp(limits[color, 2] <= level)
-                labels[row, left + column] = entries[color, place]
-
-
-def tally_labels(
-    ranks: Tensor,  # [N] int32: the color of each pixel
-    labels: Tensor,  # [N] uint8 or uint16
-    colors: Tensor,  # [M, 3] uint8
-    palette: Tensor,  # [K, 3] uint8
-) -> tuple[Tensor, int]:  # [K] int64; the sum of squared differences
-    """Count the pixels of each entry, and sum up their squared differences."""
-    arrays = [part.numpy() for part in (ranks, labels, colors, palette)]
-    found: list[tuple[Integers, int]] = []
-
-    def tally(start: int) -> None:
-        counts = np.zeros(len(palette), np.int64)
-        error = _tally(start, min(start + CHUNK_PIXELS, len(ranks)), counts, *arrays)
-        found.append((counts, int(error)))
-
-    share_out(range(0, len(ranks), CHUNK_PIXELS), tally, worker_threads())
-    return torch.from_numpy(np.sum([counts for counts, _ in found], axis=0)), sum(error for _, error in found)
-
-
-@compiled
-def _tally(start: int, stop: int, counts: Integers, ranks: Array, labels: Array, colors: Array, palette: Array) -> Any:
-    error = np.int64(0)
-    for place in range(start, stop):
-        color, entry = np.uintp(ranks[place]), np.uintp(labels[place])
-        counts[entry] += 1
-        for channel in range(3):
-            apart = np.int64(colors[color, channel]) - np.int64(palette[entry, channel])
-            error += apart * apart
+                place = np.uintp(parts[color, 12] <= level)  # no branch, which would be guessed wrong half of the time
+                place += np.uintp(parts[color, 13] <= level)
+                place += np.uintp(parts[color, 14] <= level)
+                entry = np.uintp(np.uint16(parts[color, np.uintp(8) + place]))
+                labels[row, left + column] = entry
+                counts[entry] += 1
+                error += np.int64(errors[color, place])
     return error
 
 

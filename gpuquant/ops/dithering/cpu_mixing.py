@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gpuquant.ops.compiled import compiled
-from gpuquant.ops.dithering.cpu_mixture_order import put_in_order
+from gpuquant.ops.dithering.cpu_mixture_order import put_in_order, write_down
 
-__all__ = ["TOLERANCE", "nearest_on_hull", "put_in_order", "smooth", "walk"]
+__all__ = ["TOLERANCE", "nearest_on_hull", "put_in_order", "smooth", "walk", "write_down"]
 
 TOLERANCE = 1e-9  # of a weight: those of levels are exact but for the last division
 MOST_STEPS = 1000  # from simplex to simplex; a few are usual
@@ -125,9 +125,10 @@ def smooth(
     """
     used, share, wanted = np.zeros(5, np.int64), np.empty(5), np.empty(5)
     target, z, ways, gram = np.empty(3), np.empty(3), np.empty((4, 3)), np.empty((3, 4))
-    n_used = 0
+    forms, are_formed, n_used = np.empty((4, 4)), False, 0  # of the weights that `_best_weights` finds
     for place in range(targets.shape[1]):
-        target[:] = targets[:, place]
+        target[0], target[1], target[2] = targets[0, place], targets[1, place], targets[2, place]
+        stays = True
         if n_used == 0:  # later colors go on from the mixture of the one before, a neighbor
             for corner in range(4):
                 if weights[corner, place] > TOLERANCE:
@@ -135,11 +136,15 @@ def smooth(
                     n_used += 1
         cost, done = grain_cost, False
         for _ in range(MOST_EXCHANGES):
-            if not _best_weights(entries, used, n_used, target, cost, wanted, ways, gram):
+            if are_formed:
+                for one in range(n_used):
+                    along = forms[one, 0] * target[0] + forms[one, 1] * target[1] + forms[one, 2] * target[2]
+                    wanted[one] = along + forms[one, 3]
+            elif not _best_weights(entries, used, n_used, target, cost, wanted, ways, gram):
                 break
             n_left = _step_towards(used, share, wanted, n_used)
             if n_left < n_used:
-                n_used = n_left
+                n_used, stays, are_formed = n_left, False, False
                 continue
             off = 0.0
             for axis in range(3):
@@ -159,14 +164,19 @@ def smooth(
                     limit, entry = apart, neighbors[index]
             if entry >= 0:
                 n_used = _bring_in(entries, used, share, n_used, entry, wanted, ways, gram)
+                stays, are_formed = False, False
             elif off <= most_off * most_off:
                 done = True
                 break
             else:  # the best mixture at this cost is off too far; the mean moves about as the cost does
                 cost *= 0.98 * most_off / np.sqrt(off)
+                stays, are_formed = False, False
         if not done and most_off < np.inf:  # it keeps what it had
-            n_used = 0
+            n_used, are_formed = 0, False
             continue
+        if stays and done and not are_formed:  # the next ones are mixed from the same entries, mostly
+            _fill_forms(entries, used, n_used, cost, wanted, ways, gram, z, forms)
+            are_formed = True
         for corner in range(4):
             inside = corner < n_used
             corners[corner, place] = used[corner] if inside else used[0]
@@ -242,6 +252,30 @@ def _best_weights(
     for one in range(1, n_used):
         wanted[0] -= wanted[one]
     return True
+
+
+@compiled
+def _fill_forms(
+    entries: Floats,
+    used: Integers,
+    n_used: int,
+    cost: float,
+    wanted: Floats,
+    ways: Floats,
+    gram: Floats,
+    target: Floats,  # [3]: written
+    forms: Floats,  # [4, 4]: written; the best weight of an entry is forms[i, :3] . target + forms[i, 3]
+) -> None:
+    for axis in range(-1, 3):
+        target[:] = 0
+        if axis >= 0:
+            target[axis] = 256
+        _best_weights(entries, used, n_used, target, cost, wanted, ways, gram)
+        for one in range(n_used):
+            if axis < 0:
+                forms[one, 3] = wanted[one]
+            else:
+                forms[one, axis] = (wanted[one] - forms[one, 3]) / 256
 
 
 @compiled

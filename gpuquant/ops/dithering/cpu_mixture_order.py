@@ -18,46 +18,80 @@ def put_in_order(
     entries: Floats,  # [P, 3]
     lightness: Floats,  # [3]: what a level of each channel adds
     corners: Integers,  # [4, C]: entries, changed
-    weights: Floats,  # [4, C]: changed
+    weights: Floats,  # [4, C]: changed, and made to add up to 1
 ) -> None:
     """Put the entries of each mixture along the line to which they lie closest, from its light end to its dark one."""
-    way, onward, middle, places = np.empty(3), np.empty(3), np.empty(3), np.empty(4)
+    used, share, order, n_before = np.full(4, -1, np.int64), np.empty(4), np.empty(4, np.int64), 0
     for place in range(corners.shape[1]):
-        n_used = 0
+        n_used, same = 0, True
         for corner in range(4):
             if weights[corner, place] > 0:
-                corners[n_used, place], weights[n_used, place] = corners[corner, place], weights[corner, place]
+                same = same and used[n_used] == corners[corner, place]
+                used[n_used], share[n_used] = corners[corner, place], weights[corner, place]
                 n_used += 1
-        middle[:] = 0
+        if not same or n_used != n_before:  # neighbors are mixed from the same entries, mostly
+            _find_order(entries, lightness, used, n_used, order)
+            n_before = n_used
+        total = 0.0
         for corner in range(n_used):
-            for axis in range(3):
-                middle[axis] += entries[corners[corner, place], axis] / n_used
-        way[:] = lightness
-        n_turns = TURNS if n_used > 2 else 0
-        for _ in range(n_turns):  # the power method: the way turns to the longest axis of the entries' scatter
-            onward[:] = 0
-            length = 0.0
-            for corner in range(n_used):
-                along = _along(entries, corners[corner, place], middle, way)
-                for axis in range(3):
-                    onward[axis] += along * (entries[corners[corner, place], axis] - middle[axis])
-            for axis in range(3):
-                length = max(length, abs(onward[axis]))
-            if length == 0:
-                break
-            for axis in range(3):
-                way[axis] = onward[axis] / length
+            total += share[order[corner]]
+        for corner in range(4):
+            source = order[min(corner, n_used - 1)]
+            corners[corner, place] = used[source]
+            weights[corner, place] = share[source] / total if corner < n_used else 0.0
+
+
+@compiled
+def _find_order(entries: Floats, lightness: Floats, used: Integers, n_used: int, order: Integers) -> None:
+    way, onward, middle, places = lightness.copy(), np.empty(3), np.zeros(3), np.empty(4)
+    for corner in range(n_used):
+        for axis in range(3):
+            middle[axis] += entries[used[corner], axis] / n_used
+    n_turns = TURNS if n_used > 2 else 0
+    for _ in range(n_turns):  # the power method: the way turns to the longest axis of the entries' scatter
+        onward[:] = 0
+        length = 0.0
         for corner in range(n_used):
-            places[corner] = -_along(entries, corners[corner, place], middle, way)
-        for corner in range(1, n_used):  # sorted by insertion
-            entry, weight, here, before = corners[corner, place], weights[corner, place], places[corner], corner
-            while before > 0 and places[before - 1] > here:
-                corners[before, place], weights[before, place] = corners[before - 1, place], weights[before - 1, place]
-                places[before] = places[before - 1]
-                before -= 1
-            corners[before, place], weights[before, place], places[before] = entry, weight, here
-        for corner in range(n_used, 4):
-            corners[corner, place], weights[corner, place] = corners[n_used - 1, place], 0
+            along = _along(entries, used[corner], middle, way)
+            for axis in range(3):
+                onward[axis] += along * (entries[used[corner], axis] - middle[axis])
+        for axis in range(3):
+            length = max(length, abs(onward[axis]))
+        if length == 0:
+            break
+        for axis in range(3):
+            way[axis] = onward[axis] / length
+    for corner in range(n_used):  # sorted by insertion
+        here, before = -_along(entries, used[corner], middle, way), corner
+        while before > 0 and places[before - 1] > here:
+            order[before], places[before] = order[before - 1], places[before - 1]
+            before -= 1
+        order[before], places[before] = corner, here
+
+
+@compiled
+def write_down(
+    colors: npt.NDArray[np.uint8],  # [C, 3]
+    palette: npt.NDArray[np.uint8],  # [K, 3]
+    entries: Integers,  # [P]: the palette entry of each point
+    corners: Integers,  # [4, C]: points
+    weights: Floats,  # [4, C], which add up to 1
+    n_levels: int,
+    errors: npt.NDArray[np.int32],  # [C, 8]: written, the first four of each
+    parts: npt.NDArray[np.int16],  # [C, 16], the same memory: written, from 8 on
+) -> None:
+    """Write down mixtures as `mix_colors` gives them."""
+    for place in range(len(colors)):
+        total = 0.0
+        for corner in range(4):
+            entry, apart = entries[corners[corner, place]], np.int64(0)
+            for axis in range(3):
+                difference = np.int64(colors[place, axis]) - np.int64(palette[entry, axis])
+                apart += difference * difference
+            total += weights[corner, place]
+            errors[place, corner] = apart
+            parts[place, 8 + corner] = np.uint16(entry)
+            parts[place, 12 + corner] = min(max(np.rint(total * n_levels), 0), n_levels)
 
 
 @compiled

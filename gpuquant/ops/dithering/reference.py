@@ -3,100 +3,95 @@
 import torch
 from torch import Tensor
 
-from gpuquant.ops.dithering.cpu_diffusion import DIAGONALS, FULL_STRENGTH, STRENGTH_BITS, lanes_of
-from gpuquant.ops.dithering.nearest_table import NearestTable
 from gpuquant.tensors import uint16_as_int16
 
-CHUNK_PIXELS = 1 << 24  # renumbered together: a few launches for a photo, and 64 MiB
+STRENGTH_BITS = 7
+FULL_STRENGTH = 1 << STRENGTH_BITS
+AT_ONCE = 1 << 24  # numbers: a few launches for a photo, and 64 MiB
 
 
 def diffuse_errors(
-    ranks: Tensor,  # [H, W] int32: the color of each pixel
-    colors: Tensor,  # [M, 3] uint8
-    still: Tensor | None,  # [M] bool: colors that neither take nor give errors
-    nearest: NearestTable,
-    above: Tensor,  # [W, 4] int16: the errors of the row above
+    rows: Tensor,  # [H, W, 1] (gray), [H, W, 3] or [H, W, 4] uint8; a fourth column is left out
+    kept: Tensor | None,  # [H, W] int32: the entry of a pixel that neither takes nor gives errors; -1: it does
+    palette: Tensor,  # [K, 3] uint8
+    allowed: Tensor,  # [E] int64, ascending: the entries that others may take, one at least
+    falling: Tensor,  # [W, 3] int16: 16 times what comes from above; changed to what goes below
     limit: int,  # 0..255: an error beyond it is cut, channel by channel
     strength: int,  # 0..128: the part of an error that is passed on, in 128ths
-) -> tuple[Tensor, Tensor]:  # [H, W] int16 or int32: the entry of each pixel; [W, 4] int16: the last row's errors
+    labels: Tensor,  # [H, W] uint8 or uint16: written
+) -> tuple[Tensor, int]:  # [K] int64: the pixels of each entry; squared differences of those not kept
     """Give every pixel the entry nearest to its level and the errors that reach it, and pass on what remains.
 
-    The whole table is filled first: to ask for what is missing would make the host wait on every diagonal.
+    A pixel takes errors from its left and from the three above it, so all pixels with the same x + 2 y are independent.
+    They are worked on together, diagonal by diagonal, with the errors of the last three.
     """
-    nearest.fill()
-    height, width = ranks.shape
-    pitch = max(width, 2)  # strides are not negative then
-    n_diagonals = width + 2 * (height - 1)
-    strides = (1, pitch - 2)
-    ranks_of = torch.nn.functional.pad(ranks, (0, pitch - width)).as_strided((n_diagonals, height), strides)
-    labels = nearest.table.new_empty(height, pitch)
-    labels_of = labels.as_strided((n_diagonals, height), strides)
-    sources = lanes_of(colors, 16, 8).view(torch.int64).view(-1)  # rounding is a shift, then
-    entries = lanes_of(nearest.palette).view(torch.int64).view(-1)
-    moving = None if still is None else (~still).to(torch.int16)
+    height, width = labels.shape
+    y, levels = torch.arange(height, device=rows.device), palette.to(torch.int32)
+    found = torch.empty(height, width, dtype=torch.int32, device=rows.device)
+    errors = torch.zeros(4, height + 1, 3, dtype=torch.int32, device=rows.device)  # of row y at y + 1
+    last = torch.zeros(width + 2, 3, dtype=torch.int32, device=rows.device)  # errors of the last row, from x + 1 on
+    total = torch.zeros((), dtype=torch.int64, device=rows.device)
+    for diagonal in range(width + 2 * (height - 1)):
+        first, end = max(0, (diagonal - width + 2) // 2), min(height, diagonal // 2 + 1)
+        down, across = y[first:end], diagonal - 2 * y[first:end]
+        before, above, corner = errors[(diagonal - 1) & 3], errors[(diagonal - 2) & 3], errors[(diagonal - 3) & 3]
+        level = 7 * before[first + 1 : end + 1] + 3 * before[first:end] + 5 * above[first:end] + corner[first:end]
+        if first == 0:
+            level[:1] += falling[diagonal]
+        own = rows[down, across, :3].to(torch.int32)
+        level = (own + ((level + 8) >> 4)).clamp_(0, 255)
+        label = allowed[_nearest(level, levels[allowed])]
+        error, apart = (level - levels[label]).clamp_(-limit, limit), own - levels[label]
+        error = (error * strength + FULL_STRENGTH // 2) >> STRENGTH_BITS
+        if kept is not None:
+            stays = kept[down, across]
+            label = torch.where(stays < 0, label, stays)
+            error, apart = (part * (stays < 0)[:, None] for part in (error, apart))
+        total += apart.square().sum()
+        found[down, across] = label.to(torch.int32)
+        now = errors[diagonal & 3].zero_()  # 0 beside the ends of rows, too
+        now[first + 1 : end + 1] = error
+        if end == height:
+            last[1 + diagonal - 2 * (height - 1)] = error[-1]
+    falling.copy_(3 * last[2:] + 5 * last[1:-1] + last[:-2])
+    uint16_as_int16(labels).copy_(found)
+    return torch.bincount(found.view(-1), minlength=len(palette)), int(total)
 
-    errors = torch.zeros(4, height + 1, 4, dtype=torch.int16, device=ranks.device)  # row y is at y + 1
-    falling = errors.new_zeros(n_diagonals + 4, 4)  # from the row above
-    falling[2 : width + 2] = above
-    errors[-1, 0], errors[-2, 0] = falling[3], falling[2]
-    last = torch.empty_like(above)
-    for start in range(0, n_diagonals, DIAGONALS):
-        stop = min(start + DIAGONALS, n_diagonals)
-        top, bottom = max(0, (start - width + 2) // 2), min(height, (stop + 1) // 2)
-        picked = ranks_of[start:stop, top:bottom].reshape(-1)
-        block = sources[picked].view(torch.int16).view(stop - start, bottom - top, 4)
-        moves = None if moving is None else moving[picked].view(stop - start, bottom - top, 1)
-        for diagonal in range(start, stop):
-            first, end = max(0, (diagonal - width + 2) // 2), min(height, diagonal // 2 + 1)
-            now, before = errors[diagonal & 3], errors[(diagonal - 1) & 3]
-            now[first] = falling[diagonal + 4]  # of the row above; 0 beside the end of a row
-            if first == end:
-                continue
-            here = slice(first - top, end - top)
-            level = torch.add(block[diagonal - start, here], before[first + 1 : end + 1], alpha=7)
-            level.add_(before[first:end], alpha=3)
-            level.add_(errors[(diagonal - 2) & 3, first:end], alpha=5)
-            level.add_(errors[(diagonal - 3) & 3, first:end])
-            level.bitwise_right_shift_(4).clamp_(0, 255)
-            label = nearest.table[level.to(torch.uint8).view(torch.int32).view(-1)]
-            labels_of[diagonal, first:end] = label
-            error = level.sub_(entries[label.to(torch.int32)].view(torch.int16).view(-1, 4))
-            error.clamp_(-limit, limit)
-            if strength != FULL_STRENGTH:
-                error = error.mul_(strength).add_(FULL_STRENGTH // 2).bitwise_right_shift_(STRENGTH_BITS)
-            now[first + 1 : end + 1] = error if moves is None else error * moves[diagonal - start, here]
-            if end == height:
-                last[diagonal - 2 * (height - 1)] = now[end]
-    return labels[:, :width], last
+
+def _nearest(
+    levels: Tensor,  # [N, 3] int32
+    palette: Tensor,  # [K, 3] int32
+) -> Tensor:  # [N] int64: the first of the nearest entries
+    parts = []
+    for part in levels.split(max(1, AT_ONCE // len(palette))):
+        apart = (part[:, None, 0] - palette[:, 0]).square_()
+        for axis in (1, 2):
+            apart += (part[:, None, axis] - palette[:, axis]).square_()
+        parts.append(apart.argmin(dim=1))
+    return torch.cat(parts)
 
 
 def choose_entries(
     top: int,  # the place of the first row in the image
     ranks: Tensor,  # [rows, W] int32: the color of each pixel
-    entries: Tensor,  # [M, 4] of the labels' dtype
-    limits: Tensor,  # [M, 3] int16, ascending
+    mixtures: Tensor,  # [M, 8] int32: four errors; as int16 [M, 16], from 8 on their entries, from 12 on three limits
     mask: Tensor,  # [S, S] int16, laid side by side from the image's top left
+    n_entries: int,  # K
     labels: Tensor,  # [rows, W] uint8 or uint16: written
-) -> None:
-    """Give each pixel the first of its color's entries whose limit is above the mask, or the last one."""
+) -> tuple[Tensor, int]:  # [K] int64: the pixels of each entry; the sum of their errors
+    """Give each pixel the first of its color's entries whose limit is above the mask, or the last one.
+
+    Limits are ascending; the error is what a pixel of that color and entry adds to the sum.
+    """
     rows, columns = (torch.arange(n, device=ranks.device) for n in ranks.shape)
     levels = mask[((rows + top) % len(mask))[:, None], columns % len(mask)]
     place = torch.zeros_like(ranks)
-    for limit in limits.t():
+    parts = mixtures.view(torch.int16)
+    for limit in parts[:, 12:15].t():
         place += limit[ranks] <= levels
-    uint16_as_int16(labels).copy_(uint16_as_int16(entries).view(-1)[ranks * 4 + place])
-
-
-def tally_labels(
-    ranks: Tensor,  # [N] int32: the color of each pixel
-    labels: Tensor,  # [N] uint8 or uint16
-    colors: Tensor,  # [M, 3] uint8
-    palette: Tensor,  # [K, 3] uint8
-) -> tuple[Tensor, int]:  # [K] int64; the sum of squared differences
-    """Count the pixels of each entry, and sum up their squared differences."""
-    indices = labels.to(torch.int32)
-    apart = colors[ranks].to(torch.int32) - palette[indices].to(torch.int32)
-    return torch.bincount(indices, minlength=len(palette)), int(apart.square_().sum())
+    entries = parts[ranks, 8 + place].to(torch.int32) & 0xFFFF
+    uint16_as_int16(labels).copy_(entries)
+    return torch.bincount(entries.view(-1), minlength=n_entries), int(mixtures[ranks, place].sum())
 
 
 def renumber(
@@ -106,6 +101,6 @@ def renumber(
     """Give every label its number."""
     words = uint16_as_int16(labels)
     becomes = numbers.to(words.dtype)
-    n_rows = max(1, CHUNK_PIXELS // labels.shape[1])
+    n_rows = max(1, AT_ONCE // labels.shape[1])
     for rows in words.split(n_rows):
         rows.copy_(becomes[rows.to(torch.int32) & 0xFFFF])

@@ -1,6 +1,5 @@
 """The passes over dithered pixels and their twins in torch, against NumPy."""
 
-from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -19,55 +18,36 @@ WORDS = [torch.uint8, torch.uint16]
 
 @pytest.mark.parametrize("module", MODULES)
 @pytest.mark.parametrize("words", WORDS)
-@pytest.mark.parametrize("n_threads", [1, 3])
-def test_a_mask_chooses_among_four(
-    module: ModuleType,
-    words: torch.dtype,
-    n_threads: int,
-    set_threads: Callable[[int], None],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    set_threads(n_threads)
-    monkeypatch.setattr(cpu_dither, "CHUNK_PIXELS", 100)
+def test_a_mask_chooses_among_four(module: ModuleType, words: torch.dtype) -> None:
     random = np.random.RandomState(0)
     height, width, n_colors = 41, 37, 20
+    n_entries = 256 if words == torch.uint8 else 65_536
     ranks = random.randint(0, n_colors, (height, width)).astype(np.int32)
-    entries = random.randint(0, 256 if words == torch.uint8 else 65_536, (n_colors, 4))
+    entries = random.randint(0, n_entries, (n_colors, 4))
     limits = np.sort(random.randint(0, 17, (n_colors, 3)), axis=1)
     limits[:4] = [[0, 0, 0], [16, 16, 16], [8, 8, 8], [0, 8, 16]]
+    errors = random.randint(0, 3 * 255**2 + 1, (n_colors, 4))
+    mixtures = np.empty((n_colors, 8), np.int32)
+    mixtures[:, :4] = errors
+    mixtures.view(np.int16)[:, 8:12] = entries.astype(np.uint16).view(np.int16)
+    mixtures.view(np.int16)[:, 12:15] = limits
     mask = random.permutation(16).reshape(4, 4).astype(np.int16)
     labels = torch.empty(height, width, dtype=words)
-    own = torch.from_numpy(entries.astype(np.uint8 if words == torch.uint8 else np.uint16))
-    given = own, torch.from_numpy(limits.astype(np.int16)), torch.from_numpy(mask)
+    counts, total = torch.zeros(n_entries, dtype=torch.int64), 0
     for top in range(0, height, 9):
-        strip = labels[top : top + 9]
-        module.choose_entries(top, torch.from_numpy(ranks[top : top + 9]), *given, strip)
+        given = torch.from_numpy(ranks[top : top + 9]), torch.from_numpy(mixtures), torch.from_numpy(mask)
+        n_part, error = module.choose_entries(top, *given, n_entries, labels[top : top + 9])
+        counts, total = counts + n_part, total + error
     levels = np.tile(mask, (11, 10))[:height, :width]
-    expected = [
+    places = np.array(
         [
-            next((entries[c, n] for n in range(3) if limits[c, n] > level), entries[c, 3])
-            for c, level in zip(*row, strict=True)
+            [next((n for n in range(3) if limits[c, n] > level), 3) for c, level in zip(*row, strict=True)]
+            for row in zip(ranks, levels, strict=True)
         ]
-        for row in zip(ranks, levels, strict=True)
-    ]
-    np.testing.assert_array_equal(labels.numpy(), expected)
-
-
-@pytest.mark.parametrize("module", MODULES)
-@pytest.mark.parametrize("words", WORDS)
-def test_counts_and_errors(module: ModuleType, words: torch.dtype) -> None:
-    random = np.random.RandomState(0)
-    n_colors = 256 if words == torch.uint8 else 60_000
-    colors, palette = (random.randint(0, 256, (n, 3)).astype(np.uint8) for n in (50, n_colors))
-    colors[0], palette[0] = 0, 255
-    ranks, labels = random.randint(0, 50, 20_000).astype(np.int32), random.randint(0, n_colors, 20_000)
-    ranks[:12_000], labels[:12_000] = 0, 0  # as far apart as can be
-    given = torch.from_numpy(labels.astype(np.uint8 if words == torch.uint8 else np.uint16))
-    counts, error = module.tally_labels(
-        torch.from_numpy(ranks), given, torch.from_numpy(colors), torch.from_numpy(palette)
     )
-    np.testing.assert_array_equal(counts.numpy(), np.bincount(labels, minlength=n_colors))
-    assert error == np.square(colors[ranks].astype(np.int64) - palette[labels]).sum()
+    np.testing.assert_array_equal(labels.numpy(), entries[ranks, places])
+    np.testing.assert_array_equal(counts.numpy(), np.bincount(entries[ranks, places].ravel(), minlength=n_entries))
+    assert total == errors[ranks, places].sum()
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -100,6 +80,6 @@ def test_rows_are_renumbered_together_on_a_device(shape: tuple[int, int], monkey
         torch_dither.renumber(labels, numbers)
     assert bool((labels == 255).all())
     assert once.n_asked < 12
-    monkeypatch.setattr(torch_dither, "CHUNK_PIXELS", 500)
+    monkeypatch.setattr(torch_dither, "AT_ONCE", 500)
     torch_dither.renumber(labels, numbers)
     assert bool((labels == 0).all())
