@@ -80,8 +80,8 @@ def _split(
     opaque: Bytes,  # [n, 3]: written from a place on
     first: int,
 ) -> None:
-    n_keys: Any = np.uintp(0)
-    place_of_opaque: Any = np.uintp(first)
+    n_keys = np.uintp(0)
+    place_of_opaque = np.uintp(first)
     for place in range(np.uintp(start), np.uintp(stop)):
         red, green, blue, alpha = rows[place, 0], rows[place, 1], rows[place, 2], rows[place, 3]
         if alpha == 255:
