@@ -7,6 +7,8 @@ import math
 from collections import defaultdict
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -25,10 +27,14 @@ from gpuquant.threads import one_torch_thread
 
 # measured on photos at K = 8, 64 and 256: a quarter fewer iterations than without momentum, and no higher error
 PACE = {"relaxation": 1.5, "momentum": 0.6}
+COARSE_LEVELS = 2  # of cells on which Lloyd's algorithm runs, where breathing would take too long
+COARSE_TOL = 8  # times as large as on all colors: the iterations that follow make up for it (measured)
 COARSE_ITERATIONS = 300  # scikit-learn's limit: on cells none needs as many
 SEEDING_COLORS = 1 << 16  # k-means++ chooses among at most about this many colors or cell means
+FEW_COLORS = 8  # breathing splits and merges so few clusters in the same way each time: their starts are settled first
 CELLS_PER_COLOR = 32  # fewer cells than that are not worth a try: they lose too much (measured)
 START_PAIRS = 1 << 18  # pairs of cell and color that may be spent on starts: only the best is continued
+FEWEST_CYCLES = 3  # on the finest cells that breathe: so few there find more than many on coarser ones (measured)
 BREATHING_ERROR = 0.05  # cells breathe whose own error is at most this share of the seeding's (tried 0.25 and none)
 COARSE_ERROR = 0.25  # a coarse level is used while its own error is at most this share of the seeding's
 MOST_PADDING = 2  # problems that go together differ at most so much in size: the shorter ones are filled up
@@ -41,7 +47,7 @@ class StartsWanted:
     level: Level
     n_colors: int
     n_starts: int
-    seed: tuple[int, int]
+    draws: np.random.RandomState
     least: float  # no more centers are needed once the inertia is below it
 
 
@@ -109,12 +115,12 @@ def search_centers(
         tried: list[dict[int, list[Tensor]]] = []
         for run in range(n_init):
             steps = {place: coarse_steps(one, n_colors, (random_state, run), cost) for place, one in problems.items()}
-            tried.append(_answered(steps, cost.coarse_tol * tol))
-        for phase in range(len(cost.n_cycles)):
+            tried.append(_answered(steps, COARSE_TOL * tol))
+        for phase in range(2 if cost.is_repeated else 1):
             starts = {
-                place: torch.stack([centers[place][phase] for centers in tried])
+                place: torch.stack([found[place][phase] for found in tried if len(found[place]) > phase])
                 for place in problems
-                if phase == 0 or any(centers[place][phase] is not centers[place][phase - 1] for centers in tried)
+                if any(len(found[place]) > phase for found in tried)
             }
             yield from _best_of(problems, starts, cost, **pace)
 
@@ -148,12 +154,44 @@ def _starts_of(
 
 
 def coarse_steps(problem: PaletteProblem, n_colors: int, seed: tuple[int, int], effort: Effort) -> Steps:
-    """k-means++ on the coarsest cells that do, then Lloyd steps on finer and finer cells as far as they help.
+    """k-means++ on the coarsest cells that do, then breathing k-means on the coarsest that stand for the colors well.
 
-    Breathing k-means goes on from there, on the coarsest cells that stand for the colors well.
+    Where that would take too long there are Lloyd steps on finer and finer cells, as far as they help.
 
     What takes time is asked for, so that it can be done for many problems together.
     """
+    n_runs, draws = max(1, round(effort.run_colors / n_colors)), np.random.RandomState(list(seed))
+    starts, error = yield from _starts(problem, n_colors, seed, draws, n_runs, effort.max_starts)
+    levels = problem.levels(n_colors)
+    level = _breathing_level(levels, error, n_runs * FEWEST_CYCLES * math.sqrt(n_colors))
+    if level is None:
+        helpful = [one for one in levels[:-1] if one.error <= COARSE_ERROR * error and 2 * len(one) < len(levels[-1])]
+        for one in helpful[:COARSE_LEVELS]:
+            starts = (yield IterationsWanted(one, starts))[None]
+        return [starts[0]]
+    n_cycles = min(effort.n_cycles, int(BREATHING_SIZE / (n_runs * len(level) * math.sqrt(n_colors))))
+    draws.seed(list(seed))
+    breathes = partial(breathe, level.on_grid, n_cycles=n_cycles, draws=draws)
+    tried = [breathes(start) for start in starts[:n_runs]]
+    first = min(tried, key=itemgetter(1))
+    if not effort.is_repeated:
+        return [first[0]]
+    if n_colors <= effort.run_colors:
+        others, _ = yield from _starts(problem, n_colors, (*seed, 1), draws, n_runs, effort.max_starts)
+        tried += [breathes(start) for start in others[:n_runs]]
+    second = breathes(min(tried, key=itemgetter(1))[0])
+    return [first[0], second[0]] if second[1] < first[1] else [first[0]]
+
+
+def _starts(
+    problem: PaletteProblem,
+    n_colors: int,
+    seed: tuple[int, ...],
+    draws: np.random.RandomState,  # seeded with it
+    n_runs: int,
+    max_starts: int,
+) -> Generator[Wanted, Any, tuple[Tensor, float]]:  # [n, K, D] float64, the best first, and its mean error
+    """Starts by k-means++, at least as many as there are runs; or the best one settled, of few colors."""
     *levels, finest = problem.levels(n_colors)
     choices = [level for level in levels if CELLS_PER_COLOR * n_colors <= len(level) <= SEEDING_COLORS]
     if len(finest) <= SEEDING_COLORS or not levels:
@@ -163,25 +201,16 @@ def coarse_steps(problem: PaletteProblem, n_colors: int, seed: tuple[int, int], 
     total = float(finest.counts.sum())
     for choice in choices:  # the first that loses little beside the palette
         least = choice.error * total / COARSE_ERROR if choice is not choices[-1] else 0.0
-        n_starts = min(effort.max_starts, max(1, START_PAIRS // (len(choice) * n_colors)))
-        starts, potentials = yield StartsWanted(choice, n_colors, n_starts, seed, least)
+        n_starts = max(n_runs, min(max_starts, START_PAIRS // (len(choice) * n_colors)))
+        draws.seed(list(seed))
+        starts, potentials = yield StartsWanted(choice, n_colors, n_starts, draws, least)
         if min(potentials) >= least:
             break
     order = sorted(range(n_starts), key=potentials.__getitem__)
-    starts = starts[order]  # the best first
-    most = COARSE_ERROR * potentials[order[0]] / total
-    helpful = [level for level in levels if level.error <= most and len(level) < len(finest) // 2]
-    for level in helpful[: effort.max_levels]:
-        starts = (yield IterationsWanted(level, starts))[None]
-    cycles = effort.cycles(n_colors)
-    breathing = _breathing_level([*levels, finest], potentials[order[0]] / total, cycles[0] * math.sqrt(n_colors))
-    if breathing is None:
-        return [starts[0]] * len(cycles)
-    draws, centers = np.random.RandomState(list(seed)), [starts[0]]
-    for n_cycles in cycles:
-        found = breathe(breathing.points, breathing.counts, centers[-1], n_cycles=n_cycles, draws=draws)
-        centers.append(found)
-    return centers[1:]
+    starts = starts[order]
+    if n_colors <= FEW_COLORS:
+        starts = (yield IterationsWanted(choice, starts))[None]
+    return starts, potentials[order[0]] / total
 
 
 def _breathing_level(levels: list[Level], error: float, looks: float) -> Level | None:
@@ -220,7 +249,7 @@ def _answer(wanted: list[Wanted], tol: float) -> list[Any]:
         best = best_runs(points, torch.stack(starts), max_iter=COARSE_ITERATIONS, tol=tol, **PACE)
         return [run.centers for run in best]
     asked = [one for one in wanted if isinstance(one, StartsWanted)]
-    draws = [np.random.RandomState(list(one.seed)) for one in asked]
+    draws = [one.draws for one in asked]
     least = asked[0].least if len(asked) == 1 else 0.0  # others would end with the first
     n_starts = asked[0].n_starts
     centers, potentials = kmeans_plus_plus(points, asked[0].n_colors, draws, n_starts, least=least)

@@ -32,6 +32,10 @@ class Level:
     def prepared(self) -> ops.PointSet:
         return ops.point_set(self.points[None], self.counts.double()[None], chunk_size=self.chunk_size)
 
+    @cached_property
+    def on_grid(self) -> ops.GridPoints:
+        return ops.grid_points(self.points, self.counts)
+
 
 class PaletteProblem:
     """Distinct colors with counts, for which a palette is wanted, in a working space."""

@@ -5,6 +5,7 @@ import pytest
 import torch
 from conftest import needs_numba
 
+from gpuquant import ops
 from gpuquant.clustering.breathing import breathe
 from gpuquant.ops import compiled
 
@@ -35,10 +36,10 @@ def test_out_of_a_local_minimum() -> None:
     colors = torch.cat([corners + shift for shift in range(3)]).to(torch.uint8)
     counts = torch.full((len(colors),), 10)
     stuck = torch.tensor([[1.0, 1, 1], [0.5, 0.5, 40.5], [2.0, 2, 42], [201.0, 1, 51]], dtype=torch.float64)
-    found = breathe(colors, counts, stuck, n_cycles=20, draws=np.random.RandomState(0))
+    found, error = breathe(ops.grid_points(colors, counts), stuck, n_cycles=20, draws=np.random.RandomState(0))
     settled = settled_by_numpy(colors, found)
     # each of the four clusters has its mean as center, and two points at (1, 1, 1) from it
-    assert error_of(colors, counts, settled) == 4 * 2 * 3 * 10
+    assert error_of(colors, counts, settled) == error == 4 * 2 * 3 * 10
     assert error_of(colors, counts, settled_by_numpy(colors, stuck)) > 20_000
 
 
@@ -51,7 +52,7 @@ def test_never_worse_and_the_same_for_any_number_of_threads(n_centers: int) -> N
     try:
         for threads in (1, 2):
             torch.set_num_threads(threads)
-            found.append(breathe(colors, counts, start, n_cycles=6, draws=np.random.RandomState(3)))
+            found.append(breathe(ops.grid_points(colors, counts), start, n_cycles=6, draws=np.random.RandomState(3))[0])
             assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(n_threads)
@@ -62,9 +63,10 @@ def test_never_worse_and_the_same_for_any_number_of_threads(n_centers: int) -> N
 
 def test_as_many_centers_as_colors() -> None:
     colors, counts = problem(6, 0)
-    assert torch.equal(
-        breathe(colors, counts, colors.double(), n_cycles=5, draws=np.random.RandomState(0)), colors.double()
-    )
+    points = ops.grid_points(colors, counts)
+    found, error = breathe(points, colors.double(), n_cycles=5, draws=np.random.RandomState(0))
+    assert torch.equal(found, colors.double())
+    assert error == 0
 
 
 @needs_numba
@@ -78,5 +80,6 @@ def test_the_same_without_numba(n_columns: int, monkeypatch: pytest.MonkeyPatch)
     found = []
     for is_there in (True, False):
         monkeypatch.setattr(compiled, "has_numba", lambda is_there=is_there: is_there)
-        found.append(breathe(points, counts + 1, points[:30], n_cycles=9, draws=np.random.RandomState(1)))
+        prepared = ops.grid_points(points, counts + 1)
+        found.append(breathe(prepared, points[:30], n_cycles=9, draws=np.random.RandomState(1))[0])
     assert torch.equal(*found)

@@ -11,9 +11,9 @@ import numpy.typing as npt
 from torch import Tensor
 
 GRID = 4.0  # steps of a level
-ITERATIONS = 2  # of Lloyd's algorithm at last; after each change before that one less
+SPREADING = 1  # iterations of Lloyd's algorithm after clusters were split
+ITERATIONS = 2  # after some were merged, and at first
 RELAXATION = 1.5  # times as far as to the mean, as the iterations on coarse cells go
-CLOSE = 1.1  # of the mean distance between neighbors: the freezing range of the source
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +21,7 @@ class GridState:
     """Centers, and how well they stand for the points."""
 
     centers: Tensor  # [K, D] float64
-    errors: npt.NDArray[np.float64]  # [K]: weighted squared distances, summed over the points of each cluster
+    errors: npt.NDArray[np.float64]  # [K]: weighted squared distances of each cluster to its mean, rounded to an entry
     kept: Any  # what the implementation knows besides
 
     @property

@@ -21,10 +21,9 @@ def near_scores(
     size: int,
     centers: Tensor,  # [K, D] float64
     factors: Tensor,  # [K, D + 1] float64: by which points and 1 are multiplied
-    n_nearest: int = 1,
 ) -> Iterator[Tensor]:  # [k, n] float64
-    """Scores of all points, box by box; centers are left out that are not among the nearest ones of any point there."""
-    numbers, index = _near(boxes, centers, min(n_nearest, len(centers)))
+    """Scores of all points, box by box; centers are left out that are not the nearest one of any point there."""
+    numbers, index = _near(boxes, centers)
     for rows, part in zip(factors[index].split(numbers), columns.split(size, dim=1), strict=True):
         yield rows @ part
 
@@ -32,13 +31,12 @@ def near_scores(
 def _near(
     boxes: Tensor,  # [2, D, n] float64
     centers: Tensor,  # [K, D] float64
-    n_nearest: int,
 ) -> tuple[list[int], Tensor]:  # of each box, how many; box by box, int64
-    """Find the centers that are not farther from a box than all of it is from as many others."""
+    """Find the centers that are not farther from a box than all of it is from another one."""
     nearest, farthest = centers.new_zeros(2, boxes.shape[2], len(centers))
     for low, high, levels in zip(*boxes[..., None], centers.T, strict=True):
         below, above = low - levels, levels - high
         nearest += torch.maximum(below, above).clamp_(min=0).square_()
         farthest += torch.minimum(below, above).square_()
-    is_near = nearest <= farthest.topk(n_nearest, largest=False).values[:, -1:]
+    is_near = nearest <= farthest.amin(dim=1, keepdim=True)
     return is_near.sum(dim=1).tolist(), is_near.nonzero()[:, 1]

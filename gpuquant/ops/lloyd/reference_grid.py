@@ -5,9 +5,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from gpuquant.ops.lloyd.grid_state import CLOSE, GRID, ITERATIONS, RELAXATION, GridState, on_grid
+from gpuquant.ops.lloyd.grid_state import GRID, ITERATIONS, RELAXATION, SPREADING, GridState, on_grid
 from gpuquant.ops.lloyd.near_scores import boxes_of, near_scores
 
+Floats = npt.NDArray[np.float64]
 BOX = {"cpu": 1 << 8, "cuda": 1 << 14}  # points whose near centers are looked for together: measured beside 128 and 512
 
 
@@ -20,8 +21,8 @@ class GridPoints:
         weights: Tensor,  # [N], whole numbers
     ) -> None:
         self._levels, self._weights = on_grid(points.double()), weights.double()
+        self._entry = 1.0 if points.dtype == torch.uint8 else 1 / GRID  # what levels of an entry are whole numbers of
         self._range = self._levels.amin(dim=0), self._levels.amax(dim=0)
-        self._squares = self._levels.square().sum(dim=1)
         self._weighted = torch.column_stack([self._levels * self._weights[:, None], self._weights])
         self._columns = torch.column_stack([self._levels, torch.ones_like(self._weights)]).T.contiguous()
         self._box = BOX[weights.device.type]
@@ -33,43 +34,35 @@ class GridPoints:
         most_added: int,  # centers, in any later cycle
     ) -> GridState:
         """Repeat Lloyd steps from given centers."""
-        return self._state(self._moved(centers, ITERATIONS))
+        return self._moved(centers, self._nearest(centers), ITERATIONS)
 
     def breathed(
         self,
         state: GridState,
         chosen: npt.NDArray[np.int64],  # [n]: clusters to split
     ) -> GridState:
-        """Split clusters, remove as many centers, and repeat Lloyd steps after each change."""
+        """Split clusters, merge as many pairs, and repeat Lloyd steps after each change."""
         n_kept = len(state.centers)
         added = self._halves(state.centers, state.kept)[torch.from_numpy(chosen).to(state.centers.device)]
-        centers = self._moved(torch.cat([state.centers, added]), ITERATIONS - 1)
-        while len(centers) > n_kept:  # three quarters of those too many at a time
-            n_removed = -(-3 * (len(centers) - n_kept) // 4)
-            stays = _useful(centers, self._uses(centers), n_removed)
-            iterations = ITERATIONS if len(centers) - n_removed == n_kept else ITERATIONS - 1
-            centers = self._moved(centers[stays], iterations)
-        return self._state(centers)
+        centers = torch.cat([state.centers, added])
+        spread = self._moved(centers, self._nearest(centers), SPREADING)
+        sums = centers.new_zeros(len(centers), centers.shape[1] + 1).index_add_(0, spread.kept, self._weighted)
+        merged, places = _merged(spread.centers, sums, n_kept, self._entry * GRID)
+        return self._moved(merged, places[spread.kept], ITERATIONS)
 
-    def _moved(self, centers: Tensor, iterations: int) -> Tensor:  # [K, D] float64
+    def _moved(self, centers: Tensor, labels: Tensor, iterations: int) -> GridState:
         """Centers after Lloyd steps beyond the means of their clusters, which end when no label changes."""
-        labels: Tensor | None = None
         for _ in range(iterations):
-            previous, labels = labels, self._nearest(centers)[0]
-            if previous is not None and torch.equal(labels, previous):
-                break
             moves = self._means(labels, slice(None), centers) - centers
             centers = on_grid((centers + RELAXATION * moves).clamp(*self._range))
-        return centers
-
-    def _state(self, centers: Tensor) -> GridState:
-        labels, scores = self._nearest(centers)
-        errors = centers.new_zeros(len(centers)).index_add_(0, labels, (scores[0] + self._squares) * self._weights)
+            previous, labels = labels, self._nearest(centers)
+            if torch.equal(labels, previous):
+                break
+        labels = self._nearest(centers)
+        entries = (self._means(labels, slice(None), centers) / self._entry).round() * self._entry
+        apart = (self._levels - entries[labels]).square().sum(dim=1)
+        errors = centers.new_zeros(len(centers)).index_add_(0, labels, apart * self._weights)
         return GridState(centers, errors.cpu().numpy(), labels)
-
-    def _uses(self, centers: Tensor) -> Tensor:  # [K] float64: by how much the error rises without each center
-        labels, scores = self._nearest(centers, 2)
-        return centers.new_zeros(len(centers)).index_add_(0, labels, (scores[1] - scores[0]) * self._weights)
 
     def _halves(self, centers: Tensor, labels: Tensor) -> Tensor:  # [K, D] float64, on the grid
         """The mean of the upper part of each cluster, cut at its center across its longest side."""
@@ -80,10 +73,8 @@ class GridPoints:
         upper = apart.gather(1, longest[:, None])[:, 0] > 0
         return on_grid(self._means(labels[upper], upper, centers))
 
-    def _nearest(
-        self, centers: Tensor, n_nearest: int = 1
-    ) -> tuple[Tensor, Tensor]:  # [N] int64; [n_nearest, N]: squared distances less the squares of the points
-        """The nearest center of each point, and how near some are.
+    def _nearest(self, centers: Tensor) -> Tensor:  # [N] int64
+        """The nearest center of each point.
 
         The index of the center is in the lowest digits of each score: a minimum over numbers is several times faster
         than one that also tells where it is, and the first one wins.
@@ -92,13 +83,8 @@ class GridPoints:
         index = torch.arange(len(centers), dtype=torch.float64, device=centers.device)
         offsets = GRID**2 * places * centers.square().sum(dim=1) + index
         factors = torch.column_stack([-2 * GRID**2 * places * centers, offsets])
-        found = self._levels.new_empty(n_nearest, len(self._levels))
-        all_scores = near_scores(self._columns, self._boxes, self._box, centers, factors, n_nearest)
-        for scores, lowest in zip(all_scores, found.split(self._box, dim=1), strict=True):
-            torch.amin(scores, dim=0, out=lowest[0])
-            if n_nearest > 1:
-                torch.amin(scores.masked_fill_(scores == lowest[0], torch.inf), dim=0, out=lowest[1])
-        return found[0].long() & (places - 1), torch.floor(found / places) / GRID**2
+        scores = near_scores(self._columns, self._boxes, self._box, centers, factors)
+        return torch.cat([part.amin(dim=0) for part in scores]).long() & (places - 1)
 
     def _means(self, labels: Tensor, points: slice | Tensor, centers: Tensor) -> Tensor:  # [K, D] float64
         """The mean of some points of each cluster, or its center where there are none."""
@@ -106,19 +92,54 @@ class GridPoints:
         return torch.where(sums[:, -1:] > 0, sums[:, :-1] / sums[:, -1:].clamp(min=1), centers)
 
 
-def _useful(centers: Tensor, uses: Tensor, n_removed: int) -> Tensor:  # [K] bool
-    """Choose the centers that stay: the least useful go, but not the close neighbors of one that goes."""
-    apart = torch.cdist(centers, centers, compute_mode="donot_use_mm_for_euclid_dist")
-    nearest = apart.fill_diagonal_(torch.inf).amin(dim=1).cpu().numpy()
-    close = CLOSE * (float(np.cumsum(nearest)[-1]) / len(nearest))  # summed one after the other, as loops do
-    order, stays = np.argsort(uses.cpu().numpy(), kind="stable"), np.ones(len(nearest), bool)
-    frozen, left = np.zeros(len(nearest), bool), n_removed
-    for center in order:
-        if not frozen[center]:
-            stays[center], left = False, left - 1
-            if left == 0:
-                break
-            together = frozen | (apart[center] < close).cpu().numpy()
-            if np.count_nonzero(together) + n_removed <= len(order):
-                frozen = together
-    return torch.from_numpy(stays).to(centers.device)
+def _merged(centers: Tensor, sums: Tensor, n_kept: int, entry: float) -> tuple[Tensor, Tensor]:  # [K, D], [K + n] int64
+    """Merge the two clusters by which the error rises least, the first ones on a tie, until so many are left.
+
+    Also tells which cluster each one is in then.
+    """
+    own, totals, weights = centers.cpu().numpy() * GRID, sums[:, :-1].cpu().numpy() * GRID, sums[:, -1].cpu().numpy()
+    means = np.where(weights[:, None] > 0, totals / weights[:, None].clip(min=1), own)
+    into = np.arange(len(means))
+
+    def lost(weights: Floats, means: Floats) -> Floats:  # by how much the error rises as centers are rounded to entries
+        rises = np.zeros(len(means))
+        for column in means.T:
+            rises += np.square(column - np.rint(column / entry) * entry)
+        return weights * rises
+
+    def costs_of(one: int) -> Floats:  # by how much the error rises if each shares a center with one
+        distances = np.zeros(len(means))
+        for column in means.T:
+            distances += np.square(column - column[one])
+        both = (weights + weights[one]).clip(min=1)
+        lost_then = lost(both, (totals + totals[one]) / both[:, None])
+        rises = distances * (weights * weights[one] / both)
+        costs: Floats = rises + (lost_then - (lost_now + lost_now[one]))
+        costs[weights * weights[one] == 0] = 0
+        costs[into != np.arange(len(into))] = costs[one] = np.inf
+        return costs
+
+    def partner_of(one: int) -> tuple[float, int, int]:  # the cost, and both
+        costs = costs_of(one)
+        return float(costs.min()), one, int(costs.argmin())
+
+    lost_now = lost(weights, means)
+    best = {one: partner_of(one) for one in range(len(means))}
+    while len(best) > n_kept:
+        _, kept, gone = min(best.values())
+        del best[gone]
+        into[into == gone] = kept
+        totals[kept] += totals[gone]
+        weights[kept] += weights[gone]
+        if weights[kept] > 0:
+            means[kept] = totals[kept] / weights[kept]
+        own[kept] = np.rint(means[kept])
+        lost_now[kept] = lost(weights[kept, None], means[kept, None])[0]
+        costs = costs_of(kept)
+        for one, (cost, _, partner) in best.items():
+            is_known = one != kept and partner not in (kept, gone)
+            best[one] = min((cost, one, partner), (float(costs[one]), one, kept)) if is_known else partner_of(one)
+    stays = into == np.arange(len(into))
+    places = np.cumsum(stays)[into] - 1
+    device = centers.device
+    return torch.from_numpy(own[stays] / GRID).to(device), torch.from_numpy(places).to(device)

@@ -37,15 +37,16 @@ def on_grid(levels: Floats) -> Floats:
     return np.round(levels * 4) / 4
 
 
-def settled(points: Floats, weights: Integers, centers: Floats, iterations: int) -> Floats:
-    previous = np.zeros(0, np.int64)
+def settled(
+    points: Floats, weights: Integers, centers: Floats, iterations: int, labels: Integers | None = None
+) -> Floats:
+    labels = labels_of(points, centers)[0] if labels is None else labels
     for _ in range(iterations):
-        labels, _ = labels_of(points, centers)
-        if np.array_equal(labels, previous):
-            break
         moves = means(points, weights, labels, centers) - centers
         centers = on_grid((centers + 1.5 * moves).clip(points.min(axis=0), points.max(axis=0)))
-        previous = labels
+        previous, labels = labels, labels_of(points, centers)[0]
+        if np.array_equal(labels, previous):
+            break
     return centers
 
 
@@ -59,33 +60,40 @@ def halves(points: Floats, weights: Integers, centers: Floats) -> Floats:
     return on_grid(means(points[upper], weights[upper], labels[upper], centers))
 
 
-def removed(points: Floats, weights: Integers, centers: Floats, n_removed: int) -> Floats:
-    """The centers that are left without the least useful ones."""
-    labels, apart = labels_of(points, centers)
-    nearest = np.sort(apart, axis=1)
-    uses = np.bincount(labels, weights * (nearest[:, 1] - nearest[:, 0]), minlength=len(centers))
-    between = np.sqrt(np.square(centers[:, None] - centers).sum(axis=2))
-    np.fill_diagonal(between, np.inf)
-    close = 1.1 * between.min(axis=1).mean()
-    gone: list[int] = []
-    frozen: set[int] = set()
-    while len(gone) < n_removed:
-        left = [center for center in range(len(centers)) if center not in gone and center not in frozen]
-        gone.append(min(left, key=lambda center: (uses[center], center)))
-        more = frozen | set(np.flatnonzero(between[gone[-1]] < close).tolist())
-        if len(more) + n_removed <= len(centers):
-            frozen = more
-    return np.delete(centers, gone, axis=0)
+def lost(sizes: Floats, levels: Floats, entry: int) -> Floats:
+    """By how much errors rise when levels, in steps of the grid, are rounded to entries."""
+    found: Floats = sizes * sum(
+        np.square(column - np.round(column / entry) * entry) for column in np.moveaxis(levels, -1, 0)
+    )
+    return found
 
 
-def breathed(points: Floats, weights: Integers, centers: Floats, chosen: Integers) -> Floats:
+def merged(points: Floats, weights: Integers, centers: Floats, n_kept: int, entry: int) -> tuple[Floats, Integers]:
+    """The centers and the labels after clusters were merged, two by two; all pairs are looked at each time."""
+    labels = labels_of(points, centers)[0]
+    while len(centers) > n_kept:
+        in_steps, sizes = (
+            means(points, weights, labels, centers) * 4,
+            np.bincount(labels, weights, len(centers)).astype(float),
+        )
+        both: Floats = np.maximum(sizes[:, None] + sizes, 1)
+        costs = sum(np.square(column[:, None] - column) for column in in_steps.T) * (sizes[:, None] * sizes / both)
+        sums = np.stack([np.bincount(labels, weights * column * 4, len(centers)) for column in points.T], axis=1)
+        now, then = lost(sizes, in_steps, entry), lost(both, (sums[:, None] + sums) / both[..., None], entry)
+        costs = np.where(sizes[:, None] * sizes > 0, costs + (then - (now[:, None] + now)), 0)
+        costs[np.tril_indices(len(centers))] = np.inf
+        one, other = divmod(int(np.argmin(costs)), len(centers))
+        labels = np.where(labels == other, one, labels)
+        centers[one] = on_grid(means(points, weights, labels, in_steps / 4))[one]
+        labels, centers = labels - (labels > other), np.delete(centers, other, axis=0)
+    return centers, labels
+
+
+def breathed(points: Floats, weights: Integers, centers: Floats, chosen: Integers, entry: int) -> Floats:
     n_kept = len(centers)
     centers = settled(points, weights, np.concatenate([centers, halves(points, weights, centers)[chosen]]), 1)
-    while len(centers) > n_kept:
-        left = (len(centers) - n_kept) // 4
-        centers = removed(points, weights, centers, len(centers) - n_kept - left)
-        centers = settled(points, weights, centers, 1 if left else 2)
-    return centers
+    centers, labels = merged(points, weights, centers, n_kept, entry)
+    return settled(points, weights, centers, 2, labels)
 
 
 def problem(n_points: int, n_centers: int, n_columns: int, kind: str) -> tuple[Floats, Integers, Floats]:
@@ -96,6 +104,8 @@ def problem(n_points: int, n_centers: int, n_columns: int, kind: str) -> tuple[F
         points[:] = points[:, :1]
     if kind == "levels":
         points = np.round(points)
+    if kind == "dark":  # what is lost by rounding decides which clusters are merged
+        points[:] = np.round(points[:, :1] / 20)
     centers = points[random.randint(0, n_points, n_centers)].copy()
     if kind == "ties":
         centers[n_centers // 2 :] = centers[: n_centers - n_centers // 2].copy()
@@ -103,20 +113,22 @@ def problem(n_points: int, n_centers: int, n_columns: int, kind: str) -> tuple[F
 
 
 def tensors(points: Floats, weights: Integers, kind: str) -> tuple[torch.Tensor, torch.Tensor]:
-    given = points.astype(np.uint8) if kind == "levels" else points
+    given = points.astype(np.uint8) if kind in ("levels", "dark") else points
     return torch.from_numpy(given), torch.from_numpy(weights)
 
 
-def check(state: GridState, points: Floats, weights: Integers, centers: Floats) -> None:
-    labels, apart = labels_of(points, centers)
+def check(state: GridState, points: Floats, weights: Integers, centers: Floats, entry: int) -> None:
+    labels, _ = labels_of(points, centers)
     np.testing.assert_array_equal(state.centers.numpy(), centers)
-    errors = np.bincount(labels, weights * apart.min(axis=1), minlength=len(centers))
+    entries = np.round(means(points, weights, labels, centers) * 4 / entry) * entry / 4
+    apart = np.square(points - entries[labels]).sum(axis=1)
+    errors = np.bincount(labels, weights * apart, minlength=len(centers))
     np.testing.assert_array_equal(state.errors, errors)
     assert state.error == errors.sum()
 
 
 @pytest.mark.parametrize("module", MODULES)
-@pytest.mark.parametrize("kind", ["levels", "floats", "ties", "gray"])
+@pytest.mark.parametrize("kind", ["levels", "floats", "ties", "gray", "dark"])
 @pytest.mark.parametrize(
     ("n_points", "n_centers", "n_columns"),
     [
@@ -136,17 +148,17 @@ def test_cycles_are_those_of_numpy(
 ) -> None:
     points, weights, centers = problem(n_points, n_centers, n_columns, kind)
     prepared = module.GridPoints(*tensors(points, weights, kind))
-    most_added = min(n_centers, 8)
+    most_added, entry = min(n_centers, 8), 4 if kind in ("levels", "dark") else 1
     state = prepared.settled(torch.from_numpy(centers.copy()), most_added)
     expected = settled(points, weights, centers, 2)
-    check(state, points, weights, expected)
+    check(state, points, weights, expected, entry)
     for n_added in {most_added, (most_added + 1) // 2, 1}:
         chosen = np.random.RandomState(n_added).choice(n_centers, n_added, replace=False)
         found = prepared.breathed(state, chosen)
-        check(found, points, weights, breathed(points, weights, expected, chosen))
-        check(state, points, weights, expected)
+        check(found, points, weights, breathed(points, weights, expected, chosen, entry), entry)
+        check(state, points, weights, expected, entry)
     again = prepared.breathed(found, chosen)  # on from there
-    check(again, points, weights, breathed(points, weights, found.centers.numpy(), chosen))
+    check(again, points, weights, breathed(points, weights, found.centers.numpy(), chosen, entry), entry)
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -158,7 +170,7 @@ def test_points_are_rounded_to_the_grid(module: ModuleType) -> None:
     state = module.GridPoints(torch.from_numpy(given), torch.tensor([1.0, 2.0, 3.0])).settled(
         torch.from_numpy(centers), 1
     )
-    check(state, points, weights, settled(points, weights, centers, 2))
+    check(state, points, weights, settled(points, weights, centers, 2), 1)
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -170,14 +182,16 @@ def test_points_are_rounded_to_the_grid(module: ModuleType) -> None:
 @settings(deadline=None, max_examples=60)
 def test_any_points(module: ModuleType, points: list[tuple[int, int, int]], seed: int, n_centers: int) -> None:
     random = np.random.RandomState(seed)
-    levels, centers = np.array(points) / 4, random.randint(0, 1021, (n_centers, 3)) / 4
+    entry = 1 if seed % 2 else 4
+    levels, centers = np.array(points) // entry * entry / 4, random.randint(0, 1021, (n_centers, 3)) / 4
     weights = random.randint(0, 3, len(points))
     chosen = random.choice(n_centers, 1 + seed % n_centers, replace=False)
-    prepared = module.GridPoints(torch.from_numpy(levels), torch.from_numpy(weights))
+    prepared = module.GridPoints(*tensors(levels, weights, "floats" if seed % 2 else "levels"))
     state = prepared.settled(torch.from_numpy(centers), n_centers)
     expected = settled(levels, weights, centers, 2)
-    check(state, levels, weights, expected)
-    check(prepared.breathed(state, chosen), levels, weights, breathed(levels, weights, expected, chosen))
+    check(state, levels, weights, expected, entry)
+    found = breathed(levels, weights, expected, chosen, entry)
+    check(prepared.breathed(state, chosen), levels, weights, found, entry)
 
 
 @pytest.mark.parametrize("size", [1, 7, 64, 2000])

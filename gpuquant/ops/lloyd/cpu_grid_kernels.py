@@ -1,0 +1,376 @@
+"""A cycle of breathing k-means on a grid of a quarter level, as one compiled call.
+
+Points lie in Z-order, so that few centers are near a group of neighbors. One is not if another is nearer all over the
+group's box, and as |x - k|^2 - |x - p|^2 is linear in x, that is one comparison (Pelleg and Moore 1999, "Accelerating
+exact k-means algorithms with geometric reasoning"). It looks at centers near a block of groups.
+Beside added centers only these are looked at. Sums of clusters follow the labels that change, and are all that is
+needed to merge some.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from gpuquant.ops.compiled import compiled, written_out
+
+GROUP = 64  # points
+SPAN = 16  # groups in a block
+SLOT_BITS = 7  # of the place in a list of centers, below a score: 24 bits are left for squared distances and a sign
+SLOTS = 1 << SLOT_BITS
+FACTOR = -2 * SLOTS  # of products of points and centers
+PLACE_BITS = 13  # of the place of a center among all
+COLUMNS = 4  # of levels; the last one is 0 where points have three
+SQUARE, INDEX = 4, 5  # rows below those of the levels, of centers and, without the index, of points
+WEIGHT = 4  # column of sums
+LARGEST = (1 << 31) - 1  # number of 32 bits
+MOST = (1 << 63) - 1  # number of 64 bits
+HALF_EVEN = 6755399441055744.0  # 1.5 * 2^52: adding it rounds to an integer, half to even
+
+Array = npt.NDArray[Any]
+
+
+class Points(NamedTuple):
+    """Points in steps of the grid, the last group filled up with the last one, and the boxes that hold them."""
+
+    levels: Array  # [5, n_groups * GROUP] int32, and their squares
+    weights: Array  # [n_groups * GROUP] int64; 0 for what fills up
+    boxes: Array  # [n_blocks + n_groups, 8] int32: twice the middle, and the sides; of each block before its groups
+    limits: Array  # [2, 4] float64: the lowest and the highest level of each column
+    n_columns: int  # 3 or 4
+    entry: int  # what the levels of an entry are whole numbers of
+
+
+class State(NamedTuple):
+    """Centers, and what is known of the points beside them."""
+
+    centers: Array  # [6, most] int32: levels, their squares, and the index of each center
+    labels: Array  # [n_groups * GROUP] int32
+    apart: Array  # [n_groups * GROUP] int32: squared distances to the nearest center
+    sums: Array  # [most + 1, 5] int64: of weighted points, and of weights; the last one is a cluster of none
+    errors: Array  # [most] int64: of clusters, with their means rounded to entries as centers
+
+
+class Scratch(NamedTuple):
+    near_block: Array  # [6, most] int32: centers near a block
+    near: Array  # [6, most] int32: and near a group
+    places: Array  # [2, most] int32
+    fresh: Array  # [3, GROUP] int32: keys and what they say: squared distances and labels
+    means: Array  # [5, most] float64: of clusters that may be merged, and their weights
+    lost: Array  # [most] float64: by how much the error of each rises as its mean is rounded to an entry
+    costs: Array  # [most] float64: by how much the error rises if each is merged with the best partner
+    rises: Array  # [most] float64: by how much with each partner, but for rounding
+    others: Array  # [most] float64: the same
+
+
+@compiled
+def cycle(
+    points: Points,
+    state: State,  # changed
+    n_kept: int,  # centers, before and after
+    chosen: npt.NDArray[np.int64],  # [n]: clusters to split; if there are none, no label is known
+    scratch: Scratch,
+    spreading: int,
+    iterations: int,
+    relaxation: float,
+) -> None:
+    """Go through one cycle, or settle at first."""
+    n_centers, first, n_left = n_kept + len(chosen), 0, iterations
+    if n_centers > n_kept:
+        _split(points, state, n_kept, chosen, scratch)
+        first, n_left = n_kept, spreading
+    while True:
+        n_changed = _assign(points, state, first, n_centers, scratch)
+        if n_left == 0 or (n_changed == 0 and first == 0):
+            if n_centers == n_kept:
+                break
+            _merge(state, n_centers, n_kept, points.entry, scratch)
+            n_centers, n_left = n_kept, iterations
+        first, n_left = 0, n_left - 1
+        _move(points.limits, state.centers, state.sums, n_centers, relaxation)
+    _round(state, n_centers, points.entry)
+
+
+@written_out
+def _move(limits: Array, centers: Array, sums: Array, n_centers: int, relaxation: float) -> None:
+    """Move centers beyond the means of their clusters."""
+    for one in range(n_centers):
+        weight, square = sums[one, WEIGHT], 0
+        for column in range(COLUMNS):
+            level = float(centers[column, one])
+            mean = sums[one, column] / weight if weight > 0 else level
+            level += relaxation * (mean - level)
+            level = limits[0, column] if level < limits[0, column] else level
+            level = limits[1, column] if level > limits[1, column] else level
+            centers[column, one] = int((level + HALF_EVEN) - HALF_EVEN)
+            square += centers[column, one] * centers[column, one]
+        centers[SQUARE, one] = square
+
+
+@written_out
+def _rounded(level: float, entry: int) -> float:
+    """The nearest level that an entry can have, half to even."""
+    return ((level / entry + HALF_EVEN) - HALF_EVEN) * entry
+
+
+@written_out
+def _round(state: State, n_centers: int, entry: int) -> None:
+    """Make the errors those with means rounded to entries, from those with centers."""
+    centers, sums, errors = state.centers, state.sums, state.errors
+    for one in range(n_centers):
+        weight = sums[one, WEIGHT]
+        if weight > 0:
+            for column in range(COLUMNS):
+                level = np.int64(centers[column, one])
+                rounded = np.int64(_rounded(sums[one, column] / weight, entry))
+                errors[one] += (rounded - level) * (weight * (rounded + level) - 2 * sums[one, column])
+
+
+@written_out
+def _relabel(levels: Array, weights: Array, labels: Array, sums: Array, place: int, label: int) -> None:
+    """Let a point join a cluster, and leave its own one."""
+    before, weight = labels[place], weights[place]
+    labels[place] = label
+    for column in range(COLUMNS):
+        part = weight * levels[column, place]
+        sums[before, column] -= part
+        sums[label, column] += part
+    sums[before, WEIGHT] -= weight
+    sums[label, WEIGHT] += weight
+
+
+@written_out
+def _assign(points: Points, state: State, first: int, n_centers: int, scratch: Scratch) -> int:
+    """Find the nearest center of every point, the first one on a tie; return how many labels changed.
+
+    Before a first center, if it is not 0, the nearest ones are known. Adds up the errors of clusters.
+    """
+    levels, weights, boxes, n_columns = points.levels, points.weights, points.boxes, points.n_columns
+    centers, labels, apart, sums, errors = state.centers, state.labels, state.apart, state.sums, state.errors
+    fresh, near, near_block = scratch.fresh, scratch.near, scratch.near_block
+    for one in range(n_centers):
+        errors[one] = 0
+    n_changed, n_block = 0, n_centers - first
+    for row in range(len(boxes)):
+        is_block = row % (SPAN + 1) == 0
+        given, found = centers if is_block else near_block, near_block if is_block else near
+        start, stop = first if is_block else 0, n_centers if is_block else n_block
+        n_near = _near(boxes, row, given, start, stop, found, scratch.places)
+        if is_block:
+            n_block = n_near
+            continue
+        start = (row - row // (SPAN + 1) - 1) * GROUP
+        for slot in range(0, n_near, SLOTS):
+            _compare(levels, n_columns, start, near, slot, slot + SLOTS if slot + SLOTS < n_near else n_near, fresh)
+        for one in range(GROUP):
+            place, label, distance = start + one, int(fresh[2, one]), fresh[1, one]
+            if first > 0 and distance >= apart[place]:
+                continue
+            if label != labels[place]:
+                n_changed += 1
+                _relabel(levels, weights, labels, sums, place, label)
+            apart[place] = distance
+            errors[label] += weights[place] * distance
+    return n_changed
+
+
+@written_out
+def _near(boxes: Array, row: int, centers: Array, start: int, stop: int, near: Array, places: Array) -> Any:
+    """Write those of some centers than which the nearest to the middle of a box is not nearer all over it; count them.
+
+    With m the middle of the box and s its sides, p is nearer than k in all of it if
+    |m - k|^2 - |m - p|^2 > sum(s |k - p|).
+    """
+    scores, kept, least = places[0], places[1], np.int64(MOST)
+    x, y, z, v = boxes[row, 0], boxes[row, 1], boxes[row, 2], boxes[row, 3]
+    for one in range(start, stop):
+        place = np.uintp(one)
+        score = x * centers[0, place] + y * centers[1, place] + z * centers[2, place] + v * centers[3, place]
+        scores[place] = centers[SQUARE, place] - score
+    for one in range(start, stop):
+        key = np.int64(scores[np.uintp(one)]) << PLACE_BITS | one
+        least = key if key < least else least
+    pivot = least & ((1 << PLACE_BITS) - 1)
+    x, y, z, v = centers[0, pivot], centers[1, pivot], centers[2, pivot], centers[3, pivot]
+    a, b, c, d, score = boxes[row, 4], boxes[row, 5], boxes[row, 6], boxes[row, 7], scores[pivot]
+    for one in range(start, stop):
+        place = np.uintp(one)
+        apart = a * abs(np.int32(centers[0, place] - x)) + b * abs(np.int32(centers[1, place] - y))
+        apart += c * abs(np.int32(centers[2, place] - z)) + d * abs(np.int32(centers[3, place] - v))
+        scores[place] = np.int32(scores[place] - score - apart)
+    n_near = np.uintp(0)
+    for one in range(start, stop):
+        kept[n_near] = one  # written anyway: a branch would often be guessed wrong
+        n_near += np.uintp(scores[np.uintp(one)] <= 0)
+    for line in range(INDEX + 1):
+        for one in range(n_near):
+            near[line, one] = centers[line, np.uintp(kept[one])]
+    return np.int64(n_near)
+
+
+@written_out
+def _compare(levels: Array, n_columns: int, start: int, near: Array, first: int, stop: int, fresh: Array) -> None:
+    """Compare some centers with each point of a group.
+
+    |k|^2 - 2 x.k with the place of k in its low bits tells the nearest one, and the first of equal ones, at once.
+    """
+    here, keys = np.uintp(start), fresh[0]
+    for one in range(GROUP):
+        keys[one] = LARGEST
+    for candidate in range(first, stop):
+        a, b, c = near[0, candidate] * FACTOR, near[1, candidate] * FACTOR, near[2, candidate] * FACTOR
+        e, f = near[3, candidate] * FACTOR, (near[SQUARE, candidate] << SLOT_BITS) + candidate - first
+        for one in range(GROUP):
+            place = here + np.uintp(one)
+            key = np.int32(a * levels[0, place] + b * levels[1, place] + c * levels[2, place] + f)
+            if n_columns > 3:
+                key = np.int32(key + e * levels[3, place])
+            keys[one] = key if key < keys[one] else keys[one]
+    for one in range(GROUP):
+        distance = (keys[one] >> SLOT_BITS) + levels[SQUARE, here + np.uintp(one)]
+        if first == 0 or distance < fresh[1, one]:
+            fresh[1, one], fresh[2, one] = distance, near[INDEX, first + (keys[one] & (SLOTS - 1))]
+
+
+@written_out
+def _split(points: Points, state: State, n_kept: int, chosen: Array, scratch: Scratch) -> None:
+    """Add a center to some clusters: the mean of the upper part, cut at the center across the longest side."""
+    levels, weights, labels, sums, centers = points.levels, points.weights, state.labels, state.sums, state.centers
+    halves, longest = scratch.places[0], scratch.places[1]
+    for one in range(n_kept):
+        halves[one] = -1
+    for one in range(len(chosen)):
+        halves[chosen[one]] = n_kept + one
+        for column in range(WEIGHT + 1):
+            sums[n_kept + one, column] = 0
+    for place in range(len(labels)):
+        half = halves[labels[place]]
+        if half >= 0:
+            for column in range(COLUMNS):
+                off = np.int64(levels[column, place] - centers[column, labels[place]])
+                sums[half, column] += weights[place] * off * off
+    for half in range(n_kept, n_kept + len(chosen)):
+        longest[half] = 0
+        for column in range(COLUMNS):
+            if sums[half, column] > sums[half, longest[half]]:
+                longest[half] = column
+        for column in range(COLUMNS):
+            sums[half, column] = 0
+    for place in range(len(labels)):
+        half = halves[labels[place]]
+        if half >= 0 and levels[longest[half], place] > centers[longest[half], labels[place]]:
+            for column in range(COLUMNS):
+                sums[half, column] += weights[place] * levels[column, place]
+            sums[half, WEIGHT] += weights[place]
+    for one in range(len(chosen)):
+        half, square = n_kept + one, 0
+        weight = sums[half, WEIGHT]
+        sums[half, WEIGHT] = 0
+        for column in range(COLUMNS):
+            level = float(centers[column, chosen[one]])
+            level = sums[half, column] / weight if weight > 0 else level
+            centers[column, half] = int((level + HALF_EVEN) - HALF_EVEN)
+            square += centers[column, half] * centers[column, half]
+            sums[half, column] = 0
+        centers[SQUARE, half] = square
+
+
+@written_out
+def _merge(state: State, n_centers: int, n_kept: int, entry: int, scratch: Scratch) -> None:
+    """Merge the two clusters by which the error rises least, the first ones on a tie, until so many are left."""
+    centers, labels, sums = state.centers, state.labels, state.sums
+    means, lost, costs, rises, others = scratch.means, scratch.lost, scratch.costs, scratch.rises, scratch.others
+    partners, into = scratch.places[0], scratch.places[1]
+    for one in range(n_centers):
+        into[one] = one
+        for column in range(COLUMNS):
+            means[column, one] = centers[column, one]
+        _find_mean(sums, one, entry, means, lost)
+    for one in range(n_centers):
+        _find_partner(sums, means, lost, into, n_centers, one, entry, rises, partners, costs)
+    for _ in range(n_centers - n_kept):
+        kept = 0
+        for one in range(1, n_centers):
+            kept = one if costs[one] < costs[kept] else kept
+        gone = partners[kept]
+        into[gone], costs[gone] = kept, math.inf
+        for column in range(WEIGHT + 1):
+            sums[kept, column] += sums[gone, column]
+        _find_mean(sums, kept, entry, means, lost)
+        for column in range(COLUMNS):
+            centers[column, kept] = int((means[column, kept] + HALF_EVEN) - HALF_EVEN)
+        _find_partner(sums, means, lost, into, n_centers, kept, entry, rises, partners, costs)
+        for one in range(n_centers):
+            if into[one] != one or one == kept:
+                continue
+            if partners[one] == kept or partners[one] == gone:
+                _find_partner(sums, means, lost, into, n_centers, one, entry, others, partners, costs)
+            elif rises[one] - (lost[one] + lost[kept]) <= costs[one]:
+                cost = _cost(sums, lost, one, kept, entry, rises[one])
+                if cost < costs[one] or (cost == costs[one] and kept < partners[one]):
+                    partners[one], costs[one] = kept, cost
+    n_left = 0
+    for one in range(n_centers):  # into[one] <= one: it has its place already
+        if into[one] == one:
+            partners[one] = n_left
+            for column in range(WEIGHT + 1):
+                centers[column, n_left], sums[n_left, column] = centers[column, one], sums[one, column]
+            n_left += 1
+        else:
+            partners[one] = partners[into[one]]
+    for place in range(len(labels)):
+        labels[place] = partners[labels[place]]
+
+
+@written_out
+def _find_mean(sums: Array, one: int, entry: int, means: Array, lost: Array) -> None:
+    """Write the mean of a cluster, if it has a weight, and by how much the error rises as it is rounded."""
+    weight, total = float(sums[one, WEIGHT]), 0.0
+    if weight > 0:
+        for column in range(COLUMNS):
+            means[column, one] = sums[one, column] / weight
+            off = means[column, one] - _rounded(means[column, one], entry)
+            total += off * off
+    means[WEIGHT, one], lost[one] = weight, weight * total
+
+
+@compiled
+def _find_partner(
+    sums: Array,
+    means: Array,
+    lost: Array,
+    into: Array,
+    n_centers: int,
+    one: int,
+    entry: int,
+    rises: Array,  # written
+    partners: Array,  # one of them is written
+    costs: Array,  # and of these
+) -> None:
+    """Find the cluster to merge one with, the first of the best ones."""
+    x, y, z, v, a = means[0, one], means[1, one], means[2, one], means[3, one], means[WEIGHT, one]
+    for other in range(n_centers):
+        place = np.uintp(other)
+        p, q, r, s = means[0, place] - x, means[1, place] - y, means[2, place] - z, means[3, place] - v
+        b = means[WEIGHT, place]
+        rises[place] = (p * p + q * q + r * r + s * s) * (a * b / (a + b if a + b > 0 else 1.0))
+    partner, least = one, math.inf
+    for other in range(n_centers):
+        if rises[other] - (lost[one] + lost[other]) < least and into[other] == other and other != one:
+            cost = _cost(sums, lost, one, other, entry, rises[other])
+            if cost < least:
+                partner, least = other, cost
+    partners[one], costs[one] = partner, least
+
+
+@written_out
+def _cost(sums: Array, lost: Array, one: int, other: int, entry: int, rise: float) -> float:
+    """By how much the error rises if two clusters share a center that is rounded, from that without rounding."""
+    a, b, total = float(sums[one, WEIGHT]), float(sums[other, WEIGHT]), 0.0
+    if a > 0 and b > 0:
+        for column in range(COLUMNS):
+            mean = (sums[one, column] + sums[other, column]) / (a + b)
+            off = mean - _rounded(mean, entry)
+            total += off * off
+    return rise + ((a + b) * total - (lost[one] + lost[other])) if a > 0 and b > 0 else 0.0
