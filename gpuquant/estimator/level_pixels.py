@@ -21,7 +21,19 @@ class LevelPixels:
 
     values: Tensor  # [256]: what a level was among the samples
     colors: Tensor  # [M, D] uint8: the levels of the distinct colors, in the Z-order of the first three columns
-    ranks: Tensor  # [N] int32: the color of each pixel
+    keys: Tensor | None  # [M] int32: of the colors, ascending; None where pixels are ranked already
+    places: Tensor  # [N] int32: the key of each pixel, or its rank; of no use once `ranks` or `take` was called
+
+    @cached_property
+    def ranks(self) -> Tensor:  # [N] int32
+        """The color of each pixel."""
+        return self.places if self.keys is None else ops.rank_keys(self.places, self.keys)
+
+    def take(self, values: Tensor) -> Tensor:  # [M] int32 -> [N] int32
+        """The value of each pixel's color, in the memory of ranks or keys: the pixels are of no use afterwards."""
+        if self.keys is not None and "ranks" not in self.__dict__:
+            return ops.take_by_keys(values, self.keys, self.places)
+        return ops.take(values, self.ranks, out=None if values.is_cuda else self.ranks)
 
     @cached_property
     def counts(self) -> Tensor:  # [M] float64
@@ -44,7 +56,7 @@ class LevelPixels:
         counts, values = self.counts.cpu().numpy(), self.values.cpu().double().numpy()
         variances = []
         for levels in self.colors.cpu().numpy().T:
-            shares = np.bincount(levels, counts, minlength=256) / len(self.ranks)
+            shares = np.bincount(levels, counts, minlength=256) / len(self.places)
             variances.append(shares @ np.square(values - shares @ values))
         return float(np.mean(variances))
 
@@ -58,12 +70,12 @@ def fold_pixels(samples: Tensor) -> LevelPixels | None:  # [N, D] float32, float
     found = ops.fold_levels(samples)
     if found is None:
         return None
-    values, keys, ranks, others = found
+    values, keys, sample_keys, others = found
     colors = ops.colors_from_keys(keys)[:, :n_columns]
-    if n_columns == 4:
-        ranks, chosen, fourth = _split(ranks, len(colors), others)
-        colors = torch.cat([colors[chosen], fourth[:, None]], dim=1)
-    return LevelPixels(values, colors, ranks)
+    if n_columns < 4:
+        return LevelPixels(values, colors, keys, sample_keys)
+    ranks, chosen, fourth = _split(ops.rank_keys(sample_keys, keys), len(colors), others)
+    return LevelPixels(values, torch.cat([colors[chosen], fourth[:, None]], dim=1), None, ranks)
 
 
 def _split(

@@ -95,10 +95,8 @@ class Samples:
         return ops.take(values, self.pixels.ranks)
 
     def turn_into_labels(self, labels: Tensor) -> Tensor:  # [n_points] int32 -> [n_samples] int32
-        """The label of each sample, in the memory of the pixels' ranks: the samples are of no use afterwards."""
-        if self.pixels is None or labels.is_cuda:
-            return self.per_sample(labels)
-        return ops.take(labels, self.pixels.ranks, out=self.pixels.ranks)
+        """The label of each sample, in the memory of folded pixels: the samples are of no use afterwards."""
+        return labels if self.pixels is None else self.pixels.take(labels)
 
     def point_of(self, sample: Tensor) -> Tensor:  # [n] int64 -> [n] int64
         """Find the point that stands for each of some samples."""

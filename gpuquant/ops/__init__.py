@@ -3,7 +3,7 @@
 from gpuquant.ops.compiled import loops_in_use
 from gpuquant.ops.dithering.reference import FULL_STRENGTH
 from gpuquant.ops.kernel_choice import kernels_in_use
-from gpuquant.ops.level_dispatch import fold_levels, pixel_draws
+from gpuquant.ops.level_dispatch import fold_levels, pixel_draws, rank_keys, take_by_keys
 from gpuquant.ops.lloyd.colors import MAX_CLUSTERS, MAX_EXACT, MAX_EXACT_STEPS
 from gpuquant.ops.lloyd.dense import DenseLloyd
 from gpuquant.ops.lloyd.grid_state import GridState, on_grid
@@ -23,7 +23,6 @@ from gpuquant.ops.pixel_dispatch import (
     keys_from_colors,
     lookup_table,
     mixing,
-    rank_pixels,
     renumber,
     take,
     upload_and_count,
@@ -88,8 +87,9 @@ __all__ = [
     "on_grid",
     "pixel_draws",
     "point_set",
-    "rank_pixels",
+    "rank_keys",
     "renumber",
     "take",
+    "take_by_keys",
     "upload_and_count",
 ]

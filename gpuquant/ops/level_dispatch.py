@@ -2,12 +2,14 @@
 
 | operation | CPU | CUDA |
 | --- | --- | --- |
-| `fold_levels` | `levels/cpu_folding`: Numba | `levels/reference` on `count_colors` and `rank_pixels` |
+| `fold_levels` | `levels/cpu_folding`: Numba | `levels/reference` and `count_colors` |
+| `rank_keys`, `take_by_keys` | `levels/cpu_folding`: Numba | `levels/reference` |
 | `pixel_draws` | `levels/cpu_draws`: Numba | kernels of `choose_among_pixels`, or `levels/reference` |
 
 Where there is no Numba, plain torch does the work on the CPU, too.
 """
 
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -15,7 +17,7 @@ from torch import Tensor
 
 from gpuquant.ops import compiled
 from gpuquant.ops.levels import reference
-from gpuquant.ops.pixel_dispatch import count_colors, rank_pixels
+from gpuquant.ops.pixel_dispatch import count_colors, keys_from_colors
 from gpuquant.ops.point_dispatch import PixelDraws
 
 
@@ -26,11 +28,10 @@ def fold_levels(
 
     Returns
     -------
-    values [256] float32 or float64, keys [M] int32, ranks [N] int32, levels [N] or [0] uint8
-        What each level is among the samples; the keys of the distinct colors in ascending order, and the place of each
-        sample's among them; the levels of a fourth column. The key of a color is its place in Z-order; one column has
-        all three levels of its colors, and of two columns the second is the third as well. None where some sample is
-        no level.
+    values [256] float32 or float64, keys [M] int32, sample_keys [N] int32, levels [N] or [0] uint8
+        What each level is among the samples; the keys of the distinct colors in ascending order; the key of each
+        sample; the levels of a fourth column. The key of a color is its place in Z-order; one column has all three
+        levels of its colors, and of two columns the second is the third as well. None where some sample is no level.
     """
     if compiled.runs_for(samples):
         from gpuquant.ops.levels import cpu_folding
@@ -44,7 +45,34 @@ def fold_levels(
     pixels = levels if n_columns == 3 else levels[:, [0, min(1, n_columns - 1), min(2, n_columns - 1)]]
     keys, _ = count_colors(pixels)
     others = levels[:, 3].contiguous() if n_columns == 4 else torch.zeros(0, dtype=torch.uint8)
-    return values, keys, rank_pixels(pixels, keys), others
+    return values, keys, keys_from_colors(pixels), others
+
+
+def rank_keys(
+    sample_keys: Tensor,  # [N] int32; of no use afterwards: its memory may be that of the ranks
+    keys: Tensor,  # [M] int32, ascending, those of all samples among them
+) -> Tensor:  # [N] int32
+    """Find the place of each sample's key among the keys."""
+    found: Tensor = _folding_module(keys).rank_keys(sample_keys, keys)
+    return found
+
+
+def take_by_keys(
+    values: Tensor,  # [M] int32
+    keys: Tensor,  # [M] int32, ascending, those of all samples among them
+    sample_keys: Tensor,  # [N] int32; of no use afterwards: its memory may be that of the values found
+) -> Tensor:  # [N] int32
+    """The value of each sample's key."""
+    found: Tensor = _folding_module(keys).take_by_keys(values, keys, sample_keys)
+    return found
+
+
+def _folding_module(values: Tensor) -> ModuleType:
+    if not compiled.runs_for(values):
+        return reference
+    from gpuquant.ops.levels import cpu_folding
+
+    return cpu_folding
 
 
 def pixel_draws(

@@ -141,15 +141,6 @@ def apply_lookup(
     return found
 
 
-def rank_pixels(
-    pixels: Tensor,  # [N, 3] or [N] (gray) uint8, contiguous
-    keys: Tensor,  # [M] int32, distinct, the key of every pixel among them
-) -> Tensor:  # [N] int32
-    """Find the place of each pixel's key among the keys."""
-    with lookup_table(keys, torch.arange(len(keys), dtype=torch.int32, device=keys.device)) as table:
-        return apply_lookup(pixels, table)
-
-
 def take(
     values: Tensor,  # [M]
     ranks: Tensor,  # [N] int32

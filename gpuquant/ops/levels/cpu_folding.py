@@ -1,10 +1,12 @@
-"""Samples that are 8-bit levels as ranks of distinct colors: two compiled passes, of which one reads the samples.
+"""Samples that are 8-bit levels as keys of their colors, and these as ranks of distinct colors: compiled loops.
 
-The first writes the key of each sample and sets a bit for each key. The rank of a key is the number of bits before its
-own: those before its word of 64 bits, which are counted once, and those before it in its word.
+One pass over the samples writes the key of each and sets a bit for each key. The rank of a key is the number of bits
+before its own: those before its word of 64 bits, which are counted once, and those before it in its word.
 """
 
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,17 +16,19 @@ from torch import Tensor
 
 from gpuquant.colors.codes import N_CODES
 from gpuquant.ops.compiled import compiled
-from gpuquant.ops.levels.reference import scales
-from gpuquant.ops.pixels.cpu_keys import SPREAD, Bytes, Keys
+from gpuquant.ops.levels.reference import Scale, scales
+from gpuquant.ops.pixels.cpu import lookup_table, take
+from gpuquant.ops.pixels.cpu_keys import Bytes, Keys
 from gpuquant.ops.pixels.cpu_tables import N_TABLES, kept_tables
 from gpuquant.threads import share_out, worker_threads
 
 CHUNK_ROWS = 1 << 16  # 0.2 ms: often enough for threads to share out, and too long for calls to matter
+BLOCK = 1 << 13  # rows whose levels and keys stay in the cache
 N_WORDS = N_CODES // 64  # of a bit for each key
 FEW_ROWS = 1 << 19  # take 2 ms, and another thread 0.1 to start
 ROUNDING = 1.5 * 2.0**52  # to this a double of up to 2^51 is added in units of 1
 
-Samples = npt.NDArray[Any]
+Numbers = npt.NDArray[Any]
 Marks = npt.NDArray[np.uint64]
 
 
@@ -36,99 +40,170 @@ class _Tables(NamedTuple):
     bases: Keys  # [N_WORDS]: the number of marks before each word
 
 
+@contextmanager
+def _borrowed_tables(n_threads: int) -> Iterator[_Tables]:
+    with kept_tables.borrow() as kept:
+        marked = np.zeros((n_threads, N_WORDS // 64), np.uint64)
+        words = kept.bins[0, : 8 * N_WORDS * (N_TABLES + 1)].view(np.uint64)
+        marks = words[: N_WORDS * n_threads].reshape(n_threads, N_WORDS)
+        yield _Tables(marks, marked, words[N_WORDS * N_TABLES :].view(np.int32)[:N_WORDS])
+
+
 def fold_levels(
     samples: Tensor,  # [N, D] float32, float64 or uint8, contiguous, D from 1 to 4
 ) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:  # [256], [M] int32, [N] int32, [N] uint8 or empty
-    """Recognize levels under one scale, and rank the colors of their first three columns in Z-order."""
-    rows = samples.numpy()
-    ranks = np.empty(len(rows), np.int32)
-    others = np.empty(len(rows) if rows.shape[1] == 4 else 0, np.uint8)
-    n_workers = min(worker_threads(), N_TABLES) if len(rows) >= FEW_ROWS else 1
-    with kept_tables.borrow() as kept:
-        marked = np.zeros((n_workers, N_WORDS // 64), np.uint64)
-        words = kept.bins[0, : 8 * N_WORDS * (N_TABLES + 1)].view(np.uint64)
-        marks = words[: N_WORDS * n_workers].reshape(n_workers, N_WORDS)
-        tables = _Tables(marks, marked, words[N_WORDS * N_TABLES :].view(np.int32)[:N_WORDS])
-        for values, factor in scales(samples.dtype):
-            keys = _fold(rows, values.numpy(), factor, tables, ranks, others)
+    """Recognize levels under one scale, and find the distinct keys of their first three columns."""
+    numbers = samples.numpy()
+    sample_keys = np.empty(len(numbers), np.int32)
+    others = np.empty(len(numbers) if numbers.shape[1] == 4 else 0, np.uint8)
+    with _borrowed_tables(_threads_for(len(numbers))) as tables:
+        for scale in scales(samples.dtype):
+            keys = _fold(numbers, scale, tables, sample_keys, others)
             if keys is not None:
-                return values, torch.from_numpy(keys), torch.from_numpy(ranks), torch.from_numpy(others)
+                of_samples = torch.from_numpy(sample_keys), torch.from_numpy(others)
+                return scale.values, torch.from_numpy(keys), *of_samples
     return None
 
 
+def rank_keys(
+    sample_keys: Tensor,  # [N] int32, overwritten
+    keys: Tensor,  # [M] int32, ascending
+) -> Tensor:  # [N] int32
+    """Find the rank of each key."""
+    ranks, distinct = sample_keys.numpy(), keys.numpy()
+    with _borrowed_tables(1) as (marks, marked, bases):
+        _mark(distinct, 0, len(distinct), marks[0], marked[0])
+        _number_marks(marks, marked, bases)
+        share_out(_chunks(len(ranks)), lambda rows: _rank(ranks, *rows, marks[0], bases), _threads_for(len(ranks)))
+        _clear(marks[0], marked[0], bases)
+    return sample_keys
+
+
+def take_by_keys(
+    values: Tensor,  # [M] int32
+    keys: Tensor,  # [M] int32
+    sample_keys: Tensor,  # [N] int32, overwritten
+) -> Tensor:  # [N] int32
+    """Find the value of each key."""
+    small = values.to(torch.uint8)  # a table of a quarter the size, where nothing is lost
+    with lookup_table(keys, small if torch.equal(small.to(values.dtype), values) else values) as table:
+        return take(table, sample_keys, out=sample_keys)
+
+
+def _threads_for(n_rows: int) -> int:
+    return min(worker_threads(), N_TABLES) if n_rows >= FEW_ROWS else 1
+
+
+def _chunks(n_rows: int) -> list[tuple[int, int]]:
+    return [(start, min(start + CHUNK_ROWS, n_rows)) for start in range(0, n_rows, CHUNK_ROWS)]
+
+
 def _fold(
-    rows: Samples,  # [N, D]
-    values: Samples,  # [256]
-    factor: float,
+    samples: Numbers,  # [N, D]
+    scale: Scale,
     tables: _Tables,
-    ranks: Keys,  # [N]: written
+    keys: Keys,  # [N]: written
     others: Bytes,  # [N] or empty: written
 ) -> Keys | None:  # [M], if the samples are levels of this scale
-    columns = min(1, rows.shape[1] - 1), min(2, rows.shape[1] - 1), 3
-    chunks = [(start, min(start + CHUNK_ROWS, len(rows))) for start in range(0, len(rows), CHUNK_ROWS)]
     marks, marked, bases = tables
+    numbers, n_columns, (high, low) = samples.reshape(-1), samples.shape[1], scale.steps
     free, differing = deque(range(len(marks))), deque[int]()
 
-    def read(chunk: tuple[int, int]) -> None:
+    def read(rows: tuple[int, int]) -> None:
         if differing:
             return
         table = free.pop()
-        given = rows, *chunk, *columns, factor, values, SPREAD
-        if not _read_rows(*given, marks[table], marked[table], ranks, others):
+        used = marks[table], marked[table]
+        if not _read_rows(numbers, *rows, n_columns, scale.factor, high, low, *used, keys, others):
             differing.append(table)
         free.append(table)
 
-    share_out(chunks, read, len(marks))
-    n_colors = _number_marks(marks, marked, bases)
-    keys = None
-    if not differing:
-        keys = np.empty(n_colors, np.int32)
-        _list_keys(marks[0], marked[0], keys)
-        share_out(chunks, lambda chunk: _rank(ranks, *chunk, marks[0], bases), len(marks))
+    share_out(_chunks(len(samples)), read, len(marks))
+    distinct = np.empty(_number_marks(marks, marked, bases), np.int32)
+    _list_keys(marks[0], marked[0], distinct)
     _clear(marks[0], marked[0], bases)
-    return keys
+    return None if differing else distinct
 
 
 @compiled
 def _read_rows(
-    rows: Samples,  # [N, D]
+    numbers: Numbers,  # [N * D]
     start: int,
     stop: int,
-    second: int,  # the columns of green, of blue, and of the other levels
-    third: int,
-    fourth: int,
-    factor: float,  # makes levels of samples, about
-    values: Samples,  # [256]: the sample of each level
-    spread: Keys,  # [3, 256]
+    n_columns: int,  # D
+    factor: float,  # makes levels of numbers, about
+    high: float,  # a level times this, and times that, add up to its number
+    low: float,
     marks: Marks,  # [N_WORDS]: a bit for each key, added to
     marked: Marks,  # [N_WORDS / 64]: a bit for each word of marks that is not 0
     keys: Keys,  # [N]: written
     others: Bytes,  # [N] or empty: written
-) -> bool:  # whether each sample is that of a level
-    green, blue, other, one = np.uintp(second), np.uintp(third), np.uintp(fourth), np.uint64(1)
-    for place in range(np.uintp(start), np.uintp(stop)):
-        x, y, z = rows[place, 0], rows[place, green], rows[place, blue]
-        r, g, b = _level(x * factor), _level(y * factor), _level(z * factor)
-        if (values[r] != x) | (values[g] != y) | (values[b] != z):  # NaN differs from all
+) -> bool:  # whether each number is that of a level
+    levels = np.empty(BLOCK * n_columns, np.uint8)
+    for first in range(start, stop, BLOCK):
+        last = min(first + BLOCK, stop)
+        if not _read_levels(numbers, first * n_columns, last * n_columns, factor, high, low, levels):
             return False
-        key = np.uintp(spread[0, r] | spread[1, g] | spread[2, b])
-        keys[place] = key
-        word, bit = key >> np.uintp(6), one << (key & np.uintp(63))
-        if not marks[word] & bit:
-            marks[word] |= bit
-            marked[word >> np.uintp(6)] |= one << (word & np.uintp(63))
+        _write_keys(levels, n_columns, first, last, keys)
+        _mark(keys, first, last, marks, marked)
         if len(others) > 0:
-            level = _level(rows[place, other] * factor)
-            if values[level] != rows[place, other]:
-                return False
-            others[place] = level
+            for row in range(np.uintp(last - first)):
+                others[np.uintp(first) + row] = levels[np.uintp(4) * row + np.uintp(3)]
     return True
 
 
 @compiled
-def _level(number: float) -> Any:
-    """The nearest level to a number, in the last bits of a sum; any level to a number that is near none."""
-    return np.uintp(np.float64(number + ROUNDING).view(np.int64) & 255)
+def _read_levels(
+    numbers: Numbers, start: int, stop: int, factor: float, high: float, low: float, levels: Bytes
+) -> bool:
+    """Read the nearest level to each number: in the last bits of a sum, any level to a number that is near none."""
+    n_wrong, first = 0, np.uintp(start)
+    for place in range(np.uintp(stop - start)):
+        number = numbers[first + place]
+        level = np.int32(np.float64(number * factor + ROUNDING).view(np.int64) & 255)
+        n_wrong += numbers.dtype.type(level * high + level * low) != number  # NaN differs from all
+        levels[place] = level
+    return n_wrong == 0
+
+
+@compiled
+def _write_keys(levels: Bytes, n_columns: int, start: int, stop: int, keys: Keys) -> None:
+    """One column has all three levels of its colors, and of two columns the second is the third as well."""
+    first = np.uintp(start)
+    if n_columns == 3:  # a step that is known beforehand, so that several rows are read at once
+        for row in range(np.uintp(stop - start)):
+            place = np.uintp(3) * row
+            keys[first + row] = _key(levels[place], levels[place + np.uintp(1)], levels[place + np.uintp(2)])
+        return
+    second, third = np.uintp(min(1, n_columns - 1)), np.uintp(min(2, n_columns - 1))
+    for row in range(np.uintp(stop - start)):
+        place = np.uintp(n_columns) * row
+        keys[first + row] = _key(levels[place], levels[place + second], levels[place + third])
+
+
+@compiled
+def _key(red: Any, green: Any, blue: Any) -> Any:
+    return np.int32(_spread(red) | (_spread(green) << np.uint32(1)) | (_spread(blue) << np.uint32(2)))
+
+
+@compiled
+def _spread(level: Any) -> Any:
+    """Move bit b of a level to bit 3 b, as `z_order` does."""
+    bits = np.uint32(level)
+    bits = (bits | (bits << np.uint32(8))) & np.uint32(0x00F00F)
+    bits = (bits | (bits << np.uint32(4))) & np.uint32(0x0C30C3)
+    return (bits | (bits << np.uint32(2))) & np.uint32(0x249249)
+
+
+@compiled
+def _mark(keys: Keys, start: int, stop: int, marks: Marks, marked: Marks) -> None:
+    one = np.uint64(1)
+    for place in range(np.uintp(start), np.uintp(stop)):
+        key = np.uintp(keys[place])
+        word, bit = key >> np.uintp(6), one << (key & np.uintp(63))
+        if not marks[word] & bit:
+            marks[word] |= bit
+            marked[word >> np.uintp(6)] |= one << (word & np.uintp(63))
 
 
 @compiled

@@ -1,6 +1,7 @@
 """8-bit levels among floating-point samples in plain torch, on any device."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,21 +15,29 @@ FIRST_ROWS = 1 << 15  # tell most samples that are no levels from those that are
 PIXELS_AT_ONCE = 1 << 19  # 4 MiB of float64
 
 
-def scales(dtype: torch.dtype) -> Iterator[tuple[Tensor, float]]:  # [256], on the CPU
-    """How levels may be written in samples of a dtype: the value of each, and what makes levels of values, about."""
+class Scale(NamedTuple):
+    """How levels may be written in samples."""
+
+    values: Tensor  # [256], on the CPU: what each level is
+    factor: float  # makes levels of values, about
+    steps: tuple[float, float]  # a level times the first is exact, or the second is 0: their sum is rounded once
+
+
+def scales(dtype: torch.dtype) -> Iterator[Scale]:
+    """The scales that samples of a dtype may have."""
     # on the CPU: a CUDA device divides by a number by multiplying with its reciprocal, which rounds another way
     if dtype == torch.uint8:
-        yield torch.arange(256, dtype=torch.float64), 1.0
+        yield Scale(torch.arange(256, dtype=torch.float64), 1.0, (1.0, 0.0))
         return
-    every = torch.arange(256, dtype=dtype)
-    yield every, 1.0
-    yield every / 255, 255.0
-    yield every * torch.tensor(1 / 255, dtype=dtype), 255.0
+    every, inverse = torch.arange(256, dtype=dtype), torch.tensor(1 / 255, dtype=dtype)
+    yield Scale(every, 1.0, (1.0, 0.0))
+    yield Scale(every / 255, 255.0, ((1 - 2.0**-40) / 255, 2.0**-40 / 255))  # the first has 33 bits, every eighth set
+    yield Scale(every * inverse, 255.0, (float(inverse), 0.0))
 
 
 def read_levels(samples: Tensor) -> tuple[Tensor, Tensor] | None:  # [N, D] -> [256], uint8 [N, D]
     """The level of every sample, if one scale gives all samples back exactly."""
-    for values, factor in scales(samples.dtype):
+    for values, factor, _ in scales(samples.dtype):
         there = values.to(samples.device)
         if _read(samples[:FIRST_ROWS], there, factor) is not None:
             levels = _read(samples, there, factor)
@@ -44,6 +53,16 @@ def _read(samples: Tensor, values: Tensor, factor: float) -> Tensor | None:  # u
         found.copy_((chunk * factor).round_().clamp_(0, 255))
         fits &= (values[found.long()] == chunk).all()  # any level for NaN, which differs from it
     return levels if bool(fits) else None
+
+
+def rank_keys(sample_keys: Tensor, keys: Tensor) -> Tensor:  # [N] int32, [M] int32, ascending -> [N] int32
+    """Find the rank of each key."""
+    return torch.searchsorted(keys, sample_keys, out_int32=True)
+
+
+def take_by_keys(values: Tensor, keys: Tensor, sample_keys: Tensor) -> Tensor:  # [M], [M] int32, [N] int32 -> [N]
+    """Find the value of each key."""
+    return values[torch.searchsorted(keys, sample_keys)]
 
 
 class PixelDraws:

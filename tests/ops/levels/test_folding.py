@@ -1,6 +1,7 @@
 """Samples that are levels: compiled loops and plain torch, against NumPy's unique."""
 
 from collections.abc import Callable
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -43,24 +44,42 @@ def scaled(levels: Pixels, scale: str, dtype: torch.dtype) -> torch.Tensor:
 
 def check(found: Folded, levels: Pixels, samples: torch.Tensor) -> None:
     assert found is not None
-    values, keys, ranks, others = found
+    values, keys, sample_keys, others = found
     n_columns = levels.shape[1]
     assert torch.equal(values[torch.from_numpy(levels).long()], samples.to(values.dtype))
     columns = [0, min(1, n_columns - 1), min(2, n_columns - 1)]
     expected, places = np.unique(z_order(torch.from_numpy(levels[:, columns])).numpy(), return_inverse=True)
     np.testing.assert_array_equal(keys.numpy(), expected)
-    np.testing.assert_array_equal(ranks.numpy(), places.reshape(-1))
-    assert ranks.dtype == keys.dtype == torch.int32
+    np.testing.assert_array_equal(sample_keys.numpy(), expected[places.reshape(-1)])
+    assert sample_keys.dtype == keys.dtype == torch.int32
     np.testing.assert_array_equal(others.numpy(), levels[:, 3] if n_columns == 4 else [])
+
+
+@pytest.mark.parametrize("module", [pytest.param(cpu_folding, marks=needs_numba), reference])
+@pytest.mark.parametrize(("n_colors", "n_samples"), [(0, 0), (1, 1), (1, 70), (900, 5), (1000, 200_003)])
+@pytest.mark.parametrize("highest", [3, 255, 256, 70_000])
+def test_keys_are_ranked_and_looked_up(module: ModuleType, n_colors: int, n_samples: int, highest: int) -> None:
+    random = np.random.RandomState(n_samples)
+    keys = np.unique(np.append(random.randint(0, 1 << 24, n_colors), [0, 63, 64, (1 << 24) - 1][:n_colors]))
+    ranks = random.randint(0, max(1, len(keys)), n_samples)
+    values = random.randint(0, highest + 1, len(keys))
+    values[-1:] = highest
+    given, wanted = (torch.from_numpy(some.astype(np.int32)) for some in (keys, values))
+    sample_keys = given[ranks] if n_samples else given[:0]
+    found = module.rank_keys(sample_keys.clone(), given)
+    np.testing.assert_array_equal(found.numpy(), ranks)
+    check_that_tables_are_clean()
+    values_found = module.take_by_keys(wanted, given, sample_keys.clone())
+    np.testing.assert_array_equal(values_found.numpy(), values[ranks] if n_samples else [])
+    assert found.dtype == values_found.dtype == torch.int32
+    check_that_tables_are_clean()
 
 
 @both
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("n_samples", "n_columns"), [(1, 3), (5, 4), (300, 1), (7000, 2), (40_001, 3), (9001, 4)])
-def test_levels_are_recognized_and_ranked(
-    fold: Fold, scale: str, dtype: torch.dtype, n_samples: int, n_columns: int
-) -> None:
+def test_levels_are_recognized(fold: Fold, scale: str, dtype: torch.dtype, n_samples: int, n_columns: int) -> None:
     levels = np.random.RandomState(0).randint(0, 256, (n_samples, n_columns)).astype(np.uint8)
     levels[: n_samples // 2] //= 16
     levels[:2] = [[0], [255]][: len(levels[:2])]
@@ -125,7 +144,12 @@ def test_threads_change_nothing(
     set_threads(n_threads)
     levels = china.reshape(-1, 3)
     samples = torch.from_numpy(levels / 255)
-    check(cpu_folding.fold_levels(samples), levels, samples)
+    found = cpu_folding.fold_levels(samples)
+    check(found, levels, samples)
+    assert found is not None
+    _, keys, sample_keys, _ = found
+    expected = np.searchsorted(keys.numpy(), sample_keys.numpy())
+    np.testing.assert_array_equal(cpu_folding.rank_keys(sample_keys, keys).numpy(), expected)
     samples[-1, 2] += 1e-9
     assert cpu_folding.fold_levels(samples) is None
     check_that_tables_are_clean()
