@@ -78,6 +78,25 @@ def test_pixels(
     )
 
 
+@pytest.mark.parametrize("name", [CHINA, "mr_lee_13mp", "lake_atitlan_10mp"])
+def test_single_precision(in_turn: InTurn, report: Report, name: str) -> None:
+    """float32 pixels start from the same centers; scikit-learn's own labels depend on its threads."""
+    samples = np.divide(_image(name), 255, dtype=np.float32).reshape(-1, 3)
+    settings: dict[str, Any] = {"n_clusters": 8, "n_init": 1, "random_state": 0, "max_iter": 5}
+    seconds, found = in_turn(
+        {
+            "ours": lambda: gpuquant.KMeans(**settings).fit(samples),
+            "theirs": lambda: Reference(**settings).fit(samples),
+        },
+        3,
+    )
+    differ = float((found["ours"].labels_ != found["theirs"].labels_).mean())
+    assert differ < 0.02
+    beside = f"ours {seconds['ours']:.2f} s, scikit-learn {seconds['theirs']:.1f} s, {differ:.2%} of the labels differ"
+    what = f"{name}, float32, K = 8, max_iter 5: time / scikit-learn's"
+    report(what, seconds["ours"] / seconds["theirs"], 1 / 2, 1 / 5, beside)
+
+
 def test_elbow(in_turn: InTurn, report: Report) -> None:
     """The sum of squares for two to eight clusters, to see where it bends, of a photo that is shown on screens."""
     samples = np.divide(load_sample_image("flower.jpg"), 255).reshape(-1, 3)

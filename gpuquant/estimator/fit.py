@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -89,10 +90,11 @@ def plus_plus_centers(samples: Samples, n_clusters: int, random_state: np.random
     """Greedy k-means++ over the samples in their order."""
     if samples.weights is not None and bool((samples.weights < 0).any()):
         raise ValueError("probabilities are not non-negative")  # as the draw of the first center in scikit-learn says
-    if samples.pixels is None and samples.n_points <= FEW and samples.device.type == "cpu":
-        rows, origin, weights = samples.points.points[0], samples.points.origin[0], samples.points.weights[0]
-        centered = (rows - origin).double().numpy()
-        return rows[plus_plus_samples(centered, weights.numpy(), n_clusters, random_state)].double()
+    single = samples.dtype == torch.float32
+    if samples.device.type == "cpu" and (single or (samples.pixels is None and samples.n_points <= FEW)):
+        rows, ranks = samples.points.points[0], samples.pixels.ranks.numpy() if samples.pixels else None
+        centered, weights = (rows - samples.points.origin[0]).numpy(), sample_weights(samples)
+        return rows[plus_plus_samples(centered, weights, n_clusters, random_state, ranks)].double()
     if samples.pixels is None:
         return kmeans_plus_plus(samples.points, n_clusters, [random_state])[0][0]
     return _plus_plus_pixels(samples, samples.pixels, n_clusters, random_state)
@@ -100,9 +102,16 @@ def plus_plus_centers(samples: Samples, n_clusters: int, random_state: np.random
 
 def random_centers(samples: Samples, n_clusters: int, random_state: np.random.RandomState) -> Tensor:  # [K, D]
     """Draw different samples, by weight."""
-    weights = np.ones(samples.n_samples) if samples.weights is None else samples.weights.cpu().numpy()
+    weights = sample_weights(samples)
     drawn = random_state.choice(len(weights), size=n_clusters, replace=False, p=weights / weights.sum())
     return samples.points.points[0, samples.point_of(torch.from_numpy(drawn))].double()
+
+
+def sample_weights(samples: Samples) -> npt.NDArray[Any]:  # [n_samples], of the samples' type
+    """The weight of each sample: shares of their sum are rounded as the samples are."""
+    if samples.weights is None:
+        return np.ones(samples.n_samples, "float32" if samples.dtype == torch.float32 else "float64")
+    return samples.weights.to("cpu", samples.dtype).numpy()
 
 
 def _plus_plus_pixels(

@@ -10,6 +10,7 @@ import numpy.typing as npt
 CHUNK = 1 << 16  # values: with their sums 1 MiB of float64
 
 Floats = npt.NDArray[np.float64]
+Singles = npt.NDArray[np.float32]
 
 
 def search_shares(
@@ -33,6 +34,30 @@ def search_shares(
     chunk = int(np.searchsorted(np.array(carries[1:]) / carries[-1], uniform, side="right"))
     within = running(starts[chunk], carries[chunk]) / carries[-1]
     return int(starts[chunk] + np.searchsorted(within, uniform, side="right"))
+
+
+def search_sums(
+    weights: Singles | Floats,  # [N], not negative
+    values: Singles | Floats,  # [N] of the same type, not negative
+    targets: Floats,  # [L]
+) -> list[int]:  # [L]
+    """Find the first places where the running sum of weight times value reaches some targets, or else the last place.
+
+    Products and sums are rounded to the type of the values.
+    """
+    found, pending = [len(values) - 1] * len(targets), list(range(len(targets)))
+    products, sums = np.zeros((2, min(CHUNK, len(values)) + 1), values.dtype)
+    for start in range(0, len(values), CHUNK):
+        n_values = min(CHUNK, len(values) - start)
+        products[0] = sums[-1]
+        np.multiply(weights[start : start + n_values], values[start : start + n_values], out=products[1 : n_values + 1])
+        running = np.cumsum(products[: n_values + 1], out=sums[: n_values + 1])[1:]
+        for draw in [draw for draw in pending if targets[draw] <= running[-1]]:
+            found[draw] = start + int(np.searchsorted(running, targets[draw]))
+            pending.remove(draw)
+        if not pending:
+            break
+    return found
 
 
 def search_equal_shares(n_values: int, uniform: float) -> int:
