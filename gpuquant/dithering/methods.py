@@ -26,6 +26,8 @@ CLOSE_ENTRIES = Slack(1.0, 2.0)  # of a given palette whose entries lie close to
 FEW_ENTRIES = Slack(0.2, math.inf)  # of others: more would cost some of what it gains after a blur
 MOST_LINKED = 4096  # gaps of more entries are small
 STRIP_PIXELS = 1 << 24  # that are diffused at a time: their colors take 4 bytes a pixel, where they are not the photo's
+NARROW = 256  # entries, of which a record has room for all simplices, faces and edges beside three limits of 2^14
+WIDE_LEVELS = 1 << 12  # of a mask for more: a mean is off by 1 / 8192 of the distance of its entries at most
 ORDERED_PIXELS = {"cpu": 1 << 16, "cuda": 1 << 24}  # whose colors stay in the cache; that take few launches
 
 
@@ -79,37 +81,27 @@ def _ordered(
 ) -> DitheredPhoto:
     """Choose among the entries that mix to each color, by a mask."""
     mask = torch.from_numpy(resolve_name(METHODS[dither.method].mask)()).to(palette.device)
-    mixtures = _mixed(colors, palette, labels, still, dither, mask.numel())
-    (height, width), device = photo.shape, palette.device
-    found = torch.empty(photo.shape, dtype=_words(palette), device=device)
-    tallies: list[tuple[Tensor, int]] = []
-    with photo.ranked() as ranks_of:
-        n_rows = max(1, ORDERED_PIXELS[device.type] // width)
+    n_levels = mask.numel()
+    if len(palette) > NARROW and n_levels > WIDE_LEVELS:
+        mask, n_levels = mask // (n_levels // WIDE_LEVELS), WIDE_LEVELS
+    opaque, levels = _opaque_entries(palette), palette[:, :3].contiguous()
+    slack = OWN if dither.fitted else CLOSE_ENTRIES if _is_close(levels[opaque]) else FEW_ENTRIES
+    moving = (colors if still is None else colors[~still])[:, :3]
+    mixed = mix_colors(moving, levels[opaque], dither.strength, n_levels, slack)
+    entries = opaque[mixed.entries] if len(moving) else mixed.entries
+    found = torch.empty(photo.shape, dtype=_words(palette), device=palette.device)
+    errors: list[int] = []
+    table_of_records = ops.lookup_table(ops.keys_from_colors(moving), mixed.records)
+    with table_of_records as table, _looks(photo, colors, labels, still) as looks_of:
+        n_rows = max(1, ORDERED_PIXELS[palette.device.type] // photo.shape[1])
 
         def choose(top: int) -> None:
-            ranks, strip = ranks_of(top, top + n_rows), found[top : top + n_rows]
-            tallies.append(ops.choose_entries(top, ranks, mixtures, mask, len(palette), strip))
+            given = *looks_of(top, top + n_rows), table, entries, levels, mask, n_levels
+            errors.append(ops.choose_entries(top, *given, found[top : top + n_rows]))
 
-        share_out(range(0, height, n_rows), choose, worker_threads() if device.type == "cpu" else 1)
-    return _summed(found, tallies, photo, colors, palette, labels, still)
-
-
-def _mixed(
-    colors: Tensor, palette: Tensor, labels: Tensor, still: Tensor | None, dither: Dither, n_levels: int
-) -> Tensor:  # [M, 8] int32: see `mix_colors`
-    opaque = _opaque_entries(palette)
-    slack = OWN if dither.fitted else CLOSE_ENTRIES if _is_close(palette[opaque, :3]) else FEW_ENTRIES
-    if still is None:
-        return mix_colors(colors[:, :3], palette[:, :3], dither.strength, n_levels, slack)
-    mixtures = torch.zeros(len(labels), 8, dtype=torch.int32, device=labels.device)
-    parts = mixtures.view(torch.int16)
-    parts[:, 8:12] = labels.to(torch.int16)[:, None]
-    if len(opaque) and not bool(still.all()):
-        mixed = mix_colors(colors[~still, :3], palette[opaque, :3], dither.strength, n_levels, slack)
-        mixed_parts = mixed.view(torch.int16)
-        mixed_parts[:, 8:12] = opaque.to(torch.int16)[mixed_parts[:, 8:12].to(torch.int32) & 0xFFFF]
-        mixtures[~still] = mixed
-    return mixtures
+        share_out(range(0, photo.shape[0], n_rows), choose, worker_threads() if palette.is_cpu else 1)
+    tally = ops.count_labels(found, len(palette)), sum(errors)
+    return _summed(found, [tally], photo, colors, palette, labels, still)
 
 
 def _diffused(

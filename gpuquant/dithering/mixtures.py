@@ -1,6 +1,7 @@
 """For every color the palette entries that mix to it, and the share of each."""
 
 import math
+import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,13 +31,21 @@ class Slack:
     worth: float  # how many times less grain is worth any distance; 0: all means may be off as far as that pays
 
 
+@dataclass(frozen=True, eq=False)
+class Mixtures:
+    """A record of each color: three limits, from the lowest bits on, and above them the number of its entries."""
+
+    records: Tensor  # [M] int64, of n_levels.bit_length() bits a limit
+    entries: Tensor  # [Q, 4] int64
+
+
 def mix_colors(
     colors: Tensor,  # [M, 3] uint8
     palette: Tensor,  # [K, 3] uint8
     strength: float,  # above 0 to 1
     n_levels: int,  # of the mask: limits are from 0 to that
     slack: Slack,
-) -> Tensor:  # [M, 8] int32: see `ops.choose_entries`
+) -> Mixtures:
     """Mix each color from the palette entries around it.
 
     A mixture has weights w >= 0 that add up to 1 and sum w p = c; a color outside the palette's convex hull is first
@@ -54,29 +63,39 @@ def mix_colors(
     that are none below 0 and add up to 1: half the strength mixes half of the way between two entries, around its
     middle.
 
-    The entries of a mixture are in order from light to dark, and their errors the squared differences to the color. The
-    limits are the shares of the first, the first two and the first three entries, in levels of the mask: a pixel
-    takes the first entry whose limit is above the mask, or the last one, so that entries spread as evenly as the mask.
-    Entries that are chosen at neighboring levels look as alike as they can: with the 7 inks of a display the error
-    after a blur of 4 pixels is 0.82 to 0.88 times that of an order by lightness alone (three photos).
+    The entries of a mixture are in order from light to dark. The limits are the shares of the first, the first two and
+    the first three entries, in levels of the mask: a pixel takes the first entry whose limit is above the mask, or the
+    last one, so that entries spread as evenly as the mask. Entries that are chosen at neighboring levels look as alike
+    as they can: with the 7 inks of a display the error after a blur of 4 pixels is 0.82 to 0.88 times that of an order
+    by lightness alone (three photos).
 
     The work is done on the CPU, on whichever device the colors are.
     """
+    if not len(colors):
+        nothing = torch.zeros(1, 4, dtype=torch.int64, device=colors.device)
+        return Mixtures(nothing[0, :0], nothing)
     given, entries = (part.cpu().contiguous().numpy() for part in (colors, palette))
     found = triangulate(entries)
-    mixing = _Mixing(found, slack)
-    written = np.empty((len(given), 8), np.int32)
+    mixing, n_bits = _Mixing(found, slack), n_levels.bit_length()
+    records = np.empty(len(given), np.int64)
+    known: dict[tuple[int, ...], int] = {}
+    lock = threading.Lock()
 
     def mix(start: int) -> None:
         part = slice(start, start + AT_ONCE)
         corners, weights = mixing.of(given[part])
         if strength < 1:
             weights = _sharpened(weights, strength)
-        mixed = corners, weights, n_levels, written[part], written.view(np.int16)[part]
-        ops.mixing().write_down(given[part], entries, found.entries, *mixed)
+        numbers, lists = np.empty(weights.shape[1], np.int64), np.empty((weights.shape[1], 4), np.int64)
+        given_too = n_levels, n_bits, records[part], numbers, lists
+        n_lists = ops.mixing().write_down(found.entries, corners, weights, *given_too)
+        with lock:
+            becomes = [known.setdefault(tuple(one), len(known)) for one in lists[:n_lists].tolist()]
+        records[part] |= np.array(becomes)[numbers] << 3 * n_bits
 
     share_out(range(0, len(given), AT_ONCE), mix, worker_threads())
-    return torch.from_numpy(written).to(colors.device)
+    lists = torch.tensor(list(known), device=colors.device)
+    return Mixtures(torch.from_numpy(records).to(colors.device), lists)
 
 
 class _Mixing:

@@ -124,7 +124,7 @@ def keys_from_colors(
 
 def lookup_table(
     keys: Tensor,  # [M] int32, distinct: colors by their place in Z-order
-    values: Tensor,  # [M] uint8, uint16 or int32
+    values: Tensor,  # [M] uint8, uint16, int32 or int64
 ) -> AbstractContextManager[Tensor]:  # [2^24] of the values' dtype
     """A table of the values of colors, for `apply_lookup` while the context is open."""
     found: AbstractContextManager[Tensor] = _pixels_module(keys).lookup_table(keys, values)
@@ -133,7 +133,7 @@ def lookup_table(
 
 def apply_lookup(
     pixels: Tensor,  # [N, 3] or [N] (gray) uint8, contiguous, all of colors that are in the table
-    table: Tensor,  # of `lookup_table`
+    table: Tensor,  # of `lookup_table`, but not int64
 ) -> Tensor:  # [N] of the table's dtype
     """Look every pixel up."""
     pixels = pixels.contiguous()
@@ -177,19 +177,31 @@ def diffuse_errors(
 
 def choose_entries(
     top: int,  # the place of the first row in the image
-    ranks: Tensor,  # [rows, W] int32: the color of each pixel
-    mixtures: Tensor,  # [M, 8] int32: four errors; as int16 [M, 16], from 8 on their entries, from 12 on three limits
-    mask: Tensor,  # [S, S] int16, laid side by side from the image's top left
-    n_entries: int,  # K
+    rows: Tensor,  # [rows, W, 1] (gray), [rows, W, 3] or [rows, W, 4] uint8; a fourth column is left out
+    kept: Tensor | None,  # [rows, W] int32: the entry of a pixel that is not dithered; -1: it is
+    table: Tensor,  # [2^24] int64: the record of each color, three limits and the number of its entries
+    entries: Tensor,  # [Q, 4] int64
+    palette: Tensor,  # [K, 3] uint8
+    mask: Tensor,  # [S, S] int16: each of 0..L - 1, L a power of two; laid side by side from the image's top left
+    n_levels: int,  # L
     labels: Tensor,  # [rows, W] uint8 or uint16: written
-) -> tuple[Tensor, int]:  # [K] int64: the pixels of each entry; the sum of their errors
+) -> int:  # squared differences of pixels that are not kept
     """Give each pixel the first of its color's entries whose limit is above the mask, or the last one.
 
-    Limits are ascending; the error is what a pixel of that color and entry adds to the sum.
+    Limits are ascending, 0..L.
     """
-    module: Any = _dither_module(ranks)
-    found: tuple[Tensor, int] = module.choose_entries(top, ranks, mixtures, mask, n_entries, labels)
-    return found
+    given = top, rows, kept, table, entries, palette, mask, n_levels, labels
+    error: int = _dither_module(rows).choose_entries(*given)
+    return error
+
+
+def count_labels(
+    labels: Tensor,  # [H, W] uint8 or uint16
+    n_entries: int,  # K
+) -> Tensor:  # [K] int64
+    """Count the pixels of each entry."""
+    counts: Tensor = _dither_module(labels).count_labels(labels, n_entries)
+    return counts
 
 
 def renumber(

@@ -55,13 +55,12 @@ def slack_of(most_off: float) -> Slack:
 def mixtures_of(
     colors: Pixels, palette: Pixels, strength: float, n_levels: int, slack: Slack
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:  # [M, 4] entries, [M, 3] limits
-    """What is written down, whose errors are checked."""
+    """What is written down."""
     found = mix_colors(torch.from_numpy(colors), torch.from_numpy(palette), strength, n_levels, slack)
-    assert found.dtype == torch.int32
-    parts = found.numpy().view(np.uint16).astype(np.int64)
-    entries, limits = parts[:, 8:12], parts[:, 12:15]
-    apart = np.square(palette[entries].astype(np.int64) - colors[:, None]).sum(axis=2)
-    np.testing.assert_array_equal(found.numpy()[:, :4], apart)
+    n_bits, records = n_levels.bit_length(), found.records.numpy()
+    assert len(found.entries) == len(found.entries.unique(dim=0))
+    entries = found.entries.numpy()[records >> 3 * n_bits]
+    limits = records[:, None] >> np.arange(0, 3 * n_bits, n_bits) & (1 << n_bits) - 1
     assert (np.diff(limits, axis=1) >= 0).all()
     assert limits.max() <= n_levels
     return entries, limits

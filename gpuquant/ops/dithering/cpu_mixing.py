@@ -125,7 +125,11 @@ def smooth(
     """
     used, share, wanted = np.zeros(5, np.int64), np.empty(5), np.empty(5)
     target, z, ways, gram = np.empty(3), np.empty(3), np.empty((4, 3)), np.empty((3, 4))
-    forms, are_formed, n_used = np.empty((4, 4)), False, 0  # of the weights that `_best_weights` finds
+    forms, are_formed, n_used = (
+        np.empty((4, 4)),
+        False,
+        np.int64(0),
+    )  # a plain 0 has a type of its own; forms of the weights that `_best_weights` finds
     for place in range(targets.shape[1]):
         target[0], target[1], target[2] = targets[0, place], targets[1, place], targets[2, place]
         stays = True
@@ -156,7 +160,7 @@ def smooth(
             for axis in range(3):
                 z[axis] = target[axis] + z[axis] / cost
             own = used[0]
-            nearest, entry = _apart(entries, own, z), -1
+            nearest, entry = _apart(entries, own, z), np.int64(-1)
             limit = nearest - LEAST_PART * (1 + nearest)
             for index in range(first_neighbor[own], first_neighbor[own + 1]):
                 apart = _apart(entries, neighbors[index], z)
@@ -172,7 +176,7 @@ def smooth(
                 cost *= 0.98 * most_off / np.sqrt(off)
                 stays, are_formed = False, False
         if not done and most_off < np.inf:  # it keeps what it had
-            n_used, are_formed = 0, False
+            n_used, are_formed = np.int64(0), False
             continue
         if stays and done and not are_formed:  # the next ones are mixed from the same entries, mostly
             _fill_forms(entries, used, n_used, cost, wanted, ways, gram, z, forms)
@@ -184,13 +188,13 @@ def smooth(
 
 
 @compiled
-def _apart(entries: Floats, entry: int, z: Floats) -> Any:  # the squared distance
+def _apart(entries: Floats, entry: Any, z: Floats) -> Any:  # the squared distance
     red, green, blue = entries[entry, 0] - z[0], entries[entry, 1] - z[1], entries[entry, 2] - z[2]
     return red * red + green * green + blue * blue
 
 
 @compiled
-def _fill(entries: Floats, used: Integers, n_used: int, ways: Floats, gram: Floats) -> None:
+def _fill(entries: Floats, used: Integers, n_used: Any, ways: Floats, gram: Floats) -> None:
     """The ways from the first entry to the others, and their inner products."""
     for one in range(n_used - 1):
         for axis in range(3):
@@ -228,7 +232,7 @@ def _solve(gram: Floats, n_ways: int, found: Floats) -> bool:
 def _best_weights(
     entries: Floats,
     used: Integers,
-    n_used: int,
+    n_used: Any,
     target: Floats,
     cost: float,
     wanted: Floats,
@@ -258,7 +262,7 @@ def _best_weights(
 def _fill_forms(
     entries: Floats,
     used: Integers,
-    n_used: int,
+    n_used: Any,
     cost: float,
     wanted: Floats,
     ways: Floats,
@@ -279,19 +283,19 @@ def _fill_forms(
 
 
 @compiled
-def _step_towards(used: Integers, share: Floats, wanted: Floats, n_used: int) -> int:
+def _step_towards(used: Integers, share: Floats, wanted: Floats, n_used: Any) -> Any:
     """Change the shares to the wanted ones, or as far as none falls below 0; an entry that has none left goes out."""
-    step, leaving = 1.0, -1
+    step, leaving = 1.0, np.int64(-1)
     for one in range(n_used):
         if wanted[one] < 0 and share[one] / (share[one] - wanted[one]) < step:
-            step, leaving = share[one] / (share[one] - wanted[one]), one
+            step, leaving = share[one] / (share[one] - wanted[one]), np.int64(one)
     for one in range(n_used):
         share[one] += step * (wanted[one] - share[one])
     return n_used if leaving < 0 else _without(used, share, n_used, leaving)
 
 
 @compiled
-def _without(used: Integers, share: Floats, n_used: int, leaving: int) -> int:
+def _without(used: Integers, share: Floats, n_used: Any, leaving: Any) -> Any:
     total = 0.0
     for one in range(leaving, n_used - 1):
         used[one], share[one] = used[one + 1], share[one + 1]
@@ -305,8 +309,8 @@ def _without(used: Integers, share: Floats, n_used: int, leaving: int) -> int:
 
 @compiled
 def _bring_in(
-    entries: Floats, used: Integers, share: Floats, n_used: int, entry: int, parts: Floats, ways: Floats, gram: Floats
-) -> int:
+    entries: Floats, used: Integers, share: Floats, n_used: Any, entry: Any, parts: Floats, ways: Floats, gram: Floats
+) -> Any:
     """Add an entry. One that is a mixture of the others takes their place as far as none falls below 0."""
     used[n_used], share[n_used] = entry, 0.0
     if n_used < 4:
@@ -324,10 +328,10 @@ def _bring_in(
     parts[0] = 1.0
     for one in range(1, n_used):
         parts[0] -= parts[one]
-    step, leaving = np.inf, 0
+    step, leaving = np.inf, np.int64(0)
     for one in range(n_used):
         if parts[one] > TOLERANCE and share[one] < step * parts[one]:
-            step, leaving = share[one] / parts[one], one
+            step, leaving = share[one] / parts[one], np.int64(one)
     for one in range(n_used):
         share[one] -= step * parts[one]
     share[n_used] = step

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from gpuquant.ops.compiled import compiled
 
 TURNS = 6  # of a line before it is taken for the one to which entries lie closest: more change no figure measured
+SLOTS = 1024  # in which entries are looked for: more than 16,384 neighboring colors of a photo have
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -21,9 +22,9 @@ def put_in_order(
     weights: Floats,  # [4, C]: changed, and made to add up to 1
 ) -> None:
     """Put the entries of each mixture along the line to which they lie closest, from its light end to its dark one."""
-    used, share, order, n_before = np.full(4, -1, np.int64), np.empty(4), np.empty(4, np.int64), 0
+    used, share, order, n_before = np.full(4, -1, np.int64), np.empty(4), np.empty(4, np.int64), np.int64(0)
     for place in range(corners.shape[1]):
-        n_used, same = 0, True
+        n_used, same = np.int64(0), True
         for corner in range(4):
             if weights[corner, place] > 0:
                 same = same and used[n_used] == corners[corner, place]
@@ -36,13 +37,13 @@ def put_in_order(
         for corner in range(n_used):
             total += share[order[corner]]
         for corner in range(4):
-            source = order[min(corner, n_used - 1)]
+            source = order[min(corner, int(n_used) - 1)]
             corners[corner, place] = used[source]
             weights[corner, place] = share[source] / total if corner < n_used else 0.0
 
 
 @compiled
-def _find_order(entries: Floats, lightness: Floats, used: Integers, n_used: int, order: Integers) -> None:
+def _find_order(entries: Floats, lightness: Floats, used: Integers, n_used: Any, order: Integers) -> None:
     way, onward, middle, places = lightness.copy(), np.empty(3), np.zeros(3), np.empty(4)
     for corner in range(n_used):
         for axis in range(3):
@@ -71,27 +72,35 @@ def _find_order(entries: Floats, lightness: Floats, used: Integers, n_used: int,
 
 @compiled
 def write_down(
-    colors: npt.NDArray[np.uint8],  # [C, 3]
-    palette: npt.NDArray[np.uint8],  # [K, 3]
     entries: Integers,  # [P]: the palette entry of each point
     corners: Integers,  # [4, C]: points
     weights: Floats,  # [4, C], which add up to 1
     n_levels: int,
-    errors: npt.NDArray[np.int32],  # [C, 8]: written, the first four of each
-    parts: npt.NDArray[np.int16],  # [C, 16], the same memory: written, from 8 on
-) -> None:
-    """Write down mixtures as `mix_colors` gives them."""
-    for place in range(len(colors)):
-        total = 0.0
+    n_bits: int,  # of a limit
+    records: Integers,  # [C]: written, the limits
+    numbers: Integers,  # [C]: written, the place of the entries
+    found: Integers,  # [C, 4]: written, entries, seldom the same ones twice
+) -> Any:  # how many are found
+    """Write down mixtures as `mix_colors` gives them, but for the numbers of their entries."""
+    n_found, slots = np.int64(0), np.zeros(SLOTS, np.int64)
+    for place in range(corners.shape[1]):
+        mixed, record, total = np.int64(0), np.int64(0), 0.0
         for corner in range(4):
-            entry, apart = entries[corners[corner, place]], np.int64(0)
-            for axis in range(3):
-                difference = np.int64(colors[place, axis]) - np.int64(palette[entry, axis])
-                apart += difference * difference
+            mixed = mixed * 31 + corners[corner, place]
+        number = slots[mixed % SLOTS]
+        same = number < n_found
+        for corner in range(4):
+            same = same and found[number, corner] == entries[corners[corner, place]]
+        if not same:
+            for corner in range(4):
+                found[n_found, corner] = entries[corners[corner, place]]
+            number, slots[mixed % SLOTS] = n_found, n_found
+            n_found += 1
+        for corner in range(3):
             total += weights[corner, place]
-            errors[place, corner] = apart
-            parts[place, 8 + corner] = np.uint16(entry)
-            parts[place, 12 + corner] = min(max(np.rint(total * n_levels), 0), n_levels)
+            record |= np.int64(min(max(np.rint(total * n_levels), 0), n_levels)) << (corner * n_bits)
+        records[place], numbers[place] = record, number
+    return n_found
 
 
 @compiled

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from gpuquant.colors.codes import codes_from_colors
 from gpuquant.tensors import uint16_as_int16
 
 STRENGTH_BITS = 7
@@ -73,25 +74,45 @@ def _nearest(
 
 def choose_entries(
     top: int,  # the place of the first row in the image
-    ranks: Tensor,  # [rows, W] int32: the color of each pixel
-    mixtures: Tensor,  # [M, 8] int32: four errors; as int16 [M, 16], from 8 on their entries, from 12 on three limits
-    mask: Tensor,  # [S, S] int16, laid side by side from the image's top left
-    n_entries: int,  # K
+    rows: Tensor,  # [rows, W, 1] (gray), [rows, W, 3] or [rows, W, 4] uint8; a fourth column is left out
+    kept: Tensor | None,  # [rows, W] int32: the entry of a pixel that is not dithered; -1: it is
+    table: Tensor,  # [2^24] int64: the record of each color, three limits and the number of its entries
+    entries: Tensor,  # [Q, 4] int64
+    palette: Tensor,  # [K, 3] uint8
+    mask: Tensor,  # [S, S] int16: each of 0..L - 1, L a power of two; laid side by side from the image's top left
+    n_levels: int,  # L
     labels: Tensor,  # [rows, W] uint8 or uint16: written
-) -> tuple[Tensor, int]:  # [K] int64: the pixels of each entry; the sum of their errors
+) -> int:  # squared differences of pixels that are not kept
     """Give each pixel the first of its color's entries whose limit is above the mask, or the last one.
 
-    Limits are ascending; the error is what a pixel of that color and entry adds to the sum.
+    Limits are ascending, 0..L.
     """
-    rows, columns = (torch.arange(n, device=ranks.device) for n in ranks.shape)
-    levels = mask[((rows + top) % len(mask))[:, None], columns % len(mask)]
-    place = torch.zeros_like(ranks)
-    parts = mixtures.view(torch.int16)
-    for limit in parts[:, 12:15].t():
-        place += limit[ranks] <= levels
-    entries = parts[ranks, 8 + place].to(torch.int32) & 0xFFFF
-    uint16_as_int16(labels).copy_(entries)
-    return torch.bincount(entries.view(-1), minlength=n_entries), int(mixtures[ranks, place].sum())
+    seen = rows[:, :, :3].expand(-1, -1, 3)
+    across, columns = (torch.arange(n, device=rows.device) for n in labels.shape)
+    levels = mask[((across + top) % len(mask))[:, None], columns % len(mask)]
+    records, n_bits = table[codes_from_colors(seen.reshape(-1, 3)).long()].view(labels.shape), n_levels.bit_length()
+    if kept is not None:  # they may have none
+        records = torch.where(kept < 0, records, 0)
+    place = torch.zeros_like(records)
+    for number in range(3):
+        place += (records >> number * n_bits & (1 << n_bits) - 1) <= levels
+    found = entries[records >> 3 * n_bits, place]
+    apart = (seen.to(torch.int32) - palette.to(torch.int32)[found]).square_().sum(dim=2)
+    if kept is not None:
+        found, apart = torch.where(kept < 0, found, kept), apart * (kept < 0)
+    uint16_as_int16(labels).copy_(found)
+    return int(apart.sum())
+
+
+def count_labels(
+    labels: Tensor,  # [H, W] uint8 or uint16
+    n_entries: int,  # K
+) -> Tensor:  # [K] int64
+    """Count the pixels of each entry."""
+    counts = torch.zeros(n_entries, dtype=torch.int64, device=labels.device)
+    for part in uint16_as_int16(labels).view(-1).split(AT_ONCE):
+        counts += torch.bincount(part.to(torch.int32) & 0xFFFF, minlength=n_entries)
+    return counts
 
 
 def renumber(

@@ -46,8 +46,8 @@ MOST_COLUMNS = 16  # whose means take less time than NumPy's
 @contextmanager
 def lookup_table(
     keys: Tensor,  # [M] int32, distinct
-    values: Tensor,  # [M] uint8, uint16 or int32
-) -> Iterator[Tensor]:  # [2^24] of the values' dtype; other entries are undefined
+    values: Tensor,  # [M] uint8, uint16, int32 or int64
+) -> Iterator[Tensor]:  # [2^24] of the values' dtype, 0 for other colors
     """A table of values by the Z-order key of a color, in the memory of kept tables."""
     numbers, places = uint16_as_int16(values).numpy(), keys.numpy()
     with kept_tables.borrow() as kept:

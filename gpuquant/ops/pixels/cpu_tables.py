@@ -12,6 +12,7 @@ import numpy.typing as npt
 from gpuquant.colors.codes import N_CODES
 
 N_TABLES = 4  # of one borrower, 16 MiB each where they are used: as many as take the room of one table of int32
+N_BYTES = 8  # for each color: as many as a table of int64 takes
 N_KEPT = 2  # borrowers at a time that find memory which was used before
 N_LINES = N_CODES // 64  # of the cache: each holds 64 bins
 
@@ -19,7 +20,7 @@ N_LINES = N_CODES // 64  # of the cache: each holds 64 bins
 class Tables(NamedTuple):
     """Bins for each color, in Z-order, for a few threads. Memory that nobody has touched costs nothing."""
 
-    bins: npt.NDArray[np.uint8]  # [N_TABLES, 2^24]
+    bins: npt.NDArray[np.uint8]  # [N_BYTES, 2^24]: a counting thread has one
     marks: npt.NDArray[np.uint8]  # [N_TABLES, N_LINES]: 1 for each line with a bin in use: others are not even read
 
 
@@ -38,7 +39,7 @@ class _Kept:
         with self._lock:
             tables = self._free.pop() if self._free else None
         if tables is None:
-            tables = Tables(np.zeros((N_TABLES, N_CODES), np.uint8), np.zeros((N_TABLES, N_LINES), np.uint8))
+            tables = Tables(np.zeros((N_BYTES, N_CODES), np.uint8), np.zeros((N_TABLES, N_LINES), np.uint8))
         yield tables  # a borrower that fails leaves counts behind, so its tables are dropped, not returned
         with self._lock:
             if len(self._free) < N_KEPT:

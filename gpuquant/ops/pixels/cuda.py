@@ -117,7 +117,7 @@ def counted(
 @contextmanager
 def lookup_table(
     keys: Tensor,  # [M] int32, distinct
-    values: Tensor,  # [M] uint8, uint16 or int32
+    values: Tensor,  # [M] uint8, uint16, int32 or int64
 ) -> Iterator[Tensor]:  # [2^24] of the values' dtype; other entries are undefined
     """A table of values by the code of a color."""
     table = torch.empty(N_CODES, dtype=values.dtype, device=keys.device)
