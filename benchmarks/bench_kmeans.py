@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Keep, Pixels, sized_photo
+from conftest import Keep, Pixels, Report, sized_photo
 from kmeans_peers import (
     N_CLUSTERS_EACH,
     SCIKIT_LEARN,
@@ -57,7 +57,7 @@ def test_from_the_same_start(keep: Keep, tmp_path: Path, device: str, size: str,
 
 
 @pytest.mark.parametrize("n_tiles", [1, 4, 16, 64, 256])
-def test_many_problems(keep: Keep, device: str, n_tiles: int) -> None:
+def test_many_problems(keep: Keep, report: Report, device: str, n_tiles: int) -> None:
     """A photo cut into so many problems of as many pixels, 8 clusters each: what does company save?"""
     photo = sized_photo("1MP")
     photo = photo[: len(photo) // 256 * 256]
@@ -74,4 +74,10 @@ def test_many_problems(keep: Keep, device: str, n_tiles: int) -> None:
     assert [one.problem for one in found] == [""] * 3
     assert found[0].mse == found[1].mse
     assert found[0].mse <= found[2].mse * 1.1  # other starts
+    if n_tiles == 256 and device == "cpu":
+        beside = f"ours {found[0].median:.3f} s, scikit-learn {found[2].median:.3f} s"
+        what = (
+            f"{n_tiles} problems of {len(photo) * len(photo[0]) // n_tiles} points, K = {N_CLUSTERS_EACH}, as a batch"
+        )
+        report(f"{what}: time / scikit-learn's in turn", found[0].median / found[2].median, 0.5, 0.2, beside)
     keep(found, device, kind="many problems", photo="1MP", n_colors=N_CLUSTERS_EACH, n_problems=n_tiles)

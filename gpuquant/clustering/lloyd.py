@@ -149,3 +149,9 @@ def _relocate(state: ops.Lloyd, run: int, centers: Tensor, sums: Tensor, weights
         weights[label] -= weight
         sums[cluster] = point * weight
         weights[cluster] = weight
+    left = (weights <= 0).nonzero().view(-1)
+    if len(left):  # there are fewer different points, or a farthest one was alone: the cluster shares the heaviest's
+        heaviest = weights.argmax()
+        sums[left], weights[left] = sums[heaviest].clone(), weights[heaviest].clone()
+        if state.as_scikit_learn:  # which copies the heaviest's sums, and divides only these if they come later
+            weights[left[left < heaviest]] = 1

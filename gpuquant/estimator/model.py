@@ -33,12 +33,14 @@ Array = npt.NDArray[Any]
 class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):  # type: ignore[misc]
     """k-means with the parameters, the attributes and the results of `sklearn.cluster.KMeans`, on the CPU or CUDA.
 
-    In float64 the labels and the number of iterations are those of scikit-learn on the CPU for the same `random_state`;
-    in one column, where many samples are equally near to two centers, rounding may choose the other one. float32
-    samples on the CPU are drawn with the rounding of scikit-learn 1.8 and later, by the same BLAS, so both start from
-    the same centers (on CUDA they are drawn as float64 ones). Clusters are then added up in double precision;
-    scikit-learn adds them up in single, thread by thread. After 5 iterations on 10 to 13 megapixels 0.2 to 0.8 % of the
-    labels differed because of that, and 0.04 to 0.3 % between scikit-learn with one thread and with two.
+    In float64 the labels and the number of iterations are those of scikit-learn on the CPU for the same `random_state`.
+    Of more than 8,192 samples each tile of as many is added up by itself, where scikit-learn adds thread by thread:
+    centers differ by roundings, and a sample that is as near to two of them, as on a grid, may go to the other one; so
+    may one in one column, or where Numba is missing. float32 samples on the CPU are drawn with the rounding of
+    scikit-learn 1.8 and later, by the same BLAS, so both start from the same centers (on CUDA they are drawn as float64
+    ones). Clusters are then added up in double precision; scikit-learn adds them up in single, thread by thread. After
+    5 iterations on 10 to 13 megapixels 0.2 to 0.8 % of the labels differed because of that, and 0.04 to 0.3 % between
+    scikit-learn with one thread and with two.
 
     More than 1,024 samples that are 8-bit pixels (0..255, k / 255 or k x (1 / 255) in three or four columns; more than
     32,768 in one or two) are recognized and clustered as distinct colors with their counts, which is many times faster

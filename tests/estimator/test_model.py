@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 import torch
 from conftest import Pixels, blobs, same
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 from sklearn.base import clone
@@ -64,6 +64,15 @@ def test_emptied_clusters_take_the_samples_that_scikit_learn_gives_them(
 
 @pytest.mark.parametrize("few", [0, level_pixels.FEW_SAMPLES])
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(  # emptied clusters take samples that are equally far
+    seed=231, n_samples=8253, n_columns=5, n_clusters=13, kind="grid", init="random", weighted=False
+)
+@example(  # an emptied cluster takes a sample that was alone in its cluster
+    seed=292897, n_samples=100, n_columns=1, n_clusters=9, kind="normal", init="far", weighted=False
+)
+@example(  # one sample more than a multiple of 256
+    seed=279521, n_samples=10_753, n_columns=6, n_clusters=19, kind="grid", init="random", weighted=True
+)
 @given(
     seed=st.integers(0, 10**6),
     n_samples=st.integers(20, 400) | st.integers(8000, 12_000),
@@ -105,8 +114,11 @@ def test_random_problems_give_what_scikit_learn_gives(
     ours, theirs = KMeans(n_clusters, **settings), Reference(n_clusters, **settings)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # duplicates among the samples
-        with threadpool_limits(1):  # with two threads scikit-learn adds in any order, and breaks ties by that
-            theirs.fit(samples, sample_weight=weights)
+        found = []
+        for n_threads in (2, 1):  # scikit-learn adds thread by thread, and breaks ties by that
+            with threadpool_limits(n_threads):
+                found.append(theirs.fit(samples, sample_weight=weights).labels_)
+        assume(np.array_equal(*found))
         same(ours.fit(samples, sample_weight=weights), theirs)
     new = random.normal(0, 1, (50, n_columns))
     np.testing.assert_array_equal(ours.predict(new), theirs.predict(new))

@@ -34,6 +34,8 @@ class ColorLloyd(ABC):
     There are P = B x n_runs runs: run r works on problem r // n_runs. Centers are those of `enter`.
     """
 
+    as_scikit_learn = False
+
     def __init__(self, points: ColorPoints, n_clusters: int, n_runs: int = 1) -> None:
         self.points, self.n_clusters, self.n_runs = points, n_clusters, n_runs
         self.n_all = points.n_problems * n_runs

@@ -6,7 +6,7 @@ until both may have moved by as much (Hamerly, "Making k-means even faster", 201
 their sums are added in their order: bits depend on nothing else.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from gpuquant.ops.compiled import compiled
 BATCH = 256  # points that are scored together: they stay in the innermost cache (measured beside 128 and 512)
 LANES = 16  # to whose multiple a batch is filled up, so that no loop over it ends in single steps
 LOWEST, SECOND, FOUND, SQUARE = 4, 5, 6, 7  # rows of scores, after those of four centers: of all of them; and |x|^2
-GAP, MARGIN = 0, 1  # at last: how much farther the second nearest center is; positive where no rounding matters
+GAP = 0  # at last: how much farther the second nearest center is; positive where no rounding matters
 CENTERS = 4  # that are scored at once; missing ones are never the nearest
 BLOCK = 4  # columns that are multiplied at once; missing ones are zeros
 EPS, LEAST = 2.0**-52, 2.0**-1022  # of double precision
@@ -25,6 +25,7 @@ EPS_SINGLE, LEAST_SINGLE = 2.0**-23, 2.0**-126
 GOING, STILL, CLOSE, OUT_OF_TIME, EMPTY = 0, 1, 2, 3, 4  # as in `run_status`: Numba's cache looks at no other file
 
 Floats = npt.NDArray[np.float64]
+Singles = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int32]
 Index = npt.NDArray[np.int64]
 
@@ -47,9 +48,8 @@ class Run(NamedTuple):
     bounds: Floats  # [N]: the way of its label until which a point keeps it
     way: Floats  # [K + 1]: how much nearer a center may have come to another one's points; the last one is that of none
     before: Floats  # [K, D]: the centers of the last step
-    factors: Floats  # [K and missing, columns in blocks + 2]: -2 c, |c|^2, and the number of every center
-    singles: npt.NDArray[np.float32]  # the same
-    largest: Floats  # [1]: |c|^2 of all centers
+    factors: Floats  # [K, D + 1]: -2 c and |c|^2
+    singles: Singles  # [K and missing, columns in blocks + 2]: the same, and the center's number
     is_stale: npt.NDArray[np.bool_]  # [n_tiles]: whether labels have changed since the sums of a tile were made
     tiles: Floats  # [n_tiles, K, D + 1]: weighted sums of each cluster and, last, its weight
     totals: Floats  # [K, D + 1]
@@ -60,7 +60,7 @@ def prepare(run: Run, centers: Floats) -> None:  # [K, D], relative to the origi
     """Write the factors of the scores, and note how far the centers have moved since the last step."""
     n_clusters, n_columns = centers.shape
     is_first = run.labels[0] < 0
-    farthest, second, own, largest = 0.0, 0.0, 0, 0.0
+    farthest, second, own = 0.0, 0.0, 0
     for k in range(n_clusters):
         square, moved = 0.0, 0.0
         for column in range(n_columns):
@@ -71,9 +71,8 @@ def prepare(run: Run, centers: Floats) -> None:  # [K, D], relative to the origi
             run.before[k, column] = value
             run.factors[k, column] = -2 * value
             run.singles[k, column] = -2 * value
-        run.factors[k, -2] = square
+        run.factors[k, -1] = square
         run.singles[k, -2] = square
-        largest = max(largest, square)
         moved = np.sqrt(moved) * (1 + 1e-9)
         run.way[k] += moved
         if moved > farthest:
@@ -83,14 +82,13 @@ def prepare(run: Run, centers: Floats) -> None:  # [K, D], relative to the origi
     for k in range(n_clusters):
         others = second if k == own else farthest
         run.way[k] = (run.way[k] + others) * (1 + 4 * EPS)
-    run.largest[0] = largest
 
 
 @compiled
-def _score(columns: Any, factors: Any, n: int, scores: Any) -> None:
+def _score(columns: Singles, factors: Singles, n: int, scores: Singles) -> None:
     """Find the lowest score |c|^2 - 2 x.c of every point, the second lowest, and the first center that has the lowest.
 
-    A center is a number of the scores' type: loops over types of one width are twice as fast.
+    A center is a number in single precision, too: loops over types of one width are twice as fast.
     """
     n_columns = columns.shape[0]
     for j in range(n):
@@ -104,12 +102,8 @@ def _score(columns: Any, factors: Any, n: int, scores: Any) -> None:
             c0, c1, c2, c3 = factors[k + 2, d], factors[k + 2, d + 1], factors[k + 2, d + 2], factors[k + 2, d + 3]
             e0, e1, e2, e3 = factors[k + 3, d], factors[k + 3, d + 1], factors[k + 3, d + 2], factors[k + 3, d + 3]
             if d == 0:
-                a, b, c, e = (
-                    factors[k, n_columns],
-                    factors[k + 1, n_columns],
-                    factors[k + 2, n_columns],
-                    factors[k + 3, n_columns],
-                )
+                a, b = factors[k, n_columns], factors[k + 1, n_columns]
+                c, e = factors[k + 2, n_columns], factors[k + 3, n_columns]
                 for j in range(n):
                     x, y, z, t = columns[d, j], columns[d + 1, j], columns[d + 2, j], columns[d + 3, j]
                     scores[0, j] = a + x * a0 + y * a1 + z * a2 + t * a3
@@ -151,6 +145,24 @@ def _score(columns: Any, factors: Any, n: int, scores: Any) -> None:
 
 
 @compiled
+def _decide(problem: Problem, row: int, factors: Floats) -> tuple[float, float, int, float]:  # as `_score` writes them
+    """Score one point in double precision."""
+    points, origin, n_columns = problem.points, problem.origin, problem.points.shape[1]
+    lowest, second, found, square = np.inf, np.inf, 0, 0.0
+    for d in range(n_columns):
+        square += (points[row, d] - origin[d]) * (points[row, d] - origin[d])
+    for k in range(len(factors)):
+        score = factors[k, n_columns]
+        for d in range(n_columns):
+            score += factors[k, d] * (points[row, d] - origin[d])
+        if score < lowest:
+            lowest, second, found = score, lowest, k
+        elif score < second:
+            second = score
+    return lowest, second, found, square
+
+
+@compiled
 def label_points(
     problem: Problem,
     run: Run,
@@ -158,44 +170,19 @@ def label_points(
     stop: int,
     unsure: Index,  # [stop - start], written: points that are left alone, as rounding decides; or [0]: they are not
 ) -> tuple[int, int]:  # how many labels changed, and how many points are unsure
-    """Give some points their nearest centers, the lowest among equal scores.
+    """Give points that need it their nearest centers, the lowest among equal scores.
 
-    Where single precision leaves a doubt, double precision decides: at first these points stay as they were.
+    Where single precision leaves a doubt, double precision decides. A score is off by at most D + 4 roundings by
+    eps / 2 of |c|^2 + 2 |x| |c| <= 2 (|x|^2 + |c|^2), and |c|^2 <= 2 (|x|^2 + |x - c|^2). Bounds allow for three times
+    as much, so that no rounding tells otherwise before the gap is used up.
     """
-    nothing = np.empty(0, np.int64)
-    n_changed, n_left = _label(problem, run, run.singles, EPS_SINGLE, LEAST_SINGLE, start, stop, True, nothing)
-    if n_left == 0:
-        return n_changed, 0
-    leave = len(unsure) > 0
-    n_more, n_left = _label(problem, run, run.factors, EPS, LEAST, start, stop, leave, unsure)
-    return n_changed + n_more, n_left if leave else 0
-
-
-@compiled
-def _label(
-    problem: Problem,
-    run: Run,
-    factors: Any,  # single or double precision, whose errors follow
-    eps: float,
-    least: float,
-    start: int,
-    stop: int,
-    leave: bool,  # what is in doubt as it was
-    unsure: Index,  # which that is; or [0]
-) -> tuple[int, int]:  # how many labels changed, and how many are in doubt
-    """Label the points that need it.
-
-    A score is off by at most D + 4 roundings by eps / 2 of |c|^2 + 2 |x| |c| <= 2 (|x|^2 + |c|^2), and two scores by
-    twice as much. The doubt is three times that, so that no rounding tells otherwise before the gap is used up.
-    """
-    points, origin, weights = problem.points, problem.origin, problem.weights
+    points, origin = problem.points, problem.origin
     n_columns = points.shape[1]
-    error = np.empty(3, factors.dtype)  # of the scores' type, as loops over several types are slower
-    error[0], error[1] = 6.0 * (n_columns + 4) * eps, 6.0 * (n_columns + 4) * least
-    error[2] = run.largest[0]
-    share, smallest, largest = error[0], error[1], error[2]
-    seen, scores = np.empty(BATCH, np.int64), np.zeros((8, BATCH), factors.dtype)
-    columns = np.zeros((factors.shape[1] - 2, BATCH), factors.dtype)
+    share, share_single = 3 * (n_columns + 4) * EPS, 3 * (n_columns + 4) * EPS_SINGLE
+    less, more = np.float32(1 - 2 * share_single), np.float32(1 + 2 * share_single)  # of the scores' type: faster
+    own, least = np.float32(3 * share_single), np.float32(3 * (n_columns + 4) * LEAST_SINGLE)
+    seen, scores = np.empty(BATCH, np.int64), np.zeros((8, BATCH), np.float32)
+    columns = np.zeros((run.singles.shape[1] - 2, BATCH), np.float32)
     n_changed, n_unsure, place = 0, 0, start
     while place < stop:
         n = 0
@@ -212,33 +199,34 @@ def _label(
                     columns[d, j] = points[first + j, d] - origin[d]
         else:
             for j in range(n):
-                row = np.uintp(seen[j])
                 for d in range(n_columns):
-                    columns[d, j] = points[row, d] - origin[d]
+                    columns[d, j] = points[np.uintp(seen[j]), d] - origin[d]
         for j in range(filled):
             scores[SQUARE, j] = 0.0
         for d in range(n_columns):
             for j in range(filled):
                 scores[SQUARE, j] += columns[d, j] * columns[d, j]
-        _score(columns, factors, filled, scores)
+        _score(columns, run.singles, filled, scores)
         for j in range(filled):
-            lowest, second, square = scores[LOWEST, j], scores[SECOND, j], scores[SQUARE, j]
-            doubt = share * (square + largest) + smallest
-            scores[GAP, j] = np.sqrt((square + second) - doubt) - np.sqrt((square + lowest) + doubt)
-            scores[MARGIN, j] = (second - lowest) - doubt
+            square = scores[SQUARE, j]
+            off = own * square + least
+            upper = (square + scores[LOWEST, j]) * more + off
+            scores[GAP, j] = np.sqrt((square + scores[SECOND, j]) * less - off) - np.sqrt(upper)
         for j in range(n):
-            row, label, is_sure = seen[j], np.int64(scores[FOUND, j]), scores[MARGIN, j] > 0
-            run.bounds[row] = scores[GAP, j] + run.way[label] * (1 - 4 * EPS) if is_sure else -np.inf
-            if not is_sure:
-                if len(unsure) > 0:
-                    unsure[n_unsure] = row
+            row, label, gap = seen[j], int(scores[FOUND, j]), np.float64(scores[GAP, j])
+            if not gap > 0:
+                lowest, second, label, exact = _decide(problem, row, run.factors)
+                doubt = 3 * share * exact + 3 * (n_columns + 4) * LEAST
+                upper_exact = (exact + lowest) * (1 + 2 * share) + doubt
+                gap = np.sqrt((exact + second) * (1 - 2 * share) - doubt) - np.sqrt(upper_exact)
+            run.bounds[row] = gap + run.way[label] * (1 - 4 * EPS) if gap > 0 else -np.inf
+            if not gap > 0 and len(unsure) > 0:
+                unsure[n_unsure] = row
                 n_unsure += 1
-                if leave:
-                    continue
-            if run.labels[row] != label:
+            elif run.labels[row] != label:
                 run.labels[row] = label
                 run.is_stale[row // problem.n_rows] = True
-                n_changed += problem.count_weightless or weights[row] > 0
+                n_changed += problem.count_weightless or problem.weights[row] > 0
     return n_changed, n_unsure
 
 

@@ -62,17 +62,16 @@ class CompiledRuns:
 
     def _begun(self, n_columns: int, labels: Labels) -> Run:
         k = self._n_clusters
-        factors = np.zeros((-(-k // CENTERS) * CENTERS, -(-n_columns // BLOCK) * BLOCK + 2))
-        factors[k:, -2] = np.inf  # never the nearest
-        factors[:, -1] = np.arange(len(factors))
+        singles = np.zeros((-(-k // CENTERS) * CENTERS, -(-n_columns // BLOCK) * BLOCK + 2), np.float32)
+        singles[k:, -2] = np.inf  # never the nearest
+        singles[:, -1] = np.arange(len(singles))
         return Run(
             labels=labels,
             bounds=np.full(len(labels), -np.inf),
             way=np.zeros(k + 1),
             before=np.zeros((k, n_columns)),
-            factors=factors,
-            singles=factors.astype(np.float32),
-            largest=np.zeros(1),
+            factors=np.zeros((k, n_columns + 1)),
+            singles=singles,
             is_stale=np.zeros(len(self._starts), np.bool_),
             tiles=np.zeros((len(self._starts), k, n_columns + 1)),
             totals=np.zeros((k, n_columns + 1)),
@@ -193,16 +192,20 @@ class CompiledRuns:
 
 
 def label_as_scikit_learn(problem: Problem, run: Run, centers: Floats, index: Index) -> int:
-    """Label some points by scores that are rounded as scikit-learn's; count the labels that changed."""
+    """Label some points by scores that are rounded as scikit-learn's; count the labels that changed.
+
+    They come from the same function of SciPy's BLAS, in the same chunks: NumPy's multiplies a single row otherwise.
+    """
+    from scipy.linalg.blas import dgemm  # it comes with scikit-learn, and takes a while to import
+
     squares = np.einsum("ij,ij->i", centers, centers)
     n_changed = 0
     for chunk in np.unique(index // CHUNK):
         rows = slice(chunk * CHUNK, (chunk + 1) * CHUNK)
         centered = (problem.points[rows] - problem.origin).astype(np.float64, copy=False)
+        scores = np.tile(squares, (len(centered), 1))
         with one_blas_thread():
-            scores = np.matmul(centered, centers.T)
-        scores *= -2
-        scores += squares
+            scores = dgemm(-2.0, centers.T, centered.T, 1.0, scores.T, trans_a=True, overwrite_c=True).T
         own = index[index // CHUNK == chunk]
         labels = scores.argmin(axis=1)[own - rows.start]
         n_changed += int(np.count_nonzero(labels != run.labels[own]))

@@ -32,7 +32,7 @@ class DenseLloyd:
     There are P = B x n_runs runs: run r works on problem r // n_runs.
     """
 
-    as_scikit_learn = False  # points of weight 0 count among those whose label changed; scores are rounded as there
+    as_scikit_learn = False  # points of weight 0 count among those whose label changed; scores and means are as there
 
     def __init__(self, points: DensePoints, n_clusters: int, n_runs: int = 1) -> None:
         self._points = points

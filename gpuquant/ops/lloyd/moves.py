@@ -76,7 +76,7 @@ def move_centers(
     centers: Tensor,  # [A, K, D] float64
     moves: Tensor,  # [A, K, D] float64: the last moves of the centers
     sums: Tensor,  # [A, K, D] float64
-    weights: Tensor,  # [A, K] float64
+    weights: Tensor,  # [A, K] float64, positive
     n_changed: list[int],  # [A]
     limits: list[float],  # [A]: a run has converged when the squared shifts of its centers add up to no more
     is_last: list[bool],  # [A]: whether the run has no further iteration
@@ -85,7 +85,7 @@ def move_centers(
     was_empty: Tensor | None = None,  # [A, K] bool: clusters that were filled, whose centers go straight
 ) -> tuple[Tensor, list[RunStatus]]:  # [A, K, D]
     """End an iteration: move every center to the mean of its points, or farther."""
-    means = snap(_means(sums, weights))
+    means = snap(sums * (1 / weights)[:, :, None])
     shifts = means - centers
     squared: list[float] = shifts.square().sum(dim=(1, 2)).tolist()
     endings, straight = [], []
@@ -105,12 +105,3 @@ def move_centers(
     if was_empty is not None:
         goes_straight = goes_straight | was_empty[:, :, None]
     return torch.where(goes_straight, means, further), endings
-
-
-def _means(sums: Tensor, weights: Tensor) -> Tensor:  # [A, K, D], [A, K] -> [A, K, D]
-    """The means of the clusters; where there are fewer different points than clusters some share the heaviest's."""
-    means = sums * (1 / weights)[:, :, None]
-    if bool((weights > 0).all()):
-        return means
-    heaviest = weights.argmax(dim=1)[:, None, None].expand(-1, 1, means.shape[2])
-    return torch.where((weights <= 0)[:, :, None], means.gather(1, heaviest), means)

@@ -94,4 +94,11 @@ class DensePoints:
         n_rows = max(1, NUMBERS_AT_ONCE // self.n_columns)
         pairs = zip(self.points[problem].split(n_rows), labels.split(n_rows), strict=True)
         origin = self.origin[problem]
-        return torch.cat([((some.double() - origin) - centers[own]).square_().sum(dim=1) for some, own in pairs])
+        parts = [_row_sums(((some.double() - origin) - centers[own]).square_()) for some, own in pairs]
+        return torch.cat(parts)
+
+
+def _row_sums(values: Tensor) -> Tensor:  # [n, D] -> [n]
+    if values.is_cpu:  # rounded as scikit-learn's: of samples equally far the order depends on it
+        return torch.from_numpy(values.numpy().sum(axis=1))
+    return values.sum(dim=1)

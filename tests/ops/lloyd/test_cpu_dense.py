@@ -18,8 +18,8 @@ Floats = npt.NDArray[np.float64]
 class State:
     """Steps of one run whose origin is 0."""
 
-    def __init__(self, points: Floats, weights: Floats, n_clusters: int) -> None:
-        zeros = torch.zeros(1, points.shape[1], dtype=torch.float64)
+    def __init__(self, points: npt.NDArray[np.floating], weights: Floats, n_clusters: int) -> None:
+        zeros = torch.zeros(1, points.shape[1], dtype=torch.from_numpy(points).dtype)
         prepared = DensePoints(torch.from_numpy(points)[None], torch.from_numpy(weights)[None], None, zeros)
         self._state = DenseLloyd(prepared, n_clusters)
         self.labels = self._state.labels_of_points()[0].numpy()
@@ -28,11 +28,15 @@ class State:
         sums, totals, n_changed = self._state.step(torch.from_numpy(centers)[None], [0])
         return sums[0].numpy(), totals[0].numpy(), n_changed[0]
 
+    def bounds(self) -> Floats:
+        found: Floats = self._state._runs._runs[0].bounds  # type: ignore[attr-defined]
+        return found
+
     def inertia(self, centers: Floats) -> float:
         return self._state.inertia(torch.from_numpy(centers)[None])[0]
 
 
-def run_of(points: Floats, weights: Floats, n_clusters: int) -> tuple[State, npt.NDArray[np.int32]]:
+def run_of(points: npt.NDArray[np.floating], weights: Floats, n_clusters: int) -> tuple[State, npt.NDArray[np.int32]]:
     state = State(points, weights, n_clusters)
     return state, state.labels
 
@@ -138,3 +142,43 @@ def test_an_emptied_cluster_has_no_weight_at_all() -> None:
     assert totals[1] == 0
     np.testing.assert_array_equal(sums[1], 0)
     np.testing.assert_allclose(totals[0], weights.sum(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("single", [False, True])
+@pytest.mark.parametrize("n_columns", [1, 3, 6])
+def test_near_ties_are_decided_in_double_precision(n_columns: int, single: bool) -> None:
+    """Integers whose products round in single precision, and not in double; some centers are neighbors or equal."""
+    random = np.random.RandomState(5)
+    points = random.randint(-(1 << 20), 1 << 20, (2000, n_columns)).astype(np.float64)
+    middles = random.randint(-(1 << 20), 1 << 20, (6, n_columns)).astype(np.float64)
+    centers = np.concatenate([middles, middles + random.randint(-1, 2, middles.shape), middles])
+    points[:600] = (middles[random.randint(0, 6, 600)] + middles[random.randint(0, 6, 600)]) // 2
+    state, labels = run_of(points.astype(np.float32) if single else points, np.ones(2000), 18)
+    for _ in range(2):
+        state.step(centers)
+        np.testing.assert_array_equal(labels, expected(points, np.ones(2000), centers)[0])
+
+
+def test_a_far_center_leaves_the_others_bounds() -> None:
+    random = np.random.RandomState(6)
+    points, weights = random.normal(0, 1, (4000, 3)), np.ones(4000)
+    centers = np.concatenate([points[:7], [[1e9, 0, 0]]])
+    state, labels = run_of(points, weights, 8)
+    state.step(centers)
+    np.testing.assert_array_equal(labels, expected(points, weights, centers)[0])
+    assert np.isfinite(state.bounds()).mean() > 0.99
+
+
+def test_sums_of_tiles_are_added_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu_dense_runs, "TILE", 100)
+    random = np.random.RandomState(7)
+    points, weights = random.normal(0, 1, (1234, 2)), random.uniform(0, 1, 1234)
+    state, _ = run_of(points, weights, 3)
+    sums, totals, _ = state.step(points[:3])
+    own_sums, own_totals = np.zeros((3, 2)), np.zeros(3)
+    for start in range(0, 1234, 100):
+        tile = slice(start, start + 100)
+        _, tile_sums, tile_totals = expected(points[tile], weights[tile], points[:3])
+        own_sums, own_totals = own_sums + tile_sums, own_totals + tile_totals
+    np.testing.assert_array_equal(sums, own_sums)
+    np.testing.assert_array_equal(totals, own_totals)
