@@ -55,7 +55,7 @@ def slack_of(most_off: float) -> Slack:
 def mixtures_of(
     colors: Pixels, palette: Pixels, strength: float, n_levels: int, slack: Slack
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:  # [M, 4] entries, [M, 3] limits
-    """What is written down."""
+    """The mixtures as written down."""
     found = mix_colors(torch.from_numpy(colors), torch.from_numpy(palette), strength, n_levels, slack)
     n_bits, records = n_levels.bit_length(), found.records.numpy()
     assert len(found.entries) == len(found.entries.unique(dim=0))
