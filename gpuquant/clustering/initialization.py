@@ -51,6 +51,7 @@ def different_places(
     random_state: np.random.RandomState,
 ) -> npt.NDArray[np.int64]:  # [number]
     """Draw as `random_state.choice` without replacement does, all of whose checks take four times as long."""
+    assert np.count_nonzero(weights) >= number
     shares, found = weights / weights.sum(), np.empty(0, np.int64)
     while len(found) < number:
         shares[found] = 0

@@ -60,7 +60,8 @@ def _matrix(rows: tuple[tuple[float, ...], ...], like: Tensor) -> Tensor:
 
 
 # a and b count twice, as B. Ottosson found to fit perceived differences (csswg-drafts issue 6642, 2021; the distance is
-# called Delta E OK2): on Kodak photos CIEDE2000 is then lower than in sRGB, otherwise it is not (measured)
+# called Delta E OK2): on Kodak photos CIEDE2000 is then lower than in sRGB, otherwise it is not (measured). With 240
+# levels of lightness all three lie within 0..255.
 OKLAB_SCALES = (240.0, 480.0, 480.0)
 ALPHA_SCALE = OKLAB_SCALES[0] / 255  # of its levels: between clear and opaque is as much as from black to white
 OKLAB_ORIGIN = (0.0, 120.0, 152.0)  # added to them: of the sRGB colors a is -0.234..0.276, and b -0.312..0.199
@@ -68,7 +69,7 @@ OKLAB_ORIGIN = (0.0, 120.0, 152.0)  # added to them: of the sRGB colors a is -0.
 
 @dataclass(frozen=True)
 class WorkingSpace:
-    """The space in which distances are taken: its columns go from 0 to 255."""
+    """The space in which distances are taken: its columns lie within 0 and 255."""
 
     enter: Callable[[Tensor], Tensor]  # [M, 3] or [M, 4] levels -> [M, D] float64, or 8-bit levels as they are
     leave: Callable[[Tensor], Tensor]  # [K, D] -> the nearest 8-bit colors [K, 3] or [K, 4]

@@ -14,7 +14,7 @@ from gpuquant.dithering.hull_projection import HullProjection
 from gpuquant.dithering.triangulation import Triangulation, triangulate
 from gpuquant.threads import share_out, worker_threads
 
-AT_ONCE = 1 << 14  # colors, which stay in the cache
+AT_ONCE = 1 << 12  # colors, which stay in the cache: a quarter of a second where many hulls have to be tried
 CELL_BITS = 4  # of a level: cells whose middles say where to begin to look
 GRAIN_COST = 0.12  # of a mixture's grain, beside the squared error of its mean: see `mix_colors`
 LIGHTNESS = np.array([0.299, 0.587, 0.114])  # of red, green and blue, ITU-R BT.601
@@ -95,6 +95,7 @@ def mix_colors(
 
     share_out(range(0, len(given), AT_ONCE), mix, worker_threads())
     lists = torch.tensor(list(known), device=colors.device)
+    assert len(lists) <= 1 << (63 - 3 * n_bits)
     return Mixtures(torch.from_numpy(records).to(colors.device), lists)
 
 

@@ -4,7 +4,9 @@ import torch
 from torch import Tensor
 
 from gpuquant import ops
-from gpuquant.colors.alpha import weighted_by_alpha, with_alpha
+from gpuquant.colors.alpha import with_alpha
+from gpuquant.colors.error import squared_error
+from gpuquant.colors.spaces import SRGB
 from gpuquant.errors import ArgumentError
 from gpuquant.fitting.fit import PaletteFit
 from gpuquant.palettes.entries import MAX_ENTRIES
@@ -29,13 +31,13 @@ def nearest_entries(
             if len(palette) == MAX_ENTRIES:
                 raise ArgumentError(f"{MAX_ENTRIES} entries leave no room for clear pixels; give a background")
             palette = torch.cat([palette, palette.new_zeros(1, 4)])
-        points, centers = weighted_by_alpha(colors), weighted_by_alpha(palette)
+        points, centers = ops.as_steps(SRGB.enter(colors)), SRGB.enter(palette)  # which rounds nothing
     if len(palette) > ops.MAX_CLUSTERS:
-        points = points.double()
+        points = ops.levels_of(points)
     prepared = ops.point_set(points[None], counts.double()[None], chunk_size=chunk_size)
     state = ops.lloyd_steps(prepared, len(palette))
     entered = state.enter(centers[None])
     _, totals, _ = state.step(entered, [0])
-    error = state.inertia(entered)[0]
     labels = state.labels_of_points()[0]
+    error = state.inertia(entered)[0] if points is colors else squared_error(colors, palette, labels, counts)
     return PaletteFit(palette, labels, totals[0].round().to(torch.int64), error, error, n_iter=0, converged=True)

@@ -6,7 +6,7 @@
 | cells of colors | `points/cpu_cells`, `points/cpu_coarse`: Numba | `points/colors`, `points/color_cells` |
 | colors sorted | `points/cpu_order`: Numba | `points/colors` |
 | seeding on 8-bit colors with counts | `seeding/cpu`: Numba | `seeding/cuda` |
-| these two on colors in steps of 1/256, in up to four columns | as on 8-bit colors | as on floating-point points |
+| Lloyd steps and seeding on colors in steps of 1/256 | as on 8-bit colors | as on floating-point points, by Triton |
 | Lloyd steps on floating-point points | `lloyd/cpu_dense`: Numba | `lloyd/cuda` |
 | a cycle of breathing k-means | `lloyd/cpu_grid`: Numba | `lloyd/reference_grid` |
 | seeding on floating-point points | `seeding/cpu_dense`: Numba | `seeding/cuda` |

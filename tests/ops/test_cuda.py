@@ -15,6 +15,7 @@ from kernel_launches import watch_launches
 import gpuquant
 from gpuquant.clustering.lloyd import lloyd
 from gpuquant.colors import codes as color_codes
+from gpuquant.estimator import fit as estimator_fit
 from gpuquant.estimator import level_pixels
 from gpuquant.ops import kernel_choice
 from gpuquant.ops.lloyd.cuda_runs import KernelLloyd
@@ -317,6 +318,7 @@ def test_the_estimator_on_kernels_is_scikit_learns(
 ) -> None:
     """Samples are taken as 8-bit pixels, drawn in their order, and as what they are."""
     monkeypatch.setattr(level_pixels, "FEW_SAMPLES", few)
+    monkeypatch.setattr(estimator_fit, "FEW", 0)  # as on CUDA
     samples = np.divide(small_photo(), 255)
     ours, theirs = gpuquant.KMeans(6, random_state=0).fit(samples), Reference(6, n_init=1, random_state=0).fit(samples)
     assert {"KernelLloyd", "KernelSeeding"} <= set(on_kernels)

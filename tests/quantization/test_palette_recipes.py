@@ -101,3 +101,19 @@ def test_a_palette_of_opaque_and_transparent_images() -> None:
 def test_what_cannot_be_used(call: Any, words: str) -> None:
     with pytest.raises((ArgumentError, OSError), match=words):
         call(np.zeros((2, 2, 3), np.uint8))
+
+
+def test_a_clear_pixel_changes_no_other_label() -> None:
+    """Half of the colors are as near to one gray as to the next."""
+    random = np.random.RandomState(0)
+    grays = np.arange(0, 256, 16, dtype=np.uint8)
+    pixels = np.full((60, 60, 3), 8, np.uint8) + grays[random.randint(0, 15, (60, 60, 1))]
+    red = random.randint(0, 8, (60, 60)).astype(np.uint8)
+    pixels[..., 0] -= red
+    pixels[..., 1] += red
+    with_clear = np.insert(pixels, 3, 255, axis=2)
+    with_clear[0, 0] = 0
+    palette = Palette(np.repeat(grays[:, None], 3, axis=1))
+    check(apply_palette(pixels, palette), pixels, palette.rows[:, :3])
+    labels = np.asarray(apply_palette(with_clear, palette).labels)
+    np.testing.assert_array_equal(labels.ravel()[1:], np.asarray(apply_palette(pixels, palette).labels).ravel()[1:])

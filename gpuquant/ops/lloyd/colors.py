@@ -22,7 +22,7 @@ CENTER_BITS = 10  # centers are multiples of 2^-10 levels: scores have 20 bits a
 INDEX_BITS = 12  # of a center in its score, beside these 38 of the 53 of a float64
 MAX_CLUSTERS = 1 << INDEX_BITS
 MAX_EXACT = 1 << 37  # pixels in all: squares of levels up to 2^14 each, times that, are below 2^53; 137 gigapixels
-MAX_EXACT_STEPS = 1 << 31  # of colors in steps: their squares, below 2^32, times that, are below 2^63
+MAX_EXACT_STEPS = 1 << 30  # of colors in steps: their squares, 2^32 at most, times that, are below 2^63
 
 _GRID = float(1 << CENTER_BITS)
 _SCALE = float(1 << (2 * CENTER_BITS + INDEX_BITS))

@@ -6,18 +6,17 @@ import torch
 from torch import Tensor
 
 from gpuquant.colors.codes import z_order
-from gpuquant.ops.compiled import compiled
 from gpuquant.ops.lloyd.cpu_grid_kernels import (
     COLUMNS,
     GROUP,
     INDEX,
     SPAN,
     SQUARE,
-    Array,
     Points,
     Scratch,
     State,
     cycle,
+    fill_boxes,
 )
 from gpuquant.ops.lloyd.grid_state import GRID, ITERATIONS, RELAXATION, SPREADING, GridState
 
@@ -43,7 +42,7 @@ class GridPoints:
         levels[:, n_points:] = levels[:, n_points - 1 : n_points]
         np.einsum("dn,dn->n", levels[:n_columns], levels[:n_columns], out=levels[SQUARE])
         boxes, limits = np.empty((n_groups + -(-n_groups // SPAN), 8), np.int32), np.empty((2, COLUMNS))
-        _fill_boxes(levels, boxes, limits)
+        fill_boxes(levels, boxes, limits)
         entry = int(GRID) if points.dtype == torch.uint8 else 1
         self._points = Points(levels, padded, boxes, limits, n_columns, entry)
 
@@ -81,34 +80,6 @@ class GridPoints:
         cycle(self._points, after, n_centers, chosen, self._scratch, SPREADING, ITERATIONS, RELAXATION)
         levels = after.centers[: self._points.n_columns, :n_centers].T / GRID
         return GridState(torch.from_numpy(levels), after.errors[:n_centers] / GRID**2, (after, n_centers))
-
-
-@compiled
-def _fill_boxes(
-    levels: Array,  # [5, n_groups * GROUP]
-    boxes: Array,  # [n_boxes, 8]: written
-    limits: Array,  # [2, 4]: written
-) -> None:
-    """Write the boxes of each block and its groups, and the lowest and the highest levels of all."""
-    for column in range(COLUMNS):
-        lowest, highest = levels[column, 0], levels[column, 0]
-        least, most, block = lowest, highest, 0
-        for row in range(len(boxes)):
-            if row % (SPAN + 1) == 0:
-                block = row
-                continue
-            start = (row - row // (SPAN + 1) - 1) * GROUP
-            low, high = levels[column, start], levels[column, start]
-            for place in range(start, start + GROUP):
-                level = levels[column, place]
-                low, high = level if level < low else low, level if level > high else high
-            boxes[row, column], boxes[row, COLUMNS + column] = low + high, high - low
-            is_first = row == block + 1
-            least = low if is_first or low < least else least
-            most = high if is_first or high > most else most
-            boxes[block, column], boxes[block, COLUMNS + column] = least + most, most - least
-            lowest, highest = low if low < lowest else lowest, high if high > highest else highest
-        limits[0, column], limits[1, column] = lowest, highest
 
 
 def _state(most: int, n_points: int) -> State:

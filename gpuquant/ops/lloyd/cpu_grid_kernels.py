@@ -20,7 +20,7 @@ SPAN = 16  # groups in a block
 SLOT_BITS = 7  # of the place in a list of centers, below a score: 24 bits are left for squared distances and a sign
 SLOTS = 1 << SLOT_BITS
 FACTOR = -2 * SLOTS  # of products of points and centers
-PLACE_BITS = 13  # of the place of a center among all
+PLACE_BITS = 13  # of the place of a center among all: twice those of MAX_CLUSTERS, as some are added
 COLUMNS = 4  # of levels; the last one is 0 where points have three
 SQUARE, INDEX = 4, 5  # rows below those of the levels, of centers and, without the index, of points
 WEIGHT = 4  # column of sums
@@ -374,3 +374,31 @@ def _cost(sums: Array, lost: Array, one: int, other: int, entry: int, rise: floa
             off = mean - _rounded(mean, entry)
             total += off * off
     return rise + ((a + b) * total - (lost[one] + lost[other])) if a > 0 and b > 0 else 0.0
+
+
+@compiled
+def fill_boxes(
+    levels: Array,  # [5, n_groups * GROUP]
+    boxes: Array,  # [n_boxes, 8]: written
+    limits: Array,  # [2, 4]: written
+) -> None:
+    """Write the boxes of each block and its groups, and the lowest and the highest levels of all."""
+    for column in range(COLUMNS):
+        lowest, highest = levels[column, 0], levels[column, 0]
+        least, most, block = lowest, highest, 0
+        for row in range(len(boxes)):
+            if row % (SPAN + 1) == 0:
+                block = row
+                continue
+            start = (row - row // (SPAN + 1) - 1) * GROUP
+            low, high = levels[column, start], levels[column, start]
+            for place in range(start, start + GROUP):
+                level = levels[column, place]
+                low, high = level if level < low else low, level if level > high else high
+            boxes[row, column], boxes[row, COLUMNS + column] = low + high, high - low
+            is_first = row == block + 1
+            least = low if is_first or low < least else least
+            most = high if is_first or high > most else most
+            boxes[block, column], boxes[block, COLUMNS + column] = least + most, most - least
+            lowest, highest = low if low < lowest else lowest, high if high > highest else highest
+        limits[0, column], limits[1, column] = lowest, highest

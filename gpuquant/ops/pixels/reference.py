@@ -12,6 +12,7 @@ from gpuquant.tensors import uint16_as_int16
 colors_from_keys = colors_from_z_order
 
 CHUNK_PIXELS = 1 << 18  # whose codes are 1 MiB of int32
+CHUNK_ON_CUDA = 1 << 24  # there each chunk of pixels with alpha is sorted, and the host waits for it
 FEW_PIXELS = 1 << 20  # are sorted in less time than a table of all colors takes to be made
 MOST_PIXELS = 2**31 - 1  # of a table of int32
 
@@ -48,7 +49,7 @@ def count_alpha(
 ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:  # keys [M] int64 with counts; of what is opaque, int32
     """Count every distinct color exactly, those that are not opaque by their keys with alpha."""
     others, opaque = [], []
-    for chunk in pixels.split(CHUNK_PIXELS):
+    for chunk in pixels.split(CHUNK_PIXELS if pixels.is_cpu else CHUNK_ON_CUDA):
         is_opaque = chunk[:, 3] == 255
         others.append(torch.unique(alpha_keys(chunk[~is_opaque]), return_counts=True))
         opaque.append(torch.unique(z_order(chunk[is_opaque][:, :3]), return_counts=True))
@@ -73,7 +74,8 @@ def alpha_lookup(
     def look_up(pixels: Tensor) -> Tensor:
         words = uint16_as_int16(values)
         found = torch.empty(len(pixels), dtype=words.dtype, device=pixels.device)
-        for chunk, part in zip(pixels.split(CHUNK_PIXELS), found.split(CHUNK_PIXELS), strict=True):
+        size = CHUNK_PIXELS if pixels.is_cpu else CHUNK_ON_CUDA
+        for chunk, part in zip(pixels.split(size), found.split(size), strict=True):
             is_opaque = chunk[:, 3] == 255
             part[is_opaque] = uint16_as_int16(apply_lookup(chunk[is_opaque][:, :3], table))
             part[~is_opaque] = words[torch.searchsorted(keys, alpha_keys(chunk[~is_opaque]))]
