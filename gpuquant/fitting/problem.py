@@ -80,19 +80,19 @@ class PaletteProblem:
     def given_order(
         self,
         values: Tensor,  # [M], in the order of all points
-    ) -> Tensor:  # [M], a copy in the order of the colors
+    ) -> Tensor:  # [M], in the order of the colors
         if self._order is None:
-            return values.clone()
+            return values
         return torch.empty_like(values).index_copy_(0, self._order, values)
 
     @cached_property
-    def opaque_counts(self) -> Tensor | None:  # [M] float64, 0 where a color is not opaque; None without alpha
-        """The counts of opaque colors, in the order of all points."""
+    def opaque(self) -> tuple[Tensor, Tensor] | None:  # [n] int64, [n] float64; None without alpha
+        """The places of opaque colors in the order of all points, and their counts."""
         if self.colors.shape[1] == 3:
             return None
-        points = self.all
-        is_opaque = self.colors[:, 3] == OPAQUE
-        return points.counts.double() * (is_opaque if self._order is None else is_opaque[self._order])
+        points, is_opaque = self.all, self.colors[:, 3] == OPAQUE
+        places = (is_opaque if self._order is None else is_opaque[self._order]).nonzero().view(-1)
+        return places, points.counts[places].double()
 
     @cached_property
     def clear(self) -> Tensor:  # [M] bool, for colors with alpha

@@ -1,6 +1,7 @@
 """Rounded centers settled on all colors by Lloyd steps, as long as what is written gets better."""
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -54,7 +55,7 @@ def _settle(
     if problem.all.points.dtype != torch.uint8:
         tol = max(tol, FLOAT_TOL)
     best: PaletteFit | None = None
-    is_opaque_known = problem.opaque_counts is None
+    is_opaque_known = problem.opaque is None
     while True:
         centers[run] = space.enter(palette)
         entered = state.enter(centers)
@@ -73,15 +74,16 @@ def _settle(
             if error < least:
                 n_pixels = weights[0].round().to(torch.int64)
                 best = PaletteFit(
-                    palette, problem.given_order(labels), n_pixels, error, found.inertia, found.n_iter, found.converged
+                    palette, labels.clone(), n_pixels, error, found.inertia, found.n_iter, found.converged
                 )
             if best is not None and error >= (1 - tol) * least:
-                return best
+                return replace(best, labels=problem.given_order(best.labels))
         is_opaque_known = True
         entered[run] = sums[0] / weights[0, :, None].clamp(min=1)
         palette = space.leave(state.leave(entered)[run])
-        if problem.opaque_counts is not None:  # what is opaque for the most part must not shine through
-            opaque = torch.zeros_like(weights[0]).index_add_(0, labels.long(), problem.opaque_counts)
+        if problem.opaque is not None:  # what is opaque for the most part must not shine through
+            places, counts = problem.opaque
+            opaque = torch.zeros_like(weights[0]).index_add_(0, labels[places].long(), counts)
             palette[opaque > weights[0] / 2, 3] = OPAQUE
         if keep_last:
             palette[-1] = last
