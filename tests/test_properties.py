@@ -21,6 +21,7 @@ from gpuquant import ColorHistogram, Palette, QuantizedImage, apply_palette, kme
 from gpuquant.clustering.batched import KMeansResult
 from gpuquant.clustering.initialization import INITIALIZATIONS
 from gpuquant.colors.registry import SPACES
+from gpuquant.dithering import methods as dithering_methods
 from gpuquant.dithering.registry import METHODS
 from gpuquant.fitting.coarse_to_fine import fit_palettes
 from gpuquant.fitting.problem import PaletteProblem
@@ -29,7 +30,7 @@ from gpuquant.ops.dithering import cpu as dithering_cpu
 from gpuquant.ops.lloyd import cpu as lloyd_cpu
 from gpuquant.ops.lloyd import cpu_dense_runs
 from gpuquant.ops.pixels import cpu as pixels_cpu
-from gpuquant.ops.pixels import cpu_counting
+from gpuquant.ops.pixels import cpu_alpha, cpu_counting
 from gpuquant.ops.points import color_cells, cpu_cells, cpu_coarse, dense_points
 from gpuquant.ops.points import colors as points_colors
 from gpuquant.ops.seeding import cpu as seeding_cpu
@@ -40,7 +41,7 @@ SEEDS = st.integers(0, 2**32 - 1)
 CHUNKS = st.sampled_from([1, 2, 7, 100, 10**9])
 THREADS = st.integers(1, 4)
 DITHER = st.sampled_from(list(METHODS))
-SMALL_PARTS: list[tuple[ModuleType, str, int]] = [  # so that threads share out what one would do by itself
+SMALL_PARTS: list[tuple[ModuleType, str, Any]] = [  # so that threads share out what one would do by itself
     (lloyd_cpu, "SHARED", 0),
     (lloyd_cpu, "PAIRS_AT_ONCE", 1 << 10),
     (cpu_cells, "LEAF", 4),
@@ -50,6 +51,10 @@ SMALL_PARTS: list[tuple[ModuleType, str, int]] = [  # so that threads share out 
     (cpu_dense_runs, "SHARED", 0),
     (cpu_dense_runs, "AT_ONCE", 1 << 10),
     (dithering_cpu, "CHUNK_PIXELS", 8),
+    (dithering_methods, "ORDERED_PIXELS", {"cpu": 8}),
+    (dithering_methods, "STRIP_PIXELS", 8),
+    (cpu_alpha, "PIXELS_A_PART", 8),
+    (cpu_alpha, "CHUNK_PIXELS", 8),
     (pixels_cpu, "CHUNK_PIXELS", 8),
     (pixels_cpu, "FEW_PIXELS", 0),
     (cpu_counting, "CHUNK_PIXELS", 8),
