@@ -24,6 +24,7 @@ from gpuquant.errors import ArgumentError, ImageFileError
 from gpuquant.fitting.search import PaletteSearch
 from gpuquant.images.reading import read_size
 from gpuquant.images.writing import check_format
+from gpuquant.kept_memory import label_memory, pixel_memory
 from gpuquant.palettes.files import read_palette, write_palette
 from gpuquant.palettes.palette import Palette
 from gpuquant.quantization.options import Options, palette_options
@@ -146,7 +147,7 @@ class Batch:
         try:
             if self._output and self._log_path and self._log_path.resolve().is_relative_to(self._output.resolve()):
                 _make_folder(self._log_path.parent)
-            with OutcomeLog(self._log_path) as log:
+            with OutcomeLog(self._log_path) as log, pixel_memory.kept(), label_memory.kept():
                 if self._output:
                     _make_folder(self._output)
                 if self.passed_over or self.results_passed_over:
