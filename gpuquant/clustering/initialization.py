@@ -52,14 +52,15 @@ def different_places(
 ) -> npt.NDArray[np.int64]:  # [number]
     """Draw as `random_state.choice` without replacement does, all of whose checks take four times as long."""
     assert np.count_nonzero(weights) >= number
-    shares, found = weights / weights.sum(), np.empty(0, np.int64)
+    shares, found = weights / weights.sum(), list[int]()
     while len(found) < number:
-        shares[found] = 0
+        if found:
+            shares[found] = 0
         sums = shares.cumsum()
         uniforms = random_state.random_sample(number - len(found))
         more = (sums / sums[-1]).searchsorted(uniforms, side="right")
-        found = np.append(found, list(dict.fromkeys(more.tolist())))
-    return found
+        found += dict.fromkeys(more.tolist())
+    return np.array(found, np.int64)
 
 
 def plus_plus_starts(
