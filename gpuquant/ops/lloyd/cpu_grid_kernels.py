@@ -89,7 +89,7 @@ def cycle(
             n_centers, n_left = n_kept, iterations
         first, n_left = 0, n_left - 1
         _move(points.limits, state.centers, state.sums, n_centers, relaxation)
-    _round(state, n_centers, points.entry)
+    _add_errors(points, state, n_centers)
 
 
 @written_out
@@ -115,9 +115,13 @@ def _rounded(level: float, entry: int) -> float:
 
 
 @written_out
-def _round(state: State, n_centers: int, entry: int) -> None:
-    """Make the errors those with means rounded to entries, from those with centers."""
-    centers, sums, errors = state.centers, state.sums, state.errors
+def _add_errors(points: Points, state: State, n_centers: int) -> None:
+    """Add up the errors of clusters, first with their centers, then with their means rounded to entries."""
+    centers, sums, errors, entry = state.centers, state.sums, state.errors, points.entry
+    for one in range(n_centers):
+        errors[one] = 0
+    for place in range(len(state.labels)):
+        errors[state.labels[place]] += points.weights[place] * state.apart[place]
     for one in range(n_centers):
         weight = sums[one, WEIGHT]
         if weight > 0:
@@ -144,13 +148,11 @@ def _relabel(levels: Array, weights: Array, labels: Array, sums: Array, place: i
 def _assign(points: Points, state: State, first: int, n_centers: int, scratch: Scratch) -> int:
     """Find the nearest center of every point, the first one on a tie; return how many labels changed.
 
-    Before a first center, if it is not 0, the nearest ones are known. Adds up the errors of clusters.
+    Before a first center, if it is not 0, the nearest ones are known.
     """
     levels, weights, boxes, n_columns = points.levels, points.weights, points.boxes, points.n_columns
-    centers, labels, apart, sums, errors = state.centers, state.labels, state.apart, state.sums, state.errors
+    centers, labels, apart, sums = state.centers, state.labels, state.apart, state.sums
     fresh, near, near_block = scratch.fresh, scratch.near, scratch.near_block
-    for one in range(n_centers):
-        errors[one] = 0
     n_changed, n_block = 0, n_centers - first
     for row in range(len(boxes)):
         is_block = row % (SPAN + 1) == 0
@@ -171,7 +173,6 @@ def _assign(points: Points, state: State, first: int, n_centers: int, scratch: S
                 n_changed += 1
                 _relabel(levels, weights, labels, sums, place, label)
             apart[place] = distance
-            errors[label] += weights[place] * distance
     return n_changed
 
 
