@@ -58,6 +58,7 @@ SMALL_PARTS: list[tuple[ModuleType, str, Any]] = [  # so that threads share out 
     (pixels_cpu, "CHUNK_PIXELS", 8),
     (pixels_cpu, "FEW_PIXELS", 0),
     (cpu_counting, "CHUNK_PIXELS", 8),
+    (cpu_counting, "FEW_PIXELS", 20),
     (cpu_counting, "PIXELS_A_TABLE", 1),
     (seeding_cpu, "PAIRS_AT_ONCE", 1 << 10),
     (seeding_cpu, "PAIRS_WORTH_THREADS", 0),

@@ -1,4 +1,4 @@
-"""Counting on the CPU: compiled loops in worker threads, each over a table of all colors.
+"""Counting on the CPU: compiled loops in worker threads, each over a table of all colors; few pixels are sorted.
 
 A bin is one byte: with bins of int32 a photo of a million colors takes 1.6 times as long (measured), and four times the
 memory. When a bin is full, its key goes onto a list, and it begins again at 1: a bin in use is never 0.
@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from gpuquant.ops.compiled import compiled
-from gpuquant.ops.pixels.cpu_keys import SPREAD, Bytes, Keys, green_and_blue, rows_of
+from gpuquant.ops.pixels.cpu_keys import SPREAD, Bytes, Keys, green_and_blue, keys_from_colors, rows_of
 from gpuquant.ops.pixels.cpu_tables import N_LINES, N_TABLES, Tables, kept_tables
 from gpuquant.threads import share_out, worker_threads
 
 CHUNK_PIXELS = 1 << 17  # 0.2 ms: often enough for threads to share out, and too long for calls to matter
+FEW_PIXELS = 1 << 16  # NumPy sorts them in a third of the time (photos of 0.01 to 0.06 MP)
 PIXELS_A_TABLE = 1 << 20  # take 2 to 10 ms, and another table 1 to 3 to sweep, by their colors (photos of 0.01 to 4 MP)
 FULL = 255  # pixels of a color that are one entry of a list
 N_SWEEPS = 16  # parts that are shared out: four for each of at most N_TABLES threads, as colors lie close together
@@ -41,6 +42,10 @@ def count_colors(
     pixels: Tensor,  # [N, 3] or [N] (gray) uint8, contiguous
 ) -> tuple[Tensor, Tensor]:  # Z-order keys [M] int32, ascending; counts [M] int64
     """Count every distinct color exactly."""
+    if len(pixels) <= FEW_PIXELS:
+        colors = pixels if pixels.ndim == 2 else pixels[:, None].expand(-1, 3)
+        keys, counts = np.unique(keys_from_colors(colors).numpy(), return_counts=True)
+        return torch.from_numpy(keys), torch.from_numpy(counts)
     rows = rows_of(pixels)
     n_workers = max(1, min(worker_threads(), N_TABLES, len(rows) // PIXELS_A_TABLE))
     full = np.empty((n_workers, len(rows) // FULL + 1), np.int32)

@@ -28,6 +28,7 @@ def check_counts(counted: tuple[torch.Tensor, torch.Tensor], pixels: Pixels) -> 
 @pytest.fixture
 def many_tables(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """Every thread has a table, however few pixels there are; gives how many were swept each time."""
+    monkeypatch.setattr(cpu_counting, "FEW_PIXELS", 0)
     monkeypatch.setattr(cpu_counting, "PIXELS_A_TABLE", 1)
     swept: list[int] = []
     original = cpu_counting._drain
@@ -43,13 +44,13 @@ def many_tables(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
 @both
 @gray_or_not
-@pytest.mark.parametrize(("n_pixels", "at_once"), [(0, 9), (1, 9), (2, 1), (1000, 7), (50_001, 20_000)])
+@pytest.mark.parametrize(("n_pixels", "at_once"), [(0, 9), (1, 9), (2, 1), (1000, 9), (1001, 7), (50_001, 20_000)])
 def test_colors_are_counted_exactly(
     implementation: ModuleType, gray: bool, n_pixels: int, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (cpu_counting, reference):
         monkeypatch.setattr(module, "CHUNK_PIXELS", at_once)
-    monkeypatch.setattr(reference, "FEW_PIXELS", 1000)
+        monkeypatch.setattr(module, "FEW_PIXELS", 1000)
     monkeypatch.setattr(reference, "MOST_PIXELS", 30_000)
     pixels = photo_like(n_pixels, gray=gray)
     for _ in range(2):  # what the first call leaves behind is clean
