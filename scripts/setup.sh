@@ -31,7 +31,7 @@ fi
 
 usual_calls='
 import gpuquant, numpy
-pixels = numpy.random.RandomState(0).randint(0, 256, (64, 64, 4), "uint8")
+pixels = numpy.random.RandomState(0).randint(0, 256, (64, 64, 4), "uint8").repeat(5, axis=0).repeat(5, axis=1)
 gpuquant.quantize(pixels[..., :3], 16, effort="best", dither="blue-noise", device="cpu")
 gpuquant.quantize(pixels[..., :3], 300, device="cpu")
 gpuquant.quantize(pixels, 16, device="cpu")
