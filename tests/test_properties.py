@@ -28,7 +28,7 @@ from gpuquant.fitting.problem import PaletteProblem
 from gpuquant.fitting.search import KMEANS_DEFAULTS
 from gpuquant.ops.dithering import cpu as dithering_cpu
 from gpuquant.ops.lloyd import cpu as lloyd_cpu
-from gpuquant.ops.lloyd import cpu_dense_runs
+from gpuquant.ops.lloyd import cpu_dense_runs, cpu_labels
 from gpuquant.ops.pixels import cpu as pixels_cpu
 from gpuquant.ops.pixels import cpu_alpha, cpu_counting
 from gpuquant.ops.points import color_cells, cpu_cells, cpu_coarse, dense_points
@@ -50,6 +50,8 @@ SMALL_PARTS: list[tuple[ModuleType, str, Any]] = [  # so that threads share out 
     (color_cells, "COLORS_AT_ONCE", 8),
     (cpu_dense_runs, "SHARED", 0),
     (cpu_dense_runs, "AT_ONCE", 1 << 10),
+    (cpu_labels, "ROWS", 64),
+    (cpu_labels, "SHARED", 0),
     (dithering_cpu, "CHUNK_PIXELS", 8),
     (dithering_methods, "ORDERED_PIXELS", {"cpu": 8}),
     (dithering_methods, "STRIP_PIXELS", 8),

@@ -16,6 +16,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
+from gpuquant import ops
 from gpuquant.arguments import check_chunk_size
 from gpuquant.devices import memory_error_as_device_error, resolve_device
 from gpuquant.errors import DeviceError
@@ -202,9 +203,13 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         [0, 1]
         """
         check_is_fitted(self)
-        samples, _ = self._samples(X, None, fitting=False)
-        state, _ = self._assigned(samples.without_weights())
-        return as_given(samples.turn_into_labels(state.labels_of_points()[0]), X)
+        points, checked = self._points(X, fitting=False)
+        labels = ops.label_samples(points, as_tensor(self.cluster_centers_).to(points.device))
+        if labels is None:
+            samples = self._prepared(points, checked, None, fitting=False)
+            labels = self._assigned(samples.without_weights())[0].labels_of_points()[0]
+            labels = samples.turn_into_labels(labels)
+        return as_given(labels, X)
 
     def fit_predict(self, X: Any, y: object = None, sample_weight: Any = None) -> Any:  # noqa: N803
         """Fit and return `labels_`; arguments and errors as for `fit`.
@@ -230,7 +235,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         check_is_fitted(self)
         if not isinstance(X, Tensor):
             self._resolved_device(None)
-            return euclidean_distances(self._checked_array(X, fitting=False), as_numpy(self.cluster_centers_))
+            checked = self._checked_array(X, fitting=False, folded=False)
+            return euclidean_distances(checked, as_numpy(self.cluster_centers_))
         points = self._checked_tensor(X, fitting=False)
         points = points.to(self._resolved_device(points))
         centers = as_tensor(self.cluster_centers_).to(points.device).double()
@@ -260,8 +266,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         -9.0
         """
         check_is_fitted(self)
-        samples, _ = self._samples(X, sample_weight, fitting=False)
-        state, centers = self._assigned(samples)
+        state, centers = self._assigned(self._samples(X, sample_weight, fitting=False)[0])
         return -state.inertia(centers)[0]
 
     def _assigned(self, samples: Samples) -> tuple[SampleLloyd, Tensor]:  # [1, K, D] float64
@@ -273,26 +278,27 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         return state, centers
 
     def _samples(self, X: Any, sample_weight: Any, *, fitting: bool) -> tuple[Samples, Any]:  # noqa: N803
-        """Prepare the samples to cluster, and give the checked X, too. Fitting centers them, unless they are sparse."""
-        checked: Any
-        if isinstance(X, Tensor):
-            checked = self._checked_tensor(X, fitting=fitting)
-        else:
-            checked = self._checked_array(X, fitting=fitting, folded=True)
-        sparse = issparse(checked)
-        dense: Any = checked.toarray() if sparse else checked
-        check_chunk_size(self.chunk_size)
-        device = self._resolved_device(dense if isinstance(dense, Tensor) else None)
-        points = as_tensor(dense).to(device)
-        pixels = fold_pixels(points)
-        if pixels is None and not isinstance(X, Tensor):
-            assert_all_finite(checked, estimator_name=type(self).__name__, input_name="X")
-        weights = checked_weights(sample_weight, checked)
-        weights = None if weights is None else as_tensor(weights).to(device=device, dtype=torch.float64)
-        centered = fitting and not sparse
-        return Samples(points, pixels, weights, centered=centered, chunk_size=self.chunk_size), checked
+        """Prepare the samples to cluster, and give the checked X, too."""
+        points, checked = self._points(X, fitting=fitting)
+        return self._prepared(points, checked, sample_weight, fitting=fitting), checked
 
-    def _checked_array(self, X: Any, *, fitting: bool, folded: bool = False) -> Any:  # noqa: N803
+    def _points(self, X: Any, *, fitting: bool) -> tuple[Tensor, Any]:  # noqa: N803
+        """The samples on the device, and the checked X; an array need not be finite yet."""
+        checked: Any = (self._checked_tensor if isinstance(X, Tensor) else self._checked_array)(X, fitting=fitting)
+        check_chunk_size(self.chunk_size)
+        points = as_tensor(checked.toarray() if issparse(checked) else checked)
+        return points.to(self._resolved_device(points if isinstance(X, Tensor) else None)), checked
+
+    def _prepared(self, points: Tensor, checked: Any, sample_weight: Any, *, fitting: bool) -> Samples:
+        """Fold pixels, and check other samples. Fitting centers them, unless they are sparse."""
+        pixels = fold_pixels(points)
+        if pixels is None and not isinstance(checked, Tensor):
+            assert_all_finite(checked, estimator_name=type(self).__name__, input_name="X")
+        weights = checked_weights(sample_weight, checked, points.device)
+        centered = fitting and not issparse(checked)
+        return Samples(points, pixels, weights, centered=centered, chunk_size=self.chunk_size)
+
+    def _checked_array(self, X: Any, *, fitting: bool, folded: bool = True) -> Any:  # noqa: N803
         """Check an array, and give it in C order. If it will be folded, it may be uint8, and need not be finite yet."""
         dtypes = [np.float64, np.float32] + ([np.uint8] if folded else [])
         options = {"accept_sparse": "csr", "accept_large_sparse": False, "order": "C", "ensure_all_finite": not folded}

@@ -122,14 +122,15 @@ def checked_tensor(samples: Tensor) -> Tensor:  # float32, float64 or uint8, con
     return samples.contiguous()
 
 
-def checked_weights(sample_weight: Any, samples: Any) -> Any:
-    """Weights as an array that has one for each sample; None stays None."""
+def checked_weights(sample_weight: Any, samples: Any, device: torch.device) -> Tensor | None:  # [N] float64
+    """Weights that are one for each sample; None stays None."""
     if sample_weight is None:
         return None
     if isinstance(sample_weight, Tensor):
         sample_weight = sample_weight.detach().cpu().double().resolve_neg().numpy()
     like = np.empty((samples.shape[0], 0)) if isinstance(samples, Tensor) else samples
-    return _check_sample_weight(sample_weight, like, dtype=np.dtype(float_type(samples)))
+    checked = _check_sample_weight(sample_weight, like, dtype=np.dtype(float_type(samples)))
+    return as_tensor(checked).to(device=device, dtype=torch.float64)
 
 
 def checked_centers(centers: Any, n_clusters: int, samples: Any) -> Tensor:  # [K, D] float64

@@ -39,6 +39,7 @@ from gpuquant.ops.point_dispatch import (
     coarsen,
     grid_points,
     in_z_order,
+    label_samples,
     lloyd_steps,
     point_set,
 )
@@ -80,6 +81,7 @@ __all__ = [
     "in_z_order",
     "kernels_in_use",
     "keys_from_colors",
+    "label_samples",
     "levels_of",
     "lloyd_steps",
     "lookup_table",

@@ -8,6 +8,7 @@
 | seeding on 8-bit colors with counts | `seeding/cpu`: Numba | `seeding/cuda` |
 | Lloyd steps and seeding on colors in steps of 1/256 | as on 8-bit colors | as on floating-point points, by Triton |
 | Lloyd steps on floating-point points | `lloyd/cpu_dense`: Numba | `lloyd/cuda` |
+| labels of samples alone | `lloyd/cpu_labels`: Numba | Lloyd steps |
 | a cycle of breathing k-means | `lloyd/cpu_grid`: Numba | `lloyd/reference_grid` |
 | seeding on floating-point points | `seeding/cpu_dense`: Numba | `seeding/cuda` |
 
@@ -111,6 +112,24 @@ def lloyd_steps(points: PointSet, n_clusters: int, n_runs: int = 1) -> Lloyd:
         if isinstance(points, ColorCells):
             return CompiledLloyd(points, n_clusters, n_runs)
     return ReferenceLloyd(points, n_clusters, n_runs)
+
+
+def label_samples(
+    samples: Tensor,  # [N, D] float32, float64 or uint8, contiguous
+    centers: Tensor,  # [K, D], taken as the samples' type holds them
+) -> Tensor | None:  # [N] int32
+    """Find the nearest center of each sample as scikit-learn does, the first of equal ones, in one pass over them.
+
+    None where a Lloyd step has to: of more columns or centers, where no loops run, or where a sample is not finite.
+    """
+    if not compiled.runs_for(samples):
+        return None
+    from gpuquant.ops.lloyd import cpu_labels
+
+    if samples.shape[1] > cpu_labels.MAX_COLUMNS or len(centers) > cpu_labels.MAX_CLUSTERS:
+        return None
+    held = centers.to(torch.float32 if samples.dtype == torch.float32 else torch.float64)
+    return cpu_labels.label_samples(samples, held.double().contiguous())
 
 
 class GridPoints(Protocol):

@@ -192,23 +192,32 @@ class CompiledRuns:
 
 
 def label_as_scikit_learn(problem: Problem, run: Run, centers: Floats, index: Index) -> int:
-    """Label some points by scores that are rounded as scikit-learn's; count the labels that changed.
-
-    They come from the same function of SciPy's BLAS, in the same chunks: NumPy's multiplies a single row otherwise.
-    """
-    from scipy.linalg.blas import dgemm  # it comes with scikit-learn, and takes a while to import
-
-    squares = np.einsum("ij,ij->i", centers, centers)
+    """Label some points by scores that are rounded as scikit-learn's, in its chunks; count the labels that changed."""
     n_changed = 0
     for chunk in np.unique(index // CHUNK):
         rows = slice(chunk * CHUNK, (chunk + 1) * CHUNK)
         centered = (problem.points[rows] - problem.origin).astype(np.float64, copy=False)
-        scores = np.tile(squares, (len(centered), 1))
-        with one_blas_thread():
-            scores = dgemm(-2.0, centers.T, centered.T, 1.0, scores.T, trans_a=True, overwrite_c=True).T
         own = index[index // CHUNK == chunk]
-        labels = scores.argmin(axis=1)[own - rows.start]
+        labels = nearest_as_scikit_learn(centered, centers)[own - rows.start]
         n_changed += int(np.count_nonzero(labels != run.labels[own]))
         run.is_stale[own[labels != run.labels[own]] // problem.n_rows] = True
         run.labels[own] = labels
     return n_changed
+
+
+def nearest_as_scikit_learn(
+    rows: Floats,  # [n, D]: one or several of its chunks
+    centers: Floats,  # [K, D]
+) -> Index:  # [n]
+    """Find the nearest centers by the same function of SciPy's BLAS: NumPy's multiplies a single row otherwise."""
+    from scipy.linalg.blas import dgemm  # it comes with scikit-learn, and takes a while to import
+
+    scores = np.tile(np.einsum("ij,ij->i", centers, centers), (len(rows), 1))
+    with one_blas_thread():
+        for start in range(0, len(rows), CHUNK):
+            chunk = slice(start, start + CHUNK)
+            scores[chunk] = dgemm(
+                -2.0, centers.T, rows[chunk].T, 1.0, scores[chunk].T, trans_a=True, overwrite_c=True
+            ).T
+    found: Index = scores.argmin(axis=1)
+    return found
