@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pkgutil import resolve_name
 
 import numpy as np
@@ -15,20 +16,18 @@ from gpuquant.arguments import check_name, is_real
 from gpuquant.colors.alpha import OPAQUE, with_alpha
 from gpuquant.colors.error import squared_error
 from gpuquant.counting.counted_photo import CountedPhoto
-from gpuquant.dithering.mixtures import Slack, mix_colors
+from gpuquant.dithering.mixtures import as_thresholds, mix_colors, mixtures_of_one
 from gpuquant.dithering.registry import METHODS
 from gpuquant.errors import ArgumentError
 from gpuquant.threads import share_out, worker_threads
 
 CLOSE = 32  # levels between neighbors of a palette in which k-means could have found it: 51 in the web's 216 colors
-OWN = Slack(math.inf, 0)  # of the photo's own palette
-CLOSE_ENTRIES = Slack(1.0, 2.0)  # of a given palette whose entries lie close together
-FEW_ENTRIES = Slack(0.2, math.inf)  # of others: more would cost some of what it gains after a blur
+OWN = (0.12,)  # see `mix_colors`: of the photo's own palette
+CLOSE_ENTRIES = (0.005, 0.12)  # of a given palette whose entries lie close together: means are off by a level at most
+FEW_ENTRIES = (0.0005,)  # of others: off by 0.1 levels, and more would cost some of what it gains after a blur
 MOST_LINKED = 4096  # gaps of more entries are small
 STRIP_PIXELS = 1 << 24  # that are diffused at a time: their colors take 4 bytes a pixel, where they are not the photo's
-NARROW = 256  # entries, of which a record has room for all simplices, faces and edges beside three limits of 2^14
-WIDE_LEVELS = 1 << 12  # of a mask for more: a mean is off by 1 / 8192 of the distance of its entries at most
-ORDERED_PIXELS = {"cpu": 1 << 16, "cuda": 1 << 24}  # whose colors stay in the cache; that take few launches
+ORDERED_PIXELS = {"cpu": 1 << 18, "cuda": 1 << 24}  # whose colors stay in the cache; that take few launches
 
 
 @dataclass(frozen=True)
@@ -80,28 +79,35 @@ def _ordered(
     photo: CountedPhoto, colors: Tensor, palette: Tensor, labels: Tensor, still: Tensor | None, dither: Dither
 ) -> DitheredPhoto:
     """Choose among the entries that mix to each color, by a mask."""
-    mask = torch.from_numpy(resolve_name(METHODS[dither.method].mask)()).to(palette.device)
-    n_levels = mask.numel()
-    if len(palette) > NARROW and n_levels > WIDE_LEVELS:
-        mask, n_levels = mask // (n_levels // WIDE_LEVELS), WIDE_LEVELS
+    mask = _thresholds(dither.method).to(palette.device)
     opaque, levels = _opaque_entries(palette), palette[:, :3].contiguous()
-    slack = OWN if dither.fitted else CLOSE_ENTRIES if _is_close(levels[opaque]) else FEW_ENTRIES
+    costs = OWN if dither.fitted else CLOSE_ENTRIES if _is_close(levels[opaque]) else FEW_ENTRIES
     moving = (colors if still is None else colors[~still])[:, :3]
-    mixed = mix_colors(moving, levels[opaque], dither.strength, n_levels, slack)
-    entries = opaque[mixed.entries] if len(moving) else mixed.entries
+    mixed = mix_colors(moving, levels, opaque, dither.strength, costs)
+    numbers, forms, error = mixed.numbers, mixed.forms, 0.0
+    if still is not None:
+        numbers = torch.empty(len(colors), dtype=torch.int32, device=colors.device)
+        numbers[~still], numbers[still] = mixed.numbers, labels[still] + len(forms)
+        forms = torch.cat([forms, mixtures_of_one(torch.arange(len(palette), device=palette.device))])
+        error -= squared_error(colors[still, :3], levels, labels[still], photo.counts[still])
+    numbers = numbers.to(torch.uint8 if len(forms) <= 256 else torch.uint16 if len(forms) <= 1 << 16 else torch.int32)
     found = torch.empty(photo.shape, dtype=_words(palette), device=palette.device)
-    errors: list[int] = []
-    table_of_records = ops.lookup_table(ops.keys_from_colors(moving), mixed.records)
-    with table_of_records as table, _looks(photo, colors, labels, still) as looks_of:
+    tallies: list[tuple[Tensor, int]] = []
+    with _looks(photo, colors, numbers) as looks_of:
         n_rows = max(1, ORDERED_PIXELS[palette.device.type] // photo.shape[1])
 
         def choose(top: int) -> None:
-            given = *looks_of(top, top + n_rows), table, entries, levels, mask, n_levels
-            errors.append(ops.choose_entries(top, *given, found[top : top + n_rows]))
+            rows, which = looks_of(top, top + n_rows)
+            assert which is not None
+            tallies.append(ops.choose_entries(top, rows, which, forms, levels, mask, found[top : top + n_rows]))
 
         share_out(range(0, photo.shape[0], n_rows), choose, worker_threads() if palette.is_cpu else 1)
-    tally = ops.count_labels(found, len(palette)), sum(errors)
-    return _summed(found, [tally], photo, colors, palette, labels, still)
+    return _summed(found, tallies, photo, colors, palette, labels, still, error)
+
+
+@cache
+def _thresholds(method: str) -> Tensor:  # [A, B] int64
+    return as_thresholds(resolve_name(METHODS[method].mask)())
 
 
 def _diffused(
@@ -116,7 +122,8 @@ def _diffused(
     found = torch.empty(photo.shape, dtype=_words(palette), device=palette.device)
     falling = torch.zeros(photo.shape[1], 3, dtype=torch.int16, device=palette.device)
     tallies: list[tuple[Tensor, int]] = []
-    with _looks(photo, colors, labels, still) as looks_of:
+    kept = None if still is None else torch.where(still, labels, -1)
+    with _looks(photo, colors, kept) as looks_of:
         n_rows = max(1, STRIP_PIXELS // photo.shape[1])
         for top in range(0, photo.shape[0], n_rows):
             given = *looks_of(top, top + n_rows), levels, entries, falling, limit, strength
@@ -126,26 +133,33 @@ def _diffused(
 
 @contextmanager
 def _looks(
-    photo: CountedPhoto, colors: Tensor, labels: Tensor, still: Tensor | None
+    photo: CountedPhoto,
+    colors: Tensor,
+    values: Tensor | None,  # [M]
 ) -> Iterator[Callable[[int, int], tuple[Tensor, Tensor | None]]]:
-    """A function that tells how the rows from one to another look, and the entries of pixels that stand still.
-
-    They are uint8 [rows, W, 1 to 4] and int32 [rows, W], with -1 for others.
-    """
-    rows = photo.seen_rows
-    if rows is not None and still is None:
+    """A function that tells how rows from one to another look, uint8 [rows, W, 1 to 4], and the values of colors."""
+    rows, width = photo.seen_rows, photo.shape[1]
+    if rows is not None and values is None:
         yield lambda top, bottom: (rows[top:bottom].contiguous(), None)
-        return
-    seen = with_alpha(colors).contiguous().view(torch.int32).view(-1)
-    kept = None if still is None else torch.where(still, labels, -1)
-    with photo.ranked() as ranks_of:
+    elif rows is not None and values is not None:
+        with ops.lookup_table(ops.keys_from_colors(colors), values) as table:
 
-        def look(top: int, bottom: int) -> tuple[Tensor, Tensor | None]:
-            ranks = ranks_of(top, bottom)
-            taken = [ops.take(part, ranks.view(-1)).view_as(ranks) for part in (seen, kept) if part is not None]
-            return taken[0][:, :, None].view(torch.uint8), taken[1] if kept is not None else None
+            def look(top: int, bottom: int) -> tuple[Tensor, Tensor]:
+                part = rows[top:bottom].contiguous()
+                pixels = part.view(-1) if part.shape[2] == 1 else part.view(-1, 3)
+                return part, ops.apply_lookup(pixels, table).view(-1, width)
 
-        yield look
+            yield look
+    else:
+        seen = with_alpha(colors).contiguous().view(torch.int32).view(-1)
+        with photo.ranked() as ranks_of:
+
+            def look_by_rank(top: int, bottom: int) -> tuple[Tensor, Tensor | None]:
+                ranks = ranks_of(top, bottom)
+                taken = [ops.take(part, ranks.view(-1)).view_as(ranks) for part in (seen, values) if part is not None]
+                return taken[0][:, :, None].view(torch.uint8), taken[1] if values is not None else None
+
+            yield look_by_rank
 
 
 def _summed(
@@ -156,9 +170,10 @@ def _summed(
     palette: Tensor,
     labels: Tensor,
     still: Tensor | None,
+    error: float = 0.0,
 ) -> DitheredPhoto:
     """Sum up the tallies, and what pixels that are not dithered add to the error: they may have a fourth column."""
-    error = float(sum(error for _, error in tallies))
+    error += sum(error for _, error in tallies)
     if still is not None:
         error += squared_error(colors[still], palette, labels[still], photo.counts[still])
     return DitheredPhoto(found, torch.stack([counts for counts, _ in tallies]).sum(dim=0), error)

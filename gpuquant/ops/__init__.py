@@ -1,7 +1,7 @@
 """The hot operations: code outside this folder takes them from here."""
 
 from gpuquant.ops.compiled import loops_in_use
-from gpuquant.ops.dithering.reference import FULL_STRENGTH
+from gpuquant.ops.dithering.reference import FIELD_BITS, FULL_STRENGTH
 from gpuquant.ops.kernel_choice import kernels_in_use
 from gpuquant.ops.level_dispatch import fold_levels, pixel_draws, rank_keys, take_by_keys
 from gpuquant.ops.lloyd.colors import MAX_CLUSTERS, MAX_EXACT, MAX_EXACT_STEPS
@@ -19,7 +19,6 @@ from gpuquant.ops.pixel_dispatch import (
     column_means,
     count_alpha,
     count_colors,
-    count_labels,
     diffuse_errors,
     keys_from_colors,
     lookup_table,
@@ -48,6 +47,7 @@ from gpuquant.ops.points.dense_points import DensePoints
 
 __all__ = [
     "AS_LONG_AS_NEEDED",
+    "FIELD_BITS",
     "FULL_STRENGTH",
     "MAX_CLUSTERS",
     "MAX_EXACT",
@@ -73,7 +73,6 @@ __all__ = [
     "column_means",
     "count_alpha",
     "count_colors",
-    "count_labels",
     "diffuse_errors",
     "download",
     "fold_levels",

@@ -178,30 +178,21 @@ def diffuse_errors(
 def choose_entries(
     top: int,  # the place of the first row in the image
     rows: Tensor,  # [rows, W, 1] (gray), [rows, W, 3] or [rows, W, 4] uint8; a fourth column is left out
-    kept: Tensor | None,  # [rows, W] int32: the entry of a pixel that is not dithered; -1: it is
-    table: Tensor,  # [2^24] int64: the record of each color, three limits and the number of its entries
-    entries: Tensor,  # [Q, 4] int64
+    numbers: Tensor,  # [rows, W] uint16 or int32: of the mixtures of pixels
+    mixtures: Tensor,  # [Q, 5] int64
     palette: Tensor,  # [K, 3] uint8
-    mask: Tensor,  # [S, S] int16: each of 0..L - 1, L a power of two; laid side by side from the image's top left
-    n_levels: int,  # L
+    mask: Tensor,  # [A, B] int64: three equal fields, with their highest bits; laid side by side from the top left
     labels: Tensor,  # [rows, W] uint8 or uint16: written
-) -> int:  # squared differences of pixels that are not kept
-    """Give each pixel the first of its color's entries whose limit is above the mask, or the last one.
+) -> tuple[Tensor, int]:  # [K] int64: the pixels of each entry; squared differences
+    """Give each pixel the first of its mixture's entries whose limit is above the mask, or the last one.
 
-    Limits are ascending, 0..L.
+    A mixture is five integers. The first four, times red, green, blue and 1, add up to the limits of the first three
+    entries: three fields of FIELD_BITS, the first one lowest, whose highest bits are 0. The last one is the four
+    entries, 16 bits each.
     """
-    given = top, rows, kept, table, entries, palette, mask, n_levels, labels
-    error: int = _dither_module(rows).choose_entries(*given)
-    return error
-
-
-def count_labels(
-    labels: Tensor,  # [H, W] uint8 or uint16
-    n_entries: int,  # K
-) -> Tensor:  # [K] int64
-    """Count the pixels of each entry."""
-    counts: Tensor = _dither_module(labels).count_labels(labels, n_entries)
-    return counts
+    given = top, rows, numbers, mixtures, palette, mask, labels
+    tally: tuple[Tensor, int] = _dither_module(rows).choose_entries(*given)
+    return tally
 
 
 def renumber(

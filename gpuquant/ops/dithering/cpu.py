@@ -8,12 +8,10 @@ import torch
 from torch import Tensor
 
 from gpuquant.ops.compiled import compiled
-from gpuquant.ops.pixels.cpu_keys import SPREAD
+from gpuquant.ops.dithering.reference import FIELD_BITS
 from gpuquant.threads import share_out, worker_threads
 
 CHUNK_PIXELS = 1 << 17  # in a call: 2^13 to 2^21 take the same time, on photos of 0.4 and 6 million pixels
-
-CHUNK_COUNTED = 1 << 21  # labels or pairs, so that the 2^16 counts of a call cost little
 
 Integers = npt.NDArray[np.int64]
 Array = npt.NDArray[Any]
@@ -22,104 +20,74 @@ Array = npt.NDArray[Any]
 def choose_entries(
     top: int,  # the place of the first row in the image
     rows: Tensor,  # [rows, W, 1] (gray), [rows, W, 3] or [rows, W, 4] uint8; a fourth column is left out
-    kept: Tensor | None,  # [rows, W] int32: the entry of a pixel that is not dithered; -1: it is
-    table: Tensor,  # [2^24] int64: the record of each color, three limits and the number of its entries
-    entries: Tensor,  # [Q, 4] int64
+    numbers: Tensor,  # [rows, W] uint16 or int32: of the mixtures of pixels
+    mixtures: Tensor,  # [Q, 5] int64
     palette: Tensor,  # [K, 3] uint8
-    mask: Tensor,  # [S, S] int16: each of 0..L - 1, L a power of two; laid side by side from the image's top left
-    n_levels: int,  # L
+    mask: Tensor,  # [A, B] int64: three equal fields, with their highest bits; laid side by side from the top left
     labels: Tensor,  # [rows, W] uint8 or uint16: written
-) -> int:  # squared differences of pixels that are not kept
-    """Give each pixel the first of its color's entries whose limit is above the mask, or the last one.
+) -> tuple[Tensor, int]:  # [K] int64: the pixels of each entry; squared differences
+    """Give each pixel the first of its mixture's entries whose limit is above the mask, or the last one.
 
-    Limits are ascending, 0..L.
+    A mixture is five integers. The first four, times red, green, blue and 1, add up to the limits of the first three
+    entries: three fields of FIELD_BITS, the first one lowest, whose highest bits are 0. The last one is the four
+    entries, 16 bits each.
     """
     levels, width = rows[:, :, :3].expand(-1, -1, 3).contiguous().numpy(), rows.shape[1]
-    stands = np.empty((0, width), np.int32) if kept is None else kept.numpy()
-    shades = palette.to(torch.int64).numpy() @ np.array([1, 1 << 8, 1 << 16])
-    given = table.numpy(), entries.numpy().reshape(-1), shades.astype(np.uint32), mask.numpy(), n_levels.bit_length()
-    return int(_choose(top, levels.reshape(len(levels), -1), stands, SPREAD, *given, labels.numpy()))
+    shades = (palette.to(torch.int64).numpy() @ np.array([1, 1 << 8, 1 << 16])).astype(np.uint32)
+    given, entries = mixtures.numpy(), np.ascontiguousarray(mixtures[:, 4].numpy()).view(np.uint16)
+    forms, counts = np.ascontiguousarray(given[:, :4]).reshape(-1), np.zeros((8, len(palette)), np.uint32)
+    pixels = levels.reshape(len(levels), 3 * width), numbers.numpy()
+    error = _choose(top, *pixels, forms, entries, shades, mask.numpy(), FIELD_BITS, labels.numpy(), counts)
+    return torch.from_numpy(counts.sum(axis=0, dtype=np.int64)), int(error)
 
 
 @compiled
 def _choose(
     top: int,
     rows: Array,  # [rows, 3 W]
-    kept: Array,  # [rows or 0, W]
-    spread: Array,  # [3, 256] int32: the part of each level of R, G and B in a key
-    table: Array,
-    entries: Array,  # [4 Q]
+    numbers: Array,  # [rows, W]
+    forms: Integers,  # [4 Q]
+    entries: Array,  # [4 Q] uint16
     shades: Array,  # [K] uint32: red, green and blue, from the lowest bits on
-    mask: Array,
-    n_bits: int,  # of a limit
+    mask: Integers,
+    field_bits: int,
     labels: Array,
+    counts: Array,  # [8, K] uint32, added to: neighbors often are of one entry, and would wait for each other
 ) -> Any:
-    """A limit and a level are compared by the highest bit of their difference, all three at a time.
+    """A limit and the mask are compared by the highest bit of their difference, all three at a time.
 
-    Loops are short: those over bytes work on many at a time, and none waits for what another sums up.
+    Loops are short, so that the processor works on several pixels at a time.
     """
-    width, side, error = np.uintp(labels.shape[1]), np.uintp(len(mask)), np.int64(0)
-    repeat, shift = np.int64(1) | np.int64(1) << n_bits | np.int64(1) << 2 * n_bits, 3 * n_bits
-    signs = repeat << (n_bits - 1)  # the highest bit of each limit
-    gather = np.uint64(repeat) << np.uint64(63 - shift)  # times the signs: how many are set, in the two highest bits
-    words, chosen = np.empty(side, np.int64), np.empty(3 * side, np.uint8)
+    width, side, error = np.uintp(labels.shape[1]), np.uintp(mask.shape[1]), np.int64(0)
+    repeat = np.int64(1) | np.int64(1) << field_bits | np.int64(1) << 2 * field_bits
+    signs = repeat << (field_bits - 1)
+    gather = np.uint64(repeat) << np.uint64(
+        63 - 3 * field_bits
+    )  # times the signs: how many are set, in the two highest bits
+    one, two, three = np.uintp(1), np.uintp(2), np.uintp(3)
     for row in range(np.uintp(len(rows))):
-        for column in range(side):
-            words[column] = np.int64(mask[(np.uintp(top) + row) % side, column]) * repeat + signs
+        thresholds = mask[(np.uintp(top) + row) % np.uintp(len(mask))]
         for left in range(np.uintp(0), width, side):
             n_columns = min(side, width - left)
-            levels = rows[row, np.uintp(3) * left : np.uintp(3) * (left + n_columns)]
-            found = labels[row, left : left + n_columns]
+            levels = rows[row, three * left : three * (left + n_columns)]
+            found, which = labels[row, left : left + n_columns], numbers[row, left : left + n_columns]
             for column in range(n_columns):
-                place = np.uintp(3) * column
-                key = spread[0, levels[place]] | spread[1, levels[place + np.uintp(1)]]
-                record = table[np.uintp(key | spread[2, levels[place + np.uintp(2)]])]
-                passed = np.uint64((words[column] - record) & signs) * gather >> np.uint64(62)
-                found[column] = entries[np.uintp((record >> shift) << 2) | np.uintp(passed)]
-            for column in range(n_columns):
-                shade, place = shades[np.uintp(found[column])], np.uintp(3) * column
-                chosen[place] = shade
-                chosen[place + np.uintp(1)] = shade >> np.uint32(8)
-                chosen[place + np.uintp(2)] = shade >> np.uint32(16)
-            if len(kept) > 0:
-                for column in range(n_columns):
-                    if kept[row, left + column] >= 0:
-                        found[column] = kept[row, left + column]
-                        for axis in range(3):
-                            chosen[3 * column + axis] = levels[3 * column + axis]
+                place, first = three * column, np.uintp(which[column]) << two
+                limits = forms[first] * levels[place] + forms[first + one] * levels[place + one]
+                limits = limits + forms[first + two] * levels[place + two] + forms[first + three]
+                passed = np.uint64((thresholds[column] - limits) & signs) * gather >> np.uint64(62)
+                found[column] = entries[first + np.uintp(passed)]
             apart = np.int32(0)
-            for each in range(len(levels)):
-                difference = np.int32(np.int32(levels[each]) - np.int32(chosen[each]))
-                apart = np.int32(apart + np.int32(difference * difference))
+            for column in range(n_columns):
+                place, shade = three * column, shades[np.uintp(found[column])]
+                red = np.int32(np.int32(levels[place]) - np.int32(shade & np.uint32(255)))
+                green = np.int32(np.int32(levels[place + one]) - np.int32(shade >> np.uint32(8) & np.uint32(255)))
+                blue = np.int32(np.int32(levels[place + two]) - np.int32(shade >> np.uint32(16)))
+                apart = np.int32(apart + np.int32(red * red) + np.int32(green * green) + np.int32(blue * blue))
             error += apart
+            for column in range(n_columns):
+                counts[column & np.uintp(7), np.uintp(found[column])] += np.uint32(1)
     return error
-
-
-def count_labels(
-    labels: Tensor,  # [H, W] uint8 or uint16
-    n_entries: int,  # K
-) -> Tensor:  # [K] int64
-    """Count the pixels of each entry; labels of one byte are counted two at a time."""
-    pairs, rest = _in_pairs(labels.numpy())
-    sums = []
-
-    def count(start: int) -> None:
-        found = np.zeros((2, 1 << 16), np.int64)
-        _count(pairs[start : start + CHUNK_COUNTED], found)
-        sums.append(found.sum(axis=0))
-
-    share_out(range(0, len(pairs), CHUNK_COUNTED), count, worker_threads())
-    counts: Integers = np.sum([np.zeros(1 << 16, np.int64), *sums], axis=0)
-    if labels.dtype == torch.uint8:
-        both = counts.reshape(256, 256)
-        counts = both.sum(axis=0) + both.sum(axis=1) + np.bincount(rest, minlength=256)
-    return torch.from_numpy(counts[:n_entries].copy())
-
-
-@compiled
-def _count(words: Array, counts: Integers) -> None:  # counts [2, 2^16]: neighbors often are the same
-    for place in range(np.uintp(len(words))):
-        counts[np.uintp(place) & np.uintp(1), np.uintp(words[place])] += 1
 
 
 def _in_pairs(labels: Array) -> tuple[Array, Array]:  # uint16; the last label where it has no other

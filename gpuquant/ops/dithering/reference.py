@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from gpuquant.colors.codes import codes_from_colors
 from gpuquant.tensors import uint16_as_int16
 
 STRENGTH_BITS = 7
 FULL_STRENGTH = 1 << STRENGTH_BITS
+FIELD_BITS = 21  # three of them are in an int64
 AT_ONCE = 1 << 24  # numbers: a few launches for a photo, and 64 MiB
 
 
@@ -75,44 +75,32 @@ def _nearest(
 def choose_entries(
     top: int,  # the place of the first row in the image
     rows: Tensor,  # [rows, W, 1] (gray), [rows, W, 3] or [rows, W, 4] uint8; a fourth column is left out
-    kept: Tensor | None,  # [rows, W] int32: the entry of a pixel that is not dithered; -1: it is
-    table: Tensor,  # [2^24] int64: the record of each color, three limits and the number of its entries
-    entries: Tensor,  # [Q, 4] int64
+    numbers: Tensor,  # [rows, W] uint16 or int32: of the mixtures of pixels
+    mixtures: Tensor,  # [Q, 5] int64
     palette: Tensor,  # [K, 3] uint8
-    mask: Tensor,  # [S, S] int16: each of 0..L - 1, L a power of two; laid side by side from the image's top left
-    n_levels: int,  # L
+    mask: Tensor,  # [A, B] int64: three equal fields, with their highest bits; laid side by side from the top left
     labels: Tensor,  # [rows, W] uint8 or uint16: written
-) -> int:  # squared differences of pixels that are not kept
-    """Give each pixel the first of its color's entries whose limit is above the mask, or the last one.
+) -> tuple[Tensor, int]:  # [K] int64: the pixels of each entry; squared differences
+    """Give each pixel the first of its mixture's entries whose limit is above the mask, or the last one.
 
-    Limits are ascending, 0..L.
+    A mixture is five integers. The first four, times red, green, blue and 1, add up to the limits of the first three
+    entries: three fields of FIELD_BITS, the first one lowest, whose highest bits are 0. The last one is the four
+    entries, 16 bits each.
     """
     seen = rows[:, :, :3].expand(-1, -1, 3)
     across, columns = (torch.arange(n, device=rows.device) for n in labels.shape)
-    levels = mask[((across + top) % len(mask))[:, None], columns % len(mask)]
-    records, n_bits = table[codes_from_colors(seen.reshape(-1, 3)).long()].view(labels.shape), n_levels.bit_length()
-    if kept is not None:  # they may have none
-        records = torch.where(kept < 0, records, 0)
-    place = torch.zeros_like(records)
+    thresholds = mask[((across + top) % len(mask))[:, None], columns % mask.shape[1]] & (1 << FIELD_BITS - 1) - 1
+    which = numbers.int()
+    limits = mixtures[:, 3][which]
+    for axis in range(3):
+        limits += mixtures[:, axis][which] * seen[:, :, axis]
+    place = torch.zeros_like(which)
     for number in range(3):
-        place += (records >> number * n_bits & (1 << n_bits) - 1) <= levels
-    found = entries[records >> 3 * n_bits, place]
-    apart = (seen.to(torch.int32) - palette.to(torch.int32)[found]).square_().sum(dim=2)
-    if kept is not None:
-        found, apart = torch.where(kept < 0, found, kept), apart * (kept < 0)
+        place += (limits >> number * FIELD_BITS & (1 << FIELD_BITS) - 1) <= thresholds
+    found = (mixtures[:, 4][which] >> 16 * place & 0xFFFF).int()
+    apart = (seen.int() - palette.int()[found]).square_().sum(dim=2)
     uint16_as_int16(labels).copy_(found)
-    return int(apart.sum())
-
-
-def count_labels(
-    labels: Tensor,  # [H, W] uint8 or uint16
-    n_entries: int,  # K
-) -> Tensor:  # [K] int64
-    """Count the pixels of each entry."""
-    counts = torch.zeros(n_entries, dtype=torch.int64, device=labels.device)
-    for part in uint16_as_int16(labels).view(-1).split(AT_ONCE):
-        counts += torch.bincount(part.to(torch.int32) & 0xFFFF, minlength=n_entries)
-    return counts
+    return torch.bincount(found.view(-1), minlength=len(palette)), int(apart.sum())
 
 
 def renumber(

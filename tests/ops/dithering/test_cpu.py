@@ -9,11 +9,9 @@ import torch
 from conftest import needs_numba
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gpuquant.colors.codes import z_order
 from gpuquant.ops.dithering import cpu as cpu_dither
 from gpuquant.ops.dithering import reference as torch_dither
-from gpuquant.ops.pixels import cpu as pixels_cpu
-from gpuquant.ops.pixels import reference as pixels_reference
+from gpuquant.ops.dithering.reference import FIELD_BITS
 
 MODULES = [pytest.param(cpu_dither, marks=needs_numba, id="compiled"), pytest.param(torch_dither, id="torch")]
 WORDS = [torch.uint8, torch.uint16]
@@ -22,54 +20,40 @@ WORDS = [torch.uint8, torch.uint16]
 @pytest.mark.parametrize("module", MODULES)
 @pytest.mark.parametrize("words", WORDS)
 @pytest.mark.parametrize("columns", [1, 3, 4])
-@pytest.mark.parametrize("side", [4, 128])
-@pytest.mark.parametrize("some_kept", [False, True])
+@pytest.mark.parametrize("shape", [(4, 4), (16, 64), (1, 300)])
+@pytest.mark.parametrize("n_mixtures", [1, 200, 60_000, 70_000])
 def test_a_mask_chooses_among_four(
-    module: ModuleType, words: torch.dtype, columns: int, side: int, some_kept: bool
+    module: ModuleType, words: torch.dtype, columns: int, shape: tuple[int, int], n_mixtures: int
 ) -> None:
-    random = np.random.RandomState(side)
-    height, width, n_colors, n_lists, n_levels = 41, 137, 20, 300, side**2
-    n_entries = 256 if words == torch.uint8 else 65_536
-    colors = random.permutation(256)[: 4 * n_colors].reshape(n_colors, 4)[:, [0, 0, 0] if columns == 1 else [0, 1, 2]]
+    random = np.random.RandomState(n_mixtures + columns)
+    height, width, n_entries = 41, 137, 256 if words == torch.uint8 else 65_536
     palette = random.randint(0, 256, (n_entries, 3)).astype(np.uint8)
-    lists = random.randint(0, n_entries, (n_lists, 4))
-    of_color = random.randint(0, n_lists, n_colors)
-    of_color[0] = n_lists - 1
-    limits = np.sort(random.randint(0, n_levels + 1, (n_colors, 3)), axis=1)
-    limits[:4] = np.array([[0, 0, 0], [4, 4, 4], [2, 2, 2], [0, 2, 4]]) * n_levels // 4
-    n_bits = n_levels.bit_length()
-    records = limits @ (1 << np.arange(0, 3 * n_bits, n_bits)) | of_color << 3 * n_bits
-    mask = random.permutation(n_levels).reshape(side, side).astype(np.int16)
-    ranks = random.randint(0, n_colors, (height, width))
-    rows = np.concatenate([colors[ranks], random.randint(0, 256, (height, width, 1))], axis=2)[:, :, :columns]
-    kept = np.where(random.randint(0, 3, (height, width)) > 0, -1, random.randint(0, n_entries, (height, width)))
-    labels = torch.empty(height, width, dtype=words)
-    lookup = (pixels_cpu if module is cpu_dither else pixels_reference).lookup_table
-    total = 0
-    with lookup(z_order(torch.from_numpy(colors.astype(np.uint8))), torch.from_numpy(records)) as table:
-        given = table, *(torch.from_numpy(part) for part in (lists, palette, mask)), n_levels
-        for top in range(0, height, 9):
-            part = slice(top, top + 9)
-            stands = torch.from_numpy(kept[part].astype(np.int32)) if some_kept else None
-            seen = torch.from_numpy(rows[part].astype(np.uint8))
-            total += module.choose_entries(top, seen, stands, *given, labels[part])
-    levels = np.tile(mask, (-(-height // side), -(-width // side)))[:height, :width]
-    places = (limits[ranks] <= levels[:, :, None]).sum(axis=2)
-    expected = lists[of_color[ranks], places]
-    moves = np.full(ranks.shape, not some_kept) | (kept < 0)
-    expected = np.where(moves, expected, kept)
-    np.testing.assert_array_equal(labels.numpy(), expected)
-    assert total == np.square(colors[ranks] - palette[expected].astype(int)).sum(axis=2)[moves].sum()
-
-
-@pytest.mark.parametrize("module", MODULES)
-@pytest.mark.parametrize("words", WORDS)
-@pytest.mark.parametrize("shape", [(1, 1), (1, 2), (31, 7), (1, 0)])
-def test_labels_are_counted(module: ModuleType, words: torch.dtype, shape: tuple[int, int]) -> None:
-    n_entries = 200 if words == torch.uint8 else 60_000
-    labels = np.random.RandomState(0).randint(0, n_entries, shape)
-    counts = module.count_labels(torch.from_numpy(labels).to(torch.int32).to(words), n_entries)
-    np.testing.assert_array_equal(counts.numpy(), np.bincount(labels.ravel(), minlength=n_entries))
+    lists = random.randint(0, n_entries, (n_mixtures, 4))
+    slopes = random.randint(-300, 300, (n_mixtures, 3, 3))  # of the limits of three entries by red, green and blue
+    limits_at_0 = np.sort(random.randint(1 << 18, 3 << 18, (n_mixtures, 3)), axis=1)
+    slopes[: n_mixtures // 2], limits_at_0[: n_mixtures // 2] = 0, random.choice([1, 1 << 19], (n_mixtures // 2, 3))
+    fields = np.concatenate([slopes, limits_at_0[:, :, None]], axis=2) << np.arange(0, 63, FIELD_BITS)[:, None]
+    mixtures = np.column_stack([fields.sum(axis=1), (lists << np.arange(0, 64, 16)).sum(axis=1)])
+    levels = random.randint(0, 1 << 20, shape)
+    levels.flat[:3] = [0, 1 << 19, (1 << 20) - 1]
+    mask = ((levels | 1 << 20)[:, :, None] << np.arange(0, 63, FIELD_BITS)).sum(axis=2)
+    rows = random.randint(0, 256, (height, width, columns)).astype(np.uint8)
+    numbers = random.randint(0, n_mixtures, (height, width))
+    number_words = torch.uint8 if n_mixtures <= 256 else torch.uint16 if n_mixtures <= 1 << 16 else torch.int32
+    labels, counts, total = torch.empty(height, width, dtype=words), np.zeros(n_entries, np.int64), 0
+    for top in range(0, height, 9):
+        part = slice(top, top + 9)
+        given = torch.from_numpy(numbers[part]).to(torch.int32).to(number_words), torch.from_numpy(mixtures)
+        more = torch.from_numpy(palette), torch.from_numpy(mask)
+        tally = module.choose_entries(top, torch.from_numpy(rows[part]), *given, *more, labels[part])
+        counts, total = counts + tally[0].numpy(), total + tally[1]
+    seen = rows[:, :, [0, 0, 0] if columns == 1 else [0, 1, 2]].astype(np.int64)
+    limits = (slopes[numbers] * seen[:, :, None]).sum(axis=3) + limits_at_0[numbers]
+    repeated = np.tile(levels, (-(-height // shape[0]), -(-width // shape[1])))[:height, :width]
+    expected = np.take_along_axis(lists[numbers], (limits <= repeated[:, :, None]).sum(axis=2)[:, :, None], axis=2)
+    np.testing.assert_array_equal(labels.numpy(), expected[:, :, 0])
+    np.testing.assert_array_equal(counts, np.bincount(expected.ravel(), minlength=n_entries))
+    assert total == np.square(seen - palette[expected[:, :, 0]]).sum()
 
 
 @pytest.mark.parametrize("module", MODULES)
