@@ -1,5 +1,7 @@
 """Breathing k-means beside NumPy, and where Lloyd's algorithm alone is stuck."""
 
+from typing import Any, cast
+
 import numpy as np
 import pytest
 import torch
@@ -59,6 +61,39 @@ def test_never_worse_and_the_same_for_any_number_of_threads(n_centers: int) -> N
     assert torch.equal(*found)
     assert found[0].shape == (n_centers, 3)
     assert error_of(colors, counts, found[0]) < error_of(colors, counts, start)
+
+
+class Watched:
+    """Points that note how many clusters are split at a time."""
+
+    def __init__(self, points: ops.GridPoints) -> None:
+        self.settled, self._breathed = points.settled, points.breathed
+        self.n_split: list[int] = []
+
+    def breathed(self, state: Any, chosen: np.ndarray) -> Any:
+        assert len(set(chosen.tolist())) == len(chosen)
+        self.n_split.append(len(chosen))
+        return self._breathed(state, chosen)
+
+
+@pytest.mark.parametrize(
+    ("n_centers", "n_cycles", "n_split"),
+    [
+        (1, 2, [1, 1]),
+        (4, 5, [4, 4, 3, 2, 1]),
+        (16, 5, [10, 8, 6, 4, 2]),
+        (16, 14, [10, 10, 9, 8, 8, 7, 6, 5, 5, 4, 3, 3, 2, 1]),
+        (400, 4, [100, 75, 50, 25]),
+        (400, 1, [100]),
+        (9, 0, []),
+    ],
+)
+def test_fewer_and_fewer_clusters_are_split(n_centers: int, n_cycles: int, n_split: list[int]) -> None:
+    colors, counts = problem(2000, 5)
+    points = Watched(ops.grid_points(colors, counts))
+    start = colors[:: len(colors) // n_centers][:n_centers].double()
+    breathe(cast(Any, points), start, n_cycles=n_cycles, draws=np.random.RandomState(0))
+    assert points.n_split == n_split
 
 
 def test_as_many_centers_as_colors() -> None:

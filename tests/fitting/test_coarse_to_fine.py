@@ -43,13 +43,17 @@ def photos(china: Pixels) -> list[Counted]:
 
 
 @pytest.mark.parametrize("space", [SRGB, OKLAB], ids=["srgb", "oklab"])
-@pytest.mark.parametrize("n_colors", [1, 2, 9, 64, 300])
-def test_company_changes_nothing(photos: list[Counted], n_colors: int, space: WorkingSpace) -> None:
+@pytest.mark.parametrize(
+    ("n_colors", "effort"),
+    [(one, "default") for one in (1, 2, 9, 64, 300)] + [(2, "fast")] + [(one, "best") for one in (2, 9, 300)],
+)
+def test_company_changes_nothing(photos: list[Counted], n_colors: int, effort: str, space: WorkingSpace) -> None:
     if n_colors == 300 or space is OKLAB:
         photos = [one for one in photos if len(one[0]) < 8000]
-    found = fit_palettes([PaletteProblem(*photo, space) for photo in photos], n_colors, **SETTINGS)
+    settings = SETTINGS | {"effort": effort}
+    found = fit_palettes([PaletteProblem(*photo, space) for photo in photos], n_colors, **settings)
     for photo, fit in zip(photos, found, strict=True):
-        (alone,) = fit_palettes([PaletteProblem(*photo, space)], n_colors, **SETTINGS)
+        (alone,) = fit_palettes([PaletteProblem(*photo, space)], n_colors, **settings)
         assert torch.equal(fit.palette, alone.palette)
         assert torch.equal(fit.labels, alone.labels)
         assert torch.equal(fit.counts, alone.counts)
@@ -70,3 +74,23 @@ def test_photos_of_similar_size_go_together(photos: list[Counted], monkeypatch: 
     fit_palettes([PaletteProblem(*photo) for photo in photos], 8, **SETTINGS)
     assert max(len(group) for group in sizes) >= 3
     assert all(max(group) <= 2 * min(group) for group in sizes)
+
+
+@pytest.mark.parametrize(("n_colors", "n_candidates"), [(8, [1, 1]), (16, [1, 2]), (40, [1, 1]), (80, [1, 1])])
+def test_the_best_effort_tries_more_on_all_colors(
+    photos: list[Counted], n_colors: int, n_candidates: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts: list[torch.Tensor] = []
+    original = coarse_to_fine._best_of
+
+    def best_of(problems: Any, some: dict[int, torch.Tensor], *others: Any, **pace: Any) -> Any:
+        starts.extend(some.values())
+        return original(problems, some, *others, **pace)
+
+    monkeypatch.setattr(coarse_to_fine, "_best_of", best_of)
+    (default,) = fit_palettes([PaletteProblem(*photos[0])], n_colors, **SETTINGS)
+    (first,) = starts
+    (best,) = fit_palettes([PaletteProblem(*photos[0])], n_colors, effort="best", **SETTINGS)
+    assert [len(some) for some in starts[1:]] == n_candidates
+    assert torch.equal(starts[1], first)
+    assert best.error <= default.error
