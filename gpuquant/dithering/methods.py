@@ -81,7 +81,8 @@ def _ordered(
     """Choose among the entries that mix to each color, by a mask."""
     mask = _thresholds(dither.method).to(palette.device)
     opaque, levels = _opaque_entries(palette), palette[:, :3].contiguous()
-    costs = OWN if dither.fitted else CLOSE_ENTRIES if _is_close(levels[opaque]) else FEW_ENTRIES
+    is_fine = dither.fitted or len(opaque) > MOST_LINKED
+    costs = OWN if is_fine else CLOSE_ENTRIES if _is_close(levels[opaque]) else FEW_ENTRIES
     moving = (colors if still is None else colors[~still])[:, :3]
     mixed = mix_colors(moving, levels, opaque, dither.strength, costs)
     numbers, forms, error = mixed.numbers, mixed.forms, 0.0
