@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gpuquant.colors.codes import z_order
 from gpuquant.ops import point_dispatch
-from gpuquant.ops.points import color_cells, colors, cpu_cells, cpu_coarse
+from gpuquant.ops.points import color_cells, colors, cpu_cells, cpu_coarse, cpu_order
 from gpuquant.ops.points.color_blocks import BLOCK, ColorBlocks
 from gpuquant.ops.points.colors import ORIGIN, ColorPoints, shifted
 from gpuquant.ops.points.cpu_cells import DEPTH, NEXT, START, ColorCells
@@ -81,7 +81,7 @@ def test_the_order_is_told(some: list[Any], is_sorted: bool) -> None:
     levels = np.array(some, np.uint8)
     if is_sorted:
         levels = levels[np.argsort(keys_of(levels), kind="stable")]
-    assert cpu_cells.is_in_z_order(levels) == (np.diff(keys_of(levels)) >= 0).all()
+    assert cpu_order.is_in_z_order(levels, 0) == (np.diff(keys_of(levels)) >= 0).all()
     np.testing.assert_array_equal(z_order(torch.from_numpy(levels)).numpy(), keys_of(levels))
 
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def decorated(tree: ast.Module) -> list[ast.FunctionDef]:
 
 
 def strangers(source: str) -> set[str]:
-    """Names that compiled functions use, and that are neither their own, nor of their file, nor of NumPy."""
+    """Names that compiled functions use, and that are neither of files of `ops` nor of NumPy."""
     tree = ast.parse(source)
     own = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
     for node in tree.body:
@@ -49,6 +50,8 @@ def strangers(source: str) -> set[str]:
             node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
         )
         own |= {name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)}
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("gpuquant.ops."):
+            own |= {name.asname or name.name for name in node.names}
     found: set[str] = set()
     for function in decorated(tree):
         names = [name for line in function.body for name in ast.walk(line) if isinstance(name, ast.Name)]
@@ -59,13 +62,14 @@ def strangers(source: str) -> set[str]:
     return found
 
 
-def test_compiled_functions_use_their_own_file_alone() -> None:
-    """Numba compiles anew when the file of a function has changed, and does not see that others have."""
+def test_compiled_functions_use_files_of_operations_alone() -> None:
+    """What is kept on disk is taken as long as these are the same, and others may have changed."""
     files = [path for path in PACKAGE.rglob("*.py") if decorated(ast.parse(path.read_text()))]
     assert len(files) > 1
     for path in files:
+        assert path.is_relative_to(PACKAGE / "ops")
         assert strangers(path.read_text()) == set(), path
-    source = "from a import b, C\nD = 1\n@compiled\ndef f(x):\n    for y in range(C):\n        b(x, y, D, np.pi)\n"
+    source = "from a import b, C\nfrom gpuquant.ops.d import e\n@compiled\ndef f(x):\n    b(x, C, e, np.pi)\n"
     assert strangers(source) == {"b", "C"}
 
 
@@ -153,6 +157,66 @@ print(counts.tolist(), ops.take(counts.to(torch.{kind}), torch.zeros(1, dtype=to
     assert run("".join(codes), tmp_path) == "[4] [4]\n[4] [4.0]\n"
     path.write_text(changed)
     assert run(codes[0], tmp_path) == "[8] [8]\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "after"),
+    [
+        ("pixels/cpu_keys.py", "return SPREAD[0, rows", "return 1 + SPREAD[0, rows", "[1]\n"),  # a function
+        (
+            "pixels/cpu_keys.py",
+            "SPREAD << 1, SPREAD << 2]",
+            "SPREAD << 1, SPREAD << 2]) + np.int32([[1], [0], [0]]",
+            "[1]\n",
+        ),
+        ("pixels/reference.py", '"""', '"""In other words: ', "[0]\n"),
+    ],
+)
+def test_a_change_of_another_file_is_seen(tmp_path: Path, file: str, old: str, new: str, after: str) -> None:
+    """A loop holds the code of the functions that it calls, and the numbers of tables, wherever these are from."""
+    shutil.copytree(PACKAGE, tmp_path / "gpuquant", ignore=shutil.ignore_patterns("__pycache__"))
+    path = tmp_path / "gpuquant" / "ops" / file
+    code = """
+import torch
+from gpuquant import ops
+from gpuquant.ops.pixels import cpu_counting
+print(ops.count_colors(torch.zeros(4, 3, dtype=torch.uint8))[0].tolist())
+print(sum(cpu_counting._count_rows.stats.cache_hits.values()))
+"""
+    assert [run(code, tmp_path) for _ in range(2)] == ["[0]\n0\n", "[0]\n1\n"]
+    kept = set((tmp_path / "kept").rglob("*.nb?"))
+    changed = path.read_text().replace(old, new, 1)
+    assert changed != path.read_text()
+    path.write_text(changed)
+    assert run(code, tmp_path) == after + "0\n"
+    assert set((tmp_path / "kept").rglob("*.nb?")) == kept  # what is of no use any more is written over
+
+
+def test_files_in_an_archive_are_read(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "some.zip", "w") as archive:
+        for path in PACKAGE.rglob("ops/**/*.py"):
+            archive.write(path, path.relative_to(PACKAGE))
+    folder = zipfile.Path(tmp_path / "some.zip", "ops/")
+    assert list(compiled_loops._sources(folder)) == list(compiled_loops._sources(PACKAGE / "ops"))
+
+
+def test_nothing_is_kept_where_files_cannot_be_read(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled_loops, "_stamp_of_all", fail)
+    for _ in range(2):
+        made: Any = compiled(triple)
+        assert made(4) == 12
+        assert not made.stats.cache_hits
+    assert not list(kept.rglob("*.nb?"))
+
+
+def test_arrays_can_be_made(kept: Path) -> None:
+    def numbers(n: int) -> Any:
+        made = np.zeros(n, np.int64)
+        for place in range(n):
+            made[place] = place
+        return made
+
+    assert compiled(numbers)(3).tolist() == [0, 1, 2]
 
 
 def test_functions_are_written_out_where_they_are_called(kept: Path) -> None:

@@ -18,6 +18,7 @@ from gpuquant.colors.codes import N_CODES
 from gpuquant.ops.compiled import compiled
 from gpuquant.ops.levels.reference import Scale, scales
 from gpuquant.ops.pixels.cpu import lookup_table, take
+from gpuquant.ops.pixels.cpu_bits import lowest_bit, ones
 from gpuquant.ops.pixels.cpu_keys import Bytes, Keys
 from gpuquant.ops.pixels.cpu_tables import N_TABLES, kept_tables
 from gpuquant.threads import share_out, worker_threads
@@ -207,15 +208,6 @@ def _mark(keys: Keys, start: int, stop: int, marks: Marks, marked: Marks) -> Non
 
 
 @compiled
-def _ones(word: Any) -> Any:
-    """Count the bits of a word that are set: of twos, fours and bytes, whose sum ends up in the highest byte."""
-    word -= (word >> np.uint64(1)) & np.uint64(0x5555555555555555)
-    word = (word & np.uint64(0x3333333333333333)) + ((word >> np.uint64(2)) & np.uint64(0x3333333333333333))
-    word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
-    return (word * np.uint64(0x0101010101010101)) >> np.uint64(56)
-
-
-@compiled
 def _number_marks(
     marks: Marks,  # [T, N_WORDS]: those of all threads become the first one's, and the others 0
     marked: Marks,  # [T, N_WORDS / 64], too
@@ -228,13 +220,13 @@ def _number_marks(
             marked[table, group] = np.uint64(0)
         left = marked[0, group]
         while left:
-            word = (group << np.uintp(6)) + np.uintp(_ones((left & (~left + np.uint64(1))) - np.uint64(1)))
+            word = (group << np.uintp(6)) + lowest_bit(left)
             left &= left - np.uint64(1)
             for table in range(1, len(marks)):
                 marks[0, word] |= marks[table, word]
                 marks[table, word] = np.uint64(0)
             bases[word] = n_marks
-            n_marks += _ones(marks[0, word])
+            n_marks += ones(marks[0, word])
     return n_marks
 
 
@@ -245,11 +237,11 @@ def _list_keys(marks: Marks, marked: Marks, keys: Keys) -> None:
     for group in range(np.uintp(len(marked))):
         words = marked[group]
         while words:
-            word = (group << np.uintp(6)) + np.uintp(_ones((words & (~words + one)) - one))
+            word = (group << np.uintp(6)) + lowest_bit(words)
             words &= words - one
             bits = marks[word]
             while bits:
-                keys[place] = (word << np.uintp(6)) + np.uintp(_ones((bits & (~bits + one)) - one))
+                keys[place] = (word << np.uintp(6)) + lowest_bit(bits)
                 place += np.uintp(1)
                 bits &= bits - one
 
@@ -261,7 +253,7 @@ def _rank(ranks: Keys, start: int, stop: int, marks: Marks, bases: Keys) -> None
     for place in range(np.uintp(start), np.uintp(stop)):
         key = np.uintp(ranks[place])
         word = key >> np.uintp(6)
-        ranks[place] = bases[word] + np.int32(_ones(marks[word] & ((one << (key & np.uintp(63))) - one)))
+        ranks[place] = bases[word] + np.int32(ones(marks[word] & ((one << (key & np.uintp(63))) - one)))
 
 
 @compiled
@@ -271,6 +263,6 @@ def _clear(marks: Marks, marked: Marks, bases: Keys) -> None:
         words = marked[group]
         marked[group] = np.uint64(0)
         while words:
-            word = (group << np.uintp(6)) + np.uintp(_ones((words & (~words + np.uint64(1))) - np.uint64(1)))
+            word = (group << np.uintp(6)) + lowest_bit(words)
             words &= words - np.uint64(1)
             marks[word], bases[word] = np.uint64(0), np.int32(0)

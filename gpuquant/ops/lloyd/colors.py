@@ -24,8 +24,8 @@ MAX_CLUSTERS = 1 << INDEX_BITS
 MAX_EXACT = 1 << 37  # pixels in all: squares of levels up to 2^14 each, times that, are below 2^53; 137 gigapixels
 MAX_EXACT_STEPS = 1 << 30  # of colors in steps: their squares, 2^32 at most, times that, are below 2^63
 
-_GRID = float(1 << CENTER_BITS)
-_SCALE = float(1 << (2 * CENTER_BITS + INDEX_BITS))
+GRID = float(1 << CENTER_BITS)
+SCALE = float(1 << (2 * CENTER_BITS + INDEX_BITS))
 
 
 class ColorLloyd(ABC):
@@ -138,11 +138,11 @@ class ColorLloyd(ABC):
 
 
 def snapped(centers: Tensor) -> Tensor:  # [..., D]
-    return (centers.clamp(-ORIGIN, 255 - ORIGIN) * _GRID).round() / _GRID
+    return (centers.clamp(-ORIGIN, 255 - ORIGIN) * GRID).round() / GRID
 
 
 def score_factors(centers: Tensor) -> Tensor:  # [K, D] float64 -> [D + 1, K]
     """The scores |c|^2 - 2 x.c, scaled and with the index of c in their low bits, as factors of x and of 1."""
     index = torch.arange(len(centers), dtype=torch.float64, device=centers.device)
-    offsets = centers.square().sum(dim=1) * _SCALE + index
-    return torch.cat([centers.t() * (-2 * _SCALE), offsets[None]])
+    offsets = centers.square().sum(dim=1) * SCALE + index
+    return torch.cat([centers.t() * (-2 * SCALE), offsets[None]])

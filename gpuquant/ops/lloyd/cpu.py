@@ -14,16 +14,13 @@ from torch import Tensor
 from gpuquant.ops.lloyd.colors import ColorLloyd
 from gpuquant.ops.lloyd.cpu_kernels import (
     CHUNK,
-    Floats,
     Labels,
     Scratch,
     iterate,
-    move_centers,
-    snap_all,
     write_inertia,
 )
-from gpuquant.ops.lloyd.moves import AS_LONG_AS_NEEDED
-from gpuquant.ops.lloyd.run_status import RunStatus
+from gpuquant.ops.lloyd.cpu_moves import ON_GRID, Floats
+from gpuquant.ops.lloyd.cpu_runs import RunByRun, moved
 from gpuquant.ops.points.cpu_cells import DEPTHS, NEXT, START, ColorCells, ColorTree
 from gpuquant.threads import share_out, worker_threads
 
@@ -36,7 +33,7 @@ PAIRS_AT_ONCE = 1 << 29  # of a color and a center in one compiled call: half a 
 LABELS_ONLY = 0, 0, 0.0, 1.0, 0.0  # no iteration, with numbers of the types that one would take
 
 
-class CompiledLloyd(ColorLloyd):
+class CompiledLloyd(RunByRun, ColorLloyd):
     """Lloyd iterations that look only at centers that can be nearest in a cell, and at cells that can have changed."""
 
     points: ColorCells
@@ -49,6 +46,7 @@ class CompiledLloyd(ColorLloyd):
         self._trees = [points.trees[run // n_runs] for run in range(self.n_all)]
         owners = [np.full(len(tree.n_positive), n_clusters, np.int16) for tree in self._trees]
         self._kept = [Labels(*both) for both in zip(self._labels, owners, strict=True)]
+        self._at_once = max(1, PAIRS_AT_ONCE // (points.n_points * n_clusters))
         self._effort = int(points.n_points * math.sqrt(n_clusters))
         self._n_threads = worker_threads() if self._effort >= SHARED else 1
         most = min(points.n_points // (PARTS_FOR_EACH * self._n_threads), PAIRS_AT_ONCE // n_clusters)
@@ -67,11 +65,6 @@ class CompiledLloyd(ColorLloyd):
         totals = self._totals[runs]
         return torch.from_numpy(totals[:, :-1, :-1]), torch.from_numpy(totals[:, :-1, -1])
 
-    def snap(self, centers: Tensor) -> Tensor:
-        found = centers.detach().clone(memory_format=torch.contiguous_format)
-        snap_all(found.numpy().reshape(-1))
-        return found
-
     def changed(self, runs: list[int]) -> list[int]:
         return [self._n_changed[run] for run in runs]
 
@@ -82,48 +75,10 @@ class CompiledLloyd(ColorLloyd):
             if pool:
                 self._label_together(run, given[run], pool)
             else:
-                self._advance(run, given[run], given[run], *LABELS_ONLY)
+                self._advance(run, None, given[run], given[run], *LABELS_ONLY)
 
         self._over_runs(active, label)
         return *self.sums_of(active), self.changed(active)
-
-    def iterate(
-        self,
-        centers: Tensor,
-        moves: Tensor,
-        n_iter: Tensor,
-        status: Tensor,
-        limits: Tensor,
-        *,
-        max_iter: int,
-        relaxation: float,
-        momentum: float,
-        n_steps: int = AS_LONG_AS_NEEDED,
-    ) -> list[int]:
-        at_once = max(1, PAIRS_AT_ONCE // (self.points.n_points * self.n_clusters))
-        places, shifts, stands, ended = centers.numpy(), moves.numpy(), status.numpy(), n_iter.numpy()
-        most = limits.tolist()
-        pace = float(relaxation), float(momentum)
-
-        def advance(run: int, pool: ThreadPoolExecutor | None) -> None:
-            n_left, found = min(n_steps, AS_LONG_AS_NEEDED), RunStatus.GOING.value
-            while found == RunStatus.GOING and n_left > 0:
-                until_last = int(max_iter) - int(ended[run])
-                if pool:
-                    self._label_together(run, places[run], pool)
-                    given = self._n_changed[run], most[run], until_last <= 1, *pace
-                    found = move_centers(self._totals[run], places[run], shifts[run], *given)
-                    n_done = int(found != RunStatus.EMPTY)
-                else:
-                    given = until_last, min(at_once, n_left), most[run], *pace
-                    found, n_done = self._advance(run, places[run], shifts[run], *given)
-                n_left -= n_done
-                ended[run] += n_done
-            stands[run] = found
-
-        self._over_runs([run for run, stand in enumerate(stands.tolist()) if stand == RunStatus.GOING], advance)
-        found: list[int] = stands.tolist()
-        return found
 
     def inertia(self, centers: Tensor) -> list[float]:
         parts = np.empty((self.n_all, 1 + self.points.n_columns * self.n_clusters))
@@ -131,11 +86,18 @@ class CompiledLloyd(ColorLloyd):
             write_inertia(tree, totals, own, row)
         return [max(0.0, math.fsum(numbers)) for numbers in parts.tolist()]
 
-    def _advance(self, run: int, *given: Any) -> tuple[int, int]:  # its `RunStatus`, and the iterations that ended
-        """Label all colors of a run and move its centers in turn."""
+    def _advance(
+        self, run: int, helpers: ThreadPoolExecutor | None, centers: Floats, moves: Floats, *given: Any
+    ) -> tuple[int, int]:
+        if helpers:
+            self._label_together(run, centers, helpers)
+            until_last, _, *pace = given
+            return moved(self._totals[run], centers, moves, ON_GRID, self._n_changed[run], until_last <= 1, *pace)
+        until_last, n_left, *pace = given
         with self._scratch() as scratch:
             kept = self._trees[run], 0, self._kept[run], self._totals[run], scratch
-            status, n_ended, self._n_changed[run] = iterate(*kept, *given)
+            given = until_last, min(self._at_once, n_left), *pace
+            status, n_ended, self._n_changed[run] = iterate(*kept, centers, moves, *given)
         return status, n_ended
 
     def _label_together(

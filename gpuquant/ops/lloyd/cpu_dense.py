@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpuquant.ops.compiled import compiled
+from gpuquant.ops.lloyd.cpu_moves import EMPTY, GOING, Floats, move_centers
 
 BATCH = 256  # points that are scored together: they stay in the innermost cache (measured beside 128 and 512)
 LANES = 16  # to whose multiple a batch is filled up, so that no loop over it ends in single steps
@@ -22,9 +23,6 @@ BLOCK = 4  # columns that are multiplied at once; missing ones are zeros
 EPS, LEAST = 2.0**-52, 2.0**-1022  # of double precision
 EPS_SINGLE, LEAST_SINGLE = 2.0**-23, 2.0**-126
 
-GOING, STILL, CLOSE, OUT_OF_TIME, EMPTY = 0, 1, 2, 3, 4  # as in `run_status`: Numba's cache looks at no other file
-
-Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int32]
 Index = npt.NDArray[np.int64]
@@ -37,7 +35,7 @@ class Problem(NamedTuple):
     origin: Floats  # [D]: what points are relative to
     weights: Floats  # [N]
     n_rows: int  # of a tile
-    to_single: bool  # whether centers are single precision
+    kind: int  # of number that a level of a center is: SINGLE or DOUBLE
     count_weightless: bool  # whether points of weight 0 count among those whose label changed
 
 
@@ -276,52 +274,6 @@ def tile_inertia(problem: Problem, labels: Labels, centers: Floats, start: int, 
 
 
 @compiled
-def _snapped(value: float, to_single: bool) -> float:
-    return np.float64(np.float32(value)) if to_single else value
-
-
-@compiled
-def move_centers(
-    problem: Problem,
-    totals: Floats,  # [K, D + 1]: sums and weights of the clusters
-    centers: Floats,  # [K, D]: moved, unless a cluster is empty
-    moves: Floats,  # [K, D]: the last moves, which become these
-    n_changed: int,
-    limit: float,
-    is_last: bool,
-    relaxation: float,
-    momentum: float,
-) -> int:  # the `RunStatus` of the run
-    """End an iteration of one run: the rules by which its centers move and it ends."""
-    n_clusters, n_columns = centers.shape
-    squared, single = 0.0, problem.to_single
-    for k in range(n_clusters):
-        if not totals[k, n_columns] > 0:
-            return EMPTY
-        for d in range(n_columns):
-            shift = _snapped(totals[k, d] * (1 / totals[k, n_columns]), single) - centers[k, d]
-            squared += shift * shift
-    is_close = squared <= limit or (n_changed == 0 and relaxation == 1)
-    straight = is_close or is_last or n_changed == 0
-    for k in range(n_clusters):
-        onward = 0.0
-        for d in range(n_columns):
-            onward += (_snapped(totals[k, d] * (1 / totals[k, n_columns]), single) - centers[k, d]) * moves[k, d]
-        for d in range(n_columns):
-            old, new = centers[k, d], _snapped(totals[k, d] * (1 / totals[k, n_columns]), single)
-            if not straight:
-                further = (old + relaxation * (new - old)) + (momentum * moves[k, d] if onward > 0 else 0.0)
-                new = _snapped(further, single)
-            moves[k, d] = new - old
-            centers[k, d] = new
-    if n_changed == 0 and squared == 0:
-        return STILL
-    if is_close:
-        return CLOSE
-    return OUT_OF_TIME if is_last else GOING
-
-
-@compiled
 def iterate(
     problem: Problem,
     run: Run,
@@ -342,7 +294,8 @@ def iterate(
             sum_tile(problem, run, tile)
         add_tiles(run)
         is_last = n_ended + 1 >= n_left
-        status = move_centers(problem, run.totals, centers, moves, n_changed, limit, is_last, relaxation, momentum)
+        given = problem.kind, n_changed, is_last, limit, relaxation, momentum
+        status = move_centers(run.totals, centers, moves, *given)
         n_ended += status != EMPTY
         if status != GOING:
             break

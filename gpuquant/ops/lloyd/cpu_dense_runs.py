@@ -1,6 +1,7 @@
 """CompiledRuns: Lloyd's algorithm over floating-point points on the CPU, by compiled loops in threads of ours."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,7 +10,6 @@ from torch import Tensor
 from gpuquant.ops.lloyd.cpu_dense import (
     BLOCK,
     CENTERS,
-    Floats,
     Index,
     Labels,
     Problem,
@@ -17,13 +17,12 @@ from gpuquant.ops.lloyd.cpu_dense import (
     add_tiles,
     iterate,
     label_points,
-    move_centers,
     prepare,
     sum_tile,
     tile_inertia,
 )
-from gpuquant.ops.lloyd.moves import AS_LONG_AS_NEEDED
-from gpuquant.ops.lloyd.run_status import RunStatus
+from gpuquant.ops.lloyd.cpu_moves import DOUBLE, SINGLE, Floats
+from gpuquant.ops.lloyd.cpu_runs import RunByRun, moved
 from gpuquant.ops.points.dense_points import DensePoints
 from gpuquant.threads import one_blas_thread, share_out, worker_threads
 
@@ -34,7 +33,7 @@ AT_ONCE = 1 << 31  # multiplications of one compiled call: some tenths of a seco
 CHUNK = 256  # samples that scikit-learn multiplies with the centers at once
 
 
-class CompiledRuns:
+class CompiledRuns(RunByRun):
     """Lloyd's algorithm in P = B x n_runs runs: run r works on problem r // n_runs."""
 
     def __init__(
@@ -50,10 +49,10 @@ class CompiledRuns:
         self._n_rows = max(TILE, POINTS_PER_CENTER * n_clusters)
         self._starts = range(0, n_points, self._n_rows)
         self._effort = n_points * n_clusters * n_columns
-        to_single = points.points.dtype == torch.float32
+        kind = SINGLE if points.points.dtype == torch.float32 else DOUBLE
         rows, origins, weights = (tensor.numpy() for tensor in points.for_kernels())
         self._problems = [
-            Problem(*given, n_rows=self._n_rows, to_single=to_single, count_weightless=as_scikit_learn)
+            Problem(*given, n_rows=self._n_rows, kind=kind, count_weightless=as_scikit_learn)
             for given in zip(rows, origins, weights, strict=True)
         ]
         self._n_runs = len(labels) // len(self._problems)
@@ -99,48 +98,6 @@ class CompiledRuns:
         """Count the labels that the last step of some runs changed."""
         return [self._n_changed[run] for run in runs]
 
-    def iterate(
-        self,
-        centers: Tensor,  # [P, K, D] float64, contiguous: moved in place
-        moves: Tensor,  # [P, K, D] float64, contiguous: the last moves of the centers
-        n_iter: Tensor,  # [P] int32
-        status: Tensor,  # [P] int32: runs whose `RunStatus` is not GOING rest
-        limits: Tensor,  # [P] float64
-        *,
-        max_iter: int,
-        relaxation: float,
-        momentum: float,
-        n_steps: int = AS_LONG_AS_NEEDED,
-    ) -> list[int]:  # the `RunStatus` of each run
-        """Iterate until every run has ended, needs the host to fill an empty cluster, or made so many steps."""
-        stands, ended = status.numpy(), n_iter.numpy()
-        pace = float(relaxation), float(momentum)
-        at_once = max(1, AT_ONCE // self._effort)
-
-        def advance(run: int, n_threads: int) -> None:
-            problem, kept = self._problem(run), self._runs[run]
-            place, shifts, limit = centers[run].numpy(), moves[run].numpy(), float(limits[run])
-            n_left, found = min(n_steps, AS_LONG_AS_NEEDED), RunStatus.GOING.value
-            while found == RunStatus.GOING and n_left > 0:
-                until_last = int(max_iter) - int(ended[run])
-                if n_threads > 1 or self._as_scikit_learn or self._effort > AT_ONCE:
-                    self._label(run, place, n_threads)
-                    changed, is_last = self._n_changed[run], until_last <= 1
-                    found = move_centers(problem, kept.totals, place, shifts, changed, limit, is_last, *pace)
-                    n_done = int(found != RunStatus.EMPTY)
-                else:
-                    steps = min(at_once, n_left)
-                    found, n_done, self._n_changed[run] = iterate(
-                        problem, kept, place, shifts, until_last, steps, limit, *pace
-                    )
-                n_left -= max(n_done, 1)
-                ended[run] += n_done
-            stands[run] = found
-
-        self._over_runs([run for run, stand in enumerate(stands) if stand == RunStatus.GOING], advance)
-        found: list[int] = stands.tolist()
-        return found
-
     def inertia(self, centers: Tensor) -> Tensor:  # [P, K, D] float64, relative to the origin -> [P]
         """Sum of weight times squared distance to the labeled center."""
         parts = np.zeros((len(centers), len(self._starts)))
@@ -158,6 +115,17 @@ class CompiledRuns:
 
         self._over_runs(list(range(len(centers))), add_up)
         return torch.from_numpy(parts.cumsum(axis=1)[:, -1])
+
+    def _advance(self, run: int, helpers: int, centers: Floats, moves: Floats, *given: Any) -> tuple[int, int]:
+        problem, kept = self._problem(run), self._runs[run]
+        until_last, n_left, *pace = given
+        if helpers > 1 or self._as_scikit_learn or self._effort > AT_ONCE:
+            self._label(run, centers, helpers)
+            changed = self._n_changed[run]
+            return moved(kept.totals, centers, moves, problem.kind, changed, until_last <= 1, *pace)
+        n_steps = min(max(1, AT_ONCE // self._effort), n_left)
+        status, n_ended, self._n_changed[run] = iterate(problem, kept, centers, moves, until_last, n_steps, *pace)
+        return status, n_ended
 
     def _over_runs(self, runs: list[int], function: Callable[[int, int], None]) -> None:
         """Call a function for runs: one after the other, each with all threads where that helps, or side by side."""

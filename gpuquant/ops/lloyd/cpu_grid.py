@@ -8,17 +8,20 @@ from torch import Tensor
 from gpuquant.colors.codes import z_order
 from gpuquant.ops.lloyd.cpu_grid_kernels import (
     COLUMNS,
-    GROUP,
     INDEX,
-    SPAN,
     SQUARE,
+    Array,
+    Merging,
     Points,
     Scratch,
     State,
-    cycle,
-    fill_boxes,
+    add_errors,
+    merge,
+    settle,
+    split,
 )
 from gpuquant.ops.lloyd.grid_state import GRID, ITERATIONS, RELAXATION, SPREADING, GridState
+from gpuquant.ops.points.cpu_groups import GROUP, SPAN, boxes_of, filled_up
 
 
 class GridPoints:
@@ -30,19 +33,20 @@ class GridPoints:
         weights: Tensor,  # [N], whole numbers
     ) -> None:
         n_points, n_columns = points.shape
-        found, added = points.numpy(), weights.numpy()
+        found: Array = points.numpy()
+        added = weights.numpy()
         if points.dtype != torch.uint8:
             order = z_order(points[:, :3].double().clamp(0, 255).to(torch.uint8)).argsort().numpy()
             found, added = np.rint(found[order] * GRID), added[order]
-        n_groups = -(-n_points // GROUP)
-        levels, padded = np.zeros((COLUMNS + 1, n_groups * GROUP), np.int32), np.zeros(n_groups * GROUP, np.int64)
-        levels[:n_columns, :n_points], padded[:n_points] = found.T, added
+        levels = filled_up(found.astype(np.int32), COLUMNS + 1)
+        padded = np.zeros(levels.shape[1], np.int64)
+        padded[:n_points] = added
         if points.dtype == torch.uint8:
             levels *= int(GRID)
-        levels[:, n_points:] = levels[:, n_points - 1 : n_points]
         np.einsum("dn,dn->n", levels[:n_columns], levels[:n_columns], out=levels[SQUARE])
-        boxes, limits = np.empty((n_groups + -(-n_groups // SPAN), 8), np.int32), np.empty((2, COLUMNS))
-        fill_boxes(levels, boxes, limits)
+        groups, blocks = (_middles_and_sides(boxes) for boxes in boxes_of(levels[:COLUMNS]))
+        boxes = np.insert(groups, range(0, len(groups), SPAN), blocks, axis=0)  # each block before its groups
+        limits = np.array([levels[:COLUMNS].min(axis=1), levels[:COLUMNS].max(axis=1)], np.float64)
         entry = int(GRID) if points.dtype == torch.uint8 else 1
         self._points = Points(levels, padded, boxes, limits, n_columns, entry)
 
@@ -55,8 +59,9 @@ class GridPoints:
         n_centers, n_columns = centers.shape
         most, n_points = n_centers + most_added, len(self._points.weights)
         self._states = [_state(most, n_points) for _ in range(2)]
-        ints, fresh, floats = np.zeros((14, most), np.int32), np.empty((3, GROUP), np.int32), np.empty((9, most))
-        self._scratch = Scratch(ints[:6], ints[6:12], ints[12:], fresh, floats[:5], *floats[5:])
+        ints, floats = np.zeros((14, most), np.int32), np.empty((8, most))
+        self._scratch = Scratch(ints[:6], ints[6:12], ints[12:], np.empty((3, GROUP), np.int32))
+        self._merging = Merging(ints[12], ints[13], floats[:5], *floats[5:])
         before = self._states[0]
         before.centers[:n_columns, :n_centers] = (centers.numpy() * GRID).T
         before.centers[SQUARE] = np.square(before.centers[:COLUMNS]).sum(axis=0)
@@ -77,9 +82,22 @@ class GridPoints:
         (after,) = (one for one in self._states if one is not before)
         for given, taken in zip(before, after, strict=True):
             np.copyto(taken, given)
-        cycle(self._points, after, n_centers, chosen, self._scratch, SPREADING, ITERATIONS, RELAXATION)
+        if len(chosen):
+            n_more = n_centers + len(chosen)
+            split(self._points, after, n_centers, chosen, self._scratch)
+            settle(self._points, after, n_centers, n_more, self._scratch, False, 1 + SPREADING, RELAXATION)
+            merge(after, n_more, n_centers, self._points.entry, self._merging)
+            settle(self._points, after, 0, n_centers, self._scratch, True, ITERATIONS, RELAXATION)
+        else:
+            settle(self._points, after, 0, n_centers, self._scratch, False, 1 + ITERATIONS, RELAXATION)
+        add_errors(self._points, after, n_centers)
         levels = after.centers[: self._points.n_columns, :n_centers].T / GRID
         return GridState(torch.from_numpy(levels), after.errors[:n_centers] / GRID**2, (after, n_centers))
+
+
+def _middles_and_sides(boxes: Array) -> Array:  # [n, 8]: twice the middles
+    low, high = boxes[:, :COLUMNS], boxes[:, COLUMNS:]
+    return np.concatenate([low + high, high - low], axis=1)
 
 
 def _state(most: int, n_points: int) -> State:

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gpuquant.ops.compiled import compiled, written_out
+from gpuquant.ops.lloyd.cpu_moves import HALF_EVEN
+from gpuquant.ops.points.cpu_groups import GROUP, SPAN
 
-GROUP = 64  # points
-SPAN = 16  # groups in a block
 SLOT_BITS = 7  # of the place in a list of centers, below a score: 24 bits are left for squared distances and a sign
 SLOTS = 1 << SLOT_BITS
 FACTOR = -2 * SLOTS  # of products of points and centers
@@ -24,9 +24,9 @@ PLACE_BITS = 13  # of the place of a center among all: twice those of MAX_CLUSTE
 COLUMNS = 4  # of levels; the last one is 0 where points have three
 SQUARE, INDEX = 4, 5  # rows below those of the levels, of centers and, without the index, of points
 WEIGHT = 4  # column of sums
+STALE = -1  # the partner of a cluster whose best one has to be found
 LARGEST = (1 << 31) - 1  # number of 32 bits
 MOST = (1 << 63) - 1  # number of 64 bits
-HALF_EVEN = 6755399441055744.0  # 1.5 * 2^52: adding it rounds to an integer, half to even
 
 Array = npt.NDArray[Any]
 
@@ -53,43 +53,43 @@ class State(NamedTuple):
 
 
 class Scratch(NamedTuple):
+    """What is looked up while points are labeled."""
+
     near_block: Array  # [6, most] int32: centers near a block
     near: Array  # [6, most] int32: and near a group
     places: Array  # [2, most] int32
     fresh: Array  # [3, GROUP] int32: keys and what they say: squared distances and labels
+
+
+class Merging(NamedTuple):
+    """What is looked up while clusters are merged."""
+
+    partners: Array  # [most] int32: the best one of each, or STALE
+    into: Array  # [most] int32: itself, or, of one that is gone, the one that took it
     means: Array  # [5, most] float64: of clusters that may be merged, and their weights
     lost: Array  # [most] float64: by how much the error of each rises as its mean is rounded to an entry
     costs: Array  # [most] float64: by how much the error rises if each is merged with the best partner
     rises: Array  # [most] float64: by how much with each partner, but for rounding
-    others: Array  # [most] float64: the same
 
 
 @compiled
-def cycle(
+def settle(
     points: Points,
     state: State,  # changed
-    n_kept: int,  # centers, before and after
-    chosen: npt.NDArray[np.int64],  # [n]: clusters to split; if there are none, no label is known
+    first: int,  # if not 0, the centers before this one are the nearest known ones at first
+    n_centers: int,
     scratch: Scratch,
-    spreading: int,
-    iterations: int,
+    moves_first: bool,
+    n_times: int,
     relaxation: float,
 ) -> None:
-    """Go through one cycle, or settle at first."""
-    n_centers, first, n_left = n_kept + len(chosen), 0, iterations
-    if n_centers > n_kept:
-        _split(points, state, n_kept, chosen, scratch)
-        first, n_left = n_kept, spreading
-    while True:
+    """Label points so many times, or until no label changes, and move centers in between."""
+    while n_times > 0:
+        if moves_first:
+            _move(points.limits, state.centers, state.sums, n_centers, relaxation)
         n_changed = _assign(points, state, first, n_centers, scratch)
-        if n_left == 0 or (n_changed == 0 and first == 0):
-            if n_centers == n_kept:
-                break
-            _merge(state, n_centers, n_kept, points.entry, scratch)
-            n_centers, n_left = n_kept, iterations
-        first, n_left = 0, n_left - 1
-        _move(points.limits, state.centers, state.sums, n_centers, relaxation)
-    _add_errors(points, state, n_centers)
+        n_times = 0 if n_changed == 0 and first == 0 else n_times - 1
+        moves_first, first = True, 0
 
 
 @written_out
@@ -114,8 +114,8 @@ def _rounded(level: float, entry: int) -> float:
     return ((level / entry + HALF_EVEN) - HALF_EVEN) * entry
 
 
-@written_out
-def _add_errors(points: Points, state: State, n_centers: int) -> None:
+@compiled
+def add_errors(points: Points, state: State, n_centers: int) -> None:
     """Add up the errors of clusters, first with their centers, then with their means rounded to entries."""
     centers, sums, errors, entry = state.centers, state.sums, state.errors, points.entry
     for one in range(n_centers):
@@ -234,8 +234,8 @@ def _compare(levels: Array, n_columns: int, start: int, near: Array, first: int,
             fresh[1, one], fresh[2, one] = distance, near[INDEX, first + (keys[one] & (SLOTS - 1))]
 
 
-@written_out
-def _split(points: Points, state: State, n_kept: int, chosen: Array, scratch: Scratch) -> None:
+@compiled
+def split(points: Points, state: State, n_kept: int, chosen: Array, scratch: Scratch) -> None:
     """Add a center to some clusters: the mean of the upper part, cut at the center across the longest side."""
     levels, weights, labels, sums, centers = points.levels, points.weights, state.labels, state.sums, state.centers
     halves, longest = scratch.places[0], scratch.places[1]
@@ -277,40 +277,38 @@ def _split(points: Points, state: State, n_kept: int, chosen: Array, scratch: Sc
         centers[SQUARE, half] = square
 
 
-@written_out
-def _merge(state: State, n_centers: int, n_kept: int, entry: int, scratch: Scratch) -> None:
+@compiled
+def merge(state: State, n_centers: int, n_kept: int, entry: int, scratch: Merging) -> None:
     """Merge the two clusters by which the error rises least, the first ones on a tie, until so many are left."""
     centers, labels, sums = state.centers, state.labels, state.sums
-    means, lost, costs, rises, others = scratch.means, scratch.lost, scratch.costs, scratch.rises, scratch.others
-    partners, into = scratch.places[0], scratch.places[1]
+    means, costs, partners, into = scratch.means, scratch.costs, scratch.partners, scratch.into
     for one in range(n_centers):
-        into[one] = one
+        into[one], partners[one] = one, STALE
         for column in range(COLUMNS):
             means[column, one] = centers[column, one]
-        _find_mean(sums, one, entry, means, lost)
-    for one in range(n_centers):
-        _find_partner(sums, means, lost, into, n_centers, one, entry, rises, partners, costs)
-    for _ in range(n_centers - n_kept):
-        kept = 0
+    kept: Any = np.int64(-1)
+    n_left = n_centers
+    while True:
+        for one in range(n_centers):
+            if partners[one] == STALE:
+                _find_mean(sums, one, entry, means, scratch.lost)
+        for column in range(COLUMNS if kept >= 0 else 0):
+            centers[column, kept] = int((means[column, kept] + HALF_EVEN) - HALF_EVEN)
+        if n_left == n_kept:
+            break
+        for one in range(n_centers):
+            if into[one] == one:
+                _find_partner(sums, scratch, kept, n_centers, one, entry)
+        kept = np.int64(0)
         for one in range(1, n_centers):
             kept = one if costs[one] < costs[kept] else kept
         gone = partners[kept]
-        into[gone], costs[gone] = kept, math.inf
+        into[gone], costs[gone], n_left = kept, math.inf, n_left - 1
         for column in range(WEIGHT + 1):
             sums[kept, column] += sums[gone, column]
-        _find_mean(sums, kept, entry, means, lost)
-        for column in range(COLUMNS):
-            centers[column, kept] = int((means[column, kept] + HALF_EVEN) - HALF_EVEN)
-        _find_partner(sums, means, lost, into, n_centers, kept, entry, rises, partners, costs)
         for one in range(n_centers):
-            if into[one] != one or one == kept:
-                continue
-            if partners[one] == kept or partners[one] == gone:
-                _find_partner(sums, means, lost, into, n_centers, one, entry, others, partners, costs)
-            elif rises[one] - (lost[one] + lost[kept]) <= costs[one]:
-                cost = _cost(sums, lost, one, kept, entry, rises[one])
-                if cost < costs[one] or (cost == costs[one] and kept < partners[one]):
-                    partners[one], costs[one] = kept, cost
+            if one == kept or partners[one] == kept or partners[one] == gone:
+                partners[one] = STALE
     n_left = 0
     for one in range(n_centers):  # into[one] <= one: it has its place already
         if into[one] == one:
@@ -336,33 +334,25 @@ def _find_mean(sums: Array, one: int, entry: int, means: Array, lost: Array) -> 
     means[WEIGHT, one], lost[one] = weight, weight * total
 
 
-@compiled
-def _find_partner(
-    sums: Array,
-    means: Array,
-    lost: Array,
-    into: Array,
-    n_centers: int,
-    one: int,
-    entry: int,
-    rises: Array,  # written
-    partners: Array,  # one of them is written
-    costs: Array,  # and of these
-) -> None:
-    """Find the cluster to merge one with, the first of the best ones."""
+@written_out
+def _find_partner(sums: Array, scratch: Merging, kept: int, n_centers: int, one: int, entry: int) -> None:
+    """Find the cluster to merge one with, the first of the best ones: if its partner is not stale, it or `kept`."""
+    means, lost, into, rises = scratch.means, scratch.lost, scratch.into, scratch.rises
+    partner, least, start, stop = scratch.partners[one], scratch.costs[one], kept, kept + 1
+    if partner == STALE:
+        partner, least, start, stop = one, math.inf, 0, n_centers
     x, y, z, v, a = means[0, one], means[1, one], means[2, one], means[3, one], means[WEIGHT, one]
-    for other in range(n_centers):
+    for other in range(start, stop):
         place = np.uintp(other)
         p, q, r, s = means[0, place] - x, means[1, place] - y, means[2, place] - z, means[3, place] - v
         b = means[WEIGHT, place]
         rises[place] = (p * p + q * q + r * r + s * s) * (a * b / (a + b if a + b > 0 else 1.0))
-    partner, least = one, math.inf
-    for other in range(n_centers):
-        if rises[other] - (lost[one] + lost[other]) < least and into[other] == other and other != one:
+    for other in range(start, stop):
+        if rises[other] - (lost[one] + lost[other]) <= least and into[other] == other and other != one:
             cost = _cost(sums, lost, one, other, entry, rises[other])
-            if cost < least:
+            if cost < least or (cost == least and other < partner):
                 partner, least = other, cost
-    partners[one], costs[one] = partner, least
+    scratch.partners[one], scratch.costs[one] = partner, least
 
 
 @written_out
@@ -375,31 +365,3 @@ def _cost(sums: Array, lost: Array, one: int, other: int, entry: int, rise: floa
             off = mean - _rounded(mean, entry)
             total += off * off
     return rise + ((a + b) * total - (lost[one] + lost[other])) if a > 0 and b > 0 else 0.0
-
-
-@compiled
-def fill_boxes(
-    levels: Array,  # [5, n_groups * GROUP]
-    boxes: Array,  # [n_boxes, 8]: written
-    limits: Array,  # [2, 4]: written
-) -> None:
-    """Write the boxes of each block and its groups, and the lowest and the highest levels of all."""
-    for column in range(COLUMNS):
-        lowest, highest = levels[column, 0], levels[column, 0]
-        least, most, block = lowest, highest, 0
-        for row in range(len(boxes)):
-            if row % (SPAN + 1) == 0:
-                block = row
-                continue
-            start = (row - row // (SPAN + 1) - 1) * GROUP
-            low, high = levels[column, start], levels[column, start]
-            for place in range(start, start + GROUP):
-                level = levels[column, place]
-                low, high = level if level < low else low, level if level > high else high
-            boxes[row, column], boxes[row, COLUMNS + column] = low + high, high - low
-            is_first = row == block + 1
-            least = low if is_first or low < least else least
-            most = high if is_first or high > most else most
-            boxes[block, column], boxes[block, COLUMNS + column] = least + most, most - least
-            lowest, highest = low if low < lowest else lowest, high if high > highest else highest
-        limits[0, column], limits[1, column] = lowest, highest

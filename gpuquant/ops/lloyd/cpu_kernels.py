@@ -12,22 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from gpuquant.ops.compiled import compiled, written_out
-from gpuquant.ops.points.cpu_cells import ColorTree
+from gpuquant.ops.lloyd.colors import MAX_CLUSTERS, SCALE
+from gpuquant.ops.lloyd.cpu_moves import EMPTY, GOING, HALF_EVEN, ON_GRID, Floats, move_centers
+from gpuquant.ops.points.cpu_cells import DEPTH, NEXT, START, ColorTree
 
 CHUNK = 128  # colors that are scored together: their 4 KiB stay in the innermost cache
 LANES = 16  # to whose multiple they are filled up, so that no loop over them ends in single steps
 MIXED = -1  # the owner of a cell that is not known to have one
+INDEX_MASK = MAX_CLUSTERS - 1  # of the index of a center in its score
 
-# as in `lloyd.colors`, `lloyd.run_status` and `points.cpu_cells`: Numba's cache looks at no other file
-ORIGIN = 128.0
-GRID = 1024.0
-SCALE = 4294967296.0
-INDEX_MASK = 4095
-GOING, STILL, CLOSE, OUT_OF_TIME, EMPTY = 0, 1, 2, 3, 4
-START, NEXT, DEPTH = 0, 1, 2
-HALF_EVEN = 6755399441055744.0  # 1.5 * 2^52: adding it rounds to an integer, half to even
-
-Floats = npt.NDArray[np.float64]
 Short = npt.NDArray[np.int16]
 
 
@@ -48,7 +41,7 @@ class Scratch(NamedTuple):
     chunk: Floats  # [D + 1, CHUNK]: levels, and their lowest scores
 
 
-@compiled
+@written_out
 def _write_factors(
     centers: Floats,  # [K, D]
     factors: Floats,  # [D + 1, K]: written
@@ -184,59 +177,6 @@ def _label_part(
 
 
 @compiled
-def _snapped(center: float) -> float:
-    """A number on the grid, in the cube."""
-    return ((min(max(center, -ORIGIN), 255 - ORIGIN) * GRID + HALF_EVEN) - HALF_EVEN) / GRID
-
-
-@compiled
-def snap_all(
-    levels: Floats,  # [N]: those of centers, changed
-) -> None:
-    """Put centers on the grid, in the cube."""
-    for place in range(len(levels)):
-        levels[place] = _snapped(levels[place])
-
-
-@compiled
-def move_centers(
-    totals: Floats,  # [K + 1, D + 1]: sums and weights of the clusters
-    centers: Floats,  # [K, D]: moved, unless a cluster is empty
-    moves: Floats,  # [K, D]: the last moves, which become these
-    n_changed: int,
-    limit: float,
-    is_last: bool,
-    relaxation: float,
-    momentum: float,
-) -> int:  # the `RunStatus` of the run
-    """End an iteration of one run: the rules by which its centers move and it ends."""
-    squared, n_axes = 0.0, centers.shape[1]
-    for k in range(len(centers)):
-        if not totals[k, n_axes] > 0:
-            return EMPTY
-        for axis in range(n_axes):
-            shift = _snapped(totals[k, axis] * (1 / totals[k, n_axes])) - centers[k, axis]
-            squared += shift * shift
-    is_close = squared <= limit or (n_changed == 0 and relaxation == 1)
-    straight = is_close or is_last or n_changed == 0
-    for k in range(len(centers)):
-        onward = 0.0
-        for axis in range(n_axes):
-            onward += (_snapped(totals[k, axis] * (1 / totals[k, n_axes])) - centers[k, axis]) * moves[k, axis]
-        for axis in range(n_axes):
-            old, new = centers[k, axis], _snapped(totals[k, axis] * (1 / totals[k, n_axes]))
-            if not straight:
-                new = _snapped((old + relaxation * (new - old)) + (momentum * moves[k, axis] if onward > 0 else 0.0))
-            moves[k, axis] = new - old
-            centers[k, axis] = new
-    if n_changed == 0 and squared == 0:
-        return STILL
-    if is_close:
-        return CLOSE
-    return OUT_OF_TIME if is_last else GOING
-
-
-@compiled
 def iterate(
     tree: ColorTree,
     root: int,  # the cell whose colors are labeled: that of all of them, if centers move
@@ -259,7 +199,7 @@ def iterate(
         if n_steps == 0:
             break
         is_last = n_ended + 1 >= n_left
-        status = move_centers(totals, centers, moves, n_changed, limit, is_last, relaxation, momentum)
+        status = move_centers(totals, centers, moves, ON_GRID, n_changed, is_last, limit, relaxation, momentum)
         n_ended += status != EMPTY
         if status != GOING:
             break

@@ -13,12 +13,12 @@ from gpuquant.kept_memory import label_memory
 from gpuquant.ops.compiled import compiled
 from gpuquant.ops.pixels.cpu_counting import add_counts, count_colors
 from gpuquant.ops.pixels.cpu_keys import (
-    SPREAD,
     Array,
     Bytes,
     Keys,
     colors_from_keys,
     green_and_blue,
+    key_of,
     keys_from_colors,
     rows_of,
 )
@@ -78,7 +78,7 @@ def apply_lookup(
 
     def look_up(start: int) -> None:
         stop = min(start + CHUNK_PIXELS, len(rows))
-        _look_up_rows(rows, start, stop, *green_and_blue(rows), SPREAD, values, found)
+        _look_up_rows(rows, start, stop, *green_and_blue(rows), values, found)
 
     share_out(range(0, len(rows), CHUNK_PIXELS), look_up, worker_threads() if len(rows) >= FEW_PIXELS else 1)
     return torch.from_numpy(found).view(table.dtype)
@@ -91,14 +91,12 @@ def _look_up_rows(
     stop: int,
     second: int,  # the columns of green and blue
     third: int,
-    spread: Keys,  # [3, 256]
     values: Array,  # [2^24]
     found: Array,  # [N]: written
 ) -> None:
     green, blue = np.uintp(second), np.uintp(third)
     for place in range(np.uintp(start), np.uintp(stop)):
-        key = np.uintp(spread[0, rows[place, 0]] | spread[1, rows[place, green]] | spread[2, rows[place, blue]])
-        found[place] = values[key]
+        found[place] = values[np.uintp(key_of(rows, place, green, blue))]
 
 
 def take(

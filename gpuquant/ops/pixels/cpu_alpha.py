@@ -14,14 +14,15 @@ from torch import Tensor
 
 from gpuquant.ops.compiled import compiled
 from gpuquant.ops.pixels.cpu_counting import add_counts, count_colors
-from gpuquant.ops.pixels.cpu_keys import SPREAD, Bytes, Keys
+from gpuquant.ops.pixels.cpu_keys import Bytes, key_of
+from gpuquant.ops.points.cpu_order import sorted_by_keys
 from gpuquant.tensors import uint16_as_int16
 from gpuquant.threads import share_out, worker_threads
 
 PIXELS_A_PART = 1 << 18  # take some milliseconds: less is not worth a thread
 PIXELS_AT_ONCE = 1 << 24  # of a part at most: a call takes less than half a second
 CHUNK_PIXELS = 1 << 17  # that are looked up in a call
-N_DIGITS, DIGIT_BITS = 3, 11  # of a key: the places that are written to at a time stay in the cache
+DIGIT_BITS = 11  # of a key
 KEY_BITS = 32
 MOST_BUCKETS = 1 << 22  # of keys, 16 MiB: of ten million different ones few are in each
 
@@ -47,11 +48,9 @@ def count_alpha(
 
     def count(part: int) -> None:
         size = starts[part + 1] - starts[part] - int(numbers[part].sum())
-        keys, scratch, counts = np.empty(size, np.uint32), np.empty(size, np.uint32), np.empty(size, np.int64)
-        _split(rows, starts[part], starts[part + 1], SPREAD, keys, opaque, int(numbers[:part, 1].sum()))
-        for digit in range(N_DIGITS if size else 0):
-            _sort_digit(keys, digit * DIGIT_BITS, np.zeros((1 << DIGIT_BITS) + 1, np.int64), scratch)
-            keys, scratch = scratch, keys
+        keys, counts = np.empty(size, np.uint32), np.empty(size, np.int64)
+        _split(rows, starts[part], starts[part + 1], keys, opaque, int(numbers[:part, 1].sum()))
+        keys, _ = sorted_by_keys(keys, keys[:0], DIGIT_BITS)
         n_keys = _count_runs(keys, counts)
         found[part] = torch.from_numpy(keys[:n_keys].astype(np.int64)), torch.from_numpy(counts[:n_keys].copy())
 
@@ -75,7 +74,6 @@ def _split(
     rows: Bytes,  # [N, 4]
     start: int,
     stop: int,
-    spread: Keys,  # [3, 256]
     keys: Array,  # uint32: written, of what is partly transparent
     opaque: Bytes,  # [n, 3]: written from a place on
     first: int,
@@ -88,23 +86,9 @@ def _split(
             opaque[place_of_opaque, 0], opaque[place_of_opaque, 1], opaque[place_of_opaque, 2] = red, green, blue
             place_of_opaque += np.uintp(1)
         elif alpha > 0:
-            place_in_order = np.uint32(spread[0, red] | spread[1, green] | spread[2, blue])
+            place_in_order = np.uint32(key_of(rows, place, 1, 2))
             keys[n_keys] = place_in_order << np.uint32(8) | np.uint32(alpha)
             n_keys += np.uintp(1)
-
-
-@compiled
-def _sort_digit(keys: Array, shift: int, starts: Array, found: Array) -> None:
-    """Sort keys by a digit, as many as there are starts, less one, which are all 0; equal ones stay in their order."""
-    mask = len(starts) - 2
-    for place in range(np.uintp(len(keys))):
-        starts[(keys[place] >> shift & mask) + 1] += 1
-    for digit in range(1, len(starts)):
-        starts[digit] += starts[digit - 1]
-    for place in range(np.uintp(len(keys))):
-        own = np.uintp(keys[place] >> shift & mask)
-        found[np.uintp(starts[own])] = keys[place]
-        starts[own] += 1
 
 
 @compiled
@@ -128,15 +112,15 @@ def alpha_keys(
 ) -> Tensor:  # [M] int64
     """The keys of colors."""
     keys = np.empty(len(colors), np.int64)
-    _write_keys(colors.contiguous().numpy(), SPREAD, keys)
+    _write_keys(colors.contiguous().numpy(), keys)
     return torch.from_numpy(keys)
 
 
 @compiled
-def _write_keys(colors: Bytes, spread: Keys, keys: Array) -> None:
+def _write_keys(colors: Bytes, keys: Array) -> None:
     for place in range(np.uintp(len(colors))):
         alpha = np.int64(colors[place, 3])
-        key = np.int64(spread[0, colors[place, 0]] | spread[1, colors[place, 1]] | spread[2, colors[place, 2]])
+        key = np.int64(key_of(colors, place, 1, 2))
         keys[place] = key << 8 | alpha if alpha > 0 else 0
 
 
@@ -158,7 +142,7 @@ def alpha_lookup(
 
         def look_up_rows(start: int) -> None:
             stop = min(start + CHUNK_PIXELS, len(rows))
-            _look_up_rows(rows, start, stop, SPREAD, of_opaque, given, starts, shift, of_keys, found)
+            _look_up_rows(rows, start, stop, of_opaque, given, starts, shift, of_keys, found)
 
         share_out(range(0, len(rows), CHUNK_PIXELS), look_up_rows, worker_threads())
         return torch.from_numpy(found).view(values.dtype)
@@ -181,7 +165,6 @@ def _look_up_rows(
     rows: Bytes,  # [N, 4]
     start: int,
     stop: int,
-    spread: Keys,  # [3, 256]
     of_opaque: Array,  # [2^24]
     keys: Array,  # [M] int64, ascending
     starts: Array,  # [n_buckets + 1] int32
@@ -191,7 +174,7 @@ def _look_up_rows(
 ) -> None:
     for place in range(np.uintp(start), np.uintp(stop)):
         alpha = np.int64(rows[place, 3])
-        color = np.int64(spread[0, rows[place, 0]] | spread[1, rows[place, 1]] | spread[2, rows[place, 2]])
+        color = np.int64(key_of(rows, place, 1, 2))
         if alpha == 255:
             found[place] = of_opaque[np.uintp(color)]
         else:

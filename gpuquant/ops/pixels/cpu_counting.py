@@ -13,8 +13,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from gpuquant.ops.compiled import compiled
-from gpuquant.ops.pixels.cpu_keys import SPREAD, Bytes, Keys, green_and_blue, keys_from_colors, rows_of
+from gpuquant.ops.compiled import compiled, written_out
+from gpuquant.ops.pixels.cpu_bits import lowest_bit
+from gpuquant.ops.pixels.cpu_keys import Bytes, Keys, green_and_blue, key_of, keys_from_colors, rows_of
 from gpuquant.ops.pixels.cpu_tables import N_LINES, N_TABLES, Tables, kept_tables
 from gpuquant.threads import share_out, worker_threads
 
@@ -30,12 +31,6 @@ Words = npt.NDArray[np.uint64]
 LOW_BITS = 0x7F7F7F7F7F7F7F7F  # of eight bytes: added to those of a byte, they carry into the highest unless all are 0
 ONES = 0x0101010101010101  # the lowest bit of each byte
 GATHER = 0x0102040810204080  # times these bits, they come together in the highest byte
-
-# A power of two times this number has six other highest bits for each exponent: they number the bits of a word
-# (C. E. Leiserson, H. Prokop, K. H. Randall 1998, "Using de Bruijn sequences to index a 1 in a computer word").
-DE_BRUIJN = 0x03F79D71B4CB0A89
-BITS = np.empty(64, np.uint8)  # the exponent of each such number
-BITS[[(DE_BRUIJN << bit) % 2**64 >> 58 for bit in range(64)]] = range(64)
 
 
 def count_colors(
@@ -56,7 +51,7 @@ def count_colors(
 
         def count(start: int) -> None:
             table = free.pop()
-            given = rows, start, min(start + CHUNK_PIXELS, len(rows)), *green_and_blue(rows), SPREAD
+            given = rows, start, min(start + CHUNK_PIXELS, len(rows)), *green_and_blue(rows)
             n_full[table] = _count_rows(*given, tables.bins[table], tables.marks[table], full[table], n_full[table])
             free.append(table)
 
@@ -73,7 +68,6 @@ def _count_rows(
     stop: int,
     second: int,  # the columns of green and blue
     third: int,
-    spread: Keys,  # [3, 256]
     bins: Bytes,  # [2^24]
     marks: Bytes,  # [N_LINES]
     full: Keys,  # a key for each time that a bin was full: written from `n_full` on
@@ -85,7 +79,7 @@ def _count_rows(
     """
     green, blue, found = np.uintp(second), np.uintp(third), np.uintp(n_full)
     for place in range(np.uintp(start), np.uintp(stop)):
-        key = np.uintp(spread[0, rows[place, 0]] | spread[1, rows[place, green]] | spread[2, rows[place, blue]])
+        key = np.uintp(key_of(rows, place, green, blue))
         marks[key >> np.uintp(6)] = np.uint8(1)
         count = np.uint8(bins[key] + np.uint8(1))
         bins[key] = count
@@ -110,7 +104,7 @@ def _drain(
         n_most = 64 * np.count_nonzero(tables.marks[:, start:stop])  # memory that is not written costs nothing
         keys, counts = np.empty(n_most, np.int32), np.empty(n_most, np.int64)
         words = tables.bins.view(np.uint64), tables.marks.view(np.uint64)
-        n_found = _sweep(start, stop, BITS, *tables, *words, full[first:last], keys, counts)
+        n_found = _sweep(start, stop, *tables, *words, full[first:last], keys, counts)
         found[start] = keys[:n_found], counts[:n_found]
 
     share_out(range(0, N_LINES, n_lines), collect, len(tables.marks))
@@ -120,13 +114,7 @@ def _drain(
     return np.concatenate(keys), np.concatenate(counts)
 
 
-@compiled
-def _lowest_bit(word: Any, bits: Bytes) -> Any:
-    lowest = word & (~word + np.uint64(1))
-    return np.uintp(bits[(lowest * np.uint64(DE_BRUIJN)) >> np.uint64(58)])
-
-
-@compiled
+@written_out
 def _joined(words: Words, place: Any) -> Any:  # words [T, n]
     """The bits that are set in the word of any table."""
     joined = np.uint64(0)
@@ -135,7 +123,7 @@ def _joined(words: Words, place: Any) -> Any:  # words [T, n]
     return joined
 
 
-@compiled
+@written_out
 def _bins_in_use(words: Words, line: Any) -> Any:
     """A bit for each bin of a line that is not 0 in every table."""
     in_use = np.uint64(0)
@@ -151,7 +139,6 @@ def _bins_in_use(words: Words, line: Any) -> Any:
 def _sweep(
     first: int,
     last: int,
-    bits: Bytes,
     bins: Bytes,  # [T, 2^24]
     marks: Bytes,  # [T, N_LINES]
     words: Words,  # [T, 2^21]: the bins, eight at a time
@@ -175,7 +162,7 @@ def _sweep(
                 continue
             place, in_use = found, _bins_in_use(words, line)
             while in_use:
-                key = (line << np.uintp(6)) | _lowest_bit(in_use, bits)
+                key = (line << np.uintp(6)) | lowest_bit(in_use)
                 count = np.int64(0)
                 for table in range(n_tables):
                     count += np.int64(bins[table, key])

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gpuquant.colors.codes import z_order
-from gpuquant.ops.compiled import compiled
+from gpuquant.ops.compiled import compiled, written_out
 
 Array = npt.NDArray[Any]
 Bytes = npt.NDArray[np.uint8]
@@ -46,14 +46,20 @@ def keys_from_colors(
 ) -> Tensor:  # [M] int32
     """The Z-order keys of colors."""
     keys = np.empty(len(colors), np.int32)
-    _spread_bits(np.ascontiguousarray(colors.numpy()), SPREAD, keys)
+    _spread_bits(np.ascontiguousarray(colors.numpy()), keys)
     return torch.from_numpy(keys)
 
 
 @compiled
-def _spread_bits(colors: Bytes, spread: Keys, keys: Keys) -> None:
+def _spread_bits(colors: Bytes, keys: Keys) -> None:
     for place in range(np.uintp(len(colors))):
-        keys[place] = spread[0, colors[place, 0]] | spread[1, colors[place, 1]] | spread[2, colors[place, 2]]
+        keys[place] = key_of(colors, place, 1, 2)
+
+
+@written_out
+def key_of(rows: Bytes, place: Any, green: Any, blue: Any) -> Any:
+    """The key of a row's color, whose columns of green and blue are given."""
+    return SPREAD[0, rows[place, 0]] | SPREAD[1, rows[place, green]] | SPREAD[2, rows[place, blue]]
 
 
 def rows_of(pixels: Tensor) -> Bytes:  # [N, 3] or [N] -> [N, 3] or [N, 1]

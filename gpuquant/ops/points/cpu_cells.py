@@ -9,22 +9,18 @@ import torch
 from torch import Tensor
 
 from gpuquant.ops.compiled import compiled
-from gpuquant.ops.points.colors import ColorPoints
+from gpuquant.ops.points.colors import ORIGIN, STEP_BITS, STEPS, ColorPoints
+from gpuquant.ops.points.cpu_order import is_in_z_order
 
 LEAF = 192  # colors of a cell that is not divided: from 64 to 512 within a fifth of the same time (K = 16 to 4096)
 DEPTHS = 9  # of cells: one for each of eight bits of a level, and that of all colors
 
 START, NEXT, DEPTH = 0, 1, 2  # columns of `cells`
-ORIGIN, STEPS, STEP_BITS = 128.0, 256.0, 8  # those of `points.colors`, as Numba's cache looks at no other file
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Places = npt.NDArray[np.int32]
-
-_SPREAD = np.array(  # of three columns, and of four
-    [[sum((level >> bit & 1) << n * bit for bit in range(8)) for level in range(256)] for n in (3, 4)], np.int64
-)
 
 
 class ColorTree(NamedTuple):
@@ -59,7 +55,8 @@ class ColorCells(ColorPoints):
         return torch.from_numpy(np.stack([tree.sums[0, columns] for tree in self.trees]))
 
     def _are_in_order(self, colors: Tensor) -> bool:
-        return all(is_in_z_order(some) for some in colors.numpy())
+        below = 0 if colors.dtype == torch.uint8 else STEP_BITS
+        return all(is_in_z_order(some, below) for some in colors.numpy())
 
 
 def color_tree(
@@ -86,24 +83,6 @@ def color_tree(
     )
     _describe(colors, tree)
     return tree
-
-
-@compiled
-def is_in_z_order(
-    colors: Array,  # [M, D] uint8, or int16: steps
-) -> bool:
-    """Tell whether no color comes after one that it precedes in Z-order."""
-    before, n_axes = np.int64(0), colors.shape[1]
-    for place in range(len(colors)):
-        key = np.int64(0)
-        for axis in range(n_axes):
-            level = np.int64(colors[place, axis])
-            level = level if colors.itemsize == 1 else (level >> STEP_BITS) + 128
-            key |= _SPREAD[n_axes - 3, level] << axis
-        if key < before:
-            return False
-        before = key
-    return True
 
 
 @compiled

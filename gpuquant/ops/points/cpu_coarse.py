@@ -10,11 +10,10 @@ from torch import Tensor
 
 from gpuquant.ops.compiled import compiled
 from gpuquant.ops.points.color_cells import CoarseColors
+from gpuquant.ops.points.colors import STEP_BITS
 from gpuquant.threads import share_out, worker_threads
 
 MANY = 1 << 18  # colors from which threads share levels: a millisecond of work for each
-
-STEP_BITS = 8  # that of `points.colors`, as Numba's cache looks at no other file
 
 Array = npt.NDArray[Any]
 Counts = npt.NDArray[np.int64]

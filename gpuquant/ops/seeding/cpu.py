@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 
 from gpuquant.ops.compiled import compiled, written_out
+from gpuquant.ops.points.cpu_groups import GROUP, SPAN, boxes_of, filled_up
 from gpuquant.threads import share_out, worker_threads
 
-GROUP = 64  # colors: measured on 5 thousand to 1.2 million colors beside 16, 32 and 128, with wide vectors
-SPAN = 16  # groups in a block: measured on the same beside 8 and 32
 FAR = 1 << 23  # above every squared distance of four channels of 10 bits; a group's add up to less than 2^31
 MOST_WEIGHT = 1 << 38  # times a squared distance it is below 2^61, which leaves room in an int64
 PAIRS_AT_ONCE = 1 << 27  # of color and candidate in a call: 0.2 s if all are looked at
@@ -112,18 +111,11 @@ def _exact(weights: Floats) -> Array:  # [M] -> [M] int64 or float64
 
 
 def _grouped(colors: Tensor, weights: Tensor) -> _Groups:
-    n_colors, n_channels = colors.shape
-    n_groups = -(-n_colors // GROUP)
-    given = colors.cpu().numpy()
-    levels = np.zeros((max(n_channels, 3), n_groups * GROUP), given.dtype)
-    levels[:n_channels, :n_colors] = given.T
-    levels[:, n_colors:] = levels[:, n_colors - 1 : n_colors]
+    levels = filled_up(colors.cpu().numpy(), 3)
     exact = _exact(weights.cpu().numpy())
-    padded = np.zeros(n_groups * GROUP, exact.dtype)
-    padded[:n_colors] = exact
-    boxes, block_boxes = np.zeros((n_groups, 8), np.int32), np.zeros((-(-n_groups // SPAN), 8), np.int32)
-    _fill_boxes(levels, boxes, block_boxes)
-    return _Groups(levels, padded, boxes, block_boxes)
+    padded = np.zeros(levels.shape[1], exact.dtype)
+    padded[: len(exact)] = exact
+    return _Groups(levels, padded, *boxes_of(levels))
 
 
 def _begun(groups: _Groups) -> _Run:
@@ -140,23 +132,6 @@ def _begun(groups: _Groups) -> _Run:
         np.empty((2, n_places), np.int32),
         np.zeros(4, np.int32),
     )
-
-
-@compiled
-def _fill_boxes(levels: Array, boxes: Array, block_boxes: Array) -> None:
-    for channel in range(len(levels)):
-        for group in range(len(boxes)):
-            low = high = levels[channel, group * GROUP]
-            for place in range(group * GROUP, group * GROUP + GROUP):
-                level = levels[channel, place]
-                low, high = level if level < low else low, level if level > high else high
-            boxes[group, channel], boxes[group, 4 + channel] = low, high
-        for group in range(len(boxes)):
-            block, low, high = group // SPAN, boxes[group, channel], boxes[group, 4 + channel]
-            if group % SPAN == 0 or low < block_boxes[block, channel]:
-                block_boxes[block, channel] = low
-            if group % SPAN == 0 or high > block_boxes[block, 4 + channel]:
-                block_boxes[block, 4 + channel] = high
 
 
 @compiled

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pixel_oracles import both, check_that_tables_are_clean, gray_or_not, numpy_keys, photo_like
 
 from gpuquant import tensors
-from gpuquant.ops.pixels import cpu_counting, cpu_keys, cpu_tables, reference
+from gpuquant.ops.pixels import cpu_counting, cpu_tables, reference
 
 
 def check_counts(counted: tuple[torch.Tensor, torch.Tensor], pixels: Pixels) -> None:
@@ -107,7 +107,7 @@ def test_tables_are_added_where_several_have_a_color(n_tables: int) -> None:
     with cpu_tables.kept_tables.borrow() as kept:
         tables = cpu_tables.Tables(kept.bins[:n_tables], kept.marks[:n_tables])
         for rows, bins, marks in zip(parts, *tables, strict=True):
-            given = rows, 0, len(rows), 1, 2, cpu_keys.SPREAD
+            given = rows, 0, len(rows), 1, 2
             n_full = cpu_counting._count_rows(*given, bins, marks, full, n_full)
         assert n_full == 2 * n_tables
         keys, counts = cpu_counting._drain(tables, np.sort(full[:n_full]))
