@@ -9,20 +9,25 @@ import filecmp
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import PHOTOS, InTurn, Report, check_quantized, kodak, large_photo
+from conftest import PHOTOS, InTurn, Report, Tell, check_quantized, kodak, large_photo
 from PIL import Image
 
 import gpuquant
+from gpuquant.bench.measuring import missing
+from gpuquant.bench.programs import pngquant_program
 from gpuquant.images.reading import read_photo
 from gpuquant.images.writing import write_image
+from gpuquant.threads import n_cores
 
-TIMES, N_COLORS, JOBS, ROUNDS = 8, 16, 2, 3
-SMALL_TIMES = 10
+TIMES, N_COLORS, JOBS, ROUNDS = 4, 16, 2, 3
+SMALL_TIMES = 4
 
 
 def folder_of(tmp_path: Path, times: int, kind: str = "large/*.jpg") -> Path:
@@ -105,10 +110,10 @@ def test_time_of_a_batch(report: Report, in_turn: InTurn, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(("n_colors", "reach", "aim"), [(16, 2.5, 1.6), (256, 5, 2.5)])
 def test_time_of_small_photos(
-    report: Report, in_turn: InTurn, tmp_path: Path, n_colors: int, reach: float, aim: float
+    report: Report, tell: Tell, in_turn: InTurn, tmp_path: Path, n_colors: int, reach: float, aim: float
 ) -> None:
-    """Photos of 0.4 megapixels, once the process is warm: a batch of two jobs and of one, and the codecs alone."""
-    looped, one, two, coded = (tmp_path / name for name in ("looped", "one", "two", "coded"))
+    """Photos of 0.4 megapixels, once the process is warm: batches, the codecs alone, and a pngquant for each file."""
+    looped, coded = (tmp_path / name for name in ("looped", "coded"))
     looped.mkdir()
     pictures = {}
     for name, pixels in kodak().items():
@@ -117,24 +122,55 @@ def test_time_of_small_photos(
         result.save(looped / f"{name}.png")
         pictures[name] = result.to_image()
     photos = sorted(folder_of(tmp_path, SMALL_TIMES, "kodak/*.png").iterdir())
+    ours = {jobs: tmp_path / f"jobs-{jobs}" for jobs in sorted({1, 2, n_cores()})}
+    theirs = {n_processes: tmp_path / f"pngquant-{n_processes}" for n_processes in (1, 2)}
+    functions: dict[str, Callable[[], None]] = {"codecs": lambda: decode_and_encode(photos, pictures, coded)}
+    for jobs, folder in ours.items():
+        functions[f"{jobs} jobs"] = partial(batch, photos, folder, n_colors, jobs)
+    if not missing("pngquant-cli"):
+        for n_processes, folder in theirs.items():
+            functions[f"{n_processes} pngquant"] = partial(by_pngquant, photos, folder, n_colors, n_processes)
     seconds, _ = in_turn(
-        {
-            "codecs": lambda: decode_and_encode(photos, pictures, coded),
-            "two": lambda: batch(photos, two, n_colors, 2),
-            "one": lambda: batch(photos, one, n_colors, 1),
-        },
+        functions,
         ROUNDS,
         warm_up=False,  # the loop was one
-        before=lambda: empty(one, two, coded),
+        before=lambda: empty(coded, *ours.values(), *theirs.values()),
     )
     for photo in photos:
-        for folder in (one, two):
+        for folder in ours.values():
             assert filecmp.cmp(folder / f"{photo.stem}.png", looped / f"{stem_of(photo)}.png", shallow=False), photo
     what = f"{len(photos)} photos of 0.4 megapixels, K = {n_colors}"
-    times = f"two jobs {seconds['two']:.1f} s, one {seconds['one']:.1f} s, codecs {seconds['codecs']:.1f} s"
-    ratio = seconds["two"] / seconds["codecs"]
-    report(f"{what}: time of the batch / that of the codecs alone", ratio, reach, aim, times)
-    report(f"{what}: time of one job / that of two", seconds["one"] / seconds["two"], 1.7, 1.9, times)
+    times = ", ".join(f"{jobs} jobs {seconds[f'{jobs} jobs']:.1f} s" for jobs in ours).replace("1 jobs", "1 job")
+    ratio = seconds["2 jobs"] / seconds["codecs"]
+    codecs = f"{times}, codecs {seconds['codecs']:.1f} s"
+    report(f"{what}: time of the batch / that of the codecs alone", ratio, reach, aim, codecs)
+    report(f"{what}: time of one job / that of two", seconds["1 jobs"] / seconds["2 jobs"], 1.7, 1.9, times)
+    for n_processes, folder in theirs.items():
+        if f"{n_processes} pngquant" in seconds:
+            check_files(photos, folder, n_colors)
+            taken = seconds[f"{n_processes} pngquant"]
+            of_theirs = f"pngquant, {n_processes} at a time"
+            beside = f"{of_theirs}, {taken:.1f} s; {times}"
+            tell(f"{what}: time of two jobs / that of {of_theirs}", seconds["2 jobs"] / taken, beside)
+
+
+def by_pngquant(photos: list[Path], output: Path, n_colors: int, n_processes: int) -> None:
+    """A process for each file, without dithering, as ours are."""
+    program = pngquant_program()
+
+    def one(photo: Path) -> None:
+        target = output / f"{photo.stem}.png"
+        subprocess.run([program, "--nofs", "--output", target, str(n_colors), photo], check=True)
+
+    with ThreadPoolExecutor(n_processes) as pool:
+        list(pool.map(one, photos))
+
+
+def check_files(photos: list[Path], folder: Path, n_colors: int) -> None:
+    for photo in photos[::SMALL_TIMES]:
+        with Image.open(photo) as read, Image.open(folder / f"{photo.stem}.png") as written:
+            assert written.size == read.size
+            assert len(written.convert("RGB").getcolors(256) or range(257)) <= n_colors
 
 
 def test_memory_of_a_batch(report: Report, tmp_path: Path, full: bool) -> None:

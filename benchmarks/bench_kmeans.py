@@ -40,7 +40,7 @@ def test_from_the_same_start(keep: Keep, tmp_path: Path, device: str, size: str,
         for implementation in implementations(device):
             labels = tmp_path / "labels.npy"
             measured = measure_apart(
-                implementation, file, n_clusters, rounds=5, most_seconds=60, limit=600, labels_file=labels
+                implementation, file, n_clusters, rounds=5, most_seconds=5, limit=60, labels_file=labels
             )
             if measured.seconds:
                 given = np.load(labels)
@@ -70,7 +70,7 @@ def test_many_problems(keep: Keep, report: Report, device: str, n_tiles: int) ->
         Quantizer("scikit-learn, in turn", "scikit-learn", partial(in_turn, one_by_scikit_learn, n_tiles)),
     ]
     with stored(photo) as file:
-        found = [measure_apart(way, file, N_CLUSTERS_EACH * n_tiles, rounds=5, most_seconds=10) for way in ways]
+        found = [measure_apart(way, file, N_CLUSTERS_EACH * n_tiles, rounds=5, most_seconds=4) for way in ways]
     assert [one.problem for one in found] == [""] * 3
     assert found[0].mse == found[1].mse
     assert found[0].mse <= found[2].mse * 1.1  # other starts

@@ -1,7 +1,7 @@
 """quantize() beside other quantizers: time, memory, cold start, error. Results are checked: a fast wrong answer fails.
 
 Run: scripts/setup.sh bench, then pytest benchmarks/bench_quantize.py [--sizes 1MP,13MP] [--photos FOLDER]
-(nearly two hours; --full: also scikit-learn's KMeans on more than 13.7 megapixels, and every peer on your photos)
+(half an hour; --full: also what is slow on many pixels, and every peer on your photos)
 """
 
 import statistics
@@ -11,12 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from comparing import BEGUN, MAIN_PIXELS, MEASURED, ROUNDS, check, compare
 from conftest import (
     N_CHECKED,
     InTurn,
@@ -28,47 +28,23 @@ from conftest import (
     large_photo,
     mse_of,
     named_photo,
-    rounded_mse,
     seconds_of,
     sized_photo,
 )
 from PIL import Image
-from sklearn.cluster import KMeans
+from saving import stored_tables
 
 import gpuquant
 from gpuquant.arguments import MAX_PIXELS
-from gpuquant.bench.measuring import Measurement, measure_apart, not_measured, read_pixels, sample_photo, stored
-from gpuquant.bench.peers import Quantized, Quantizer, quantizers
+from gpuquant.bench.measuring import Measurement, measure_apart, read_pixels, sample_photo, stored
+from gpuquant.bench.peers import Quantizer, quantizers
+from gpuquant.bench.quantized import Quantized
 from gpuquant.colors.spaces import OKLAB
 from gpuquant.images.reading import read_photo
 
-ROUNDS, MANY_ROUNDS = 5, 21
+MANY_ROUNDS = 21
 FEW_PIXELS = 1e6  # up to which there are many rounds: each takes less than a second
-SLOW, SLOW_PIXELS = "scikit-learn KMeans", 13.7e6  # up to which it runs without --full
-QUICK = ("gpuquant", "scikit-learn", "libimagequant", "Pillow MED", "Pillow FAST")
-MEASURED: dict[str, Any] = {"rounds": ROUNDS, "most_seconds": 60, "limit": 300}
-SCALING: dict[str, Any] = {"rounds": ROUNDS, "most_seconds": 5, "limit": 60}
-
-
-def compare(pixels: Pixels, n_colors: int, every: list[Quantizer], full: bool, **settings: Any) -> list[Measurement]:
-    n_pixels = pixels.size // 3
-    found = []
-    with stored(pixels) as file:
-        for one in every:
-            if one.name.startswith(SLOW) and n_pixels > SLOW_PIXELS and not full:
-                found.append(not_measured(one, n_pixels, "with more than 13.7 megapixels only if --full asks for it"))
-            else:
-                found.append(measure_apart(one, file, n_colors, **settings))
-    return found
-
-
-def check(found: list[Measurement], n_colors: int) -> None:
-    """Ours is the first, and must have K colors, or all, and an error that no other is far below."""
-    ours = found[0]
-    assert ours.name.startswith("gpuquant"), ours.name
-    assert not ours.problem
-    assert ours.n_colors == n_colors or ours.mse == 0
-    assert ours.mse <= 1.03 * min(one.mse for one in found if one.seconds)
+QUICK = ("gpuquant", "scikit-learn, fit", "faiss Kmeans", "pngquant", "ffmpeg", "GDAL", "Pillow MED", "Pillow FAST")
 
 
 @dataclass(frozen=True)
@@ -84,19 +60,26 @@ class AfterNumba:
 
 
 def quick(device: str) -> list[Quantizer]:
-    return [one for one in quantizers(device) if one.name.startswith(QUICK)]
+    """Those that take seconds for 13.7 megapixels, and of ours the default and the fast effort."""
+    some = [one for one in quantizers(device) if one.name.startswith(QUICK)]
+    return [one for one in some if "best" not in one.name and "all points" not in one.name]
 
 
-def for_plots(device: str) -> list[Quantizer]:
-    return [one for one in quick(device) if "effort" not in one.name and "intelex" not in one.name]
+def measured_before(request: pytest.FixtureRequest, device: str, n_colors: int) -> list[Measurement]:
+    """The rows of other sizes of china.jpg, as --save FOLDER has them from before and from this run."""
+    folder: Path | None = request.config.getoption("--save")
+    tables = stored_tables(folder / f"quantize-{device}.json") if folder else []
+    some = [one for one in tables if (one["kind"], one["n_colors"]) == ("peers", n_colors)]
+    return [Measurement(**row) for one in some for row in one["measurements"]]
 
 
 @pytest.mark.parametrize("n_colors", [8, 256])
-def test_peers(keep: Keep, device: str, size: str, n_colors: int, full: bool) -> None:
-    pixels = sized_photo(size)
-    if n_colors == 256 and pixels.size > 3 * SLOW_PIXELS and not full:
+def test_peers(request: pytest.FixtureRequest, keep: Keep, device: str, size: str, n_colors: int, full: bool) -> None:
+    if n_colors == 256 and float(size.removesuffix("MP")) * 1e6 > MAIN_PIXELS and not full:
         pytest.skip("more than 13.7 megapixels with 256 colors: --full")
-    found = compare(pixels, n_colors, quantizers(device), full, **MEASURED)
+    pixels = sized_photo(size)
+    earlier = [] if full else measured_before(request, device, n_colors)
+    found = compare(pixels, n_colors, quantizers(device), MEASURED, earlier)
     check(found, n_colors)
     keep(found, device, kind="peers", photo=f"china.jpg, {size}", n_colors=n_colors)
 
@@ -104,21 +87,16 @@ def test_peers(keep: Keep, device: str, size: str, n_colors: int, full: bool) ->
 @pytest.mark.parametrize("n_colors", [8, 256])
 def test_photos(keep: Keep, device: str, photo: Path, n_colors: int, full: bool) -> None:
     pixels = read_pixels(photo, None, MAX_PIXELS)
-    found = compare(pixels, n_colors, quantizers(device) if full else quick(device), full, **MEASURED)
+    some = [one for one in quantizers(device) if one.name.startswith((*QUICK, BEGUN))]
+    found = compare(pixels, n_colors, quantizers(device) if full else some, MEASURED)
     check(found, n_colors)
     keep(found, device, kind="photos", photo=photo.name, n_colors=n_colors)
 
 
-@pytest.mark.parametrize("megapixels", [1, 2, 5, 10, 20, 50, 100, 200])
-def test_scaling_with_pixels(keep: Keep, device: str, megapixels: int, full: bool) -> None:
-    found = compare(sized_photo(f"{megapixels}MP"), 16, for_plots(device), full, **SCALING)
-    check(found, 16)
-    keep(found, device, kind="pixels", photo=f"china.jpg, {megapixels}MP", n_colors=16)
-
-
-@pytest.mark.parametrize("n_colors", [2, 4, 8, 16, 32, 64, 128, 256])
-def test_scaling_with_colors(keep: Keep, device: str, n_colors: int, full: bool) -> None:
-    found = compare(sized_photo("13MP"), n_colors, for_plots(device), full, **SCALING)
+@pytest.mark.parametrize("n_colors", [2, 64])
+def test_more_numbers_of_colors(keep: Keep, device: str, n_colors: int) -> None:
+    """The plot against K has these, and the 8 and 256 colors of the peers' tables."""
+    found = compare(sized_photo("13MP"), n_colors, quick(device), MEASURED)
     check(found, n_colors)
     keep(found, device, kind="colors", photo="china.jpg, 13MP", n_colors=n_colors)
 
@@ -154,16 +132,6 @@ def test_files(tell: Tell, tmp_path: Path) -> None:
         assert written.size == read.size
 
 
-def _scikit_learn(pixels: Pixels, n_colors: int) -> tuple[float, float]:
-    """Seconds of KMeans(n_init=1) on the distinct colors, and the MSE of its rounded centers."""
-    histogram = gpuquant.ColorHistogram()
-    histogram.add(pixels)
-    colors, counts = histogram.colors.numpy(), histogram.counts.numpy()
-    model = KMeans(n_colors, n_init=1, random_state=0)
-    seconds = seconds_of(lambda: model.fit(colors.astype(np.float64), sample_weight=counts))
-    return seconds, rounded_mse(colors, counts, model.cluster_centers_)
-
-
 MEDIAN_CUT = {  # photo, K: reach and aim of the time / MEDIANCUT's
     ("bryggen_17mp", 8): (0.09, 0.06),
     ("bryggen_17mp", 256): (0.2, 0.12),
@@ -195,11 +163,9 @@ def test_time_against_pillow(report: Report, in_turn: InTurn, name: str, n_color
     other = mse_of(pixels, np.asarray(results["MEDIANCUT"].convert("RGB")))
     assert result.mse < other
 
-    time_sklearn, mse_sklearn = _scikit_learn(pixels, n_colors)
     beside = (
         f"ours {seconds['ours'] * 1000:.0f} ms, MSE {result.mse:.2f}; MEDIANCUT {seconds['MEDIANCUT'] * 1000:.0f} ms, "
-        f"MSE {other:.2f}; FASTOCTREE {seconds['FASTOCTREE'] * 1000:.0f} ms; scikit-learn on distinct colors, once, "
-        f"counting apart, {time_sklearn:.1f} s, MSE {mse_sklearn:.2f}"
+        f"MSE {other:.2f}; FASTOCTREE {seconds['FASTOCTREE'] * 1000:.0f} ms"
     )
     what = f"{name}, K = {n_colors}"
     report(f"time / MEDIANCUT: {what}", seconds["ours"] / seconds["MEDIANCUT"], *MEDIAN_CUT[name, n_colors], beside)
@@ -304,7 +270,7 @@ if sys.argv[3] == "plain":
     warnings.simplefilter("ignore")
 import numpy as np, gpuquant
 pixels, times = np.load(sys.argv[1]), []
-for _ in range(4):
+for _ in range(3):
     start = time.process_time()
     result = gpuquant.quantize(pixels, int(sys.argv[2]), device="cpu")
     times.append(time.process_time() - start)

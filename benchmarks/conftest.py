@@ -1,17 +1,16 @@
 """Photographs by name, the tables that are printed at the end, and the files that keep them.
 
 Options: --sizes 1MP,13MP and so on, --photos FOLDER for real photographs, --full for what takes long, --rounds 1 for a
-rough look, --save FOLDER for results as JSON, one file for each bench_NAME.py and device; there rows that were measured
-again take the place of old ones. Quantizers are not timed by pytest-benchmark: each has a process of its own, and as
-many runs as its time allows; or they take turns in one process.
+rough look, --save FOLDER for results as JSON, with --resume what the folder lacks only, and --plan to see what would
+run and how long. Rows that are measured again take the place of old ones. Quantizers are not timed by pytest-benchmark:
+each has a process of its own, and as many runs as its time allows; or they take turns in one process.
 """
 
 import dataclasses
-import json
 import re
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,24 +20,26 @@ import numpy.typing as npt
 import pytest
 import torch
 from PIL import Image
+from saving import RESULTS, check_folder, plan, save, seconds_taken
 
 from gpuquant import QuantizedImage
-from gpuquant.bench.measuring import Measurement, machine, sample_photo, table
-from gpuquant.whole_file import whole_file
+from gpuquant.bench.measuring import Measurement, sample_photo, table
 
 Pixels = npt.NDArray[np.uint8]
 PHOTOS = Path(__file__).parents[2] / "shared" / "photos"  # optional: real photographs beside the checkout
-SIZES = "1MP,13MP,50MP,100MP"
+SIZES = {"quantize": "0.1MP,0.4MP,1MP,13MP,50MP,100MP", "kmeans": "1MP,13MP"}  # of each bench_NAME.py
 RATIO = ("what", "measured", "reach / aim", "beside")
 CHINA = 1.4988  # width of that photo, of its height
+MOST_SECONDS = 30  # after which no round in turn begins, so that all is measured within an hour
 N_CHECKED = 5000  # pixels whose nearest entry is looked for among all
 Report = Callable[[str, float, float, float, str], None]
 Tell = Callable[[str, float, str], None]
 Row = dict[str, Any]
 Keep = Callable[..., None]
 InTurn = Callable[..., tuple[dict[str, float], dict[str, Any]]]
-_ROWS: dict[str, list[tuple[str, str, str, str]]] = {}  # by the file that adds them
-_TABLES: dict[tuple[str, str], list[Row]] = {}  # by that file and the device
+Measured = tuple[list[tuple[str, str, str, str]], list[tuple[str, Row]]]  # rows, and tables with their devices
+MEASURED = pytest.StashKey[Measured]()  # by a test
+_SHOWN: dict[str, list[Measured]] = {}  # by the file that adds them
 
 
 def seconds_of(function: Callable[[], object]) -> float:
@@ -125,14 +126,17 @@ def in_turn(request: pytest.FixtureRequest) -> InTurn:
 
     def run(
         functions: dict[str, Callable[[], Any]],
-        rounds: int,
+        rounds: int,  # at most: none begins after MOST_SECONDS
         *,
         warm_up: bool = True,  # by a call of each that is not timed
         before: Callable[[], None] = lambda: None,  # each round, not timed
     ) -> tuple[dict[str, float], dict[str, Any]]:
         seconds: dict[str, list[float]] = {name: [] for name in functions}
         results: dict[str, Any] = {}
+        begun = time.perf_counter()
         for number in range(-int(warm_up), min(rounds, most or rounds)):
+            if number > 0 and time.perf_counter() - begun > MOST_SECONDS:
+                break
             before()
             for name, function in functions.items():
                 start = time.perf_counter()
@@ -149,7 +153,7 @@ def report(request: pytest.FixtureRequest) -> Report:
     """Add a row: what, the measured figure, its reach and its aim, and what stands beside it."""
 
     def add(what: str, measured: float, reach: float, aim: float, beside: str) -> None:
-        _ROWS.setdefault(_subject(request), []).append((what, f"{measured:.3f}", f"{reach:g} / {aim:g}", beside))
+        _measured(request)[0].append((what, f"{measured:.3f}", f"{reach:g} / {aim:g}", beside))
 
     return add
 
@@ -159,7 +163,7 @@ def tell(request: pytest.FixtureRequest) -> Tell:
     """Add a row that nothing is asked of: what, the measured figure, and what stands beside it."""
 
     def add(what: str, measured: float, beside: str) -> None:
-        _ROWS.setdefault(_subject(request), []).append((what, f"{measured:.3f}", "", beside))
+        _measured(request)[0].append((what, f"{measured:.3f}", "", beside))
 
     return add
 
@@ -170,26 +174,33 @@ def keep(request: pytest.FixtureRequest) -> Keep:
 
     def add(measurements: list[Measurement], device: str, **about: Any) -> None:
         rows = [dataclasses.asdict(one) for one in measurements]
-        _TABLES.setdefault((_subject(request), device), []).append(about | {"measurements": rows})
+        _measured(request)[1].append((device, about | {"measurements": rows}))
 
     return add
 
 
-def _subject(request: pytest.FixtureRequest) -> str:
-    return request.path.stem.removeprefix("bench_")
+def _measured(request: pytest.FixtureRequest) -> Measured:
+    """The lists that a test adds to, which are also those of the end."""
+    held: Measured = request.node.stash.setdefault(MEASURED, ([], []))
+    every = _SHOWN.setdefault(_subject(request.node), [])
+    if not any(held is one for one in every):
+        every.append(held)
+    return held
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="also what takes minutes")
-    parser.addoption("--sizes", default=SIZES, help=f"of photographs that are made, {SIZES} if not given")
+    parser.addoption("--sizes", help=f"of photographs that are made, {SIZES['quantize']} if not given")
     parser.addoption("--photos", type=Path, help="a folder with photographs to compare quantizers on as well")
     parser.addoption("--rounds", type=int, help="at most so many runs of what is timed in turn, for a rough look")
     parser.addoption("--save", type=Path, help="a folder to write results to, NAME-DEVICE.json")
+    parser.addoption("--resume", action="store_true", help="leave out tests whose results --save FOLDER has")
+    parser.addoption("--plan", action="store_true", help="show what would run, and how long it took the last time")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse options that would fail late."""
-    for size in config.getoption("--sizes").split(","):
+    for size in (config.getoption("--sizes") or "1MP").split(","):
         if not re.fullmatch(r"\d*\.?\d+MP", size) or float(size.removesuffix("MP")) == 0:
             raise pytest.UsageError(f"--sizes: {size!r} is not a size such as 13MP or 0.5MP")
     rounds: int | None = config.getoption("--rounds")
@@ -199,19 +210,60 @@ def pytest_configure(config: pytest.Config) -> None:
     if photos and not photos.is_dir():
         raise pytest.UsageError(f"--photos: {photos} is not a folder")
     folder: Path | None = config.getoption("--save")
-    try:
-        if folder:
-            folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise pytest.UsageError(f"--save: {folder} cannot be a folder: {error.strerror}") from None
-    for path in sorted(folder.glob("*.json")) if folder else []:
-        try:
-            held = json.loads(path.read_text())
-            known = (held["machine"], type(held["tables"]), type(held["ratios"])) == (machine(), list, list)
-        except (OSError, ValueError, TypeError, LookupError):
-            raise pytest.UsageError(f"--save: {path} does not hold results; give another folder") from None
-        if not known:
-            raise pytest.UsageError(f"--save: {path} holds another machine's results; give another folder")
+    if folder:
+        check_folder(folder)
+    elif config.getoption("--resume"):
+        raise pytest.UsageError("--resume: goes on with what a folder has, so it needs --save FOLDER")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what --resume finds to be done, and everything after --plan, which shows it."""
+    folder: Path | None = config.getoption("--save")
+    taken = seconds_taken(folder) if folder else {}
+    done = set(taken) if config.getoption("--resume") else set()
+    if config.getoption("--plan"):
+        terminal: Any = config.pluginmanager.get_plugin("terminalreporter")
+        terminal.ensure_newline()
+        for line in plan([_name(item) for item in items], seconds_taken(RESULTS) | taken, done):
+            terminal.write_line(line)
+    left = [] if config.getoption("--plan") else [item for item in items if _name(item) not in done]
+    config.hook.pytest_deselected(items=[item for item in items if item not in left])
+    items[:] = left
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Nothing left to do is no failure."""
+    options = session.config.option
+    if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and (options.plan or options.resume):
+        session.exitstatus = pytest.ExitCode.OK
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """Save what a test measured as soon as it has passed; that of one that fails is shown only."""
+    start = time.perf_counter()
+    yield
+    folder: Path | None = item.config.getoption("--save")
+    if not folder:
+        return
+    subject, (rows, tables) = _subject(item), item.stash.get(MEASURED, ([], []))
+    devices_of_tables = list(dict.fromkeys(device for device, _ in tables)) or ["cpu"]
+    for device in devices_of_tables:
+        save(
+            folder / f"{subject}-{device}.json",
+            item.name,
+            time.perf_counter() - start,
+            [table for where, table in tables if where == device],
+            [dict(zip(RATIO, row, strict=True)) for row in rows] if device == devices_of_tables[0] else [],
+        )
+
+
+def _name(item: pytest.Item) -> str:
+    return f"{_subject(item)}: {item.name}"
+
+
+def _subject(item: pytest.Item) -> str:
+    return item.path.stem.removeprefix("bench_")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -219,7 +271,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     config = metafunc.config
     folder: Path | None = config.getoption("--photos")
     if "size" in metafunc.fixturenames:
-        metafunc.parametrize("size", config.getoption("--sizes").split(","))
+        usual = SIZES[metafunc.definition.path.stem.removeprefix("bench_")]
+        metafunc.parametrize("size", (config.getoption("--sizes") or usual).split(","))
     if "device" in metafunc.fixturenames:
         metafunc.parametrize("device", devices())
     if "photo" in metafunc.fixturenames:
@@ -232,41 +285,17 @@ def full(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--full"))
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     write = terminalreporter.write_line
-    for (subject, device), tables in _TABLES.items():
-        for found in tables:
+    rows = [row for every in _SHOWN.values() for rows, _ in every for row in rows]
+    for subject, every in _SHOWN.items():
+        for device, found in (one for _, tables in every for one in tables):
             described = ", ".join(str(value) for key, value in found.items() if key != "measurements")
             terminalreporter.section(f"{subject}, {device}: {described}")
             write(table([Measurement(**row) for row in found["measurements"]]))
-    if _ROWS:
+    if rows:
         terminalreporter.section("measured")
         write("| what | measured | reach / aim | beside it |")
         write("| --- | --- | --- | --- |")
-    for row in (row for rows in _ROWS.values() for row in rows):
+    for row in rows:
         write(f"| {' | '.join(row)} |")
-    folder: Path | None = config.getoption("--save")
-    if folder:
-        for subject, device in [*_TABLES, *((subject, "cpu") for subject in _ROWS if (subject, "cpu") not in _TABLES)]:
-            ratios = [dict(zip(RATIO, row, strict=True)) for row in _ROWS.get(subject, []) if device == "cpu"]
-            _save(folder / f"{subject}-{device}.json", _TABLES.get((subject, device), []), ratios)
-
-
-def _save(path: Path, tables: list[Row], ratios: list[Row]) -> None:
-    """Replace what was measured again, whatever was asked of it then."""
-    before = json.loads(path.read_text()) if path.exists() else {"tables": [], "ratios": []}
-    document = {
-        "machine": machine(),
-        "tables": _renewed(before["tables"], tables, "measurements"),
-        "ratios": _renewed(before["ratios"], ratios, "measured"),
-    }
-    with whole_file(path) as file:
-        file.write(json.dumps(document, indent=1).encode() + b"\n")
-
-
-def _renewed(before: list[Row], now: list[Row], measured: str) -> list[Row]:
-    def subject(row: Row) -> Row:
-        return {key: value for key, value in row.items() if key not in (measured, "reach / aim", "beside")}
-
-    again = [subject(row) for row in now]
-    return [row for row in before if subject(row) not in again] + now

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from gpuquant.bench.peers import Pixels, Quantized, Quantizer, points_of, torch_lloyd
+from gpuquant.bench.peers import Quantizer, points_of, torch_lloyd
+from gpuquant.bench.quantized import Pixels, Quantized
 
 MAX_ITER = 10
 SCIKIT_LEARN = "scikit-learn KMeans"

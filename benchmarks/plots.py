@@ -1,74 +1,70 @@
-"""The plots of benchmarks/README.md, drawn by report.py with matplotlib."""
+"""The plots of benchmarks/README.md, drawn by report.py with matplotlib, for light and for dark pages.
+
+A program has the same color everywhere, and each of its variants the same mark. Nothing is behind the lines, and gray
+letters are read on white and on black.
+"""
 
 # mypy: disable-error-code="import-not-found"
 # matplotlib is of the extra bench, without which types are checked, too
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
+from looks_of_lines import look, place
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from gpuquant.bench.measuring import Measurement
-
-Shown = list[tuple[float, list[Measurement]]]  # K, megapixels or the number of problems; what was measured there
-AXES = {"scaling-with-pixels": "megapixels", "scaling-with-colors": "K", "scaling-with-problems": "problems"}
-OURS = "#d55e00"
-OTHERS = ["#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#999999", "#7f3c8d", "#11a579"]
-MARKERS = "osD^vP*<>hX"
+GRAY = "#7d8590"  # letters and axes: contrast of 3.7 on white, and of 5 on GitHub's dark pages
+MOST_ERROR = 10  # times the lowest, up to which errors by size are shown: some fail on many pixels, and hide the others
+Panel = tuple[str, str, str, dict[str, list[tuple[float, float]]]]  # title, across, up, points by name
 
 
-def draw(path: Path, name: str, shown: Shown, metadata: dict[str, str]) -> None:
-    """Two panels and a legend to their right."""
-    names = list(dict.fromkeys(one.name for _, rows in shown for one in rows))
-    looks = dict(zip(names, _looks(names), strict=True))
-    figure, panels = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
-    if name in AXES:
-        for panel, heading in zip(panels, ("seconds", "peak MB"), strict=True):
-            _lines(panel, shown, looks, heading)
-            panel.set(xscale="log", yscale="log", xlabel=AXES[name], ylabel=heading)
-    else:
-        for panel, (n_colors, rows) in zip(panels, shown[:2], strict=True):
-            for one in rows:
-                if one.seconds:
-                    color, marker = looks[one.name]
-                    panel.plot(one.median, one.mse, marker, color=color, label=one.name, markersize=9)
-            panel.set(xscale="log", yscale="log", xlabel="seconds", ylabel="MSE", title=f"K = {n_colors:g}")
-    for panel in panels:
-        for axis in (panel.xaxis, panel.yaxis):
-            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axis.set_major_formatter("{x:g}")
-            axis.set_minor_formatter(NullFormatter())
-        panel.grid(color="0.9", linewidth=0.6)
-        panel.set_axisbelow(True)
-    handles: dict[str, Artist] = {}
-    for panel in panels:
-        found, labels = panel.get_legend_handles_labels()
-        handles |= dict(zip(labels, found, strict=True))
-    figure.legend(handles.values(), handles.keys(), loc="outside right center", fontsize=8, frameon=False)
-    figure.savefig(path, dpi=100, metadata=metadata)
-    plt.close(figure)
+def draw(path: Path, panels: list[Panel], metadata: dict[str, str]) -> None:
+    """The panels side by side, and a legend to their right."""
+    letters = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
+    settings: Any = dict.fromkeys(letters, GRAY) | {"axes.facecolor": "none", "figure.facecolor": "none"}
+    with mpl.rc_context(settings):
+        width = 4.2 * len(panels) + 2.8
+        figure, axes = plt.subplots(1, len(panels), figsize=(width, 4.2), layout="constrained", squeeze=False)
+        for panel, axis in zip(panels, axes[0], strict=True):
+            _draw_panel(axis, *panel)
+        handles: dict[str, Artist] = {}
+        for axis in axes[0]:
+            found, labels = axis.get_legend_handles_labels()
+            handles |= dict(zip(labels, found, strict=True))
+        names = sorted(handles, key=place)
+        shown = [handles[name] for name in names]
+        figure.legend(shown, names, loc="outside right center", fontsize=8, frameon=False)
+        figure.savefig(path, dpi=100, metadata=metadata)
+        plt.close(figure)
 
 
-def _looks(names: list[str]) -> list[tuple[str, str]]:
-    """A color and a marker for each: one color for all of ours, none twice together with a marker."""
-    looks, others = [], 0
-    for index, name in enumerate(names):
-        if name.startswith("gpuquant"):
-            looks.append((OURS, MARKERS[index % len(MARKERS)]))
-        else:
-            looks.append((OTHERS[others % len(OTHERS)], MARKERS[others % len(MARKERS)]))
-            others += 1
-    return looks
-
-
-def _lines(panel: Axes, shown: Shown, looks: dict[str, tuple[str, str]], heading: str) -> None:
-    for name, (color, marker) in looks.items():
-        found = [(at, one) for at, rows in shown for one in rows if one.name == name and one.seconds]
-        heights = [one.median if heading == "seconds" else one.peak_megabytes or float("nan") for _, one in found]
-        width = 2.2 if color == OURS else 1.2
-        panel.plot([at for at, _ in found], heights, f"{marker}-", color=color, label=name, linewidth=width)
+def _draw_panel(axis: Axes, title: str, across: str, up: str, points: dict[str, list[tuple[float, float]]]) -> None:
+    for name, places in points.items():
+        color, marker = look(name)
+        is_ours = name.startswith("gpuquant")
+        axis.plot(
+            [place for place, _ in places],
+            [height for _, height in places],
+            f"{marker}-",
+            color=color,
+            label=name,
+            linewidth=2.4 if is_ours else 1.1,
+            markersize=8 if is_ours else 6,
+            zorder=3 if is_ours else 2,
+        )
+    axis.set(xscale="log", yscale="log", xlabel=across, ylabel=up, title=title)
+    lowest = min((height for found in points.values() for _, height in found), default=0)
+    if points and (across, up) == ("megapixels", "MSE") and axis.get_ylim()[1] > MOST_ERROR * lowest:
+        axis.set_ylim(top=MOST_ERROR * lowest)
+    for one in (axis.xaxis, axis.yaxis):
+        one.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=9))
+        one.set_major_formatter("{x:g}")
+        one.set_minor_formatter(NullFormatter())
+    axis.grid(color=GRAY, alpha=0.25, linewidth=0.6)
+    axis.set_axisbelow(True)

@@ -21,6 +21,7 @@ PILLOW = {  # modules beside `images` and `palettes`
     "batch.plan",  # endings of photos
     "bench.measuring",
     "bench.peers",
+    "bench.programs",
     "cli.info_command",  # its version
     "colors.names",  # CSS's names
     "quantization.result",  # the type of a picture

@@ -2,7 +2,7 @@
 
 What is timed begins with pixels in memory and ends with a palette and one label for each pixel. Errors are those of the
 result as it would be written: 8-bit entries, and the labels that the peer gave. Each peer has a process of its own, so
-that no threads, caches or imports of one are another's.
+that no threads, caches or imports of one are another's. Programs are timed by their own work (see programs.py).
 """
 
 import math
@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from multiprocessing.connection import Connection
@@ -25,9 +25,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpuquant.bench.peers import Pixels, Quantizer
+from gpuquant.bench.peers import Quantizer
+from gpuquant.bench.quantized import Pixels
 
 WARM_UP = 64  # the side of what each peer works on first
+AROUND = 3  # times its own work that a program may take with reading and writing, before it runs fewer times
 ROWS_AT_ONCE = 256  # so that differences and noise of a large photo take little memory
 LARGEST_TILE = 14e6  # pixels
 PROC = Path("/proc/self")
@@ -140,11 +142,19 @@ def measure_apart(
         process.join()
         problem = f"its process ended with exit code {process.exitcode}"
     finally:
-        process.kill()
-        process.join()
+        _end(process)
         ours.close()
     height, width, _ = np.load(photo, mmap_mode="r").shape
     return not_measured(quantizer, width * height, problem)
+
+
+def _end(process: multiprocessing.process.BaseProcess) -> None:
+    """End a process, and the programs that it runs: they are of its group."""
+    if hasattr(os, "killpg") and process.pid:
+        with suppress(ProcessLookupError):  # it has ended, or has not come to make its group
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    process.join()
 
 
 def _measure_and_send(
@@ -156,6 +166,8 @@ def _measure_and_send(
     most_seconds: float,
     labels_file: Path | None,
 ) -> None:
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started this process ends it
     threading.Thread(target=_end_with_parent, daemon=True).start()
     silence = os.open(os.devnull, os.O_WRONLY)  # for warnings of libraries; errors become a problem
@@ -170,6 +182,8 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent:
         parent.join()
+        if hasattr(os, "killpg"):
+            os.killpg(0, signal.SIGKILL)
         os._exit(1)
 
 
@@ -183,7 +197,7 @@ def measure(
     labels_file: Path | None = None,  # .npy, to write the labels to
 ) -> Measurement:
     """Run a quantizer some times, and check what it gives; one that is missing or fails becomes a problem."""
-    problem = missing(quantizer)
+    problem = missing(quantizer.package)
     if problem:
         return not_measured(quantizer, photo.shape[0] * photo.shape[1], problem)
     seconds: list[float] = []
@@ -192,11 +206,15 @@ def measure(
         quantizer.run(photo[:WARM_UP, :WARM_UP], min(n_colors, 4))
         first = time.perf_counter() - start
         before = _start_of_peak()
-        while len(seconds) < rounds and sum(seconds) < most_seconds:
+        end = time.perf_counter() + AROUND * most_seconds
+        while not seconds or (len(seconds) < rounds and sum(seconds) < most_seconds and time.perf_counter() < end):
             start = time.perf_counter()
             result = quantizer.run(photo, n_colors)
-            seconds.append(time.perf_counter() - start)
-        peak = None if before is None else (_memory("VmHWM") - before) * 1024 / 1e6
+            taken = time.perf_counter() - start
+            seconds.append(taken if result.seconds is None else result.seconds)
+        peak = result.peak_megabytes
+        if peak is None and result.seconds is None and before is not None:
+            peak = (_memory("VmHWM") - before) * 1024 / 1e6
         palette, labels, used = _checked(result.palette, result.labels, photo, n_colors)
     except Exception as error:  # of any library: the others go on
         problem = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
@@ -205,7 +223,7 @@ def measure(
         np.save(labels_file, labels.astype(np.uint16))
     return Measurement(
         name=quantizer.name,
-        version=version(quantizer.package),
+        version=result.version or version(quantizer.package),
         seconds=tuple(seconds),
         n_pixels=labels.size,
         n_colors=len(np.unique(palette[used], axis=0)),
@@ -239,12 +257,12 @@ def _checked(
     return palette.round().clip(0, 255).astype(np.uint8), labels, used
 
 
-def missing(quantizer: Quantizer) -> str:
-    """The problem that a quantizer is not installed, or nothing."""
+def missing(package: str) -> str:
+    """The problem that a package is not installed, or nothing."""
     try:
-        version(quantizer.package)
+        version(package)
     except PackageNotFoundError:
-        return f"not installed: pip install {quantizer.package}"
+        return f"not installed: pip install {package}"
     return ""
 
 

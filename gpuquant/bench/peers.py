@@ -1,5 +1,8 @@
 """Other quantizers, each asked in the way its own documentation shows, with all threads that it takes by itself.
 
+libimagequant is here as pngquant 3, which holds its current line, in Rust. Python's imagequant 1.1 wraps the line in C
+that came before, and is no longer worked on: it leaves a lower MSE, as pngquant now measures errors in another way.
+
 Nothing is imported before it is asked: what a peer's first call takes is part of what is measured.
 """
 
@@ -11,24 +14,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from gpuquant.bench.programs import ffmpeg, gdal, pngquant
+from gpuquant.bench.quantized import Pixels, Quantized
+
 if TYPE_CHECKING:
     from torch import Tensor
-
-Pixels = npt.NDArray[np.uint8]
 
 SAMPLE = 1000  # pixels that scikit-learn's example of color quantization fits to
 FAISS_SAMPLE = 256  # points for each center that faiss fits to, if not told otherwise
 PLAIN_ITERATIONS = 20  # of peers that do not stop by themselves
 POINTS_AT_ONCE = 1 << 16  # sums of so many levels are exact in single precision
-
-
-@dataclass(frozen=True, eq=False)
-class Quantized:
-    """The result of a quantizer."""
-
-    palette: npt.NDArray[Any]  # [K, 3] in levels, rounded or not
-    labels: npt.NDArray[Any]  # [H, W] or [N]
-    n_iter: int | None = None  # where it tells
 
 
 @dataclass(frozen=True)
@@ -45,7 +40,7 @@ def quantizers(device: str = "auto") -> list[Quantizer]:
     """gpuquant, and every peer, installed or not.
 
     Ranks of peers are by the geometric mean of their seconds for 8 and for 256 colors of 13.7 megapixels, as stored in
-    benchmarks/results. What runs on a CUDA device, and is not stored, is taken to be as fast as libimagequant.
+    benchmarks/results. What runs on a CUDA device, and is not stored, is taken to be as fast as pngquant.
     """
     from gpuquant.devices import resolve_device
 
@@ -68,7 +63,9 @@ def quantizers(device: str = "auto") -> list[Quantizer]:
         Quantizer("OpenCV kmeans, 10 iterations", "opencv-python-headless", _opencv, 7),
         Quantizer(f"torch, {n_steps} plain iterations{where}", "torch", partial(_torch, target), 5 if where else 11),
         *(on_cuda if where else []),
-        Quantizer("libimagequant", "imagequant", _imagequant, 5),
+        Quantizer("pngquant", "pngquant-cli", pngquant, 5),
+        Quantizer("ffmpeg palettegen", "imageio-ffmpeg", ffmpeg, 7),
+        Quantizer("GDAL rgb2pct, dithered", "rasterio", gdal, 2),
         Quantizer("Pillow MEDIANCUT", "pillow", partial(_pillow, "MEDIANCUT"), 4),
         Quantizer("Pillow MAXCOVERAGE", "pillow", partial(_pillow, "MAXCOVERAGE"), 6),
         Quantizer("Pillow FASTOCTREE", "pillow", partial(_pillow, "FASTOCTREE"), 1),
@@ -185,17 +182,6 @@ def _flash_kmeans(device: str, photo: Pixels, n_colors: int) -> Quantized:
     points = torch.from_numpy(points_of(photo)).to(device)[None]
     labels, centers, *_ = batch_kmeans_Euclid(points, n_colors, max_iters=PLAIN_ITERATIONS)
     return Quantized(centers[0].cpu().numpy(), labels[0].cpu().numpy(), PLAIN_ITERATIONS)
-
-
-def _imagequant(photo: Pixels, n_colors: int) -> Quantized:
-    import imagequant
-
-    height, width, _ = photo.shape
-    opaque = np.dstack([photo, np.full((height, width), 255, np.uint8)])
-    labels, entries = imagequant.quantize_raw_rgba_bytes(
-        opaque.tobytes(), width, height, dithering_level=0.0, max_colors=n_colors
-    )
-    return Quantized(np.array(entries, np.uint8).reshape(-1, 4)[:, :3], np.frombuffer(labels, np.uint8))
 
 
 def _pillow(method: str, photo: Pixels, n_colors: int) -> Quantized:

