@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 README, BENCHMARKS = ROOT / "README.md", ROOT / "benchmarks" / "README.md"
 PAGES = (README, BENCHMARKS)
 PHOTOS = ("photo.jpg", "other.jpg", "a.jpg", "b.jpg", "c.jpg", "holiday/a.jpg", "holiday/b.jpg", "more/photo.jpg")
-MOST_LINES, MOST_LETTERS = 205, 130
+MOST_LINES, MOST_LETTERS = 200, 130
 NOT_RUN_HERE = (  # with what runs them
     "gpuquant bench ",  # test_bench.py
     "scripts/",  # test_scripts.py
