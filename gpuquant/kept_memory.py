@@ -1,9 +1,11 @@
 """Memory that goes from photo to photo in a batch.
 
 The system clears fresh memory: that of pixels and labels took a third as long as to decode the photos (measured).
+It belongs to the process, as what reads pixels and what looks them up know of no batch.
 """
 
 import math
+import os
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ import numpy.typing as npt
 
 FEWEST_BYTES = 1 << 22  # less is soon cleared
 MOST_BYTES = 1 << 27  # 44 megapixels: more is not to be held on to for smaller photos
+MOST_TOO_LARGE = 4  # times what is asked for, which an array may hold on to
 
 
 class KeptMemory:
@@ -27,6 +30,11 @@ class KeptMemory:
     def __init__(self) -> None:
         self._free: deque[npt.NDArray[np.uint8]] = deque()  # which needs no lock: memory may come back at any time
         self._n_users, self._lock = 0, threading.Lock()
+
+    def begin_anew(self) -> None:
+        """Forget, in a forked process, the contexts that stayed in the parent."""
+        self._n_users, self._lock = 0, threading.Lock()
+        self._free.clear()
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -50,13 +58,15 @@ class KeptMemory:
             memory = self._free.pop()
         except IndexError:
             memory = np.empty(0, np.uint8)
-        if len(memory) < n_bytes:
+        if not n_bytes <= len(memory) <= MOST_TOO_LARGE * n_bytes:
             memory = np.empty(n_bytes, np.uint8)
         return np.asarray(_Lent(memory, self))[:n_bytes].view(dtype).reshape(shape)
 
     def take_back(self, memory: npt.NDArray[np.uint8]) -> None:
-        if self._n_users:
-            self._free.append(memory)
+        """Keep memory in which no array is any more, in whatever thread that comes out."""
+        self._free.append(memory)
+        if not self._n_users:  # looked at last: the last context may be closed in the meantime
+            self._free.clear()
 
 
 class _Lent:
@@ -71,3 +81,7 @@ class _Lent:
 
 
 pixel_memory, label_memory = KeptMemory(), KeptMemory()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=pixel_memory.begin_anew)
+    os.register_at_fork(after_in_child=label_memory.begin_anew)

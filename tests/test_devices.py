@@ -59,7 +59,7 @@ def test_every_way_in_tells_it(what: str, monkeypatch: pytest.MonkeyPatch) -> No
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 7.00 GiB. GPU 0 has a total capacity")
 
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (1, 2))
-    samples = np.random.RandomState(0).normal(0, 1, (30, 2))
+    samples = np.random.RandomState(0).normal(0, 1, (30, 5))  # of fewer columns predict makes no points
     model = gpuquant.KMeans(2, random_state=0).fit(samples)
     monkeypatch.setattr(ops, "count_colors", fail)
     monkeypatch.setattr(DensePoints, "__init__", fail)

@@ -1,5 +1,6 @@
 """Memory that is used again: only when no array is in it, and only while it is kept."""
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,29 @@ def test_memory_that_is_too_small_is_replaced() -> None:
         del larger
         assert address(memory.empty(SHAPE, np.uint8)) == where
         assert len(memory._free) == 1
+
+
+def test_memory_that_is_much_too_large_is_given_up() -> None:
+    memory = KeptMemory()
+    with memory.kept():
+        memory.empty((5 * FEWEST_BYTES,), np.uint8)
+        small = memory.empty((FEWEST_BYTES,), np.uint8)
+        assert small.base is not None
+        assert not memory._free
+        del small
+        assert [len(one) for one in memory._free] == [FEWEST_BYTES]
+
+
+def test_memory_that_comes_back_in_another_thread_after_the_last_context_is_given_up() -> None:
+    memory = KeptMemory()
+    with memory.kept():
+        lent = [memory.empty(SHAPE, np.uint8) for _ in range(4)]
+    threads = [threading.Thread(target=lent.pop) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not memory._free
 
 
 def test_memory_is_kept_until_the_last_context_is_closed() -> None:

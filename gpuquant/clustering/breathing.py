@@ -2,8 +2,8 @@
 
 Source: B. Fritzke 2020, "The breathing k-means algorithm". Centers are added where the error is large, all are
 settled, as many of the least useful are removed, and all are settled again; what lowers the error is kept. Different
-from there, fewer and fewer are added, one in the last cycle, whether the error falls or not, which finds more in the
-same time (measured); the clusters to split are drawn by their error, which gets stuck less (measured), they are split
+from there, fewer and fewer are added, down to few in the last cycle, whether the error falls or not, which finds more
+in the same time (measured); the clusters to split are drawn by their error, which gets stuck less (measured), they are split
 across their longest side, and pairs of clusters are merged where the error rises least by it (Equitz 1989, "A new
 vector quantization clustering algorithm"): that needs only their means and weights, and finds as good centers in less
 time as to remove those whose points have another one near (measured).
