@@ -1,12 +1,12 @@
 """Breathing k-means: out of the local minimum that Lloyd's algorithm ends in, by adding and removing centers.
 
-Source: B. Fritzke 2020, "The breathing k-means algorithm". Centers are added where the error is large, all are
-settled, as many of the least useful are removed, and all are settled again; what lowers the error is kept. Different
-from there, fewer and fewer are added, down to few in the last cycle, whether the error falls or not, which finds more
-in the same time (measured); the clusters to split are drawn by their error, which gets stuck less (measured), they are split
-across their longest side, and pairs of clusters are merged where the error rises least by it (Equitz 1989, "A new
-vector quantization clustering algorithm"): that needs only their means and weights, and finds as good centers in less
-time as to remove those whose points have another one near (measured).
+Source: B. Fritzke 2020, "The breathing k-means algorithm". Centers are added where the error is large, all are settled,
+as many of the least useful are removed, and all are settled again; what lowers the error is kept. Different from there,
+fewer and fewer are added, down to few in the last cycle, whether the error falls or not, which finds more in the same
+time (measured); the clusters to split are drawn by their error, which gets stuck less (measured), they are split across
+their longest side, and pairs of clusters are merged where the error rises least by it (Equitz 1989, "A new vector
+quantization clustering algorithm"): that needs only their means and weights, and finds as good centers in less time as
+to remove those whose points have another one near (measured).
 Both errors count the rounding of means to entries of a palette: two adjacent levels are the cheapest to merge, but
 their mean lies half-way, which is 2 % of the error of a dark gray photo (measured).
 Points and centers lie on a grid of a quarter level, so that no product or sum of them rounds, and results do not depend
