@@ -23,9 +23,12 @@ from gpuquant.threads import share_out, worker_threads
 
 CLOSE = 32  # levels between neighbors of a palette in which k-means could have found it: 51 in the web's 216 colors
 OWN = (0.12,)  # see `mix_colors`: of the photo's own palette
-CLOSE_ENTRIES = (0.005, 0.12)  # of a given palette whose entries lie close together: means are off by a level at most
-FEW_ENTRIES = (0.0005,)  # of others: off by 0.1 levels, and more would cost some of what it gains after a blur
-MOST_LINKED = 4096  # gaps of more entries are small
+CLOSE_ENTRIES = (0.005, 0.12)  # of a given palette whose entries lie close together: see `apply_palette`
+FEW_ENTRIES = (
+    0.0005,
+)  # of others: means are off by 0.1 levels (7 inks), or 1 (16 random entries); masks add 1 at most
+MOST_LINKED = 4096  # entries whose gaps are looked for, in 0.3 s at most: those of more are small
+MOST_AT_TWO_COSTS = 4096  # entries: 65,536 take 1.5 GB at one cost, and means of 4,097 are off by two levels at most
 STRIP_PIXELS = 1 << 24  # that are diffused at a time: their colors take 4 bytes a pixel, where they are not the photo's
 ORDERED_PIXELS = {"cpu": 1 << 18, "cuda": 1 << 24}  # whose colors stay in the cache; that take few launches
 
@@ -81,7 +84,7 @@ def _ordered(
     """Choose among the entries that mix to each color, by a mask."""
     mask = _thresholds(dither.method).to(palette.device)
     opaque, levels = _opaque_entries(palette), palette[:, :3].contiguous()
-    is_fine = dither.fitted or len(opaque) > MOST_LINKED
+    is_fine = dither.fitted or len(opaque) > MOST_AT_TWO_COSTS
     costs = OWN if is_fine else CLOSE_ENTRIES if _is_close(levels[opaque]) else FEW_ENTRIES
     moving = (colors if still is None else colors[~still])[:, :3]
     mixed = mix_colors(moving, levels, opaque, dither.strength, costs)
@@ -89,6 +92,7 @@ def _ordered(
     if still is not None:
         numbers = torch.empty(len(colors), dtype=torch.int32, device=colors.device)
         numbers[~still], numbers[still] = mixed.numbers, labels[still] + len(forms)
+        # whose errors are added up by R, G and B: they are taken off here, and those with alpha added elsewhere
         forms = torch.cat([forms, mixtures_of_one(torch.arange(len(palette), device=palette.device))])
         error -= squared_error(colors[still, :3], levels, labels[still], photo.counts[still])
     numbers = numbers.to(torch.uint8 if len(forms) <= 256 else torch.uint16 if len(forms) <= 1 << 16 else torch.int32)
@@ -214,8 +218,8 @@ def _is_close(
 ) -> bool:
     """Tell whether entries lie close together, as those of k-means do: the median distance to the nearest other one.
 
-    Were half of more than MOST_LINKED entries farther from all others, balls of half that distance around them would
-    lie beside each other in the color cube, which has room for 1,378 at most.
+    Were half of more than MOST_LINKED entries CLOSE or farther from all others, balls of half that distance around them
+    would lie beside each other in and around the color cube, where there is room for 1,378 at most.
     """
     rows = np.unique(palette.cpu().numpy().astype(np.int32), axis=0)
     if len(rows) > MOST_LINKED:

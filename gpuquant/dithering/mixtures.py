@@ -11,11 +11,12 @@ from gpuquant import ops
 from gpuquant.dithering.regions import Regions, find_regions
 from gpuquant.threads import share_out, worker_threads
 
-AT_ONCE = 1 << 13  # colors: each part begins at the first region, so that threads change nothing
+AT_ONCE = 1 << 13  # colors: some milliseconds, often enough for threads to share out
 LIGHTNESS = np.array([0.299, 0.587, 0.114])  # of red, green and blue, ITU-R BT.601
 WORTH = 2  # how many times less grain is worth any distance of the mean
 WHOLE = 1 << 19  # what all shares of a mixture add up to: a limit is that of the first entries, and LEAST
 LEAST = 1 << 18  # fields have room for as much below and above: weights are off a little where they are rounded
+ENTRY_BITS = 16  # as `ops.choose_entries` takes them: palettes have 65,536 entries at most
 MASK_WIDTH = 512  # pixels that are worked on together: loops over 16 would often begin and end
 TURNS = 6  # of a line before it is taken for the one to which entries lie closest: more change no figure measured
 
@@ -128,28 +129,19 @@ def _written(
     steps = np.rint(limits[:, :, :3])
     at_middle = np.rint(((limits[:, :, :3] - steps) * middles[:, None]).sum(axis=2) + limits[:, :, 3])
     fields = np.concatenate([steps, at_middle[:, :, None] + LEAST], axis=2).astype(np.int64)
-    return np.column_stack(
-        [
-            _packed(fields),
-            _packed_entries(np.take_along_axis(entries[regions.entries[here % len(regions.sizes)]], order, axis=1)),
-        ]
-    )
+    in_order = np.take_along_axis(entries[regions.entries[here % len(regions.sizes)]], order, axis=1)
+    return np.concatenate([_packed(fields, ops.FIELD_BITS), _packed(in_order[:, :, None], ENTRY_BITS)], axis=1)
 
 
-def _packed(fields: Integers) -> Integers:  # [Q, 3, n] -> [Q, n]
-    found: Integers = (fields << np.arange(0, 3 * ops.FIELD_BITS, ops.FIELD_BITS)[:, None]).sum(axis=1)
-    return found
-
-
-def _packed_entries(entries: Integers) -> Integers:  # [Q, 4] -> [Q]
-    found: Integers = (entries << np.arange(0, 64, 16)).sum(axis=1)
+def _packed(fields: Integers, n_bits: int) -> Integers:  # [Q, F, n] -> [Q, n]
+    found: Integers = (fields << n_bits * np.arange(fields.shape[1])[:, None]).sum(axis=1)
     return found
 
 
 def mixtures_of_one(entries: Tensor) -> Tensor:  # [Q] int64 -> [Q, 5]
     """The mixtures that are a single entry, for any color."""
     forms = np.zeros((len(entries), 5), np.int64)
-    forms[:, 4] = _packed_entries(entries.cpu().numpy()[:, None].repeat(4, axis=1))
+    forms[:, 4:] = _packed(entries.cpu().numpy()[:, None, None].repeat(4, axis=1), ENTRY_BITS)
     return torch.from_numpy(forms).to(entries.device)
 
 
@@ -159,15 +151,14 @@ def as_thresholds(
     """The levels of a mask in the middle of their steps, so that limits are rounded to the nearest level."""
     levels = (2 * mask.astype(np.int64) + 1) * (WHOLE // 2 // mask.size) + LEAST + (1 << ops.FIELD_BITS - 1)
     levels = np.tile(levels, max(1, MASK_WIDTH // len(mask)))
-    return torch.from_numpy(_packed(np.stack([levels] * 3, axis=1)))
+    return torch.from_numpy(_packed(np.stack([levels] * 3, axis=1), ops.FIELD_BITS))
 
 
 def _in_order(
     levels: Floats,  # [Q, 4, 3]
     n_used: Integers,  # [Q, 1]
-) -> (
-    Integers
-):  # [Q, 4]: those that are used along the line to which they lie closest, from its light end to its dark one
+) -> Integers:  # [Q, 4]
+    """Order the entries that are used along the line to which they lie closest, from its light end to its dark one."""
     used = np.arange(4) < n_used
     apart = (levels - (levels * used[:, :, None]).sum(axis=1, keepdims=True) / n_used[:, :, None]) * used[:, :, None]
     ways = np.broadcast_to(LIGHTNESS, (len(levels), 3))

@@ -5,6 +5,7 @@ from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from gpuquant import ops
 from gpuquant.dithering.triangulation import triangulate
@@ -21,7 +22,7 @@ class Regions:
     """Convex parts of the color space, and the weights of entries there: affine functions of the color.
 
     Each belongs to a corner, edge, triangle or simplex of the palette's Delaunay triangulation. Two of them touch where
-    one has a corner more, whose weight is 0 at the wall between them.
+    one has a corner more, whose weight is 0 at the wall between them. A wall belongs to the one without that corner.
     """
 
     entries: Integers  # [R, 4]: those of the corners, and the first one again in the place of others
@@ -39,10 +40,11 @@ class Regions:
         cost: int,  # its place
     ) -> npt.NDArray[np.int32]:  # [C]
         """Find the regions of colors: numbers to R for the first cost, then those for the next one."""
-        n_regions, found = len(self.sizes), np.empty(len(colors), np.int32)
+        n_regions = len(self.sizes)
         walls = self.walls[cost * n_regions : (cost + 1) * n_regions]
-        ops.mixing().find_regions(colors, walls, self.behind, self.first_front, self.fronts, found)
-        return found + np.int32(cost * n_regions)
+        given = (torch.from_numpy(part) for part in (colors, walls, self.behind, self.first_front, self.fronts))
+        found: npt.NDArray[np.int32] = ops.walk_to_regions(*given).numpy() + np.int32(cost * n_regions)
+        return found
 
     def shares(self, colors: Bytes, here: npt.NDArray[np.int32]) -> Floats:  # [C, 3], [C] -> [C, 4]
         """The weights of the entries of each color's region."""

@@ -22,10 +22,10 @@ from gpuquant.ops.pixel_dispatch import (
     diffuse_errors,
     keys_from_colors,
     lookup_table,
-    mixing,
     renumber,
     take,
     upload_and_count,
+    walk_to_regions,
 )
 from gpuquant.ops.pixels.transfers import download
 from gpuquant.ops.point_dispatch import (
@@ -85,7 +85,6 @@ __all__ = [
     "lloyd_steps",
     "lookup_table",
     "loops_in_use",
-    "mixing",
     "move_centers",
     "on_grid",
     "pixel_draws",
@@ -95,4 +94,5 @@ __all__ = [
     "take",
     "take_by_keys",
     "upload_and_count",
+    "walk_to_regions",
 ]

@@ -6,8 +6,8 @@
 | `count_alpha`, `alpha_keys`, `alpha_lookup` | `pixels/cpu_alpha`: Numba | `pixels/reference` |
 | `add_counts`, keys and colors, `take`, `column_means` | `pixels/cpu`: Numba | `pixels/reference` |
 | error diffusion | `dithering/cpu_diffusion`: Numba | `dithering/reference` |
-| mixing of entries | `dithering/cpu_mixing`: Numba | the same, on the CPU |
-| choosing among them | `dithering/cpu`: Numba | `dithering/reference` |
+| regions of mixtures | `dithering/cpu_regions`: Numba | `dithering/reference` |
+| choosing among entries | `dithering/cpu`: Numba | `dithering/reference` |
 
 Where there is no Triton, plain torch does the work on CUDA devices too; where there is no Numba, on the CPU.
 """
@@ -175,10 +175,25 @@ def diffuse_errors(
     return found
 
 
+def walk_to_regions(
+    colors: Tensor,  # [C, 3] uint8; neighbors are best close together
+    walls: Tensor,  # [R, 4, 4] float64: wall i of a region is walls[:, i, :3] . c + walls[:, i, 3] above a color inside
+    behind: Tensor,  # [R, 4] int64: the region of fewer entries on the other side, or -1: there is no such wall
+    first_front: Tensor,  # [R + 1] int64
+    fronts: Tensor,  # int64, for each region, from its first on: 4 r + i of the walls that have it on their other side
+) -> Tensor:  # [C] int32
+    """Find the region of each color, that of the fewest entries where the color lies in a wall."""
+    module: Any = dithering_reference
+    if compiled.runs_for(colors):
+        from gpuquant.ops.dithering import cpu_regions as module
+    found: Tensor = module.walk_to_regions(colors, walls, behind, first_front, fronts)
+    return found
+
+
 def choose_entries(
     top: int,  # the place of the first row in the image
     rows: Tensor,  # [rows, W, 1] (gray), [rows, W, 3] or [rows, W, 4] uint8; a fourth column is left out
-    numbers: Tensor,  # [rows, W] uint16 or int32: of the mixtures of pixels
+    numbers: Tensor,  # [rows, W] uint8, uint16 or int32: of the mixtures of pixels
     mixtures: Tensor,  # [Q, 5] int64
     palette: Tensor,  # [K, 3] uint8
     mask: Tensor,  # [A, B] int64: three equal fields, with their highest bits; laid side by side from the top left
@@ -209,10 +224,3 @@ def _dither_module(pixels: Tensor) -> ModuleType:
     from gpuquant.ops.dithering import cpu as dithering_cpu
 
     return dithering_cpu
-
-
-def mixing() -> ModuleType:
-    """The compiled loops that mix palette entries; asking for them imports Numba."""
-    from gpuquant.ops.dithering import cpu_mixing
-
-    return cpu_mixing

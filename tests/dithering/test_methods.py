@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from conftest import Pixels
+from conftest import Pixels, needs_numba
 from image_files import swapped_profile
 from oracles import by_hand, drawing, seen
 from PIL import Image, ImageCms
@@ -19,14 +19,25 @@ from gpuquant import Palette, QuantizedImage, apply_palette, quantize, quantize_
 from gpuquant.colors import error as metrics
 from gpuquant.dithering import methods as dithering
 from gpuquant.dithering import registry
-from gpuquant.dithering.methods import CLOSE_ENTRIES, error_limit
-from gpuquant.dithering.mixtures import WORTH
+from gpuquant.dithering.methods import CLOSE_ENTRIES, OWN, error_limit
+from gpuquant.dithering.mixtures import WORTH, mix_colors
 from gpuquant.dithering.regions import find_regions
 from gpuquant.errors import ArgumentError
+from gpuquant.ops import compiled
 
 METHODS = [name for name in registry.METHODS if name != "none"]
+both = pytest.mark.parametrize("engine", [pytest.param("compiled", marks=needs_numba), "torch"], indirect=True)
 ENDS = Palette(np.array([[0, 0, 0], [255, 255, 255]], np.uint8))
 Floats = npt.NDArray[np.float64]
+
+
+@pytest.fixture
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What works on the CPU in one test."""
+    name: str = request.param
+    if name == "torch":
+        monkeypatch.setattr(compiled, "has_numba", lambda: False)
+    return name
 
 
 def blurred_error(result: QuantizedImage, pixels: Pixels, sigma: float = 1.5) -> float:
@@ -116,14 +127,19 @@ def test_floyd_steinberg_equals_a_loop(china: Pixels, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("has_alpha", "n_colors"), [(False, 9), (True, 9), (True, 100)])
 def test_strips_chunks_and_threads_change_nothing(
-    china: Pixels, method: str, n_threads: int, monkeypatch: pytest.MonkeyPatch
+    china: Pixels, method: str, has_alpha: bool, n_colors: int, n_threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = quantize(china, 9, dither=method).to_array()
+    photo = china
+    if has_alpha:
+        photo = np.concatenate([china, np.full_like(china[..., :1], 255)], axis=2)
+        photo[20:60, 30:90, 3] = np.arange(60)
+    expected = quantize(photo, n_colors, dither=method).to_array()
     monkeypatch.setattr(dithering, "STRIP_PIXELS", 3000)
     monkeypatch.setattr(dithering, "ORDERED_PIXELS", {"cpu": 3000})
     monkeypatch.setattr(metrics, "COLORS_AT_ONCE", {"cpu": 100})
-    found = quantize(china, 9, dither=method, chunk_size=1000)
+    found = quantize(photo, n_colors, dither=method, chunk_size=1000)
     np.testing.assert_array_equal(found.to_array(), expected)
 
 
@@ -143,12 +159,14 @@ def test_gray_and_tensors(china: Pixels, method: str) -> None:
     np.testing.assert_array_equal(found.to_array(), expected.to_array())
 
 
+@both
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("kind", ["all kinds", "clear and opaque", "opaque and partly"])
-def test_only_opaque_pixels_are_dithered(method: str, kind: str) -> None:
+@pytest.mark.parametrize("n_colors", [12, 100])  # whose mixtures are numbered in a byte, and in two
+def test_only_opaque_pixels_are_dithered(engine: str, method: str, kind: str, n_colors: int) -> None:
     pixels = np.concatenate([drawing(kind), drawing(kind, seed=1)], axis=1)
     pixels[:, 30:, 3] = 255
-    plain, result = (quantize(pixels, 12, dither=name) for name in ("none", method))
+    plain, result = (quantize(pixels, n_colors, dither=name) for name in ("none", method))
     check_figures(result, pixels)
     before, after = plain.to_array(), result.to_array()
     still = (pixels[..., 3] < 255) | (before[..., 3] < 255)
@@ -157,8 +175,9 @@ def test_only_opaque_pixels_are_dithered(method: str, kind: str) -> None:
     assert (after[~still] != before[~still]).any()
 
 
+@both
 @pytest.mark.parametrize("method", METHODS)
-def test_opaque_entries_are_mixed_and_others_are_not(method: str) -> None:
+def test_opaque_entries_are_mixed_and_others_are_not(engine: str, method: str) -> None:
     palette = Palette(
         np.array([[0, 0, 0], [140, 140, 140], [255, 255, 255]], np.uint8), np.array([255, 20, 255], np.uint8)
     )
@@ -182,18 +201,22 @@ def test_a_photo_without_opaque_pixels(method: str) -> None:
     assert clear.mse == 0
 
 
+@both
 @pytest.mark.parametrize("method", METHODS)
-def test_colors_are_dithered_as_they_look(china: Pixels, method: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("n_colors", [6, 64])
+def test_colors_are_dithered_as_they_look(
+    engine: str, china: Pixels, method: str, n_colors: int, tmp_path: Path
+) -> None:
     path, profile = tmp_path / "swapped.png", swapped_profile()
     Image.fromarray(china).save(path, icc_profile=profile.tobytes())
     srgb = ImageCms.createProfile("sRGB")
     shown = np.asarray(ImageCms.profileToProfile(Image.fromarray(china), profile, srgb, outputMode="RGB"))
     assert (shown != china).any()
-    plain, found = quantize(path, 6), quantize(path, 6, dither=method)
+    plain, found = quantize(path, n_colors), quantize(path, n_colors, dither=method)
     check_figures(found, shown)
     assert blurred_error(found, shown) < blurred_error(plain, shown)
-    kept = quantize(path, 6, dither=method, keep_profile=True)
-    np.testing.assert_array_equal(kept.to_array(), quantize(china, 6, dither=method).to_array())
+    kept = quantize(path, n_colors, dither=method, keep_profile=True)
+    np.testing.assert_array_equal(kept.to_array(), quantize(china, n_colors, dither=method).to_array())
 
 
 @pytest.mark.parametrize(
@@ -309,3 +332,20 @@ def test_flat_areas_of_many_entries_have_the_mean_of_their_mixture() -> None:
         here = np.where(is_worth_it, second, first)
         mean = regions.shares(color[None], here)[0] @ regions.levels[here[0] % len(regions.sizes)]
         np.testing.assert_allclose(found.mean(axis=(0, 1)), mean, atol=0.3)
+
+
+@pytest.mark.parametrize("has_alpha", [False, True])
+def test_more_mixtures_than_two_bytes_number(has_alpha: bool) -> None:
+    random = np.random.RandomState(0)
+    palette, pixels = (random.randint(0, 256, shape).astype(np.uint8) for shape in ((12_000, 3), (400, 400, 3)))
+    image = np.concatenate([pixels, np.full_like(pixels[..., :1], 255)], axis=2) if has_alpha else pixels
+    if has_alpha:
+        image[:1, :9, 3] = 100
+    found = apply_palette(image, Palette(palette), dither="bayer")
+    check_figures(found, image)
+    colors = torch.from_numpy(pixels.reshape(-1, 3))
+    mixed = mix_colors(colors, torch.from_numpy(palette), torch.arange(len(palette)), 1.0, OWN)
+    assert len(mixed.forms) > 1 << 16
+    entries = mixed.forms[mixed.numbers.long(), 4].numpy()[:, None] >> np.arange(0, 64, 16) & 0xFFFF
+    labels = np.asarray(found.labels).reshape(-1, 1)
+    assert (entries == labels)[9:].any(axis=1).all()

@@ -198,15 +198,18 @@ def test_entries_lie_along_a_line_from_light_to_dark() -> None:
 
 @pytest.mark.parametrize("costs", [OWN, CLOSE_ENTRIES, FEW_ENTRIES])
 def test_parts_change_nothing(costs: tuple[float, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neighbors that lie nearer than a wall are not looked for again: each alone, they are."""
+    """Neighbors that lie nearer than a wall are not looked for again: each alone, they are. Some lie in walls."""
     levels = np.arange(100, 110)
     near = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3).astype(np.uint8)
-    colors, palette = np.concatenate([near, drawn(1000)]), drawn(64)
-    whole = mixed(colors, palette, costs)
-    for n_colors in (1, 7):
-        monkeypatch.setattr(mixtures, "AT_ONCE", n_colors)
-        for before, after in zip(whole, mixed(colors, palette, costs), strict=True):
-            np.testing.assert_allclose(before, after, atol=ROUNDING * 255)
+    colors = np.concatenate([near, drawn(1000)])
+    for palette in (drawn(64), steps(2), steps(4)):
+        whole = mixed(colors, palette, costs)
+        for n_colors in (1, 7):
+            with monkeypatch.context() as patched:
+                patched.setattr(mixtures, "AT_ONCE", n_colors)
+                parts = mixed(colors, palette, costs)
+            for before, after in zip(whole, parts, strict=True):
+                np.testing.assert_array_equal(before, after)
 
 
 @pytest.mark.parametrize("name", PALETTES)
@@ -257,10 +260,15 @@ if {hidden}:
     sys.modules["numba"] = None
 warnings.simplefilter("always")
 import numpy as np, torch, gpuquant
-image = np.random.RandomState(0).randint(0, 256, (40, 30, 3)).astype(np.uint8)
-palette = gpuquant.quantize(image, 9).palette
-for method in ("blue-noise", "floyd-steinberg"):
-    print(gpuquant.apply_palette(image, palette, dither=method).labels.tolist())
+image = np.random.RandomState(0).randint(0, 256, (40, 30, 4)).astype(np.uint8)
+image[:, :20, 3] = 255
+levels = range(0, 256, 85)
+cubes = [(red, green, blue) for red in levels for green in levels for blue in levels]  # many grays lie in walls
+for part in (image[:, :20, :3], image[:, :20, 0], image):
+    part = np.ascontiguousarray(part)
+    for palette in (gpuquant.quantize(part, 9).palette, np.array(cubes, np.uint8)):
+        for method in ("blue-noise", "floyd-steinberg"):
+            print(gpuquant.apply_palette(part, palette, dither=method).labels.tolist())
 """
     done: list[Any] = [
         subprocess.run([sys.executable, "-c", code.format(hidden=hidden)], capture_output=True, text=True, check=True)

@@ -20,7 +20,7 @@ Array = npt.NDArray[Any]
 def choose_entries(
     top: int,  # the place of the first row in the image
     rows: Tensor,  # [rows, W, 1] (gray), [rows, W, 3] or [rows, W, 4] uint8; a fourth column is left out
-    numbers: Tensor,  # [rows, W] uint16 or int32: of the mixtures of pixels
+    numbers: Tensor,  # [rows, W] uint8, uint16 or int32: of the mixtures of pixels
     mixtures: Tensor,  # [Q, 5] int64
     palette: Tensor,  # [K, 3] uint8
     mask: Tensor,  # [A, B] int64: three equal fields, with their highest bits; laid side by side from the top left
@@ -61,9 +61,7 @@ def _choose(
     width, side, error = np.uintp(labels.shape[1]), np.uintp(mask.shape[1]), np.int64(0)
     repeat = np.int64(1) | np.int64(1) << field_bits | np.int64(1) << 2 * field_bits
     signs = repeat << (field_bits - 1)
-    gather = np.uint64(repeat) << np.uint64(
-        63 - 3 * field_bits
-    )  # times the signs: how many are set, in the two highest bits
+    gather = np.uint64(repeat) << np.uint64(63 - 3 * field_bits)  # times the signs: their number in the highest bits
     one, two, three = np.uintp(1), np.uintp(2), np.uintp(3)
     for row in range(np.uintp(len(rows))):
         thresholds = mask[(np.uintp(top) + row) % np.uintp(len(mask))]

@@ -1,4 +1,4 @@
-"""Dithering in plain torch, on any device: the reference for `cpu_diffusion` and `cpu`."""
+"""Dithering in plain torch, on any device: the reference for `cpu_diffusion`, `cpu_regions` and `cpu`."""
 
 import torch
 from torch import Tensor
@@ -9,6 +9,10 @@ STRENGTH_BITS = 7
 FULL_STRENGTH = 1 << STRENGTH_BITS
 FIELD_BITS = 21  # three of them are in an int64
 AT_ONCE = 1 << 24  # numbers: a few launches for a photo, and 64 MiB
+WALLS_AT_ONCE = 1 << 20  # of which there are some ten numbers of eight bytes
+TOLERANCE = 1e-6  # levels: colors in a wall are that near to it, as numbers round
+MOST_STEPS = 10_000  # from region to region: with 65,536 entries some hundreds are usual for the first color
+EVERY = 8  # colors one is looked for first, and the others from there on: some steps away, in Z-order
 
 
 def diffuse_errors(
@@ -72,10 +76,73 @@ def _nearest(
     return torch.cat(parts)
 
 
+def walk_to_regions(
+    colors: Tensor,  # [C, 3] uint8
+    walls: Tensor,  # [R, 4, 4] float64: wall i of a region is walls[:, i, :3] . c + walls[:, i, 3] above a color inside
+    behind: Tensor,  # [R, 4] int64: the region of fewer entries on the other side, or -1: there is no such wall
+    first_front: Tensor,  # [R + 1] int64
+    fronts: Tensor,  # int64, for each region, from its first on: 4 r + i of the walls that have it on their other side
+) -> Tensor:  # [C] int32
+    """Find the region of each color, that of the fewest entries where the color lies in a wall.
+
+    Every color goes through the wall that it is farthest behind, until it is behind none. Where numbers round, one
+    could go around in circles: after MOST_STEPS all regions are looked at.
+    """
+    given, levels = (walls, behind, first_front, fronts), colors.double()
+    here = torch.zeros(len(colors), dtype=torch.int64, device=colors.device)
+    if len(colors) > 1:
+        here = walk_to_regions(colors[::EVERY], *given).long().repeat_interleave(EVERY)[: len(colors)]
+    left = torch.arange(len(colors), device=colors.device)
+    for _ in range(MOST_STEPS):
+        height, onward = _lowest(levels[left], here[left], *given)
+        left, onward = left[height < 0], onward[height < 0]
+        if not len(left):
+            break
+        here[left] = onward
+    regions = torch.arange(len(behind), device=colors.device)
+    for place in left.tolist():
+        here[place] = _lowest(levels[place].expand(len(regions), 3), regions, *given)[0].argmax()
+    return here.int()
+
+
+def _lowest(
+    levels: Tensor,  # [C, 3] float64
+    here: Tensor,  # [C] int64
+    walls: Tensor,
+    behind: Tensor,
+    first_front: Tensor,
+    fronts: Tensor,
+) -> tuple[Tensor, Tensor]:  # [C] float64, [C] int64
+    """The least height of each color above the walls of a region, and the region behind that wall."""
+    at_once = max(1, WALLS_AT_ONCE // (4 + int(first_front.diff().max())))
+    parts = zip(levels.split(at_once), here.split(at_once), strict=True)
+    heights, onward = zip(*(_lowest_of(*part, walls, behind, first_front, fronts) for part in parts), strict=True)
+    return torch.cat(heights), torch.cat(onward)
+
+
+def _lowest_of(
+    levels: Tensor, here: Tensor, walls: Tensor, behind: Tensor, first_front: Tensor, fronts: Tensor
+) -> tuple[Tensor, Tensor]:
+    every, n_fronts = torch.arange(len(here), device=here.device), first_front[here + 1] - first_front[here]
+    own, outer = every.repeat_interleave(4), every.repeat_interleave(n_fronts)
+    number = torch.arange(len(outer), device=here.device) - (n_fronts.cumsum(0) - n_fronts)[outer]  # of a front
+    front = fronts[first_front[here][outer] + number]
+    inside = _heights(levels[own], walls[here].view(-1, 4)).masked_fill_(behind[here].view(-1) < 0, torch.inf)
+    heights = torch.cat([inside, -_heights(levels[outer], walls.view(-1, 4)[front])])
+    rows, onward = torch.cat([own, outer]), torch.cat([behind[here].view(-1), front >> 2])
+    lowest = heights.new_full(here.shape, torch.inf).scatter_reduce_(0, rows, heights, "amin")
+    onward = torch.where(heights == lowest[rows], onward, -1)
+    return lowest, here.new_full(here.shape, -1).scatter_reduce_(0, rows, onward, "amax")
+
+
+def _heights(levels: Tensor, walls: Tensor) -> Tensor:  # [C, 3], [C, 4] -> [C]
+    return (levels * walls[:, :3]).sum(dim=1) + walls[:, 3] - TOLERANCE
+
+
 def choose_entries(
     top: int,  # the place of the first row in the image
     rows: Tensor,  # [rows, W, 1] (gray), [rows, W, 3] or [rows, W, 4] uint8; a fourth column is left out
-    numbers: Tensor,  # [rows, W] uint16 or int32: of the mixtures of pixels
+    numbers: Tensor,  # [rows, W] uint8, uint16 or int32: of the mixtures of pixels
     mixtures: Tensor,  # [Q, 5] int64
     palette: Tensor,  # [K, 3] uint8
     mask: Tensor,  # [A, B] int64: three equal fields, with their highest bits; laid side by side from the top left

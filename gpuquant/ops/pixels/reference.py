@@ -114,7 +114,7 @@ def take(
     out: Tensor | None = None,  # [N] of the values' dtype; may be the ranks themselves
 ) -> Tensor:  # [N]
     """The value of each rank."""
-    found = values.index_select(0, ranks)
+    found = uint16_as_int16(values).index_select(0, ranks).view(values.dtype)
     return found if out is None else out.copy_(found)
 
 

@@ -84,16 +84,17 @@ def test_compiled_loops_and_torch_are_chosen(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @both
-@pytest.mark.parametrize("dtype", [torch.int32, torch.float64])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "int64", "float64"])
 @pytest.mark.parametrize("n_pixels", [0, 1, 300_001])
-def test_each_rank_takes_its_value(implementation: ModuleType, dtype: torch.dtype, n_pixels: int) -> None:
+def test_each_rank_takes_its_value(implementation: ModuleType, dtype: str, n_pixels: int) -> None:
     random = np.random.RandomState(0)
-    values, ranks = torch.from_numpy(random.normal(0, 99, 50)).to(dtype), random.randint(0, 50, n_pixels)
-    given = torch.from_numpy(ranks).int()
-    np.testing.assert_array_equal(implementation.take(values, given).numpy(), values.numpy()[ranks])
-    if dtype == torch.int32:
-        assert implementation.take(values, given, out=given) is given
-        np.testing.assert_array_equal(given.numpy(), values.numpy()[ranks])
+    numbers, ranks = (1000 * random.normal(0, 99, 50)).astype(np.int64).astype(dtype), random.randint(0, 50, n_pixels)
+    values, given = torch.from_numpy(numbers), torch.from_numpy(ranks).int()
+    found, out = implementation.take(values, given), given if dtype == "int32" else values.new_empty(n_pixels)
+    assert implementation.take(values, given, out=out) is out
+    for taken in (found, out):
+        assert taken.dtype == values.dtype
+        np.testing.assert_array_equal(taken.numpy(), numbers[ranks])
 
 
 @both
