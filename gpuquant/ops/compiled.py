@@ -22,7 +22,12 @@ from typing import Any, Literal, TypeVar, cast
 
 from torch import Tensor
 
-MAKERS = {"empty", "zeros", "full", "copy"}  # of arrays: functions without these count no references to any
+MAKERS = {
+    "empty",
+    "zeros",
+    "full",
+    "copy",
+}  # of arrays: functions without these, which call none with them, count no references
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -137,13 +142,14 @@ def _stamp_of_all() -> str:
     return sha256(b"".join(_sources(files("gpuquant.ops")))).hexdigest()
 
 
-def _sources(folder: Traversable) -> Iterator[bytes]:
-    """The names and contents of all Python files in a folder, which may lie in a zip file."""
+def _sources(folder: Traversable, within: str = "") -> Iterator[bytes]:
+    """The paths and contents of all Python files in a folder, which may lie in a zip file."""
     for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        path = f"{within}/{entry.name}"
         if entry.is_dir():
-            yield from _sources(entry)
+            yield from _sources(entry, path)
         elif entry.name.endswith(".py"):
-            yield repr((entry.name, entry.read_bytes())).encode()
+            yield repr((path, entry.read_bytes())).encode()
 
 
 class _Notice:

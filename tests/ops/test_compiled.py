@@ -1,22 +1,16 @@
 """Compiled loops: what is kept on disk is right, and what goes wrong there is no error."""
 
-import ast
-import builtins
 import gc
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
-import zipfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import script
 
 from gpuquant.ops import compiled as compiled_loops
 from gpuquant.ops.compiled import compiled, written_out
@@ -24,53 +18,11 @@ from gpuquant.ops.compiled import compiled, written_out
 pytest.importorskip("numba")
 from numba.core import caching, config
 
-PACKAGE: Path = script("parts/house").PACKAGE
 NOTICE = "gpuquant: compiling loops for this machine, once\n"
 
 
 def triple(number: float) -> float:
     return 3 * number
-
-
-def decorated(tree: ast.Module) -> list[ast.FunctionDef]:
-    return [
-        node
-        for node in tree.body
-        if isinstance(node, ast.FunctionDef)
-        and any(isinstance(one, ast.Name) and one.id in ("compiled", "written_out") for one in node.decorator_list)
-    ]
-
-
-def strangers(source: str) -> set[str]:
-    """Names that compiled functions use, and that are neither of files of `ops` nor of NumPy."""
-    tree = ast.parse(source)
-    own = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-    for node in tree.body:
-        targets = (
-            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-        )
-        own |= {name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)}
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("gpuquant.ops."):
-            own |= {name.asname or name.name for name in node.names}
-    found: set[str] = set()
-    for function in decorated(tree):
-        names = [name for line in function.body for name in ast.walk(line) if isinstance(name, ast.Name)]
-        local = {name.id for name in names if isinstance(name.ctx, ast.Store)} | {
-            argument.arg for argument in function.args.args
-        }
-        found |= {name.id for name in names} - local - own - set(dir(builtins)) - {"np", "math"}
-    return found
-
-
-def test_compiled_functions_use_files_of_operations_alone() -> None:
-    """What is kept on disk is taken as long as these are the same, and others may have changed."""
-    files = [path for path in PACKAGE.rglob("*.py") if decorated(ast.parse(path.read_text()))]
-    assert len(files) > 1
-    for path in files:
-        assert path.is_relative_to(PACKAGE / "ops")
-        assert strangers(path.read_text()) == set(), path
-    source = "from a import b, C\nfrom gpuquant.ops.d import e\n@compiled\ndef f(x):\n    b(x, C, e, np.pi)\n"
-    assert strangers(source) == {"b", "C"}
 
 
 @pytest.fixture
@@ -128,78 +80,6 @@ def test_damaged_files_are_compiled_anew(kept: Path, ending: str, damage: bytes 
         path.write_bytes(path.read_bytes()[:99] if damage is None else damage)
 
 
-def run(code: str, folder: Path) -> str:
-    """Run code in a new process that imports the package in the folder, and keeps its loops there."""
-    given = {"PYTHONPATH": str(folder), "NUMBA_CACHE_DIR": str(folder / "kept"), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=folder, env=os.environ | given
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def test_a_changed_loop_is_seen_and_processes_may_compile_at_once(tmp_path: Path) -> None:
-    shutil.copytree(PACKAGE, tmp_path / "gpuquant", ignore=shutil.ignore_patterns("__pycache__"))
-    code = """
-import torch
-from gpuquant import ops
-from gpuquant.ops.pixels import cpu_counting
-cpu_counting.FEW_PIXELS = 0
-counts = ops.count_colors(torch.zeros(4, 3, dtype=torch.uint8))[1]
-print(counts.tolist(), ops.take(counts.to(torch.{kind}), torch.zeros(1, dtype=torch.int32)).tolist())
-"""
-    codes = [code.format(kind=kind) for kind in ("int32", "float64")]  # types that Numba may write to one file
-    with ThreadPoolExecutor(2) as pool:
-        assert list(pool.map(run, codes, [tmp_path] * 2)) == ["[4] [4]\n", "[4] [4.0]\n"]
-    path = tmp_path / "gpuquant" / "ops" / "pixels" / "cpu_counting.py"
-    changed = path.read_text().replace("count += np.int64(bins[table, key])", "count += 2 * np.int64(bins[table, key])")
-    assert changed != path.read_text()
-    assert run("".join(codes), tmp_path) == "[4] [4]\n[4] [4.0]\n"
-    path.write_text(changed)
-    assert run(codes[0], tmp_path) == "[8] [8]\n"
-
-
-@pytest.mark.parametrize(
-    ("file", "old", "new", "after"),
-    [
-        ("pixels/cpu_keys.py", "return SPREAD[0, rows", "return 1 + SPREAD[0, rows", "[1]\n"),  # a function
-        (
-            "pixels/cpu_keys.py",
-            "SPREAD << 1, SPREAD << 2]",
-            "SPREAD << 1, SPREAD << 2]) + np.int32([[1], [0], [0]]",
-            "[1]\n",
-        ),
-        ("pixels/reference.py", '"""', '"""In other words: ', "[0]\n"),
-    ],
-)
-def test_a_change_of_another_file_is_seen(tmp_path: Path, file: str, old: str, new: str, after: str) -> None:
-    """A loop holds the code of the functions that it calls, and the numbers of tables, wherever these are from."""
-    shutil.copytree(PACKAGE, tmp_path / "gpuquant", ignore=shutil.ignore_patterns("__pycache__"))
-    path = tmp_path / "gpuquant" / "ops" / file
-    code = """
-import torch
-from gpuquant import ops
-from gpuquant.ops.pixels import cpu_counting
-print(ops.count_colors(torch.zeros(4, 3, dtype=torch.uint8))[0].tolist())
-print(sum(cpu_counting._count_rows.stats.cache_hits.values()))
-"""
-    assert [run(code, tmp_path) for _ in range(2)] == ["[0]\n0\n", "[0]\n1\n"]
-    kept = set((tmp_path / "kept").rglob("*.nb?"))
-    changed = path.read_text().replace(old, new, 1)
-    assert changed != path.read_text()
-    path.write_text(changed)
-    assert run(code, tmp_path) == after + "0\n"
-    assert set((tmp_path / "kept").rglob("*.nb?")) == kept  # what is of no use any more is written over
-
-
-def test_files_in_an_archive_are_read(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "some.zip", "w") as archive:
-        for path in PACKAGE.rglob("ops/**/*.py"):
-            archive.write(path, path.relative_to(PACKAGE))
-    folder = zipfile.Path(tmp_path / "some.zip", "ops/")
-    assert list(compiled_loops._sources(folder)) == list(compiled_loops._sources(PACKAGE / "ops"))
-
-
 def test_nothing_is_kept_where_files_cannot_be_read(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled_loops, "_stamp_of_all", fail)
     for _ in range(2):
@@ -255,29 +135,6 @@ def test_no_garbage_is_looked_for_while_a_loop_is_compiled(
     finally:
         gc.enable() if was_on else gc.disable()
     assert states == [False, False]
-
-
-@pytest.mark.slow
-def test_little_is_compiled_for_a_first_photo(tmp_path: Path) -> None:
-    """Each loop is compiled once, and brings little of Numba's own code along, as strings or whole arrays would."""
-    code = """
-import numpy as np, gpuquant
-from numba.core import event
-class Names(event.Listener):
-    def on_start(self, found): names.append(found.data["dispatcher"].py_func)
-    def on_end(self, found): pass
-names = []
-event.register("numba:compile", Names())
-image = np.random.RandomState(0).randint(0, 256, (300, 200, 3)).astype(np.uint8)
-gpuquant.quantize(image, 16)
-gpuquant.quantize(image, 64, effort="best")
-for one in names: print(one.__module__, one.__qualname__)
-"""
-    (tmp_path / "gpuquant").symlink_to(PACKAGE)
-    names = run(code, tmp_path).splitlines()
-    own = [name for name in names if name.startswith("gpuquant.")]
-    assert len(set(own)) == len(own) > 20
-    assert len(names) - len(own) < 10
 
 
 def fail(*_: Any) -> None:

@@ -4,7 +4,6 @@ import threading
 import warnings
 import weakref
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +14,8 @@ from oracles import same
 from PIL import Image, ImageFile
 from sklearn.cluster import KMeans
 
-from gpuquant.clustering import breathing
-from gpuquant.colors.spaces import working_space
-from gpuquant.errors import ArgumentError, DeviceError, GpuquantError, ImageFileError
-from gpuquant.fitting import coarse_to_fine
-from gpuquant.quantization.recipes import extract_palette, quantize
+from gpuquant.errors import ArgumentError
+from gpuquant.quantization.recipes import quantize
 from gpuquant.quantization.result import QuantizedImage
 
 KODAK = Path(__file__).parents[3] / "shared" / "photos" / "kodak"
@@ -154,74 +150,6 @@ def test_starts(china: Pixels) -> None:
     assert not same(quantize(china, 9, random_state=3), quantize(china, 9, random_state=4))
 
 
-@pytest.mark.parametrize("n_colors", [16, 64])
-def test_more_effort_gives_a_lower_error(china: Pixels, n_colors: int) -> None:
-    errors = [quantize(china, n_colors, effort=effort).mse for effort in ("fast", "default", "best")]
-    assert errors[2] <= errors[1] < errors[0] < 1.1 * errors[2]
-    assert n_colors == 16 or errors[2] < errors[1]
-
-
-def test_more_effort_for_many_colors(china_large: Pixels) -> None:
-    default, best = (quantize(china_large, 1500, effort=effort).mse for effort in ("default", "best"))
-    assert best <= default
-
-
-@pytest.mark.parametrize("n_colors", [2, 16, 64])
-@pytest.mark.parametrize("step", [2, 9])
-def test_more_effort_never_ends_above_the_default(china: Pixels, step: int, n_colors: int) -> None:
-    for color_space in ("srgb", "oklab"):
-        for seed in range(3):
-            found = [
-                quantize(china[::step, ::step], n_colors, effort=effort, random_state=seed, color_space=color_space)
-                for effort in ("default", "best")
-            ]
-            in_space = [
-                working_space(color_space).enter(torch.from_numpy(one.to_array().reshape(-1, 3))) for one in found
-            ]
-            pixels = working_space(color_space).enter(torch.from_numpy(china[::step, ::step].reshape(-1, 3).copy()))
-            default, best = (float((points.double() - pixels.double()).square().sum()) for points in in_space)
-            assert best <= default * (1 + 1e-12)
-
-
-def test_effort_holds_for_kmeans_plus_plus_alone(china: Pixels) -> None:
-    for color_space in ("srgb", "oklab"):
-        for init in ("random", np.linspace(0, 255, 24).reshape(8, 3)):
-            found = [quantize(china, 8, init=init, effort=one, color_space=color_space) for one in ("fast", "best")]
-            assert same(*found)
-            assert found[0].n_iter > 2
-
-
-def test_runs_of_the_best_effort_have_draws_of_their_own(china: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
-    draws_of: list[np.random.RandomState] = []
-
-    def watched(*arguments: Any, draws: np.random.RandomState, **settings: Any) -> tuple[torch.Tensor, float]:
-        draws_of.append(draws)
-        return breathing.breathe(*arguments, draws=draws, **settings)
-
-    monkeypatch.setattr(coarse_to_fine, "breathe", watched)
-    quantize(china, 8, effort="best", n_init=3)
-    # the default's search, and another
-    assert [draws_of.index(draws) for draws in draws_of] == [0] * 2 + [2] * 2 + [4] * 2
-    assert len({draws.uniform() for draws in draws_of[::2]}) == 3
-
-
-def test_effort_with_transparency(china: Pixels) -> None:
-    alpha = np.random.RandomState(0).randint(1, 255, (*china[::3, ::3].shape[:2], 1)).astype(np.uint8)
-    image = np.concatenate([china[::3, ::3], alpha], axis=2)
-    fast, default, best = (
-        [quantize(image, 40, effort=effort, random_state=seed).mse for seed in range(4)]
-        for effort in ("fast", "default", "best")
-    )
-    assert all(most <= some for most, some in zip(best, default, strict=True))
-    assert sum(best) < sum(default) < sum(fast)
-
-
-def test_effort_for_a_palette_of_many(china: Pixels) -> None:
-    parts = [china[:60], china[60:]]
-    assert extract_palette(parts, 50, effort="best").hex == quantize(china, 50, effort="best").palette.hex
-    assert extract_palette(parts, 50).hex != quantize(china, 50, effort="best").palette.hex
-
-
 def test_stops_at_max_iter(china: Pixels) -> None:
     result = quantize(china, 40, init="random", max_iter=2)
     assert (result.n_iter, result.converged) == (2, False)
@@ -279,64 +207,6 @@ def test_a_call_leaves_no_trace(china: Pixels) -> None:
     assert settings() == before
     assert later == before
     assert torch.equal(torch.random.get_rng_state(), random)
-
-
-GOOD = np.zeros((4, 4, 3), np.uint8)
-
-
-@pytest.mark.parametrize(
-    ("image", "words"),
-    [
-        (GOOD.astype(np.int64), "uint8"),
-        (np.zeros((4, 4, 2), np.uint8), "H, W, 3"),
-        (np.zeros(4, np.uint8), "H, W"),
-        (np.zeros((0, 4, 3), np.uint8), "empty"),
-        ([[1, 2, 3]], "list"),
-        (Image.new("F", (2, 2)), "mode F"),
-        (Image.new("RGB", (0, 2)), "empty"),
-    ],
-)
-def test_unusable_images_are_refused(image: object, words: str) -> None:
-    with pytest.raises(ArgumentError, match=words):
-        quantize(image)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error"),
-    [
-        ({"n_colors": 0}, ArgumentError),
-        ({"n_colors": 4097}, ArgumentError),
-        ({"n_colors": 2.5}, ArgumentError),
-        ({"n_colors": True}, ArgumentError),
-        ({"effort": "most"}, ArgumentError),
-        ({"init": "wu"}, ArgumentError),
-        ({"init": np.zeros((3, 5))}, ArgumentError),
-        ({"init": np.full((8, 3), 256.0)}, ArgumentError),
-        ({"n_init": 0}, ArgumentError),
-        ({"max_iter": 0}, ArgumentError),
-        ({"tol": -1.0}, ArgumentError),
-        ({"chunk_size": 0}, ArgumentError),
-        ({"random_state": -1}, ArgumentError),
-        ({"device": "mps"}, DeviceError),
-        ({"device": "gpu"}, DeviceError),
-        ({"device": 5.5}, DeviceError),
-    ],
-)
-def test_bad_arguments_are_named(arguments: dict[str, object], error: type[GpuquantError]) -> None:
-    with pytest.raises(error, match=next(iter(arguments))):
-        quantize(GOOD, **arguments)  # type: ignore[arg-type]
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
-def test_a_device_that_is_not_there_is_an_error(device: str) -> None:
-    with pytest.raises(DeviceError, match=device):
-        quantize(GOOD, device=device)
-
-
-def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ImageFileError, match="no such file"):
-        quantize(tmp_path / "missing.png")
 
 
 @pytest.mark.parametrize("kind", ["permuted", "sliced", "turned"])

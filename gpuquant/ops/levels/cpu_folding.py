@@ -15,16 +15,17 @@ import torch
 from torch import Tensor
 
 from gpuquant.colors.codes import N_CODES
-from gpuquant.ops.compiled import compiled
+from gpuquant.ops.compiled import compiled, written_out
 from gpuquant.ops.levels.reference import Scale, scales
 from gpuquant.ops.pixels.cpu import lookup_table, take
 from gpuquant.ops.pixels.cpu_bits import lowest_bit, ones
-from gpuquant.ops.pixels.cpu_keys import Bytes, Keys
+from gpuquant.ops.pixels.cpu_keys import Bytes, Keys, key_of
 from gpuquant.ops.pixels.cpu_tables import N_TABLES, kept_tables
+from gpuquant.ops.points.spread_bits import spread
 from gpuquant.threads import share_out, worker_threads
 
 CHUNK_ROWS = 1 << 16  # 0.2 ms: often enough for threads to share out, and too long for calls to matter
-BLOCK = 1 << 13  # rows whose levels and keys stay in the cache
+ROWS_IN_CACHE = 1 << 13  # whose levels and keys stay there from loop to loop
 N_WORDS = N_CODES // 64  # of a bit for each key
 FEW_ROWS = 1 << 19  # take 2 ms, and another thread 0.1 to start
 ROUNDING = 1.5 * 2.0**52  # to this a double of up to 2^51 is added in units of 1
@@ -114,8 +115,8 @@ def _fold(
         if differing:
             return
         table = free.pop()
-        used = marks[table], marked[table]
-        if not _read_rows(numbers, *rows, n_columns, scale.factor, high, low, *used, keys, others):
+        used, levels = (marks[table], marked[table]), np.empty((min(ROWS_IN_CACHE, len(samples)), n_columns), np.uint8)
+        if not _read_rows(numbers, *rows, scale.factor, high, low, levels, levels.reshape(-1), *used, keys, others):
             differing.append(table)
         free.append(table)
 
@@ -131,25 +132,26 @@ def _read_rows(
     numbers: Numbers,  # [N * D]
     start: int,
     stop: int,
-    n_columns: int,  # D
     factor: float,  # makes levels of numbers, about
     high: float,  # a level times this, and times that, add up to its number
     low: float,
+    levels: Bytes,  # [ROWS_IN_CACHE, D]: written
+    all_levels: Bytes,  # [ROWS_IN_CACHE * D]: the same
     marks: Marks,  # [N_WORDS]: a bit for each key, added to
     marked: Marks,  # [N_WORDS / 64]: a bit for each word of marks that is not 0
     keys: Keys,  # [N]: written
     others: Bytes,  # [N] or empty: written
 ) -> bool:  # whether each number is that of a level
-    levels = np.empty(BLOCK * n_columns, np.uint8)
-    for first in range(start, stop, BLOCK):
-        last = min(first + BLOCK, stop)
-        if not _read_levels(numbers, first * n_columns, last * n_columns, factor, high, low, levels):
+    n_rows, n_columns = levels.shape
+    for first in range(start, stop, n_rows):
+        last = min(first + n_rows, stop)
+        if not _read_levels(numbers, first * n_columns, last * n_columns, factor, high, low, all_levels):
             return False
-        _write_keys(levels, n_columns, first, last, keys)
+        _write_keys(levels, first, last, keys)
         _mark(keys, first, last, marks, marked)
         if len(others) > 0:
             for row in range(np.uintp(last - first)):
-                others[np.uintp(first) + row] = levels[np.uintp(4) * row + np.uintp(3)]
+                others[np.uintp(first) + row] = levels[row, 3]
     return True
 
 
@@ -167,33 +169,22 @@ def _read_levels(
     return n_wrong == 0
 
 
+@written_out
+def _key_by_shifts(red: Any, green: Any, blue: Any) -> Any:
+    return np.int32(spread(red) | (spread(green) << np.uint32(1)) | (spread(blue) << np.uint32(2)))
+
+
 @compiled
-def _write_keys(levels: Bytes, n_columns: int, start: int, stop: int, keys: Keys) -> None:
+def _write_keys(levels: Bytes, start: int, stop: int, keys: Keys) -> None:
     """One column has all three levels of its colors, and of two columns the second is the third as well."""
-    first = np.uintp(start)
-    if n_columns == 3:  # a step that is known beforehand, so that several rows are read at once
+    first, n_columns = np.uintp(start), levels.shape[1]
+    if n_columns == 3:  # the compiler writes keys of several rows at once: three quarters of the time (measured)
         for row in range(np.uintp(stop - start)):
-            place = np.uintp(3) * row
-            keys[first + row] = _key(levels[place], levels[place + np.uintp(1)], levels[place + np.uintp(2)])
+            keys[first + row] = _key_by_shifts(levels[row, 0], levels[row, 1], levels[row, 2])
         return
-    second, third = np.uintp(min(1, n_columns - 1)), np.uintp(min(2, n_columns - 1))
+    green, blue = np.uintp(min(1, n_columns - 1)), np.uintp(min(2, n_columns - 1))
     for row in range(np.uintp(stop - start)):
-        place = np.uintp(n_columns) * row
-        keys[first + row] = _key(levels[place], levels[place + second], levels[place + third])
-
-
-@compiled
-def _key(red: Any, green: Any, blue: Any) -> Any:
-    return np.int32(_spread(red) | (_spread(green) << np.uint32(1)) | (_spread(blue) << np.uint32(2)))
-
-
-@compiled
-def _spread(level: Any) -> Any:
-    """Move bit b of a level to bit 3 b, as `z_order` does."""
-    bits = np.uint32(level)
-    bits = (bits | (bits << np.uint32(8))) & np.uint32(0x00F00F)
-    bits = (bits | (bits << np.uint32(4))) & np.uint32(0x0C30C3)
-    return (bits | (bits << np.uint32(2))) & np.uint32(0x249249)
+        keys[first + row] = key_of(levels, row, green, blue)
 
 
 @compiled

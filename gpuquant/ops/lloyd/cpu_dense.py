@@ -1,6 +1,6 @@
 """Lloyd steps over floating-point points as compiled loops over tiles of points.
 
-Points are scored in batches, column by column, in single precision, and again in double precision where that leaves a
+Points are scored in chunks, column by column, in single precision, and again in double precision where that leaves a
 doubt. A point remembers by how much the second nearest center is farther than its own, and keeps its label, unseen,
 until both may have moved by as much (Hamerly, "Making k-means even faster", 2010). Tiles have a size of their own, and
 their sums are added in their order: bits depend on nothing else.
@@ -13,15 +13,12 @@ import numpy.typing as npt
 
 from gpuquant.ops.compiled import compiled
 from gpuquant.ops.lloyd.cpu_moves import EMPTY, GOING, Floats, move_centers
+from gpuquant.ops.lloyd.cpu_scores import CENTERS, CHUNK, EPS, EPS_SINGLE, LEAST, LEAST_SINGLE, with_score
 
-BATCH = 256  # points that are scored together: they stay in the innermost cache (measured beside 128 and 512)
-LANES = 16  # to whose multiple a batch is filled up, so that no loop over it ends in single steps
+LANES = 16  # to whose multiple a chunk is filled up, so that no loop over it ends in single steps
 LOWEST, SECOND, FOUND, SQUARE = 4, 5, 6, 7  # rows of scores, after those of four centers: of all of them; and |x|^2
 GAP = 0  # at last: how much farther the second nearest center is; positive where no rounding matters
-CENTERS = 4  # that are scored at once; missing ones are never the nearest
-BLOCK = 4  # columns that are multiplied at once; missing ones are zeros
-EPS, LEAST = 2.0**-52, 2.0**-1022  # of double precision
-EPS_SINGLE, LEAST_SINGLE = 2.0**-23, 2.0**-126
+COLUMNS = 4  # that are multiplied at once; missing ones are zeros
 
 Singles = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int32]
@@ -47,7 +44,7 @@ class Run(NamedTuple):
     way: Floats  # [K + 1]: how much nearer a center may have come to another one's points; the last one is that of none
     before: Floats  # [K, D]: the centers of the last step
     factors: Floats  # [K, D + 1]: -2 c and |c|^2
-    singles: Singles  # [K and missing, columns in blocks + 2]: the same, and the center's number
+    singles: Singles  # [K and missing, columns filled up + 2]: the same, and the center's number
     is_stale: npt.NDArray[np.bool_]  # [n_tiles]: whether labels have changed since the sums of a tile were made
     tiles: Floats  # [n_tiles, K, D + 1]: weighted sums of each cluster and, last, its weight
     totals: Floats  # [K, D + 1]
@@ -84,17 +81,14 @@ def prepare(run: Run, centers: Floats) -> None:  # [K, D], relative to the origi
 
 @compiled
 def _score(columns: Singles, factors: Singles, n: int, scores: Singles) -> None:
-    """Find the lowest score |c|^2 - 2 x.c of every point, the second lowest, and the first center that has the lowest.
-
-    A center is a number in single precision, too: loops over types of one width are twice as fast.
-    """
+    """Find the lowest score |c|^2 - 2 x.c of points, the second lowest, and the first center that has the lowest."""
     n_columns = columns.shape[0]
     for j in range(n):
         scores[LOWEST, j] = np.inf
         scores[SECOND, j] = np.inf
         scores[FOUND, j] = 0
     for k in range(0, factors.shape[0], CENTERS):
-        for d in range(0, n_columns, BLOCK):
+        for d in range(0, n_columns, COLUMNS):
             a0, a1, a2, a3 = factors[k, d], factors[k, d + 1], factors[k, d + 2], factors[k, d + 3]
             b0, b1, b2, b3 = factors[k + 1, d], factors[k + 1, d + 1], factors[k + 1, d + 2], factors[k + 1, d + 3]
             c0, c1, c2, c3 = factors[k + 2, d], factors[k + 2, d + 1], factors[k + 2, d + 2], factors[k + 2, d + 3]
@@ -119,31 +113,17 @@ def _score(columns: Singles, factors: Singles, n: int, scores: Singles) -> None:
         number_2, number_3 = factors[k + 2, n_columns + 1], factors[k + 3, n_columns + 1]
         for j in range(n):
             lowest, second, found = scores[LOWEST, j], scores[SECOND, j], scores[FOUND, j]
-            score = scores[0, j]
-            higher = score if score > lowest else lowest
-            second = higher if higher < second else second
-            found = number_0 if score < lowest else found
-            lowest = score if score < lowest else lowest
-            score = scores[1, j]
-            higher = score if score > lowest else lowest
-            second = higher if higher < second else second
-            found = number_1 if score < lowest else found
-            lowest = score if score < lowest else lowest
-            score = scores[2, j]
-            higher = score if score > lowest else lowest
-            second = higher if higher < second else second
-            found = number_2 if score < lowest else found
-            lowest = score if score < lowest else lowest
-            score = scores[3, j]
-            higher = score if score > lowest else lowest
-            second = higher if higher < second else second
-            found = number_3 if score < lowest else found
-            lowest = score if score < lowest else lowest
+            lowest, second, found = with_score(scores[0, j], number_0, lowest, second, found)
+            lowest, second, found = with_score(scores[1, j], number_1, lowest, second, found)
+            lowest, second, found = with_score(scores[2, j], number_2, lowest, second, found)
+            lowest, second, found = with_score(scores[3, j], number_3, lowest, second, found)
             scores[LOWEST, j], scores[SECOND, j], scores[FOUND, j] = lowest, second, found
 
 
 @compiled
-def _decide(problem: Problem, row: int, factors: Floats) -> tuple[float, float, int, float]:  # as `_score` writes them
+def _score_exactly(
+    problem: Problem, row: int, factors: Floats
+) -> tuple[float, float, int, float]:  # as `_score` writes them
     """Score one point in double precision."""
     points, origin, n_columns = problem.points, problem.origin, problem.points.shape[1]
     lowest, second, found, square = np.inf, np.inf, 0, 0.0
@@ -179,12 +159,12 @@ def label_points(
     share, share_single = 3 * (n_columns + 4) * EPS, 3 * (n_columns + 4) * EPS_SINGLE
     less, more = np.float32(1 - 2 * share_single), np.float32(1 + 2 * share_single)  # of the scores' type: faster
     own, least = np.float32(3 * share_single), np.float32(3 * (n_columns + 4) * LEAST_SINGLE)
-    seen, scores = np.empty(BATCH, np.int64), np.zeros((8, BATCH), np.float32)
-    columns = np.zeros((run.singles.shape[1] - 2, BATCH), np.float32)
+    seen, scores = np.empty(CHUNK, np.int64), np.zeros((8, CHUNK), np.float32)
+    columns = np.zeros((run.singles.shape[1] - 2, CHUNK), np.float32)
     n_changed, n_unsure, place = 0, 0, start
     while place < stop:
         n = 0
-        while place < stop and n < BATCH:
+        while place < stop and n < CHUNK:
             if not run.bounds[place] > run.way[run.labels[place]]:
                 seen[n] = place
                 n += 1
@@ -213,7 +193,7 @@ def label_points(
         for j in range(n):
             row, label, gap = seen[j], int(scores[FOUND, j]), np.float64(scores[GAP, j])
             if not gap > 0:
-                lowest, second, label, exact = _decide(problem, row, run.factors)
+                lowest, second, label, exact = _score_exactly(problem, row, run.factors)
                 doubt = 3 * share * exact + 3 * (n_columns + 4) * LEAST
                 upper_exact = (exact + lowest) * (1 + 2 * share) + doubt
                 gap = np.sqrt((exact + second) * (1 - 2 * share) - doubt) - np.sqrt(upper_exact)

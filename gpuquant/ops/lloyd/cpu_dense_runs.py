@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from gpuquant.ops.lloyd.cpu_dense import (
-    BLOCK,
-    CENTERS,
+    COLUMNS,
     Index,
     Labels,
     Problem,
@@ -23,6 +22,7 @@ from gpuquant.ops.lloyd.cpu_dense import (
 )
 from gpuquant.ops.lloyd.cpu_moves import DOUBLE, SINGLE, Floats
 from gpuquant.ops.lloyd.cpu_runs import RunByRun, moved
+from gpuquant.ops.lloyd.cpu_scores import CENTERS
 from gpuquant.ops.points.dense_points import DensePoints
 from gpuquant.threads import one_blas_thread, share_out, worker_threads
 
@@ -30,7 +30,7 @@ TILE = 1 << 13  # points whose sums are added together: some tenths of a millise
 POINTS_PER_CENTER = 4  # at least, in a tile: the sums of all tiles take less memory than the points
 SHARED = 1 << 23  # multiplications from which threads share a step, about 1 ms: waking them takes a tenth of it
 AT_ONCE = 1 << 31  # multiplications of one compiled call: some tenths of a second
-CHUNK = 256  # samples that scikit-learn multiplies with the centers at once
+CHUNK_OF_SCIKIT_LEARN = 256  # samples that it multiplies with the centers at once
 
 
 class CompiledRuns(RunByRun):
@@ -61,7 +61,7 @@ class CompiledRuns(RunByRun):
 
     def _begun(self, n_columns: int, labels: Labels) -> Run:
         k = self._n_clusters
-        singles = np.zeros((-(-k // CENTERS) * CENTERS, -(-n_columns // BLOCK) * BLOCK + 2), np.float32)
+        singles = np.zeros((-(-k // CENTERS) * CENTERS, -(-n_columns // COLUMNS) * COLUMNS + 2), np.float32)
         singles[k:, -2] = np.inf  # never the nearest
         singles[:, -1] = np.arange(len(singles))
         return Run(
@@ -162,10 +162,10 @@ class CompiledRuns(RunByRun):
 def label_as_scikit_learn(problem: Problem, run: Run, centers: Floats, index: Index) -> int:
     """Label some points by scores that are rounded as scikit-learn's, in its chunks; count the labels that changed."""
     n_changed = 0
-    for chunk in np.unique(index // CHUNK):
-        rows = slice(chunk * CHUNK, (chunk + 1) * CHUNK)
+    for chunk in np.unique(index // CHUNK_OF_SCIKIT_LEARN):
+        rows = slice(chunk * CHUNK_OF_SCIKIT_LEARN, (chunk + 1) * CHUNK_OF_SCIKIT_LEARN)
         centered = (problem.points[rows] - problem.origin).astype(np.float64, copy=False)
-        own = index[index // CHUNK == chunk]
+        own = index[index // CHUNK_OF_SCIKIT_LEARN == chunk]
         labels = nearest_as_scikit_learn(centered, centers)[own - rows.start]
         n_changed += int(np.count_nonzero(labels != run.labels[own]))
         run.is_stale[own[labels != run.labels[own]] // problem.n_rows] = True
@@ -182,8 +182,8 @@ def nearest_as_scikit_learn(
 
     scores = np.tile(np.einsum("ij,ij->i", centers, centers), (len(rows), 1))
     with one_blas_thread():
-        for start in range(0, len(rows), CHUNK):
-            chunk = slice(start, start + CHUNK)
+        for start in range(0, len(rows), CHUNK_OF_SCIKIT_LEARN):
+            chunk = slice(start, start + CHUNK_OF_SCIKIT_LEARN)
             scores[chunk] = dgemm(
                 -2.0, centers.T, rows[chunk].T, 1.0, scores[chunk].T, trans_a=True, overwrite_c=True
             ).T

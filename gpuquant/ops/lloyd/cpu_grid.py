@@ -44,8 +44,8 @@ class GridPoints:
         if points.dtype == torch.uint8:
             levels *= int(GRID)
         np.einsum("dn,dn->n", levels[:n_columns], levels[:n_columns], out=levels[SQUARE])
-        groups, blocks = (_middles_and_sides(boxes) for boxes in boxes_of(levels[:COLUMNS]))
-        boxes = np.insert(groups, range(0, len(groups), SPAN), blocks, axis=0)  # each block before its groups
+        groups, spans = (_middles_and_sides(boxes) for boxes in boxes_of(levels[:COLUMNS]))
+        boxes = np.insert(groups, range(0, len(groups), SPAN), spans, axis=0)  # each span before its groups
         limits = np.array([levels[:COLUMNS].min(axis=1), levels[:COLUMNS].max(axis=1)], np.float64)
         entry = int(GRID) if points.dtype == torch.uint8 else 1
         self._points = Points(levels, padded, boxes, limits, n_columns, entry)

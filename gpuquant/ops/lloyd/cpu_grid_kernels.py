@@ -2,7 +2,7 @@
 
 Points lie in Z-order, so that few centers are near a group of neighbors. One is not if another is nearer all over the
 group's box, and as |x - k|^2 - |x - p|^2 is linear in x, that is one comparison (Pelleg and Moore 1999, "Accelerating
-exact k-means algorithms with geometric reasoning"). It looks at centers near a block of groups.
+exact k-means algorithms with geometric reasoning"). It looks at centers near a span of groups.
 Beside added centers only these are looked at. Sums of clusters follow the labels that change, and are all that is
 needed to merge some.
 """
@@ -36,7 +36,7 @@ class Points(NamedTuple):
 
     levels: Array  # [5, n_groups * GROUP] int32, and their squares
     weights: Array  # [n_groups * GROUP] int64; 0 for what fills up
-    boxes: Array  # [n_blocks + n_groups, 8] int32: twice the middle, and the sides; of each block before its groups
+    boxes: Array  # [n_spans + n_groups, 8] int32: twice the middle, and the sides; of each span before its groups
     limits: Array  # [2, 4] float64: the lowest and the highest level of each column
     n_columns: int  # 3 or 4
     entry: int  # what the levels of an entry are whole numbers of
@@ -55,7 +55,7 @@ class State(NamedTuple):
 class Scratch(NamedTuple):
     """What is looked up while points are labeled."""
 
-    near_block: Array  # [6, most] int32: centers near a block
+    near_span: Array  # [6, most] int32: centers near a span
     near: Array  # [6, most] int32: and near a group
     places: Array  # [2, most] int32
     fresh: Array  # [3, GROUP] int32: keys and what they say: squared distances and labels
@@ -152,15 +152,15 @@ def _assign(points: Points, state: State, first: int, n_centers: int, scratch: S
     """
     levels, weights, boxes, n_columns = points.levels, points.weights, points.boxes, points.n_columns
     centers, labels, apart, sums = state.centers, state.labels, state.apart, state.sums
-    fresh, near, near_block = scratch.fresh, scratch.near, scratch.near_block
-    n_changed, n_block = 0, n_centers - first
+    fresh, near, near_span = scratch.fresh, scratch.near, scratch.near_span
+    n_changed, n_span = 0, n_centers - first
     for row in range(len(boxes)):
-        is_block = row % (SPAN + 1) == 0
-        given, found = centers if is_block else near_block, near_block if is_block else near
-        start, stop = first if is_block else 0, n_centers if is_block else n_block
+        is_span = row % (SPAN + 1) == 0
+        given, found = centers if is_span else near_span, near_span if is_span else near
+        start, stop = first if is_span else 0, n_centers if is_span else n_span
         n_near = _near(boxes, row, given, start, stop, found, scratch.places)
-        if is_block:
-            n_block = n_near
+        if is_span:
+            n_span = n_near
             continue
         start = (row - row // (SPAN + 1) - 1) * GROUP
         for slot in range(0, n_near, SLOTS):

@@ -12,19 +12,16 @@ import torch
 from torch import Tensor
 
 from gpuquant.ops.compiled import compiled
-from gpuquant.ops.lloyd.cpu_dense_runs import CHUNK, nearest_as_scikit_learn
+from gpuquant.ops.lloyd.cpu_dense_runs import CHUNK_OF_SCIKIT_LEARN, nearest_as_scikit_learn
+from gpuquant.ops.lloyd.cpu_scores import CENTERS, CHUNK, EPS, EPS_SINGLE, LEAST, LEAST_SINGLE, with_score
 from gpuquant.threads import share_out, worker_threads
 
 MAX_COLUMNS = 3  # a fourth would take a third more time of all samples
 MAX_CLUSTERS = 32  # from 48 on, pixels are labeled sooner folded to distinct colors, however many clusters (measured)
 ROWS = 1 << 16  # of a compiled call: 0.1 to 0.4 ms
 SHARED = 1 << 21  # scores from which threads share the rows, 0.5 ms: starting them takes a tenth of it
-BATCH = 256  # samples that are scored together: they stay in the innermost cache
-CENTERS = 4  # that are scored at once; missing ones are never the nearest
 UNSURE = -1  # in place of a label
 ROUNDINGS = 3 * (MAX_COLUMNS + 4)  # three times as many as two scores may differ by, each of eps (|x|^2 + 2 |c|^2)
-EPS, LEAST = 2.0**-52, 2.0**-1022  # of double precision
-EPS_SINGLE, LEAST_SINGLE = 2.0**-23, 2.0**-126
 
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
@@ -47,7 +44,9 @@ def label_samples(
             return
         stop = min(start + ROWS, len(numbers))
         if _label(numbers, start, stop, factors, singles, reach, labels) > 0:
-            is_finite[0] &= _settle(numbers, start + np.flatnonzero(labels[start:stop] == UNSURE), given, labels)
+            unsure = start + np.flatnonzero(labels[start:stop] == UNSURE)
+            if not _settle(numbers, unsure, given, labels):
+                is_finite[0] = False
 
     n_threads = worker_threads() if len(numbers) * len(given) >= SHARED else 1
     share_out(range(0, len(numbers), ROWS), label, n_threads)
@@ -78,17 +77,16 @@ def _label(
 ) -> int:  # how many are unsure
     """Find the lowest score |c|^2 - 2 x.c of every sample, the second lowest, and the first center that has the lowest.
 
-    A score is off by at most D + 4 roundings by eps / 2 of |c|^2 + 2 |x| |c| <= |x|^2 + 2 |c|^2. A center is a number
-    in single precision, too: loops over types of one width are twice as fast.
+    A score is off by at most D + 4 roundings by eps / 2 of |c|^2 + 2 |x| |c| <= |x|^2 + 2 |c|^2.
     """
-    columns, squares = np.empty((MAX_COLUMNS, BATCH), np.float32), np.empty(BATCH, np.float32)
-    lowest, second, found = np.empty(BATCH, np.float32), np.empty(BATCH, np.float32), np.empty(BATCH, np.float32)
+    columns, squares = np.empty((MAX_COLUMNS, CHUNK), np.float32), np.empty(CHUNK, np.float32)
+    lowest, second, found = np.empty(CHUNK, np.float32), np.empty(CHUNK, np.float32), np.empty(CHUNK, np.float32)
     share, least = np.float32(ROUNDINGS * EPS_SINGLE), np.float32(ROUNDINGS * (2 * EPS_SINGLE * reach + LEAST_SINGLE))
     last = np.uintp(samples.shape[1] - 1)  # of fewer columns the last one is there again, times 0
     middle = min(last, np.uintp(1))
     n_unsure = 0
-    for first in range(np.uintp(start), np.uintp(stop), np.uintp(BATCH)):
-        n = min(np.uintp(BATCH), np.uintp(stop) - first)
+    for first in range(np.uintp(start), np.uintp(stop), np.uintp(CHUNK)):
+        n = min(np.uintp(CHUNK), np.uintp(stop) - first)
         for j in range(n):
             columns[0, j] = samples[first + j, 0]
             columns[1, j] = samples[first + j, middle]
@@ -106,25 +104,13 @@ def _label(
                 x, y, z = columns[0, j], columns[1, j], columns[2, j]
                 low, next_low, number = lowest[j], second[j], found[j]
                 score = a + x * a_red + y * a_green + z * a_blue
-                higher = score if score > low else low
-                next_low = higher if higher < next_low else next_low
-                number = a_number if score < low else number
-                low = score if score < low else low
+                low, next_low, number = with_score(score, a_number, low, next_low, number)
                 score = b + x * b_red + y * b_green + z * b_blue
-                higher = score if score > low else low
-                next_low = higher if higher < next_low else next_low
-                number = b_number if score < low else number
-                low = score if score < low else low
+                low, next_low, number = with_score(score, b_number, low, next_low, number)
                 score = c + x * c_red + y * c_green + z * c_blue
-                higher = score if score > low else low
-                next_low = higher if higher < next_low else next_low
-                number = c_number if score < low else number
-                low = score if score < low else low
+                low, next_low, number = with_score(score, c_number, low, next_low, number)
                 score = d + x * d_red + y * d_green + z * d_blue
-                higher = score if score > low else low
-                next_low = higher if higher < next_low else next_low
-                number = d_number if score < low else number
-                low = score if score < low else low
+                low, next_low, number = with_score(score, d_number, low, next_low, number)
                 lowest[j], second[j], found[j] = low, next_low, number
         n_doubts = 0
         for j in range(n):
@@ -168,7 +154,7 @@ def _settle(
     rows = numbers[index].astype(np.float64, copy=False)
     if not np.isfinite(rows).all():
         return False
-    whole = len(numbers) - len(numbers) % CHUNK
+    whole = len(numbers) - len(numbers) % CHUNK_OF_SCIKIT_LEARN
     n_whole = int(np.searchsorted(index, whole))
     if n_whole < len(index):
         ends = numbers[whole:].astype(np.float64, copy=False)
@@ -177,6 +163,6 @@ def _settle(
         is_new = np.ones(n_whole, np.bool_)
         is_new[1:] = (rows[1:n_whole] != rows[: n_whole - 1]).any(axis=1)
         new = rows[:n_whole][is_new]
-        filled = np.concatenate([new, np.zeros((-len(new) % CHUNK, new.shape[1]))])
+        filled = np.concatenate([new, np.zeros((-len(new) % CHUNK_OF_SCIKIT_LEARN, new.shape[1]))])
         labels[index[:n_whole]] = nearest_as_scikit_learn(filled, centers)[is_new.cumsum() - 1]
     return True

@@ -112,12 +112,12 @@ def alpha_keys(
 ) -> Tensor:  # [M] int64
     """The keys of colors."""
     keys = np.empty(len(colors), np.int64)
-    _write_keys(colors.contiguous().numpy(), keys)
+    _write_alpha_keys(colors.contiguous().numpy(), keys)
     return torch.from_numpy(keys)
 
 
 @compiled
-def _write_keys(colors: Bytes, keys: Array) -> None:
+def _write_alpha_keys(colors: Bytes, keys: Array) -> None:
     for place in range(np.uintp(len(colors))):
         alpha = np.int64(colors[place, 3])
         key = np.int64(key_of(colors, place, 1, 2))
@@ -142,7 +142,7 @@ def alpha_lookup(
 
         def look_up_rows(start: int) -> None:
             stop = min(start + CHUNK_PIXELS, len(rows))
-            _look_up_rows(rows, start, stop, of_opaque, given, starts, shift, of_keys, found)
+            _look_up_with_alpha(rows, start, stop, of_opaque, given, starts, shift, of_keys, found)
 
         share_out(range(0, len(rows), CHUNK_PIXELS), look_up_rows, worker_threads())
         return torch.from_numpy(found).view(values.dtype)
@@ -161,7 +161,7 @@ def _find_buckets(keys: Array, shift: int, starts: Array) -> None:
 
 
 @compiled
-def _look_up_rows(
+def _look_up_with_alpha(
     rows: Bytes,  # [N, 4]
     start: int,
     stop: int,

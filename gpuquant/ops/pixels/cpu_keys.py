@@ -11,15 +11,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from gpuquant.colors.codes import z_order
 from gpuquant.ops.compiled import compiled, written_out
+from gpuquant.ops.points.spread_bits import SPREAD
 
 Array = npt.NDArray[Any]
 Bytes = npt.NDArray[np.uint8]
 Keys = npt.NDArray[np.int32]
-
-SPREAD = z_order(torch.arange(256, dtype=torch.uint8)[:, None].expand(-1, 3)).numpy() // 7  # [256]: bit b at bit 3 b
-SPREAD = np.stack([SPREAD, SPREAD << 1, SPREAD << 2])  # [3, 256]: the part of each level of R, G and B in a key
 
 
 def colors_from_keys(

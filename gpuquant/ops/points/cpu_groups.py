@@ -1,4 +1,4 @@
-"""Groups of neighboring points, blocks of groups, and the boxes that hold them."""
+"""Groups of neighboring points, spans of groups, and the boxes that hold them."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 GROUP = 64  # points: measured on 5 thousand to 1.2 million colors beside 16, 32 and 128, with wide vectors
-SPAN = 16  # groups in a block: measured on the same beside 8 and 32
+SPAN = 16  # groups in a span: measured on the same beside 8 and 32
 
 Array = npt.NDArray[Any]
 
@@ -25,12 +25,12 @@ def filled_up(
 
 def boxes_of(
     columns: Array,  # [D, n_groups * GROUP], D up to 4
-) -> tuple[Array, Array]:  # [n_groups, 8], [n_blocks, 8] int32: the lowest number of each column, and the highest
-    """The boxes of groups, and of blocks."""
+) -> tuple[Array, Array]:  # [n_groups, 8], [n_spans, 8] int32: the lowest number of each column, and the highest
+    """The boxes of groups, and of spans."""
     given = columns.reshape(len(columns), -1, GROUP)
     groups = np.zeros((2, 4, given.shape[1]), np.int32)
     given.min(axis=2, out=groups[0, : len(columns)])
     given.max(axis=2, out=groups[1, : len(columns)])
     starts = range(0, given.shape[1], SPAN)
-    blocks = np.minimum.reduceat(groups[0], starts, axis=1), np.maximum.reduceat(groups[1], starts, axis=1)
-    return groups.reshape(8, -1).T.copy(), np.concatenate(blocks).T.copy()
+    spans = np.minimum.reduceat(groups[0], starts, axis=1), np.maximum.reduceat(groups[1], starts, axis=1)
+    return groups.reshape(8, -1).T.copy(), np.concatenate(spans).T.copy()

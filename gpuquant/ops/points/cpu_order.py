@@ -9,14 +9,11 @@ from torch import Tensor
 
 from gpuquant.ops.compiled import compiled, written_out
 from gpuquant.ops.points.colors import STEP_BITS
+from gpuquant.ops.points.spread_bits import SPREAD, SPREAD_TO_4
 
 N_DIGITS = 3  # of 8 bits, or, for four columns, of 11: the places that are written to at a time stay in the cache
 
 Array = npt.NDArray[Any]
-
-_SPREAD = np.array(  # of three columns, and of four
-    [[sum((level >> bit & 1) << n * bit for bit in range(8)) for level in range(256)] for n in (3, 4)], np.int64
-)
 
 
 def in_z_order(
@@ -25,7 +22,7 @@ def in_z_order(
     """The places of colors in Z-order, those of equal whole levels in their order."""
     given = colors.contiguous().numpy()
     keys, order = np.empty((2, len(given)), np.uint32)
-    _write_keys(given, 0 if given.dtype == np.uint8 else STEP_BITS, keys, order)
+    _write_places(given, 0 if given.dtype == np.uint8 else STEP_BITS, keys, order)
     return torch.from_numpy(sorted_by_keys(keys, order, -(-8 * given.shape[1] // N_DIGITS))[1].astype(np.int64))
 
 
@@ -50,7 +47,7 @@ def is_in_z_order(
     """Tell whether no color comes after one that it precedes in Z-order."""
     before = np.int64(0)
     for place in range(len(colors)):
-        key = _key(colors, place, below)
+        key = _key_of_steps(colors, place, below)
         if key < before:
             return False
         before = key
@@ -58,21 +55,22 @@ def is_in_z_order(
 
 
 @compiled
-def _write_keys(
+def _write_places(
     colors: Array,  # [M, D]
     below: int,
     keys: Array,  # [M] uint32: written
     places: Array,  # [M] uint32: written
 ) -> None:
     for place in range(len(colors)):
-        keys[place], places[place] = _key(colors, place, below), place
+        keys[place], places[place] = _key_of_steps(colors, place, below), place
 
 
 @written_out
-def _key(colors: Array, place: int, below: int) -> Any:
+def _key_of_steps(colors: Array, place: int, below: int) -> Any:
     key, n_axes, lowest = np.int64(0), colors.shape[1], 128 if below else 0
     for axis in range(n_axes):
-        key |= _SPREAD[n_axes - 3, (colors[place, axis] >> below) + lowest] << axis
+        level = np.uintp((colors[place, axis] >> below) + lowest)
+        key |= np.int64(SPREAD[axis, level] if n_axes == 3 else SPREAD_TO_4[axis, level])
     return key
 
 

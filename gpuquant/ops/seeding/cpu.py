@@ -31,7 +31,7 @@ class _Groups(NamedTuple):
     levels: Array  # [3 or 4, n_groups * GROUP] uint8 or int16
     weights: Array  # [n_groups * GROUP] int64, or float64 where they are no whole numbers; 0 for what fills up
     boxes: Array  # [n_groups, 8] int32: the lowest level of each channel, and the highest
-    block_boxes: Array  # [n_blocks, 8] int32
+    span_boxes: Array  # [n_spans, 8] int32
 
 
 class _Run(NamedTuple):
@@ -40,8 +40,8 @@ class _Run(NamedTuple):
     closest: Array  # [n_groups * GROUP] int32
     potentials: Array  # [n_groups]: sums of weight times closest distance; before the first center, of weight
     farthest: Array  # [n_groups] int32: the largest of the closest distances
-    block_potentials: Array  # [n_blocks]
-    block_farthest: Array  # [n_blocks] int32
+    span_potentials: Array  # [n_spans]
+    span_farthest: Array  # [n_spans] int32
     found: Array  # [2, n_groups] int64: the groups that a candidate changes; of the best so far, and of one more
     found_potentials: Array  # [2, n_groups]: what their potentials become
     lowered: Array  # [2, n_groups * GROUP] int32: what their closest distances become
@@ -70,7 +70,7 @@ def choose_colors(
             lengths[run] = _choose(groups, state, uniforms[run], start, stop, least, candidates, chosen[run])
             if lengths[run] < stop:
                 break
-        potentials[run] = float(state.block_potentials.sum())
+        potentials[run] = float(state.span_potentials.sum())
 
     n_workers = worker_threads() if pairs * len(uniforms) * n_clusters.bit_length() > PAIRS_WORTH_THREADS else 1
     share_out(range(len(uniforms)), choose, n_workers)
@@ -119,14 +119,14 @@ def _grouped(colors: Tensor, weights: Tensor) -> _Groups:
 
 
 def _begun(groups: _Groups) -> _Run:
-    n_places, n_groups, n_blocks = len(groups.weights), len(groups.boxes), len(groups.block_boxes)
+    n_places, n_groups, n_spans = len(groups.weights), len(groups.boxes), len(groups.span_boxes)
     potentials = groups.weights.reshape(n_groups, GROUP).sum(axis=1)
     return _Run(
         np.full(n_places, FAR, np.int32),
         potentials,
         np.full(n_groups, FAR, np.int32),
         np.add.reduceat(potentials, np.arange(0, n_groups, SPAN)),
-        np.full(n_blocks, FAR, np.int32),
+        np.full(n_spans, FAR, np.int32),
         np.empty((2, n_groups), np.int64),
         np.empty((2, n_groups), potentials.dtype),
         np.empty((2, n_places), np.int32),
@@ -147,9 +147,9 @@ def _choose(
 ) -> int:  # centers now
     """Choose centers until there are `stop` of them, or the potential is below the least."""
     for step in range(start, stop):
-        total = run.block_potentials[0]
-        for block in range(1, len(run.block_potentials)):
-            total += run.block_potentials[block]
+        total = run.span_potentials[0]
+        for span in range(1, len(run.span_potentials)):
+            total += run.span_potentials[span]
         if step > 0 and total < least:
             return step
         n_tried = len(candidates) if step > 0 else 1
@@ -165,11 +165,11 @@ def _choose(
 @compiled
 def _drawn(groups: _Groups, run: _Run, goal: Any, is_first: bool) -> int:
     """Find the first color at which the running sum of potentials reaches the goal, or else the last one."""
-    block = 0
-    while block < len(run.block_potentials) - 1 and run.block_potentials[block] < goal:
-        goal -= run.block_potentials[block]
-        block += 1
-    group = block * SPAN
+    span = 0
+    while span < len(run.span_potentials) - 1 and run.span_potentials[span] < goal:
+        goal -= run.span_potentials[span]
+        span += 1
+    group = span * SPAN
     while group < len(run.potentials) - 1 and run.potentials[group] < goal:
         goal -= run.potentials[group]
         group += 1
@@ -185,8 +185,8 @@ def _drawn(groups: _Groups, run: _Run, goal: Any, is_first: bool) -> int:
 @written_out
 def _add_best(groups: _Groups, run: _Run, candidates: Integers) -> int:
     """Add the candidate that lowers the potential most, the first one on a tie, and tell which it is."""
-    levels, weights, boxes, block_boxes = groups
-    closest, potentials, farthest, _, block_farthest, _, _, _, color = run
+    levels, weights, boxes, span_boxes = groups
+    closest, potentials, farthest, _, span_farthest, _, _, _, color = run
     n_groups = len(boxes)
     best, most, n_best, side = -1, potentials[0], 0, 0
     for one in range(len(candidates)):
@@ -194,10 +194,10 @@ def _add_best(groups: _Groups, run: _Run, candidates: Integers) -> int:
             color[channel] = levels[channel, candidates[one]]
         found, found_potentials, lowered = run.found[side], run.found_potentials[side], run.lowered[side]
         gain, n_found = potentials[0] - potentials[0], 0
-        for block in range(len(block_boxes)):
-            if _apart(block_boxes, block, color) >= block_farthest[block]:
+        for span in range(len(span_boxes)):
+            if _apart(span_boxes, span, color) >= span_farthest[span]:
                 continue
-            for group in range(block * SPAN, min(block * SPAN + SPAN, n_groups)):
+            for group in range(span * SPAN, min(span * SPAN + SPAN, n_groups)):
                 if _apart(boxes, group, color) >= farthest[group]:
                     continue
                 if _lower(levels, closest, color, group * GROUP, lowered, n_found * GROUP) == 0:
@@ -265,10 +265,10 @@ def _add(run: _Run, side: Any, n_found: Any) -> None:
             farthest = distance if distance > farthest else farthest
         run.potentials[group], run.farthest[group] = run.found_potentials[side, one], farthest
     for one in range(n_found):  # groups ascend
-        block = run.found[side, one] // SPAN
-        if one + 1 == n_found or run.found[side, one + 1] // SPAN > block:
+        span = run.found[side, one] // SPAN
+        if one + 1 == n_found or run.found[side, one + 1] // SPAN > span:
             largest, total = np.int32(0), run.potentials[0] - run.potentials[0]
-            for group in range(block * SPAN, min(block * SPAN + SPAN, len(run.farthest))):
+            for group in range(span * SPAN, min(span * SPAN + SPAN, len(run.farthest))):
                 largest = run.farthest[group] if run.farthest[group] > largest else largest
                 total += run.potentials[group]
-            run.block_farthest[block], run.block_potentials[block] = largest, total
+            run.span_farthest[span], run.span_potentials[span] = largest, total

@@ -15,7 +15,7 @@ from gpuquant.ops.compiled import compiled
 from gpuquant.threads import share_out, worker_threads
 
 TILE = 1 << 13  # points: some tenths of a millisecond
-BATCH = 256  # points whose distances are computed together: they stay in the innermost cache
+CHUNK = 256  # points whose distances are computed together: they stay in the innermost cache
 SHARED = 1 << 21  # columns of points, times candidates, from which threads share a center: it takes some milliseconds
 PAIRS_AT_ONCE = 1 << 28  # of a column and a candidate in one call: some tenths of a second
 
@@ -114,12 +114,12 @@ def try_candidates(problem: _Problem, run: _Run, candidates: Integers, span: tup
     """Sum up weight times closest squared distance of some tiles, were each candidate added."""
     points, weights = problem
     n_columns, n_candidates = points.shape[1], len(candidates)
-    columns, apart, sums = np.zeros((n_columns, BATCH)), np.zeros(BATCH), np.zeros((n_candidates, BATCH))
+    columns, apart, sums = np.zeros((n_columns, CHUNK)), np.zeros(CHUNK), np.zeros((n_candidates, CHUNK))
     for tile in range(span[0], span[1]):
         sums[:] = 0.0
         stop = min(tile * TILE + TILE, len(points))
-        for first in range(tile * TILE, stop, BATCH):
-            n = min(BATCH, stop - first)
+        for first in range(tile * TILE, stop, CHUNK):
+            n = min(CHUNK, stop - first)
             for j in range(n):
                 for d in range(n_columns):
                     columns[d, j] = points[first + j, d]
@@ -135,7 +135,7 @@ def try_candidates(problem: _Problem, run: _Run, candidates: Integers, span: tup
                     sums[one, j] += weights[first + j] * (apart[j] if apart[j] < before else before)
         for one in range(n_candidates):
             total = 0.0
-            for j in range(BATCH):
+            for j in range(CHUNK):
                 total += sums[one, j]
             run.reached[tile, one] = total
 

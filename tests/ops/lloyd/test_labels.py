@@ -1,5 +1,7 @@
 """Labels of samples alone, as `KMeans.predict` gives them: against scikit-learn's, and against float64 NumPy."""
 
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -87,6 +89,32 @@ def test_samples_that_are_not_finite_are_refused(broken: float, place: int) -> N
     samples[place, 1] = broken
     with pytest.raises(ValueError, match=r"NaN|infinity"):
         model.predict(samples)
+
+
+@needs_numba
+def test_no_thread_forgets_what_another_found(
+    set_threads: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part that is not finite ends while another, which is, is still worked on."""
+    monkeypatch.setattr(cpu_labels, "SHARED", 0)
+    monkeypatch.setattr(cpu_labels, "ROWS", 500)
+    original, found_broken = cpu_labels._settle, threading.Event()
+
+    def late_if_finite(*given: Any) -> bool:
+        is_finite = original(*given)
+        if is_finite:
+            assert found_broken.wait(60)
+            time.sleep(0.05)  # until the other thread has noted it
+        else:
+            found_broken.set()
+        return is_finite
+
+    monkeypatch.setattr(cpu_labels, "_settle", late_if_finite)
+    set_threads(2)
+    samples = torch.full((1000, 2), 0.5, dtype=torch.float64)
+    samples[700, 1] = torch.nan
+    centers = torch.tensor([[0.25, 0.5], [0.75, 0.5]], dtype=torch.float64)  # each sample is as near to both
+    assert ops.label_samples(samples, centers) is None
 
 
 @needs_numba
