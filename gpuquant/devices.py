@@ -1,5 +1,6 @@
 """Names of devices, checked once: "auto", "cpu", "cuda", "cuda:1"."""
 
+import os
 import re
 import traceback
 from collections.abc import Iterator
@@ -8,6 +9,8 @@ from contextlib import contextmanager
 import torch
 
 from gpuquant.errors import DeviceError
+
+_without_cuda: set[int] = set()  # processes that found no device: also in torch's CUDA build asking ties it to a process
 
 
 def resolve_device(
@@ -20,9 +23,10 @@ def resolve_device(
     "auto" is the device of the tensor that was given, or else CUDA where there is one, or else the CPU. A device that
     is asked for by name and is not there raises `DeviceError`: only "auto" may choose.
     """
-    lost = getattr(torch.cuda, "_is_in_bad_fork", bool)()  # CUDA was used before this process was forked
+    had_none = bool(_without_cuda - {os.getpid()})  # the process that this one was forked from
+    lost = not had_none and getattr(torch.cuda, "_is_in_bad_fork", bool)()  # CUDA was used before
     if device == "auto":
-        resolved = tensor_device or torch.device("cuda" if lost or torch.cuda.is_available() else "cpu")
+        resolved = tensor_device or torch.device("cuda" if lost or (not had_none and _is_available()) else "cpu")
     else:
         resolved = _named_device(device)
     if lost and resolved.type == "cuda":
@@ -31,11 +35,18 @@ def resolve_device(
         raise DeviceError(f"device={str(device)!r}: {message}; {advice}")
     if device == "auto":
         return resolved
-    n_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    n_devices = torch.cuda.device_count() if not had_none and _is_available() else 0
     if resolved.type == "cuda" and (resolved.index or 0) >= n_devices:
         found = f"{n_devices} CUDA devices were found" if n_devices else "no CUDA device was found"
         raise DeviceError(f'device={str(device)!r} is not there: {found}; use device="auto" or "cpu"')
     return resolved
+
+
+def _is_available() -> bool:
+    found = torch.cuda.is_available()
+    if not found:
+        _without_cuda.add(os.getpid())
+    return found
 
 
 def _named_device(device: str | torch.device) -> torch.device:

@@ -115,8 +115,10 @@ def test_other_threads_keep_their_limit_and_their_warnings(tmp_path: Path, monke
         thread.join()
         warnings.warn("of a file", stacklevel=1)
         warnings.warn("of a file", stacklevel=1)
-        with pytest.raises(DeprecationWarning, match="ours"):
-            warnings.warn("ours", DeprecationWarning, stacklevel=1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", DeprecationWarning)
+            with pytest.raises(DeprecationWarning, match="ours"):
+                warnings.warn("ours", DeprecationWarning, stacklevel=1)
     assert found == ["limit", "mine"]
     assert reading.said == ["of a file", "of a file"]
 

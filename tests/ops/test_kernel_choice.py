@@ -9,7 +9,7 @@ import torch
 
 pytest.importorskip("triton", reason="Triton is made for Linux")
 
-from triton.runtime.build import compile_module_from_src
+from triton.runtime import build
 
 from gpuquant.ops import cuda_probe as triton_probe
 from gpuquant.ops import kernel_choice
@@ -82,7 +82,7 @@ def test_a_missing_compiler_is_told_once_and_plain_torch_runs(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     monkeypatch.setenv("CC", compiler) if compiler else monkeypatch.delenv("CC", raising=False)
-    monkeypatch.setattr(triton_probe, "runs_on", lambda _: compile_module_from_src("int one;", "one"))
+    monkeypatch.setattr(triton_probe, "runs_on", lambda _: build.compile_module_from_src("int one;", "one"))
     with pytest.warns(UserWarning, match=rf"cuda:0, so plain torch runs there.*{says}.*apt-get install gcc"):
         assert kernel_choice.kernels_for(tensor_on(FIRST)) is None
     with warnings.catch_warnings():

@@ -40,6 +40,21 @@ def run(code: str) -> str:
 
 
 @needs_fork
+def test_a_child_uses_the_cpu_where_its_parent_found_no_other_device() -> None:
+    """The CUDA build of torch takes a child for one that has lost its device where there is none, too."""
+    code = """
+from gpuquant.devices import resolve_device
+
+torch.cuda.is_available = lambda: False
+resolve_device("auto")
+torch.cuda._is_in_bad_fork = lambda: True
+torch.cuda.is_available = lambda: 1 / 0
+print(forked(lambda: resolve_device("auto").type == "cpu"))
+"""
+    assert run(code) == "0\n"
+
+
+@needs_fork
 def test_a_child_forgets_the_batches_of_its_parent() -> None:
     code = """
 from gpuquant.kept_memory import label_memory as memory
