@@ -10,7 +10,9 @@ import torch
 
 from gpuquant.errors import DeviceError
 
-_without_cuda: set[int] = set()  # processes that found no device: also in torch's CUDA build asking ties it to a process
+_without_cuda: set[int] = (
+    set()
+)  # processes that found no device: also in torch's CUDA build asking ties it to a process
 
 
 def resolve_device(

@@ -22,13 +22,10 @@ from gpuquant.errors import ArgumentError
 from gpuquant.threads import share_out, worker_threads
 
 CLOSE = 32  # levels between neighbors of a palette in which k-means could have found it: 51 in the web's 216 colors
-OWN = (0.12,)  # see `mix_colors`: of the photo's own palette
-CLOSE_ENTRIES = (0.005, 0.12)  # of a given palette whose entries lie close together: see `apply_palette`
-FEW_ENTRIES = (
-    0.0005,
-)  # of others: means are off by 0.1 levels (7 inks), or 1 (16 random entries); masks add 1 at most
+CLOSE_ENTRIES = (0.12,)  # see `mix_colors`: of the photo's own palette, and others whose entries lie close together
+FEW_ENTRIES = (0.0005, 0.01)  # of others
 MOST_LINKED = 4096  # entries whose gaps are looked for, in 0.3 s at most: those of more are small
-MOST_AT_TWO_COSTS = 4096  # entries: 65,536 take 1.5 GB at one cost, and means of 4,097 are off by two levels at most
+MOST_MIXED = 4096  # entries of which a mask chooses: of 16,000 it would take a minute where they lie almost in a plane
 STRIP_PIXELS = 1 << 24  # that are diffused at a time: their colors take 4 bytes a pixel, where they are not the photo's
 ORDERED_PIXELS = {"cpu": 1 << 18, "cuda": 1 << 24}  # whose colors stay in the cache; that take few launches
 
@@ -84,8 +81,12 @@ def _ordered(
     """Choose among the entries that mix to each color, by a mask."""
     mask = _thresholds(dither.method).to(palette.device)
     opaque, levels = _opaque_entries(palette), palette[:, :3].contiguous()
-    is_fine = dither.fitted or len(opaque) > MOST_AT_TWO_COSTS
-    costs = OWN if is_fine else CLOSE_ENTRIES if _is_close(levels[opaque]) else FEW_ENTRIES
+    if len(opaque) > MOST_MIXED:
+        way_out = 'use dither="floyd-steinberg", or a smaller palette'
+        raise ArgumentError(
+            f'dither="{dither.method}" mixes from at most {MOST_MIXED} entries, not {len(opaque)}; {way_out}'
+        )
+    costs = CLOSE_ENTRIES if dither.fitted or _is_close(levels[opaque]) else FEW_ENTRIES
     moving = (colors if still is None else colors[~still])[:, :3]
     mixed = mix_colors(moving, levels, opaque, dither.strength, costs)
     numbers, forms, error = mixed.numbers, mixed.forms, 0.0

@@ -52,6 +52,10 @@ class Regions:
         found: Floats = (forms[:, :, :3] @ colors[:, :, None].astype(np.float64))[:, :, 0] + forms[:, :, 3]
         return found
 
+    def means(self, colors: Bytes, here: npt.NDArray[np.int32]) -> Floats:  # [C, 3], [C] -> [C, 3]
+        found: Floats = (self.shares(colors, here)[:, :, None] * self.levels[here % len(self.sizes)]).sum(axis=1)
+        return found
+
     def grains(self, colors: Bytes, here: npt.NDArray[np.int32]) -> Floats:  # [C, 3], [C] -> [C]
         """The mean squared distances of the entries from each color."""
         apart = np.square(self.levels[here % len(self.sizes)] - colors[:, None]).sum(axis=2)

@@ -114,7 +114,8 @@ def quantize(
         of single pixels is higher.
     dither_strength : float
         From 0, as "none", to 1: the part of each error that is diffused, in 128ths, or of the way between entries in
-        which several are used. Less means less grain and more of the edges.
+        which several are used. Less means less grain and more of the edges; with a mask the least of it leaves each
+        color the largest part of its mixture, which need not be the nearest entry.
     progress : callable, optional
         Called with the name of each stage as it begins: "read", "count", "cluster" and "map".
 
@@ -296,7 +297,8 @@ def apply_palette(
         is kept. If one of them is partly transparent or the image is, distances are those of four columns, weighted by
         alpha. A palette without a clear entry gets one at its end for an image with clear pixels. Dithered by a mask
         with few inks, the mean of a flat area is within two levels of every color that they can mix; where entries
-        lie close together (less than 32 levels) the last levels are let off if that halves the grain.
+        lie close together (less than 32 levels) it is let off a little for less grain. Masks mix from 4096 entries at
+        most.
 
     Returns
     -------

@@ -5,9 +5,11 @@ import pytest
 import torch
 
 from gpuquant import Palette, apply_palette
-from gpuquant.dithering.methods import CLOSE_ENTRIES, OWN
-from gpuquant.dithering.mixtures import WORTH, mix_colors
+from gpuquant.dithering import methods
+from gpuquant.dithering.methods import CLOSE_ENTRIES, MOST_MIXED
+from gpuquant.dithering.mixtures import mix_colors
 from gpuquant.dithering.regions import find_regions
+from gpuquant.errors import ArgumentError
 
 
 def test_flat_areas_of_many_entries_have_the_mean_of_their_mixture() -> None:
@@ -18,15 +20,22 @@ def test_flat_areas_of_many_entries_have_the_mean_of_their_mixture() -> None:
         flat = np.ascontiguousarray(np.broadcast_to(color, (128, 128, 3)))
         found = apply_palette(flat, Palette(palette), dither="blue-noise").to_array()
         regions = find_regions(palette, CLOSE_ENTRIES)
-        first, second = (regions.of(color[None], cost) for cost in (0, 1))
-        is_worth_it = regions.grains(color[None], first) > WORTH * regions.grains(color[None], second)
-        here = np.where(is_worth_it, second, first)
-        mean = regions.shares(color[None], here)[0] @ regions.levels[here[0] % len(regions.sizes)]
-        np.testing.assert_allclose(found.mean(axis=(0, 1)), mean, atol=0.3)
+        here = regions.of(color[None], 0)
+        np.testing.assert_allclose(found.mean(axis=(0, 1)), regions.means(color[None], here)[0], atol=0.3)
+
+
+@pytest.mark.parametrize("dither", ["blue-noise", "bayer"])
+def test_a_mask_refuses_more_entries_than_it_can_mix(dither: str) -> None:
+    palette = Palette(np.random.RandomState(0).randint(0, 256, (MOST_MIXED + 1, 3)).astype(np.uint8))
+    image = np.zeros((3, 4, 3), np.uint8)
+    with pytest.raises(ArgumentError, match="at most 4096 entries, not 4097; use dither"):
+        apply_palette(image, palette, dither=dither)
+    apply_palette(image, palette, dither="floyd-steinberg")
 
 
 @pytest.mark.parametrize("has_alpha", [False, True])
-def test_more_mixtures_than_two_bytes_number(has_alpha: bool) -> None:
+def test_more_mixtures_than_two_bytes_number(has_alpha: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(methods, "MOST_MIXED", 12_000)
     random = np.random.RandomState(0)
     palette, pixels = (random.randint(0, 256, shape).astype(np.uint8) for shape in ((12_000, 3), (400, 400, 3)))
     image = np.concatenate([pixels, np.full_like(pixels[..., :1], 255)], axis=2) if has_alpha else pixels
@@ -34,7 +43,7 @@ def test_more_mixtures_than_two_bytes_number(has_alpha: bool) -> None:
         image[:1, :9, 3] = 100
     found = apply_palette(image, Palette(palette), dither="bayer")
     colors = torch.from_numpy(pixels.reshape(-1, 3))
-    mixed = mix_colors(colors, torch.from_numpy(palette), torch.arange(len(palette)), 1.0, OWN)
+    mixed = mix_colors(colors, torch.from_numpy(palette), torch.arange(len(palette)), 1.0, CLOSE_ENTRIES)
     assert len(mixed.forms) > 1 << 16
     entries = mixed.forms[mixed.numbers.long(), 4].numpy()[:, None] >> np.arange(0, 64, 16) & 0xFFFF
     labels = np.asarray(found.labels).reshape(-1, 1)
