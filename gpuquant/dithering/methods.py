@@ -16,14 +16,15 @@ from gpuquant.arguments import check_name, is_real
 from gpuquant.colors.alpha import OPAQUE, with_alpha
 from gpuquant.colors.error import squared_error
 from gpuquant.counting.counted_photo import CountedPhoto
-from gpuquant.dithering.mixtures import as_thresholds, mix_colors, mixtures_of_one
+from gpuquant.dithering.mixtures import GrainCosts, as_thresholds, mix_colors, mixtures_of_one
 from gpuquant.dithering.registry import METHODS
 from gpuquant.errors import ArgumentError
 from gpuquant.threads import share_out, worker_threads
 
 CLOSE = 32  # levels between neighbors of a palette in which k-means could have found it: 51 in the web's 216 colors
-CLOSE_ENTRIES = (0.12,)  # see `mix_colors`: of the photo's own palette, and others whose entries lie close together
-FEW_ENTRIES = (0.0005, 0.01)  # of others
+OWN = GrainCosts((0.12,))  # of the photo's own palette
+CLOSE_ENTRIES = GrainCosts((0.005, 0.12))  # of a given palette whose entries lie close together
+FEW_ENTRIES = GrainCosts((0.0005, 0.01), most_moved=1.5)  # of others
 MOST_LINKED = 4096  # entries whose gaps are looked for, in 0.3 s at most: those of more are small
 MOST_MIXED = 4096  # entries of which a mask chooses: of 16,000 it would take a minute where they lie almost in a plane
 STRIP_PIXELS = 1 << 24  # that are diffused at a time: their colors take 4 bytes a pixel, where they are not the photo's
@@ -86,7 +87,7 @@ def _ordered(
         raise ArgumentError(
             f'dither="{dither.method}" mixes from at most {MOST_MIXED} entries, not {len(opaque)}; {way_out}'
         )
-    costs = CLOSE_ENTRIES if dither.fitted or _is_close(levels[opaque]) else FEW_ENTRIES
+    costs = OWN if dither.fitted else CLOSE_ENTRIES if _is_close(levels[opaque]) else FEW_ENTRIES
     moving = (colors if still is None else colors[~still])[:, :3]
     mixed = mix_colors(moving, levels, opaque, dither.strength, costs)
     numbers, forms, error = mixed.numbers, mixed.forms, 0.0

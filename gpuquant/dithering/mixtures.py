@@ -1,6 +1,8 @@
 """For every color the palette entries that mix to it, and the share of each."""
 
+import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +16,6 @@ from gpuquant.threads import share_out, worker_threads
 AT_ONCE = 1 << 13  # colors: some milliseconds, often enough for threads to share out
 LIGHTNESS = np.array([0.299, 0.587, 0.114])  # of red, green and blue, ITU-R BT.601
 WORTH = 2  # how many times less grain is worth it that the mean moves
-MOST_MOVED = 1.5  # levels: with grays that are off by a level the squared error is 0.3 to 0.6 times that without
 WHOLE = 1 << 19  # what all shares of a mixture add up to: a limit is that of the first entries, and LEAST
 LEAST = 1 << 18  # fields have room for as much below and above: weights are off a little where they are rounded
 ENTRY_BITS = 16  # as `ops.choose_entries` takes them: palettes have 65,536 entries at most
@@ -23,6 +24,13 @@ TURNS = 6  # of a line before it is taken for the one to which entries lie close
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
+
+
+class GrainCosts(NamedTuple):
+    """What grain costs beside the squared distance of a mean from its color: see `mix_colors`."""
+
+    costs: tuple[float, ...]  # above 0: one, or a low and a high one
+    most_moved: float = math.inf  # levels between means by the two
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +46,7 @@ def mix_colors(
     palette: Tensor,  # [K, 3] uint8
     allowed: Tensor,  # [E] int64: the entries that are mixed, one at least where there are colors
     strength: float,  # above 0 to 1
-    grain_costs: tuple[float, ...],  # above 0: one, or a low and a high one
+    grain_costs: GrainCosts,
 ) -> Mixtures:
     """Mix each color from the palette entries around it.
 
@@ -48,7 +56,8 @@ def mix_colors(
     R^d"). Means may be a little off where that makes the grain much less: a mixture is that of the lowest
     |mean - c|^2 + grain_cost sum w |p - c|^2, also for colors that no mixture reaches: see `find_regions`. Of two, by a
     low cost and by a high one, it is the second where its grain is less than 1 / WORTH of the first one's, and its mean
-    not farther than MOST_MOVED from it: entries that lie almost on a line or in a plane need far ones for little.
+    not far from that: entries that lie almost on a line or in a plane take far ones for little. With grays that are off
+    by a level the squared error is then 0.3 to 0.6 times as high (two photos).
 
     k-means palettes are thin, and to reach the last level of a color takes entries far away. On six Kodak photos at
     K = 8, 16, 64 and 256, 1 - SSIM after a blur of 1.5 pixels is 0.67, 0.67, 0.78 and 0.90 times that without dithering
@@ -68,18 +77,18 @@ def mix_colors(
         nothing = torch.zeros(1, 5, dtype=torch.int64, device=colors.device)
         return Mixtures(nothing[0, :0].int(), nothing)
     given, entries = colors.cpu().contiguous().numpy(), allowed.cpu().numpy()
-    regions = find_regions(palette.cpu().numpy()[entries], grain_costs)
+    regions = find_regions(palette.cpu().numpy()[entries], grain_costs.costs)
     numbers = np.empty(len(given), np.int32)
     seen = np.zeros(len(regions.weights) << 4, bool)  # by region, and a bit for each entry that is kept
 
     def mix(start: int) -> None:
         part = given[start : start + AT_ONCE]
         here = regions.of(part, 0)
-        if len(grain_costs) > 1:
+        if len(grain_costs.costs) > 1:
             other = regions.of(part, 1)
             moved = np.square(regions.means(part, here) - regions.means(part, other)).sum(axis=1)
             is_worth_it = regions.grains(part, here) > WORTH * regions.grains(part, other)
-            here = np.where(is_worth_it & (moved <= MOST_MOVED**2), other, here)
+            here = np.where(is_worth_it & (moved <= grain_costs.most_moved**2), other, here)
         found = here << 4 | (15 if strength == 1 else _kept(regions, here, part, strength))
         seen[found] = True
         numbers[start : start + AT_ONCE] = found

@@ -7,7 +7,7 @@ import torch
 from gpuquant import Palette, apply_palette
 from gpuquant.dithering import methods
 from gpuquant.dithering.methods import CLOSE_ENTRIES, MOST_MIXED
-from gpuquant.dithering.mixtures import mix_colors
+from gpuquant.dithering.mixtures import WORTH, mix_colors
 from gpuquant.dithering.regions import find_regions
 from gpuquant.errors import ArgumentError
 
@@ -19,9 +19,12 @@ def test_flat_areas_of_many_entries_have_the_mean_of_their_mixture() -> None:
     for color in random.randint(60, 190, (5, 3)).astype(np.uint8):
         flat = np.ascontiguousarray(np.broadcast_to(color, (128, 128, 3)))
         found = apply_palette(flat, Palette(palette), dither="blue-noise").to_array()
-        regions = find_regions(palette, CLOSE_ENTRIES)
-        here = regions.of(color[None], 0)
-        np.testing.assert_allclose(found.mean(axis=(0, 1)), regions.means(color[None], here)[0], atol=0.3)
+        regions = find_regions(palette, CLOSE_ENTRIES.costs)
+        first, second = (regions.of(color[None], cost) for cost in (0, 1))
+        is_worth_it = regions.grains(color[None], first) > WORTH * regions.grains(color[None], second)
+        here = np.where(is_worth_it, second, first)
+        mean = regions.shares(color[None], here)[0] @ regions.levels[here[0] % len(regions.sizes)]
+        np.testing.assert_allclose(found.mean(axis=(0, 1)), mean, atol=0.3)
 
 
 @pytest.mark.parametrize("dither", ["blue-noise", "bayer"])

@@ -1,5 +1,6 @@
 """Mixtures of palette entries, against linear and quadratic programs of SciPy's, and cases worked by hand."""
 
+import math
 import subprocess
 import sys
 from typing import Any
@@ -12,8 +13,8 @@ from scipy.optimize import linprog, nnls
 
 from gpuquant import ops
 from gpuquant.dithering import mixtures
-from gpuquant.dithering.methods import CLOSE_ENTRIES, FEW_ENTRIES
-from gpuquant.dithering.mixtures import LEAST, WHOLE, mix_colors
+from gpuquant.dithering.methods import CLOSE_ENTRIES, FEW_ENTRIES, OWN
+from gpuquant.dithering.mixtures import LEAST, WHOLE, GrainCosts, mix_colors
 from gpuquant.dithering.regions import find_regions
 from gpuquant.dithering.triangulation import triangulate
 
@@ -52,7 +53,7 @@ PALETTES: dict[str, Pixels] = {
 
 
 def mixtures_of(
-    colors: Pixels, palette: Pixels, strength: float, costs: tuple[float, ...]
+    colors: Pixels, palette: Pixels, strength: float, costs: GrainCosts
 ) -> tuple[npt.NDArray[np.int64], Floats]:  # [M, 4] entries, [M, 4] shares
     """The mixtures as written down."""
     every = torch.arange(len(palette))
@@ -67,11 +68,11 @@ def mixtures_of(
     return forms[:, 4:] >> np.arange(0, 64, 16) & 0xFFFF, shares
 
 
-def mixed(
-    colors: Pixels, palette: Pixels, cost: float | tuple[float, ...], strength: float = 1.0
-) -> tuple[Floats, Floats]:
+def mixed(colors: Pixels, palette: Pixels, cost: float | GrainCosts, strength: float = 1.0) -> tuple[Floats, Floats]:
     """The weights of all entries, [M, K], and the means, [M, 3]."""
-    entries, shares = mixtures_of(colors, palette, strength, cost if isinstance(cost, tuple) else (cost,))
+    entries, shares = mixtures_of(
+        colors, palette, strength, cost if isinstance(cost, GrainCosts) else GrainCosts((cost,))
+    )
     weights = np.zeros((len(colors), len(palette)))
     for place in range(4):
         np.add.at(weights, (np.arange(len(colors)), entries[:, place]), shares[:, place])
@@ -129,30 +130,32 @@ def test_more_cost_of_grain_is_less_grain_and_means_that_are_off() -> None:
     assert grains[2] < 0.9 * grains[0]
 
 
-def test_a_mean_may_be_off_where_the_grain_is_many_times_less() -> None:
+@pytest.mark.parametrize("most_moved", [math.inf, 1.5])
+def test_a_mean_may_be_off_where_the_grain_is_many_times_less(most_moved: float) -> None:
     """A thin palette: grays, and some a little beside them, which exact means would take."""
     grays = np.arange(0, 256, 15)[:, None].repeat(3, axis=1)
     palette = np.array([*grays, [2, 0, 0], [250, 255, 250], [128, 128, 131]], np.uint8)
     middles = np.random.RandomState(0).randint(5, 250, (500, 1)).repeat(3, axis=1)
     colors: Pixels = np.add(middles, [1, 0, 1]).astype(np.uint8)
     grains, means = [], []
-    for costs in ((0.005,), (0.005, 0.12), (0.12,)):
+    for costs in (GrainCosts((0.005,)), GrainCosts((0.005, 0.12), most_moved), GrainCosts((0.12,))):
         weights, mean = mixed(colors, palette, costs)
         grains.append((weights * np.square(palette[None].astype(float) - colors[:, None]).sum(axis=2)).sum(axis=1))
         means.append(mean)
     moved = np.sqrt(np.square(means[2] - means[0]).sum(axis=1))
-    better = (grains[0] > 2.2 * grains[2]) & (moved < 0.95 * mixtures.MOST_MOVED)
+    better = (grains[0] > 2.2 * grains[2]) & (moved < 0.95 * most_moved)
     assert better.any()
     assert not better.all()
     np.testing.assert_allclose(grains[1][better], grains[2][better])
-    far = moved > 1.05 * mixtures.MOST_MOVED
-    assert far.any()
+    far = moved > 1.05 * most_moved
+    assert far.any() == (most_moved < math.inf)
     stay = far | (grains[0] < 1.8 * grains[2])
+    assert stay.any()
     np.testing.assert_allclose(means[1][stay], means[0][stay])
 
 
-@pytest.mark.parametrize("costs", [CLOSE_ENTRIES, FEW_ENTRIES])
-def test_entries_are_themselves_for_any_strength(costs: tuple[float, ...]) -> None:
+@pytest.mark.parametrize("costs", [OWN, CLOSE_ENTRIES, FEW_ENTRIES])
+def test_entries_are_themselves_for_any_strength(costs: GrainCosts) -> None:
     palette = drawn(40)
     palette[7] = palette[3]
     for strength in (0.01, 0.5, 1.0):
@@ -172,8 +175,8 @@ def test_strength_narrows_what_is_mixed_to_the_middle() -> None:
 @pytest.mark.parametrize("strength", [0.1, 0.5, 0.9])
 def test_strength_divides_differences_and_moves_back_to_the_nearest_weights(strength: float) -> None:
     palette, colors = drawn(16), drawn(200)
-    whole, _ = mixed(colors, palette, CLOSE_ENTRIES)
-    weak, _ = mixed(colors, palette, CLOSE_ENTRIES, strength)
+    whole, _ = mixed(colors, palette, OWN)
+    weak, _ = mixed(colors, palette, OWN, strength)
     for before, after in zip(whole, weak, strict=True):
         used = before > 0
         wide = before[used] / strength
@@ -190,16 +193,16 @@ def test_strength_divides_differences_and_moves_back_to_the_nearest_weights(stre
 def test_entries_lie_along_a_line_from_light_to_dark() -> None:
     """Black lies between green and red, which are farthest apart; green is lighter than red."""
     palette = np.array([[0, 0, 0], [250, 0, 0], [0, 240, 0]], np.uint8)
-    entries, shares = mixtures_of(np.array([[100, 90, 10]], np.uint8), palette, 1.0, (EXACT,))
+    entries, shares = mixtures_of(np.array([[100, 90, 10]], np.uint8), palette, 1.0, GrainCosts((EXACT,)))
     assert entries[0, :3].tolist() == [2, 0, 1]
     np.testing.assert_allclose(shares[0], [0.375, 0.225, 0.4, 0], atol=0.01)
     grays = np.array([[0], [200], [100], [255]], np.uint8).repeat(3, axis=1)
-    entries, _ = mixtures_of(np.full((1, 3), 120, np.uint8), grays, 1.0, (EXACT,))
+    entries, _ = mixtures_of(np.full((1, 3), 120, np.uint8), grays, 1.0, GrainCosts((EXACT,)))
     assert entries[0, :2].tolist() == [1, 2]
 
 
-@pytest.mark.parametrize("costs", [CLOSE_ENTRIES, FEW_ENTRIES])
-def test_parts_change_nothing(costs: tuple[float, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("costs", [OWN, CLOSE_ENTRIES, FEW_ENTRIES])
+def test_parts_change_nothing(costs: GrainCosts, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neighbors that lie nearer than a wall are not looked for again: each alone, they are. Some lie in walls."""
     levels = np.arange(100, 110)
     near = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3).astype(np.uint8)
