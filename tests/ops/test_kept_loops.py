@@ -81,7 +81,7 @@ def strangers(module: str, sources: dict[str, str]) -> set[str]:
             elif isinstance(node, ast.FunctionDef):
                 waiting += [(module, other) for other in names_in(node.args, *node.body)]
             elif isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
-                waiting += [(module, other) for other in names_in(node.value or node.target)]
+                waiting += [(module, other) for other in (names_in(node.value) if node.value else ())]
             else:
                 waiting += [(module, other) for other in names_in(node)]
     return found
