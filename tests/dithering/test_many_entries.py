@@ -38,9 +38,9 @@ def test_a_mask_refuses_more_entries_than_it_can_mix(dither: str) -> None:
 
 @pytest.mark.parametrize("has_alpha", [False, True])
 def test_more_mixtures_than_two_bytes_number(has_alpha: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(methods, "MOST_MIXED", 12_000)
+    monkeypatch.setattr(methods, "MOST_MIXED", 16_000)
     random = np.random.RandomState(0)
-    palette, pixels = (random.randint(0, 256, shape).astype(np.uint8) for shape in ((12_000, 3), (400, 400, 3)))
+    palette, pixels = (random.randint(0, 256, shape).astype(np.uint8) for shape in ((16_000, 3), (400, 400, 3)))
     image = np.concatenate([pixels, np.full_like(pixels[..., :1], 255)], axis=2) if has_alpha else pixels
     if has_alpha:
         image[:1, :9, 3] = 100
