@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from gpuquant.palettes.files import read_palette as read_palette
     from gpuquant.palettes.files import write_palette as write_palette
     from gpuquant.palettes.palette import Palette as Palette
+    from gpuquant.quantization.file import quantize_file as quantize_file
+    from gpuquant.quantization.file_steps import FileResult as FileResult
     from gpuquant.quantization.recipes import apply_palette as apply_palette
     from gpuquant.quantization.recipes import extract_palette as extract_palette
     from gpuquant.quantization.recipes import quantize as quantize
@@ -32,6 +34,7 @@ _HOMES = {
     "ColorHistogram": "counting.histogram",
     "DeviceError": "errors",
     "FileOutcome": "batch.outcome",
+    "FileResult": "quantization.file_steps",
     "GpuquantError": "errors",
     "ImageFileError": "errors",
     "KMeans": "estimator.model",
@@ -43,6 +46,7 @@ _HOMES = {
     "extract_palette": "quantization.recipes",
     "kmeans": "clustering.batched",
     "quantize": "quantization.recipes",
+    "quantize_file": "quantization.file",
     "quantize_files": "batch.recipe",
     "read_palette": "palettes.files",
     "write_palette": "palettes.files",

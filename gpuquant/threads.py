@@ -4,7 +4,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ from threadpoolctl import ThreadpoolController
 from torch.utils.data import get_worker_info
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def n_cores() -> int:
@@ -139,6 +140,40 @@ def share_out(items: Sequence[Item], function: Callable[[Item], None], n_workers
         work()
         for helper in helpers:
             helper.result()
+
+
+def n_on_their_way(n_workers: int) -> int:
+    """Count the items that `in_order` holds at most: one for each thread, and as many that wait, so that none idles."""
+    return 2 * n_workers if n_workers > 1 else 1
+
+
+@contextmanager
+def in_order(
+    function: Callable[[Item], Result], take: Callable[[Result], None], n_workers: int
+) -> Iterator[Callable[[Item], None]]:
+    """Hand items over as they come to `function` in other threads; `take` gets the results here, in the items' order.
+
+    Whoever hands over one item more than may be on their way waits. After an error, or an interrupt, those that wait
+    are given up. With one worker all happens in the calling thread.
+    """
+    if n_workers <= 1:
+        yield lambda item: take(function(item))
+        return
+    pending: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(n_workers, thread_name_prefix="gpuquant") as pool:
+
+        def hand_over(item: Item) -> None:
+            while pending and (len(pending) >= n_on_their_way(n_workers) or pending[0].done()):
+                take(pending.popleft().result())
+            pending.append(pool.submit(function, item))
+
+        try:
+            yield hand_over
+            while pending:
+                take(pending.popleft().result())
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 class _OneBlasThread:

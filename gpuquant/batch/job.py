@@ -3,51 +3,27 @@
 import errno
 import os
 import threading
-import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import nullcontext
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from gpuquant.batch.file_work import FileWork, Settings
 from gpuquant.batch.outcome import FileOutcome, OutcomeLog, reason_of
 from gpuquant.batch.plan import Plan, PlannedFile, check_inside, holds
-from gpuquant.batch.workers import PixelBudget, Together, in_threads
-from gpuquant.counting.counted_photo import CountedPhoto
+from gpuquant.batch.shares import Shares
+from gpuquant.batch.workers import in_threads
 from gpuquant.counting.histogram import ColorHistogram
-from gpuquant.dithering.methods import Dither
 from gpuquant.errors import ArgumentError, ImageFileError
-from gpuquant.fitting.search import PaletteSearch
-from gpuquant.images.reading import read_size
-from gpuquant.images.writing import check_format
-from gpuquant.kept_memory import label_memory, pixel_memory
 from gpuquant.palettes.files import read_palette, write_palette
 from gpuquant.palettes.palette import Palette
-from gpuquant.quantization.options import Options, palette_options
-from gpuquant.quantization.result import QuantizedImage
-from gpuquant.quantization.steps import count_image, fit_colors, fit_to_palette, fit_together, map_image, palette_of
+from gpuquant.quantization.options import palette_options
+from gpuquant.quantization.steps import palette_of
 from gpuquant.threads import n_cores
 
-PIXELS_IN_FLIGHT = 32_000_000  # for each job; a larger file goes alone
 SHARED_PALETTE = "palette.hex"
-
-
-@dataclass(frozen=True, eq=False)
-class Settings:
-    """Settings that hold for every file."""
-
-    search: PaletteSearch
-    max_pixels: int
-    preview: bool
-    background: tuple[int, int, int] | None
-    keep_profile: bool
-    compression: int | None
-    dither: Dither | None
-    options: Options  # for the results, without a palette that is shared
 
 
 class Batch:
@@ -80,6 +56,7 @@ class Batch:
         settings: Settings,
         *,
         jobs: int,
+        shares: Shares,
         devices: list[torch.device],
         existing: str,
         kept: set[PlannedFile],
@@ -97,9 +74,7 @@ class Batch:
         self._options = settings.options
         self._stopped = threading.Event()
         self._running = self._logged()
-        self._budget = PixelBudget(PIXELS_IN_FLIGHT * jobs)
-        self._turns = [nullcontext() if one.type == "cpu" else threading.Lock() for one in devices]
-        self._together = [Together(partial(fit_together, search=settings.search), turn) for turn in self._turns]
+        self._work = FileWork(settings, devices, shares)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -147,7 +122,7 @@ class Batch:
         try:
             if self._output and self._log_path and self._log_path.resolve().is_relative_to(self._output.resolve()):
                 _make_folder(self._log_path.parent)
-            with OutcomeLog(self._log_path) as log, pixel_memory.kept(), label_memory.kept():
+            with OutcomeLog(self._log_path) as log:
                 if self._output:
                     _make_folder(self._output)
                 if self.passed_over or self.results_passed_over:
@@ -165,7 +140,7 @@ class Batch:
             self._progress("count")
             total = ColorHistogram("cpu")
             failed: set[Path] = set()
-            for file, outcome in self._in_threads(self.files, lambda file, place: self._count(file, place, total)):
+            for file, outcome in self._in_threads(self.files, lambda file, place: self._work.count(file, place, total)):
                 if outcome is not None:
                     failed.add(file.source)
                     yield outcome
@@ -220,79 +195,17 @@ class Batch:
 
         return in_threads(files, guarded, self._jobs, self._stopped)
 
-    def _count(self, file: PlannedFile, place: int, total: ColorHistogram) -> None:
-        with self._budget.of(self._n_pixels(file)):
-            photo = self._counted_photo(file.source, place)
-            total.add_counted(photo.colors, photo.counts)
-
-    def _n_pixels(self, file: PlannedFile) -> int:
-        width, height = read_size(file.source, max_pixels=self._settings.max_pixels)
-        check_format(file.target, 1, size=(width, height))
-        return width * height
-
-    def _counted_photo(self, source: Path, place: int) -> CountedPhoto:
-        settings = self._settings
-        return count_image(
-            source,
-            self._devices[place],
-            settings.max_pixels,
-            settings.background,
-            settings.keep_profile,
-            preview=settings.preview,
-            turn=self._turns[place],
-        )
-
     def _quantize(self, file: PlannedFile, place: int, palette: Palette | None) -> FileOutcome | None:
         """Quantize a file; None where the job was stopped before there was room."""
-        source, target = file.source, file.target
-        if self._existing == "refuse" and holds(target.exists):
-            raise ImageFileError(f"{target} exists")
+        if self._existing == "refuse" and holds(file.target.exists):
+            raise ImageFileError(f"{file.target} exists")
         if self._output:
-            check_inside(target, self._output)
-        with self._budget.of(self._n_pixels(file)):
+            check_inside(file.target, self._output)
+        with self._work.room(file) as n_pixels:
             if self._stopped.is_set():
                 return None
-            result, notes = self._result(source, place, palette)
-            start = time.perf_counter()
-            _make_folder(target.parent)
-            result.save(target, compression=self._settings.compression)
-        height, width = result.labels.shape
-        return FileOutcome(
-            source,
-            target,
-            "written",
-            width=width,
-            height=height,
-            n_colors=len(result.palette),
-            mse=result.mse,
-            psnr=result.psnr,
-            bytes_in=source.stat().st_size,
-            bytes_out=target.stat().st_size,
-            seconds=result.seconds | {"write": time.perf_counter() - start},
-            warnings=notes,
-        )
-
-    def _result(
-        self, source: Path, place: int, palette: Palette | None
-    ) -> tuple[QuantizedImage, tuple[str, ...]]:  # which keep no pixels while they are written
-        photo = self._counted_photo(source, place)
-        if palette is not None:
-            with self._turns[place]:
-                fit = fit_to_palette(photo, palette)
-        elif photo.has_alpha or not self._settings.search.is_plain or not self._shares_launches(place):
-            with self._turns[place]:
-                fit = fit_colors(photo, self._settings.search)
-        else:  # together with others that wait for the device
-            start = time.perf_counter()
-            fit = self._together[place](photo)
-            photo.seconds["cluster"] = time.perf_counter() - start
-        with self._turns[place]:
-            in_order, dither = palette is not None, self._settings.dither
-            found = map_image(source, photo, fit, in_order=in_order, dither=dither, options=self._options)
-            return found, photo.notes
-
-    def _shares_launches(self, place: int) -> bool:
-        return self._devices[place].type == "cuda"
+            _make_folder(file.target.parent)
+            return self._work.quantize(file, n_pixels, place, palette, self._options)
 
 
 def _make_folder(folder: Path) -> None:

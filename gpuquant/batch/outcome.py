@@ -29,7 +29,7 @@ class FileOutcome:
     bytes_in, bytes_out : int, optional
         Sizes of the two files.
     seconds : dict of str to float
-        Wall time of each stage: "read", "count", "cluster", "map", "write".
+        Wall time of each stage: "read", "count", "cluster", "map", which on the CPU is with writing, and "write".
     warnings : tuple of str
         What was lost in reading.
 

@@ -8,8 +8,10 @@ import torch
 
 from gpuquant.arguments import MAX_PIXELS, check_compression, check_positive, in_words
 from gpuquant.batch.existing import EXISTING, results_to_keep
-from gpuquant.batch.job import SHARED_PALETTE, Batch, Settings
+from gpuquant.batch.file_work import Settings
+from gpuquant.batch.job import SHARED_PALETTE, Batch
 from gpuquant.batch.plan import PlannedFile, holds, plan_files
+from gpuquant.batch.shares import shares_of
 from gpuquant.devices import resolve_device
 from gpuquant.dithering.methods import check_dither
 from gpuquant.errors import ArgumentError
@@ -36,6 +38,7 @@ def quantize_files(
     suffix: str | None = None,
     jobs: int | None = None,
     device: str | torch.device = "auto",
+    memory: int | str | None = None,
     existing: str = "refuse",
     palette: PaletteLike | None = None,
     shared_palette: bool = False,
@@ -77,11 +80,13 @@ def quantize_files(
         The end of the results' names, such as "-16-colors": a.jpg becomes a-16-colors.png. Photos are then read from
         the output folder, too; a file with such a name beside its photo is taken for a result.
     jobs : int, optional
-        Files worked on at a time; as many as there are cores, up to 16, if not given. Memory grows with it: about 32
-        megapixels for each job are in flight, and a larger photo goes alone.
+        Files worked on at a time; as many as there are cores, up to 16, if not given.
     device : str or torch.device
         As for `quantize`; "cuda:0,cuda:1" shares the files out among several. On each, photos of similar size that are
         ready at the same time are clustered as one batch.
+    memory : str or int, optional
+        How much the photos may take that are worked on at a time, such as "2GB"; a quarter of what is free, at least
+        512 MB, if not given. Fewer are worked on at a time where it takes that; and photos of any size, strip by strip.
     existing : "refuse", "skip", "update" or "overwrite"
         What to do about results that are there already: raise before anything is written; go on where an earlier run
         stopped, which is an error if they say that they were made with other options, or if their shared palette is no
@@ -183,11 +188,14 @@ def quantize_files(
     )
     kept = results_to_keep(plan.files, existing, options, palette_path)
     names = [name.strip() for name in device.split(",")] if isinstance(device, str) else [device]
+    n_jobs = int(jobs) if jobs is not None else min(n_cores(), MOST_JOBS)
+    n_threads = max(1, n_cores() // n_jobs)
     return Batch(
         plan,
         folder,
         Settings(search, max_pixels, preview, behind, keep_profile, compression, dithering, options),
-        jobs=int(jobs) if jobs is not None else min(n_cores(), MOST_JOBS),
+        jobs=n_jobs,
+        shares=shares_of(memory, jobs=n_jobs, n_threads=n_threads, as_floats=color_space != "srgb"),
         devices=[resolve_device(name) for name in names],
         existing=existing,
         kept=kept,

@@ -104,22 +104,22 @@ class _Request(Generic[Item, Found]):
     found: list[Found | Exception] = field(default_factory=list)
 
 
-class PixelBudget:
-    """A limit of pixels in flight; a thread that needs more than that waits until it is alone."""
+class SharedBudget:
+    """A limit of what is in flight, in bytes; a thread that needs more than that waits until it is alone."""
 
-    def __init__(self, n_pixels: int) -> None:
-        self._limit, self._taken = n_pixels, 0
+    def __init__(self, n_bytes: int) -> None:
+        self._limit, self._taken = n_bytes, 0
         self._turn, self._changed = threading.Lock(), threading.Condition()
 
     @contextmanager
-    def of(self, n_pixels: int) -> Iterator[None]:
-        """Wait, in turn, until there is room for so many pixels."""
+    def of(self, n_bytes: int) -> Iterator[None]:
+        """Wait, in turn, until there is room for so many bytes."""
         with self._turn, self._changed:
-            self._changed.wait_for(lambda: self._taken == 0 or self._taken + n_pixels <= self._limit)
-            self._taken += n_pixels
+            self._changed.wait_for(lambda: self._taken == 0 or self._taken + n_bytes <= self._limit)
+            self._taken += n_bytes
         try:
             yield
         finally:
             with self._changed:
-                self._taken -= n_pixels
+                self._taken -= n_bytes
                 self._changed.notify_all()

@@ -20,6 +20,7 @@ from gpuquant.cli.palette_commands import apply, palette
 from gpuquant.cli.quantize_command import quantize
 from gpuquant.cli.words import in_cli_words, printable
 from gpuquant.errors import ArgumentError, GpuquantError, is_lack_of_memory
+from gpuquant.memory import share_freed_memory
 
 app = typer.Typer(
     help="Exact k-means color quantization of whole photos, on CUDA or the CPU.",
@@ -64,6 +65,7 @@ def _common(
 
 def main() -> None:
     """Run the command line: exit code 0, 1 for a job that failed, 2 for bad usage."""
+    share_freed_memory()
     before = signal.signal(signal.SIGINT, end_at_once)
     try:
         _run(sys.argv[1:])

@@ -74,6 +74,16 @@ Jobs = Annotated[
         "--jobs", "-j", min=1, metavar="N", help="Files worked on at a time; one for each core if not given, up to 16."
     ),
 ]
+BatchMemory = Annotated[
+    str | None,
+    typer.Option(
+        "--memory",
+        metavar="2GB",
+        help="How much memory the photos may take, whatever their sizes; a quarter of what is free, at least 512 MB, "
+        "if not given.",
+        show_default=False,
+    ),
+]
 Device = Annotated[
     str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:1, or several of them: cuda:0,cuda:1.")
 ]
@@ -125,6 +135,7 @@ def batch(
     preview: Preview = False,
     compression: Compression = None,
     max_pixels: MaxPixels = MAX_PIXELS,
+    memory: BatchMemory = None,
     jobs: Jobs = None,
     device: Device = "auto",
     random_state: Seed = 0,
@@ -168,6 +179,7 @@ def batch(
         dither=dither,
         dither_strength=check_strength(dither, dither_strength),
         max_pixels=max_pixels,
+        memory=memory,
         preview=preview,
         counted=shown.count,
         progress=shown.begin,

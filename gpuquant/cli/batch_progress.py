@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from gpuquant.cli.output import STAGES
+from gpuquant.cli.stages import STAGES
 from gpuquant.cli.words import in_cli_words
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ def info() -> None:
     import torch
 
     from gpuquant import __version__, ops
-    from gpuquant.images import heif
+    from gpuquant.images import heif, strips
 
     rows = [
         ("gpuquant", __version__),
@@ -23,6 +23,7 @@ def info() -> None:
         ("Pillow", PIL.__version__),
         ("HEIC", f"is not read; {heic}" if (heic := heif.register()) else "is read"),
         ("AVIF", "is read" if heif.reads_avif() else f"is not read; {heif.avif_advice()}"),
+        ("large", strips.support()),
         ("loops", ops.loops_in_use()),
         ("cpu", f"{platform.machine()}, {torch.get_num_threads()} threads"),
     ]

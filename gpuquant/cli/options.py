@@ -96,6 +96,15 @@ MaxPixels = Annotated[
         show_default=False,
     ),
 ]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        metavar="2GB",
+        help="How much memory a photo may take, whatever its size; a quarter of what is free, at least 512 MB, if not "
+        "given.",
+        show_default=False,
+    ),
+]
 Preview = Annotated[
     bool,
     typer.Option("--preview", help="Take the preview of a raw photo or TIFF that has one, in place of refusing it."),

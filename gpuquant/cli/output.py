@@ -2,13 +2,12 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
-from gpuquant.cli.options import take_interrupts
 from gpuquant.cli.photo import STANDARD
 from gpuquant.cli.words import printable
 from gpuquant.errors import ArgumentError, ImageFileError
@@ -17,11 +16,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from gpuquant.images.loading import ImageLike
+    from gpuquant.images.sources import ImageSource
+    from gpuquant.palettes.palette import Palette
+    from gpuquant.quantization.file_steps import FileResult
     from gpuquant.quantization.result import QuantizedImage
 
 MOST_SHOWN = 32  # entries of a result's palette
-STAGES = {"read": "reading", "count": "counting colors", "cluster": "finding the palette", "map": "looking pixels up"}
-STAGES |= {"write": "writing"}
 
 
 @dataclass(frozen=True)
@@ -65,14 +65,53 @@ class Outputs:
                 raise ArgumentError(f"{self.palette} exists; --force overwrites it; {use}")
         check_outputs(inputs, [path for path in self.paths if path != STANDARD], force)
 
-    def check_photo(self, photo: "ImageLike", n_colors: int, max_pixels: int, alpha: object = None) -> None:
-        """Raise unless the format can hold a photo of that size."""
-        from gpuquant.images.reading import read_size
-        from gpuquant.images.writing import check_format
+    @property
+    def need_whole_photo(self) -> bool:
+        """Whether pictures are asked for that are made of all pixels."""
+        return bool(self.side_by_side or self.error_map)
 
-        size = read_size(photo, max_pixels=max_pixels)  # type: ignore[arg-type]
+    @property
+    def target(self) -> "Path | BinaryIO":
+        """The path, or standard output."""
+        return sys.stdout.buffer if self.to_standard_output else self.image
+
+    @property
+    def image_format(self) -> str | None:
+        return "png" if self.to_standard_output else None
+
+    def check_photo(
+        self, photo: "ImageSource", n_colors: int, max_pixels: int, memory: str | None, alpha: object = None
+    ) -> None:
+        """Raise unless the format can hold a photo of that size, and memory all of its pixels."""
+        from gpuquant.images.room import check_room
+        from gpuquant.images.strips import photo_size
+        from gpuquant.images.writing import check_format
+        from gpuquant.memory import default_budget, parse_memory
+
+        size = photo_size(photo, max_pixels)
         if not self.to_standard_output:
             check_format(self.image, n_colors, size=size, alpha=alpha)  # type: ignore[arg-type]
+        way_out = "give more with --memory, or leave out --side-by-side and --error-map, which take the whole photo"
+        check_room(size, default_budget() if memory is None else parse_memory(memory), way_out)
+
+    def write_palette(self, palette: "Palette") -> None:
+        """Write the palette: before the picture, as it may have entries that its format cannot hold."""
+        from gpuquant.palettes.files import write_palette
+
+        if self.palette:
+            write_palette(palette, self.palette)
+
+    @contextmanager
+    def told(self) -> "Iterator[None]":
+        """Name standard output in the error when it cannot be written."""
+        try:
+            yield
+            if self.to_standard_output:
+                sys.stdout.flush()
+        except ImageFileError as error:
+            if not self.to_standard_output:
+                raise
+            raise ImageFileError(str(error).replace("the file", "standard output", 1)) from None
 
     def write(
         self, result: "QuantizedImage", photo: "ImageLike", *, compression: int | None, max_pixels: int
@@ -81,30 +120,18 @@ class Outputs:
         import dataclasses
 
         from gpuquant.images.writing import check_format, write_picture
-        from gpuquant.palettes.files import write_palette
 
         start = time.perf_counter()
         if not self.to_standard_output:
             check_format(self.image, len(result.palette), alpha=result.palette.alpha)
-        if self.palette:  # first: it may have entries that its format cannot hold
-            write_palette(result.palette, self.palette)
-        if self.to_standard_output:
-            _write_to_standard_output(result, compression)
-        else:
-            result.save(self.image, compression=compression)
+        self.write_palette(result.palette)
+        with self.told():
+            result.save(self.target, format=self.image_format, compression=compression)
         if self.side_by_side:
             write_picture(result.side_by_side(photo, max_pixels=max_pixels), self.side_by_side)
         if self.error_map:
             write_picture(result.error_map(photo, max_pixels=max_pixels), self.error_map)
         return dataclasses.replace(result, seconds=result.seconds | {"write": time.perf_counter() - start})
-
-
-def _write_to_standard_output(result: "QuantizedImage", compression: int | None) -> None:
-    try:
-        result.save(sys.stdout.buffer, format="png", compression=compression)
-        sys.stdout.flush()
-    except ImageFileError as error:
-        raise ImageFileError(str(error).replace("the file", "standard output", 1)) from None
 
 
 def check_outputs(inputs: Sequence[Path], outputs: Sequence[Path], force: bool) -> None:
@@ -124,28 +151,9 @@ def check_outputs(inputs: Sequence[Path], outputs: Sequence[Path], force: bool) 
             raise ArgumentError(f"{path} exists; use --force to overwrite it")
 
 
-@contextmanager
-def shown_stages(task: str, *, n_photos: int = 1) -> Iterator[Callable[[str], None]]:
-    """Show a task on a terminal while it runs, and give a function that is to be told each stage as it begins."""
-    from rich.console import Console
-    from rich.markup import escape
-
-    take_interrupts()
-    task, n_begun = printable(task), 0
-
-    def show(stage: str) -> None:
-        nonlocal n_begun
-        n_begun += stage == "read"
-        which = f" {n_begun} of {n_photos}" if n_photos > 1 and stage in ("read", "count") else ""
-        status.update(escape(f"{task}: {STAGES[stage]}{which}"))
-
-    with Console(stderr=True).status(escape(task)) as status:
-        yield show
-
-
-def summary(result: "QuantizedImage", outputs: list[Path]) -> dict[str, object]:
+def summary(result: "QuantizedImage | FileResult", outputs: list[Path]) -> dict[str, object]:
     """The object that --json prints."""
-    height, width = result.labels.shape
+    width, height = _size_of(result)
     return {
         "written": [str(path) for path in outputs],
         "width": width,
@@ -162,7 +170,9 @@ def summary(result: "QuantizedImage", outputs: list[Path]) -> dict[str, object]:
     }
 
 
-def report(result: "QuantizedImage", outputs: Outputs, *, as_json: bool, is_palette_given: bool = False) -> None:
+def report(
+    result: "QuantizedImage | FileResult", outputs: Outputs, *, as_json: bool, is_palette_given: bool = False
+) -> None:
     """Print the result, on standard error where the picture goes to standard output."""
     import json
 
@@ -177,7 +187,7 @@ def report(result: "QuantizedImage", outputs: Outputs, *, as_json: bool, is_pale
 
 
 def print_result(
-    console: "Console", result: "QuantizedImage", outputs: list[Path], *, is_palette_given: bool = False
+    console: "Console", result: "QuantizedImage | FileResult", outputs: list[Path], *, is_palette_given: bool = False
 ) -> None:
     """The palette with its shares, and a few lines about the result."""
     from gpuquant.palettes.palette import n_colors
@@ -189,7 +199,7 @@ def print_result(
         console.print(f"and {len(shown) - MOST_SHOWN} more")
     columns = "R, G, B" if result.palette.alpha is None else "R, G, B and alpha"
     error = f"MSE {result.mse:.2f} (summed over {columns}), PSNR {result.psnr:.2f} dB"
-    height, width = result.labels.shape
+    width, height = _size_of(result)
     stages = ", ".join(f"{stage} {seconds * 1000:.0f} ms" for stage, seconds in result.seconds.items())
     console.print(
         f"{width} x {height} pixels, {n_colors(len(result.palette))}, {error if result.mse else 'lossless'}",
@@ -202,6 +212,14 @@ def print_result(
     for path in outputs:
         if path != STANDARD:
             console.print(f"wrote {printable(str(path))}", soft_wrap=True, markup=False)
+
+
+def _size_of(result: "QuantizedImage | FileResult") -> tuple[int, int]:
+    from gpuquant.quantization.result import QuantizedImage
+
+    if isinstance(result, QuantizedImage):
+        return result.labels.shape[1], result.labels.shape[0]
+    return result.width, result.height
 
 
 def color_block(console: "Console", color: str) -> str:

@@ -4,7 +4,7 @@ import dataclasses
 import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -23,6 +23,7 @@ from gpuquant.cli.options import (
     ErrorMap,
     Force,
     MaxPixels,
+    Memory,
     Photo,
     Preview,
     Seed,
@@ -31,8 +32,9 @@ from gpuquant.cli.options import (
     Weighting,
     check_strength,
 )
-from gpuquant.cli.output import Outputs, check_outputs, color_block, report, shown_stages
+from gpuquant.cli.output import Outputs, check_outputs, color_block, report
 from gpuquant.cli.photo import STANDARD, given_photo, name_of_photo
+from gpuquant.cli.stages import shown_stages
 from gpuquant.errors import ArgumentError
 from gpuquant.palettes.registry import FORMATS, endings
 
@@ -100,6 +102,7 @@ def palette(
     background: Background = None,
     preview: Preview = False,
     max_pixels: MaxPixels = MAX_PIXELS,
+    memory: Memory = None,
     device: Device = "auto",
     random_state: Seed = 0,
 ) -> None:
@@ -125,7 +128,7 @@ def palette(
     photo_or_photos = name_of_photo(photos[0]) if len(photos) == 1 else f"{len(photos)} photos"
     with shown_stages(f"Finding the palette of {photo_or_photos}", n_photos=len(photos)) as progress:
         found = extract_palette(
-            map(given_photo, photos),
+            progress.each(photos, max_pixels),
             colors,
             target_psnr=target_psnr,
             effort=effort,
@@ -136,7 +139,9 @@ def palette(
             max_pixels=max_pixels,
             preview=preview,
             background=background,
+            memory=memory,
             progress=progress,
+            counted=progress.count,
         )
     if sort != "share":
         order = (luminance_order if sort == "luminance" else hue_order)(found)
@@ -167,12 +172,14 @@ def apply(
     preview: Preview = False,
     compression: Compression = None,
     max_pixels: MaxPixels = MAX_PIXELS,
+    memory: Memory = None,
     device: Device = "auto",
 ) -> None:
     """Give every pixel of a photo the nearest color of a palette, whose order is kept, or dither."""
     from gpuquant.palettes.formats import is_palette_path
     from gpuquant.palettes.palette import n_colors
     from gpuquant.palettes.parsing import as_palette
+    from gpuquant.quantization.file import quantize_file
     from gpuquant.quantization.recipes import apply_palette
 
     strength = check_strength(dither, dither_strength)
@@ -185,20 +192,33 @@ def apply(
         warnings.warn(f"{palette} is taken as a palette of {len(entries)} colors; is it a photo?", stacklevel=1)
     with shown_stages(f"Applying {wanted} to {name_of_photo(photo)}") as progress:
         given = given_photo(photo)
-        outputs.check_photo(given, len(entries), max_pixels, alpha=entries.alpha)
-        result = apply_palette(
-            given,
-            entries,
-            device=device,
-            max_pixels=max_pixels,
-            preview=preview,
-            background=background,
-            dither=dither,
-            dither_strength=strength,
-            progress=progress,
-        )
-        progress("write")
-        result = outputs.write(result, given, compression=compression, max_pixels=max_pixels)
+        progress.begin(given, max_pixels)
+        settings: dict[str, Any] = {
+            "palette": entries,
+            "device": device,
+            "max_pixels": max_pixels,
+            "preview": preview,
+            "background": background,
+            "dither": dither,
+            "dither_strength": strength,
+            "progress": progress,
+        }
+        if outputs.need_whole_photo:
+            outputs.check_photo(given, len(entries), max_pixels, memory, alpha=entries.alpha)
+            whole = apply_palette(given, **settings)
+            progress("write")
+            whole = outputs.write(whole, given, compression=compression, max_pixels=max_pixels)
+            report(whole, outputs, as_json=as_json, is_palette_given=True)
+            return
+        with outputs.told():
+            result = quantize_file(
+                given,
+                outputs.target,
+                image_format=outputs.image_format,
+                compression=compression,
+                memory=memory,
+                **settings,
+            )
     report(result, outputs, as_json=as_json, is_palette_given=True)
 
 

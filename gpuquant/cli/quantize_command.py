@@ -1,5 +1,7 @@
 """The command for one photo."""
 
+from typing import Any
+
 from gpuquant.arguments import MAX_PIXELS
 from gpuquant.cli.options import (
     AsJson,
@@ -15,6 +17,7 @@ from gpuquant.cli.options import (
     Force,
     KeepProfile,
     MaxPixels,
+    Memory,
     Out,
     PaletteFile,
     Photo,
@@ -25,8 +28,9 @@ from gpuquant.cli.options import (
     Weighting,
     check_strength,
 )
-from gpuquant.cli.output import Outputs, report, shown_stages
+from gpuquant.cli.output import Outputs, report
 from gpuquant.cli.photo import STANDARD, given_photo, name_of_photo
+from gpuquant.cli.stages import shown_stages
 
 
 def quantize(
@@ -49,6 +53,7 @@ def quantize(
     preview: Preview = False,
     compression: Compression = None,
     max_pixels: MaxPixels = MAX_PIXELS,
+    memory: Memory = None,
     device: Device = "auto",
     random_state: Seed = 0,
 ) -> None:
@@ -58,6 +63,7 @@ def quantize(
     of the squared differences, summed over R, G and B.
     """
     from gpuquant.fitting.search import check_search
+    from gpuquant.quantization.file import quantize_file
     from gpuquant.quantization.recipes import quantize as quantize_image
 
     search = check_search(colors, target_psnr, color_space, weighting, effort, random_state)
@@ -68,24 +74,38 @@ def quantize(
     outputs.check(search.n_colors or 1, [] if photo == STANDARD else [photo], force)
     with shown_stages(f"Quantizing {name_of_photo(photo)} to {wanted}") as progress:
         given = given_photo(photo)
-        outputs.check_photo(given, 1, max_pixels)
-        result = quantize_image(
-            given,
-            colors,
-            device=device,
-            effort=effort,
-            color_space=color_space,
-            weighting=weighting,
-            target_psnr=target_psnr,
-            random_state=random_state,
-            max_pixels=max_pixels,
-            preview=preview,
-            background=background,
-            keep_profile=keep_profile,
-            dither=dither,
-            dither_strength=strength,
-            progress=progress,
-        )
-        progress("write")
-        result = outputs.write(result, given, compression=compression, max_pixels=max_pixels)
+        progress.begin(given, max_pixels)
+        settings: dict[str, Any] = {
+            "n_colors": colors,
+            "device": device,
+            "effort": effort,
+            "color_space": color_space,
+            "weighting": weighting,
+            "target_psnr": target_psnr,
+            "random_state": random_state,
+            "max_pixels": max_pixels,
+            "preview": preview,
+            "background": background,
+            "keep_profile": keep_profile,
+            "dither": dither,
+            "dither_strength": strength,
+            "progress": progress,
+        }
+        if outputs.need_whole_photo:
+            outputs.check_photo(given, 1, max_pixels, memory)
+            whole = quantize_image(given, **settings)
+            progress("write")
+            whole = outputs.write(whole, given, compression=compression, max_pixels=max_pixels)
+            report(whole, outputs, as_json=as_json)
+            return
+        with outputs.told():
+            result = quantize_file(
+                given,
+                outputs.target,
+                image_format=outputs.image_format,
+                compression=compression,
+                memory=memory,
+                found=outputs.write_palette,
+                **settings,
+            )
     report(result, outputs, as_json=as_json)

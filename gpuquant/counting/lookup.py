@@ -13,35 +13,20 @@ from gpuquant import ops
 from gpuquant.colors.alpha import OPAQUE
 
 
-def map_pixels(
-    pixels: Tensor,  # [N, 3], [N, 4] or [N] (gray) uint8, every color of it among `colors`
+@contextmanager
+def label_lookup(
     colors: Tensor,  # [M, 3] uint8, or [M, 4] for pixels with alpha: distinct
     labels: Tensor,  # [M] int32, 0..65535: the label of each color
-    *,
-    wide: bool,
-) -> Tensor:  # [N] uint8, or uint16 where wide
-    """Give every pixel the label of its color."""
+    dtype: torch.dtype,  # uint8, uint16 or int32
+) -> Iterator[Callable[[Tensor], Tensor]]:  # pixels [N, 3], [N, 4] or [N] (gray) uint8 -> [N] of that dtype
+    """A function that gives pixels whose colors are among these their labels, as long as the context is open."""
     opaque = _opaque(colors)
-    values = labels.to(torch.int16 if wide else torch.uint8)
-    kind = torch.uint16 if wide else torch.uint8
-    with ops.lookup_table(ops.keys_from_colors(colors[opaque]), values[opaque].view(kind)) as table:
-        if colors.shape[1] == 3:
-            return ops.apply_lookup(pixels, table)
-        return _alpha_lookup(colors, values, table)(pixels)
-
-
-@contextmanager
-def rank_table(
-    colors: Tensor,  # [M, 3] or [M, 4] uint8, distinct
-    ranks: Tensor,  # [M] int32
-) -> Iterator[Callable[[Tensor], Tensor]]:  # pixels [N, 3], [N, 4] or [N] (gray) uint8 -> [N] int32
-    """A function that looks up pixels whose colors are among these, as long as the context is open."""
-    opaque = _opaque(colors)
-    with ops.lookup_table(ops.keys_from_colors(colors[opaque]), ranks[opaque]) as table:
+    values = labels.to(torch.int16 if dtype == torch.uint16 else dtype)  # torch does little with uint16
+    with ops.lookup_table(ops.keys_from_colors(colors[opaque]), values[opaque].view(dtype)) as table:
         if colors.shape[1] == 3:
             yield lambda pixels: ops.apply_lookup(pixels, table)
         else:
-            yield _alpha_lookup(colors, ranks, table)
+            yield _alpha_lookup(colors, values, table)
 
 
 def _opaque(

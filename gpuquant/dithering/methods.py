@@ -40,13 +40,18 @@ class Dither:
     fitted: bool  # whether the palette is that of the photo, or of several and this among them
 
 
-@dataclass(frozen=True, eq=False)
-class DitheredPhoto:
-    """The label of every pixel, and what is to be said of them."""
+class Tally:
+    """What is to be said of the pixels that were dithered so far."""
 
-    labels: Tensor  # [H, W] uint8, or uint16 where wide
-    counts: Tensor  # [K] int64
-    error: float  # the sum over pixels of the squared distance to the palette entry
+    def __init__(self, n_entries: int, device: torch.device) -> None:
+        self.counts = torch.zeros(n_entries, dtype=torch.int64, device=device)  # of pixels of each entry
+        self.error = 0.0  # the sum over pixels of the squared distance to the palette entry
+
+    def add(self, parts: list[tuple[Tensor, int]]) -> None:
+        """Add the tallies of parts of a photo."""
+        for counts, error in parts:
+            self.counts += counts
+            self.error += error
 
 
 def check_dither(dither: str, dither_strength: float, *, fitted: bool) -> Dither | None:
@@ -57,12 +62,13 @@ def check_dither(dither: str, dither_strength: float, *, fitted: bool) -> Dither
     return None if dither == "none" or dither_strength == 0 else Dither(dither, float(dither_strength), fitted)
 
 
-def dither_photo(
+def dither_strips(
     photo: CountedPhoto,
     palette: Tensor,  # [K, 3] or [K, 4] uint8
     labels: Tensor,  # [M] int32: the nearest entry of each color
     dither: Dither,
-) -> DitheredPhoto:
+    tally: Tally,  # is added to
+) -> Iterator[Tensor]:  # [h, W] uint8, or uint16 above 256 entries: the labels of each strip
     """Dither the opaque pixels of a photo, among the opaque entries, as the colors look.
 
     Pixels that are not opaque, or whose nearest entry is not, keep their entry: a clear or partly transparent one says
@@ -72,13 +78,20 @@ def dither_photo(
     if photo.has_alpha or palette.shape[1] == 4:
         colors, palette = with_alpha(colors), with_alpha(palette)
         still = (colors[:, 3] < OPAQUE) | (palette[labels.long(), 3] < OPAQUE)
-    choose = _ordered if METHODS[dither.method].mask else _diffused
-    return choose(photo, colors, palette, labels, still, dither)
+        tally.error += squared_error(colors[still], palette, labels[still], photo.counts[still])
+    dithered = _ordered if METHODS[dither.method].mask else _diffused
+    return dithered(photo, colors, palette, labels, still, dither, tally)
 
 
 def _ordered(
-    photo: CountedPhoto, colors: Tensor, palette: Tensor, labels: Tensor, still: Tensor | None, dither: Dither
-) -> DitheredPhoto:
+    photo: CountedPhoto,
+    colors: Tensor,
+    palette: Tensor,
+    labels: Tensor,
+    still: Tensor | None,
+    dither: Dither,
+    tally: Tally,
+) -> Iterator[Tensor]:
     """Choose among the entries that mix to each color, by a mask."""
     mask = _thresholds(dither.method).to(palette.device)
     opaque, levels = _opaque_entries(palette), palette[:, :3].contiguous()
@@ -90,26 +103,34 @@ def _ordered(
     costs = OWN if dither.fitted else CLOSE_ENTRIES if _is_close(levels[opaque]) else FEW_ENTRIES
     moving = (colors if still is None else colors[~still])[:, :3]
     mixed = mix_colors(moving, levels, opaque, dither.strength, costs)
-    numbers, forms, error = mixed.numbers, mixed.forms, 0.0
+    numbers, forms = mixed.numbers, mixed.forms
     if still is not None:
         numbers = torch.empty(len(colors), dtype=torch.int32, device=colors.device)
         numbers[~still], numbers[still] = mixed.numbers, labels[still] + len(forms)
         # whose errors are added up by R, G and B: they are taken off here, and those with alpha added elsewhere
         forms = torch.cat([forms, mixtures_of_one(torch.arange(len(palette), device=palette.device))])
-        error -= squared_error(colors[still, :3], levels, labels[still], photo.counts[still])
+        tally.error -= squared_error(colors[still, :3], levels, labels[still], photo.counts[still])
     numbers = numbers.to(torch.uint8 if len(forms) <= 256 else torch.uint16 if len(forms) <= 1 << 16 else torch.int32)
-    found = torch.empty(photo.shape, dtype=_words(palette), device=palette.device)
-    tallies: list[tuple[Tensor, int]] = []
-    with _looks(photo, colors, numbers) as looks_of:
-        n_rows = max(1, ORDERED_PIXELS[palette.device.type] // photo.shape[1])
+    n_rows, top = max(1, ORDERED_PIXELS[palette.device.type] // photo.shape[1]), 0
+    with _looks(photo, colors, numbers) as look:
 
-        def choose(top: int) -> None:
-            rows, which = looks_of(top, top + n_rows)
-            assert which is not None
-            tallies.append(ops.choose_entries(top, rows, which, forms, levels, mask, found[top : top + n_rows]))
+        def dithered(strip: Tensor, top: int) -> Tensor:
+            found = torch.empty(strip.shape[:2], dtype=_words(palette), device=palette.device)
+            parts: list[tuple[Tensor, int]] = []
 
-        share_out(range(0, photo.shape[0], n_rows), choose, worker_threads() if palette.is_cpu else 1)
-    return _summed(found, tallies, photo, colors, palette, labels, still, error)
+            def choose(start: int) -> None:
+                place = slice(start, start + n_rows)
+                rows, which = look(strip[place])
+                assert which is not None
+                parts.append(ops.choose_entries(top + start, rows, which, forms, levels, mask, found[place]))
+
+            share_out(range(0, len(strip), n_rows), choose, worker_threads() if palette.is_cpu else 1)
+            tally.add(parts)
+            return found
+
+        for strip in photo.strips():
+            yield dithered(strip, top)
+            top += len(strip)
 
 
 @cache
@@ -118,24 +139,31 @@ def _thresholds(method: str) -> Tensor:  # [A, B] int64
 
 
 def _diffused(
-    photo: CountedPhoto, colors: Tensor, palette: Tensor, labels: Tensor, still: Tensor | None, dither: Dither
-) -> DitheredPhoto:
+    photo: CountedPhoto,
+    colors: Tensor,
+    palette: Tensor,
+    labels: Tensor,
+    still: Tensor | None,
+    dither: Dither,
+    tally: Tally,
+) -> Iterator[Tensor]:
     entries = _opaque_entries(palette)
     if not len(entries):
         entries = torch.arange(len(palette), device=palette.device)  # which no pixel takes
     levels = palette[:, :3].contiguous()
     limit = error_limit(levels[entries], close=dither.fitted or _is_close(levels[entries]))
     strength = round(dither.strength * ops.FULL_STRENGTH)
-    found = torch.empty(photo.shape, dtype=_words(palette), device=palette.device)
     falling = torch.zeros(photo.shape[1], 3, dtype=torch.int16, device=palette.device)
-    tallies: list[tuple[Tensor, int]] = []
     kept = None if still is None else torch.where(still, labels, -1)
-    with _looks(photo, colors, kept) as looks_of:
-        n_rows = max(1, STRIP_PIXELS // photo.shape[1])
-        for top in range(0, photo.shape[0], n_rows):
-            given = *looks_of(top, top + n_rows), levels, entries, falling, limit, strength
-            tallies.append(ops.diffuse_errors(*given, found[top : top + n_rows]))
-    return _summed(found, tallies, photo, colors, palette, labels, still)
+    n_rows = max(1, STRIP_PIXELS // photo.shape[1])
+    with _looks(photo, colors, kept) as look:
+        for strip in photo.strips():
+            found = torch.empty(strip.shape[:2], dtype=_words(palette), device=palette.device)
+            for start in range(0, len(strip), n_rows):
+                rows = slice(start, start + n_rows)
+                given = *look(strip[rows]), levels, entries, falling, limit, strength
+                tally.add([ops.diffuse_errors(*given, found[rows])])
+            yield found
 
 
 @contextmanager
@@ -143,47 +171,23 @@ def _looks(
     photo: CountedPhoto,
     colors: Tensor,
     values: Tensor | None,  # [M]
-) -> Iterator[Callable[[int, int], tuple[Tensor, Tensor | None]]]:
-    """A function that tells how rows from one to another look, uint8 [rows, W, 1 to 4], and the values of colors."""
-    rows, width = photo.seen_rows, photo.shape[1]
-    if rows is not None and values is None:
-        yield lambda top, bottom: (rows[top:bottom].contiguous(), None)
-    elif rows is not None and values is not None:
-        with ops.lookup_table(ops.keys_from_colors(colors), values) as table:
+) -> Iterator[Callable[[Tensor], tuple[Tensor, Tensor | None]]]:
+    """A function that tells how rows of a strip look, uint8 [rows, W, 1 to 4], and their colors' values."""
+    if not photo.looks_as_stored:
+        seen, every = with_alpha(colors).contiguous().view(torch.int32).view(-1), torch.arange(len(colors))
+        with photo.lookup(every.to(photo.device, torch.int32), torch.int32) as ranks_of:
 
-            def look(top: int, bottom: int) -> tuple[Tensor, Tensor]:
-                part = rows[top:bottom].contiguous()
-                pixels = part.view(-1) if part.shape[2] == 1 else part.view(-1, 3)
-                return part, ops.apply_lookup(pixels, table).view(-1, width)
-
-            yield look
-    else:
-        seen = with_alpha(colors).contiguous().view(torch.int32).view(-1)
-        with photo.ranked() as ranks_of:
-
-            def look_by_rank(top: int, bottom: int) -> tuple[Tensor, Tensor | None]:
-                ranks = ranks_of(top, bottom)
+            def look_by_rank(rows: Tensor) -> tuple[Tensor, Tensor | None]:
+                ranks = ranks_of(rows)
                 taken = [ops.take(part, ranks.view(-1)).view_as(ranks) for part in (seen, values) if part is not None]
                 return taken[0][:, :, None].view(torch.uint8), taken[1] if values is not None else None
 
             yield look_by_rank
-
-
-def _summed(
-    found: Tensor,
-    tallies: list[tuple[Tensor, int]],  # of parts of the photo
-    photo: CountedPhoto,
-    colors: Tensor,
-    palette: Tensor,
-    labels: Tensor,
-    still: Tensor | None,
-    error: float = 0.0,
-) -> DitheredPhoto:
-    """Sum up the tallies, and what pixels that are not dithered add to the error: they may have a fourth column."""
-    error += sum(error for _, error in tallies)
-    if still is not None:
-        error += squared_error(colors[still], palette, labels[still], photo.counts[still])
-    return DitheredPhoto(found, torch.stack([counts for counts, _ in tallies]).sum(dim=0), error)
+    elif values is None:
+        yield lambda rows: (rows.contiguous(), None)
+    else:
+        with photo.lookup(values, values.dtype) as values_of:
+            yield lambda rows: (rows.contiguous(), values_of(rows))
 
 
 def error_limit(

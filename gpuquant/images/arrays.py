@@ -21,7 +21,7 @@ def pixels_from(image: Numbers) -> Numbers:  # [H, W, 3], [H, W, 4] or [H, W], u
         The shape or dtype is not that of an image; the message says how to make one of it.
     """
     shape = tuple(image.shape)
-    _check_shape(image, shape)
+    check_image_shape(image, shape)
     if isinstance(image, np.ma.MaskedArray):
         raise ArgumentError("image is a masked array; say what is under the mask, such as with image.filled(0)")
     if isinstance(image, Tensor) and (image.layout != torch.strided or image.is_meta):
@@ -44,7 +44,7 @@ def rows_as_image(image: Any) -> Any:
     return image[:, None] if is_array and image.ndim == 2 and image.shape[1] in (3, 4) else image
 
 
-def _check_shape(image: Numbers, shape: tuple[int, ...]) -> None:
+def check_image_shape(image: Numbers, shape: tuple[int, ...]) -> None:
     moved = "image.permute(1, 2, 0)" if isinstance(image, Tensor) else "np.moveaxis(image, 0, -1)"
     if image.ndim == 4 and (shape[3] in CHANNELS or shape[1] in CHANNELS):
         advice = "loop over them, give files to quantize_files, or list(images) to extract_palette"

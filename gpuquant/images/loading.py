@@ -1,14 +1,20 @@
 """load_photo(): whatever may be given as an image."""
 
+from pathlib import Path
+
 import numpy as np
 from PIL import Image, ImageColor
 from torch import Tensor
 
 from gpuquant.arguments import MAX_PIXELS, is_integer
 from gpuquant.errors import ArgumentError
+from gpuquant.images.array_strips import is_array_file, mapped_array, strips_of_array
 from gpuquant.images.arrays import pixels_from
 from gpuquant.images.reading import Photo, photo_of, read_photo
-from gpuquant.images.sources import ImageSource, is_source
+from gpuquant.images.room import check_room
+from gpuquant.images.sources import ImageSource, Source, is_source, told
+
+ROWS = 256  # of an array in a file that are taken at a time
 
 ImageLike = ImageSource | Image.Image | np.ndarray | Tensor
 """A path, the bytes of an image file, a file open for reading, a Pillow image, or pixels in RGB order: uint8, or floats
@@ -23,15 +29,21 @@ def load_photo(image: ImageLike, max_pixels: int = MAX_PIXELS, *, preview: bool 
     ArgumentError
         It is no image, or an array or tensor with a shape or dtype that images do not have.
     ImageFileError
-        The file cannot be read.
+        The file cannot be read, or its pixels do not fit into memory.
     """
     if isinstance(image, Image.Image):
         return photo_of(image)
     if isinstance(image, np.ndarray | Tensor):
         pixels = pixels_from(image)
         return pixels if isinstance(pixels, Tensor) else Photo(pixels)
+    if isinstance(image, str | Path) and is_array_file(Path(image)):
+        source = Source(image)
+        with told(source):
+            array = mapped_array(Path(image), max_pixels)
+            check_room((array.shape[1], array.shape[0]))
+            return Photo(np.concatenate(list(strips_of_array(array, ROWS))))
     if is_source(image):
-        return read_photo(image, max_pixels=max_pixels, preview=preview)
+        return read_photo(image, max_pixels=max_pixels, preview=preview, check=check_room)
     expected = "a path, the bytes of a file, an open file, a Pillow image, or an array or tensor [H, W, 3]"
     advice = ""
     if isinstance(image, list | tuple) and image and all(map(is_image_like, image)):

@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MOST_CHUNKS = 1_000_000  # that are looked at: 8 GB of compressed pixels, as libpng writes them
+MOST_COPIED = 1 << 26  # bytes of metadata: as many as Pillow keeps of texts
 MOST_METADATA = 1_000_000  # bytes of one chunk that is looked into; Pillow, too, unpacks no more than 1 MiB of one
 LENGTHS = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4, b"pHYs": 9, b"acTL": 8}  # bytes: PNG specification
 ABOUT_COLORS = (b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM")  # the first of them holds: PNG specification
@@ -42,6 +43,7 @@ class Png:
     depth: int  # bits of a sample
     color_type: int  # 0 gray, 2 RGB, 3 palette, 4 and 6 with alpha
     chunks: dict[bytes, bytes]
+    is_interlaced: bool = False
 
     @property
     def clear_levels(self) -> tuple[int, ...]:
@@ -55,16 +57,18 @@ class Png:
 def read_png(file: BinaryIO) -> Png | None:
     """Read the chunks before the pixels; None if it is no PNG."""
     header: tuple[tuple[int, int], int, int] | None = None
+    is_interlaced = False
     chunks: dict[bytes, bytes] = {}
     for chunk in _chunks(file):
         if chunk.name == b"IHDR" and chunk.data is not None and len(chunk.data) >= 10:
             header = struct.unpack_from(">2I", chunk.data), chunk.data[8], chunk.data[9]
+            is_interlaced = chunk.data[12:13] == b"\1"
         elif chunk.name == b"IDAT":
             break  # what is about colors comes before it, or does not hold
         elif chunk.name in (*ABOUT_COLORS, b"tRNS") and chunk.whole and chunk.data is not None:
             chunks.setdefault(chunk.name, chunk.data)
     chunks = {name: data for name, data in chunks.items() if len(data) >= LENGTHS.get(name, 0)}
-    return Png(*header, chunks) if header else None
+    return Png(*header, chunks, is_interlaced) if header else None
 
 
 def damaged_metadata(file: BinaryIO) -> dict[int, bytes]:  # where each begins: its name
@@ -86,6 +90,35 @@ def without_metadata(file: BinaryIO, left_out: dict[int, bytes]) -> BinaryIO:
             kept.write(file.read(chunk.length + 12))
     kept.seek(0)
     return kept
+
+
+def miniature(file: BinaryIO) -> BinaryIO | None:
+    """A PNG of one pixel with all that the file says beside its pixels, before and after them.
+
+    None if it has no pixels, is an animation, or says more than `MOST_COPIED` bytes.
+    """
+    made, has_pixels = io.BytesIO(), False
+    made.write(SIGNATURE)
+    for chunk in _chunks(file):
+        if (
+            chunk.name in (b"acTL", b"fcTL", b"fdAT")
+            or made.tell() + chunk.length * (chunk.name != b"IDAT") > MOST_COPIED
+        ):
+            return None
+        if chunk.name == b"IHDR" and chunk.data is not None:
+            made.write(_chunk(b"IHDR", struct.pack(">2I", 1, 1) + chunk.data[8:12] + b"\0"))  # not interlaced
+        elif chunk.name != b"IDAT":
+            file.seek(chunk.start)
+            made.write(file.read(chunk.length + 12))
+        elif not has_pixels:
+            made.write(_chunk(b"IDAT", zlib.compress(bytes(9))))  # the filter, and up to 4 samples of 16 bits
+            has_pixels = True
+    made.seek(0)
+    return made if has_pixels else None
+
+
+def _chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
 def _can_be_read(chunk: Chunk) -> bool:

@@ -7,29 +7,29 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from gpuquant.arguments import MAX_PIXELS
 from gpuquant.errors import ArgumentError
 from gpuquant.images.alpha import alpha_of, has_alpha, settled, with_clear_color, without_alpha
 from gpuquant.images.avif import without_exif
 from gpuquant.images.colors import Said, colors_of_file, colors_of_info, colors_of_png
-from gpuquant.images.conversion import UNUSABLE, conversion, gray_table, profile_of, to_srgb
+from gpuquant.images.conversion import UNUSABLE
 from gpuquant.images.guard import Reading, check_size, pillow_guarded
 from gpuquant.images.heif import kind_of, notes_on, register
 from gpuquant.images.jpeg import without_short_segments
 from gpuquant.images.png import damaged_metadata, read_png, without_metadata
 from gpuquant.images.raw import begins_with_preview, is_raw_photo
-from gpuquant.images.samples import COLOR_MAP, Pixels, Range, gray_of, mend_palette, pixels_of, range_of
+from gpuquant.images.rendering import GRAY_MODES, rendering_of
+from gpuquant.images.samples import COLOR_MAP, Pixels, Range, mend_palette, range_of
 from gpuquant.images.sources import ImageSource, Source, told
-from gpuquant.images.turning import orientation_of, upright
+from gpuquant.images.turning import ORIENTATION, SIDEWAYS, orientation_of, upright
 from gpuquant.images.words import notes_of, words_of
 
 MOST_COPIED = 1 << 30  # bytes of a file that are copied into memory, so that damaged metadata can be left out
 KNOWN_MODES = {"RGB", "L", "1", "P", "CMYK", "YCbCr", "HSV", "LAB", "I;16", "I;16L", "I;16B", "I"}
 KNOWN_MODES |= {"RGBA", "LA", "PA", "RGBa", "La"}
 WITHOUT_RGB = ("CMYK", "LAB", "YCbCr", "HSV")  # which nobody takes for sRGB
-GRAY_MODES = ("L", "1", "LA", "La", "I", "I;16", "I;16L", "I;16B")
 DEVELOP = "develop it first, into a TIFF or JPEG for example, or take the preview with preview=True (--preview)"
 
 Found = TypeVar("Found")
@@ -57,7 +57,7 @@ class Photo:
         return np.concatenate([converted, self.pixels[:, :, 3:]], axis=2)
 
 
-def read_size(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+def read_size(source: ImageSource | Source, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """Width and height as stored, without decoding.
 
     Raises
@@ -65,10 +65,16 @@ def read_size(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> tuple[int
     ImageFileError
         There is no such file, it has more than `max_pixels`, or it is not an image.
     """
-    return _read(source, max_pixels, lambda image, *_: (image.width, image.height))
+    return with_image(source, max_pixels, lambda image, *_: (image.width, image.height))
 
 
-def read_photo(source: ImageSource, *, max_pixels: int = MAX_PIXELS, preview: bool = False) -> Photo:
+def read_photo(
+    source: ImageSource | Source,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    preview: bool = False,
+    check: Callable[[tuple[int, int]], None] | None = None,  # raises, given width and height, before it is decoded
+) -> Photo:
     """Decode a file to upright pixels (EXIF orientation applied).
 
     RGB pixels stay as stored, with the conversion of their embedded profile to sRGB beside them: there are fewer
@@ -83,12 +89,14 @@ def read_photo(source: ImageSource, *, max_pixels: int = MAX_PIXELS, preview: bo
     """
 
     def read(image: Image.Image, file: BinaryIO, reading: Reading, lost: tuple[str, ...]) -> Photo:
-        notes = lost + _notes_on_preview(image, file, preview) + notes_on(image, file)
+        if check:
+            check(image.size)
+        notes = lost + notes_on_preview(image, file, preview) + notes_on(image, file)
         photo = _photo_of(image, file, max_pixels)
         said = notes_of(reading.said, is_tiff=image.format == "TIFF", damaged=reading.damaged)
         return replace(photo, notes=(*dict.fromkeys(notes + photo.notes + said),))
 
-    return _read(source, max_pixels, read)
+    return with_image(source, max_pixels, read)
 
 
 def photo_of(image: Image.Image) -> Photo:
@@ -105,8 +113,10 @@ def photo_of(image: Image.Image) -> Photo:
         return replace(photo, notes=photo.notes + said)
 
 
-def _read(
-    given: ImageSource, max_pixels: int, work: Callable[[Image.Image, BinaryIO, Reading, tuple[str, ...]], Found]
+def with_image(
+    given: ImageSource | Source,
+    max_pixels: int,
+    work: Callable[[Image.Image, BinaryIO, Reading, tuple[str, ...]], Found],
 ) -> Found:
     """Do work on an image whose pixels are not decoded yet."""
 
@@ -117,7 +127,7 @@ def _read(
             check_size(image.size, max_pixels)
             return work(image, file, reading, lost)
 
-    source = Source(given)
+    source = given if isinstance(given, Source) else Source(given)
     with told(source), pillow_guarded(max_pixels) as reading, source.open() as file:
         if kind_of(file) == "HEIC":
             register()
@@ -164,7 +174,7 @@ def _without_metadata(file: BinaryIO, max_pixels: int) -> Iterator[tuple[BinaryI
         yield jpeg, "some of its metadata cannot be read, and are left out"
 
 
-def _notes_on_preview(image: Image.Image, file: BinaryIO, preview: bool) -> tuple[str, ...]:
+def notes_on_preview(image: Image.Image, file: BinaryIO, preview: bool) -> tuple[str, ...]:
     if is_raw_photo(file):
         what = "a raw photo"
     elif image.format == "TIFF" and begins_with_preview(file):
@@ -184,10 +194,13 @@ def _photo_of(image: Image.Image, file: BinaryIO | None, max_pixels: int | None)
     try:
         if file is not None and not isinstance(image.info.get("xmp", b""), bytes | str):
             del image.info["xmp"]  # numbers in a TIFF, over which Pillow stumbles
-        levels, notes, tiles = range_of(image), _notes(image), list(getattr(image, "tile", None) or ())
+        levels, notes, tiles = range_of(image), notes_before_decoding(image), list(getattr(image, "tile", None) or ())
         if levels.n_bits > 8:
             notes += (f"{levels.n_bits} bits a channel are reduced to 8",)
-        color_map = getattr(image, "tag_v2", {}).get(COLOR_MAP)
+        tags = getattr(image, "tag_v2", {})
+        color_map = tags.get(COLOR_MAP)
+        if file is not None and tags.get(ORIENTATION) in SIDEWAYS:
+            image.filename = ""  # type: ignore[attr-defined]  # Pillow maps such a file as if its rows were columns
         image.load()
         check_size(image.size, max_pixels)  # some formats know it only now
         if image.mode not in KNOWN_MODES:
@@ -202,7 +215,7 @@ def _photo_of(image: Image.Image, file: BinaryIO | None, max_pixels: int | None)
             notes += _with_profile(image, colors_of_info(image.info, _exif_of(image), gray=image.mode in GRAY_MODES))
         else:
             notes += mend_palette(image, color_map)
-            image, more = _as_the_file_says(image, image_format, file)
+            image, more = as_the_file_says(image, image_format, file)
             notes += more
         photo = _converted(upright(image, orientation), levels)
     except (ArgumentError, MemoryError):
@@ -212,7 +225,7 @@ def _photo_of(image: Image.Image, file: BinaryIO | None, max_pixels: int | None)
     return replace(photo, notes=notes + photo.notes)
 
 
-def _as_the_file_says(
+def as_the_file_says(
     image: Image.Image, image_format: str | None, file: BinaryIO
 ) -> tuple[Image.Image, tuple[str, ...]]:
     """An image with the transparency and the profile that its file gives it beyond what Pillow reads; notes."""
@@ -268,32 +281,11 @@ def _gray_as_gray(image: Image.Image) -> Image.Image:
 
 
 def _opaque(image: Image.Image, levels: Range) -> Photo:
-    profile, notes = profile_of(image)
-    if image.mode in GRAY_MODES:
-        if image.mode in ("L", "1"):
-            gray = pixels_of(image if image.mode == "L" else image.convert("L"))
-        else:
-            gray = gray_of(image, levels)
-        if profile is None:
-            return Photo(gray, notes=notes)
-        table = gray_table(profile)
-        is_gray = (table == table[:, :1]).all()
-        return Photo(table[gray, 0] if is_gray else table[gray], other_profile=True, notes=notes)
-    if image.mode in ("RGB", "P"):
-        pixels = pixels_of(image if image.mode == "RGB" else image.convert("RGB"))
-        if profile is None:
-            return Photo(pixels, notes=notes)
-        return Photo(pixels, conversion(to_srgb(profile, "RGB")), image.info["icc_profile"], notes=notes)
-    if image.mode == "LAB":
-        profile = profile or ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
-    if profile is None or image.mode in ("YCbCr", "HSV"):
-        return Photo(pixels_of(image.convert("RGB")), notes=notes)
-    converted = ImageCms.applyTransform(image, to_srgb(profile, image.mode))
-    assert converted is not None
-    return Photo(pixels_of(converted), other_profile=True, notes=notes)
+    found = rendering_of(image, levels)
+    return Photo(found.render(image), found.to_srgb, found.icc_profile, found.other_profile, found.notes)
 
 
-def _notes(image: Image.Image) -> tuple[str, ...]:
+def notes_before_decoding(image: Image.Image) -> tuple[str, ...]:
     """Find what is lost before the image is decoded."""
     info = dict(image.info)
     try:

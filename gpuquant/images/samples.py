@@ -9,7 +9,6 @@ import numpy.typing as npt
 from PIL import Image
 
 from gpuquant.errors import ArgumentError
-from gpuquant.kept_memory import pixel_memory
 
 STRIP_BYTES = 100_000  # of gray that are reckoned with at a time: larger strips get fresh memory, which costs more
 WIDE = re.compile(r"(?!BGR).*;16")  # what Pillow calls samples of 16 bits, and not pixels of 16 bits
@@ -129,7 +128,7 @@ def pixels_of(image: Image.Image) -> Pixels:  # [H, W, 3] or [H, W]
     twice; for NumPy's interface to images it joins all of them, which takes half as long again (measured).
     """
     shape = (image.height, image.width, 3) if image.mode == "RGB" else (image.height, image.width)
-    pixels = pixel_memory.empty(shape, np.uint8)
+    pixels = np.empty(shape, np.uint8)
     file: Any = _PixelsAsFile(pixels)
     image.save(file, "PPM")
     file.check()

@@ -16,6 +16,7 @@ TURNS = {  # EXIF 2.32, table 4.6.5: what makes a photo upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+SIDEWAYS = (5, 6, 7, 8)  # where rows become columns
 XMP = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
 UNREADABLE = "the EXIF block cannot be read; the photo is taken as upright"
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from gpuquant.arguments import in_words
 from gpuquant.errors import ArgumentError, GpuquantError, ImageFileError
 from gpuquant.images.note import KEYWORD
+from gpuquant.images.packing import bit_depth, deflate_settings
 from gpuquant.images.registry import (
     FORMATS,
     endings_for_all,
@@ -187,8 +188,8 @@ def write_image(
 def _compression(image: Image.Image, level: int | None) -> dict[str, int]:
     if level is not None:
         return {"compress_level": level}
-    few = image.mode == "P" and _bit_depth(image) <= 4
-    return {"compress_level": 4, "compress_type": zlib.Z_RLE if few else zlib.Z_DEFAULT_STRATEGY}
+    settings = deflate_settings(_bit_depth(image) if image.mode == "P" else None, level)
+    return {"compress_level": settings.level, "compress_type": settings.strategy}
 
 
 def write_picture(image: Image.Image, path: str | Path) -> None:
@@ -232,8 +233,7 @@ def _bits(image: Image.Image) -> int:
 
 def _bit_depth(image: Image.Image) -> int:
     """The smallest number of bits, a divisor of 8, that numbers all entries of an image's palette."""
-    n_colors = len(image.getpalette("RGB") or []) // 3
-    return next(bits for bits in (1, 2, 4, 8) if n_colors <= 1 << bits)
+    return bit_depth(len(image.getpalette("RGB") or []) // 3)
 
 
 def _write_tiff(image: Image.Image, name: str, profile: bytes | None, described: str | None, file: IO[bytes]) -> None:

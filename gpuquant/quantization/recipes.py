@@ -1,7 +1,7 @@
 """quantize(), extract_palette(), apply_palette(): recipes for one image or a few."""
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -12,11 +12,11 @@ from gpuquant.devices import resolve_device
 from gpuquant.dithering.methods import check_dither
 from gpuquant.errors import ArgumentError
 from gpuquant.fitting.search import check_search
-from gpuquant.images.arrays import rows_as_image
 from gpuquant.images.loading import ImageLike, is_image_like, parse_color
 from gpuquant.images.sources import name_of
 from gpuquant.palettes.palette import Palette, PaletteLike
 from gpuquant.palettes.parsing import as_start, n_colors_of, palette_to_apply
+from gpuquant.quantization.file_steps import budget_of, count_once
 from gpuquant.quantization.options import options_of
 from gpuquant.quantization.result import QuantizedImage
 from gpuquant.quantization.steps import Progress, count_image, fit_colors, fit_to_palette, map_image, palette_of
@@ -216,11 +216,13 @@ def extract_palette(
     max_pixels: int = MAX_PIXELS,
     preview: bool = False,
     background: str | tuple[int, int, int] | None = None,
+    memory: int | str | None = None,
     progress: Progress = None,
+    counted: Callable[[float], None] | None = None,
 ) -> Palette:
     """The `n_colors` k-means colors of one image, or of all pixels of many.
 
-    Images are counted one after the other, and only their distinct colors are kept.
+    Images are counted one after the other, files strip by strip, and only their distinct colors are kept.
 
     Parameters
     ----------
@@ -229,6 +231,10 @@ def extract_palette(
     n_colors, target_psnr, effort, color_space, weighting, device, random_state, chunk_size, max_pixels, preview, \
     background, progress
         As for `quantize`.
+    memory : str or int, optional
+        As for `quantize_file`.
+    counted : callable, optional
+        Called with the share of an image that is counted, from 0 to 1, strip by strip.
 
     Returns
     -------
@@ -255,12 +261,21 @@ def extract_palette(
     if not single and not isinstance(images, Iterable):
         raise ArgumentError(f"images must be one image or several, got {type(images).__name__}")
     every: Iterable[ImageLike] = [images] if single else images  # type: ignore[list-item, assignment]
+    budget = budget_of(memory, as_floats=color_space != "srgb")
+
+    def tell(stage: str, share: float) -> None:
+        if progress and share == 0:
+            progress(stage)
+        if counted and stage == "count":
+            counted(share)
+
     total: ColorHistogram | None = None
     for number, image in enumerate(every):
         target = resolve_device(device, tensor_device=image.device if isinstance(image, Tensor) else None)
         try:
-            rows = rows_as_image(image)
-            loaded = count_image(rows, target, max_pixels, behind, False, preview, progress)
+            loaded = count_once(
+                image, target, budget, max_pixels=max_pixels, preview=preview, background=behind, progress=tell
+            )
         except ArgumentError as error:
             raise error if single else ArgumentError(f"images[{number}]: {error}") from None
         _warn(image, loaded.notes)

@@ -1,7 +1,7 @@
 """The steps of a recipe: count an image, find its palette or take a given one, map its pixels."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -13,7 +13,7 @@ from torch import Tensor
 from gpuquant import ops
 from gpuquant.counting.counted_photo import CountedPhoto, count_photo
 from gpuquant.devices import memory_error_as_device_error
-from gpuquant.dithering.methods import Dither, dither_photo
+from gpuquant.dithering.methods import Dither, Tally, dither_strips
 from gpuquant.fitting.coarse_to_fine import fit_palettes
 from gpuquant.fitting.fit import PaletteFit
 from gpuquant.fitting.nearest import nearest_entries
@@ -43,14 +43,14 @@ def count_image(
 ) -> CountedPhoto:
     """Read an image and, when it is its turn, count its colors, as they look."""
     seconds: dict[str, float] = {}
-    with _timed(seconds, "read", device, progress):
+    with timed(seconds, "read", device, progress):
         loaded = load_photo(image, max_pixels, preview=preview)
         pixels = loaded.detach() if isinstance(loaded, Tensor) else shared_tensor(loaded.pixels)
         photo = Photo(np.empty((0, 0), np.uint8)) if isinstance(loaded, Tensor) else loaded
     kept, notes = photo.icc_profile if keep_profile else None, photo.notes
     if keep_profile and photo.other_profile:
         notes = (*notes, "only RGB profiles can be kept; converted to sRGB")
-    with turn or nullcontext(), _timed(seconds, "count", device, progress):
+    with turn or nullcontext(), timed(seconds, "count", device, progress):
         to_srgb = None if kept else photo.to_srgb
         counted = count_photo(pixels, device, to_srgb=to_srgb, background=background)
     return replace(counted, icc_profile=kept, notes=notes, seconds=seconds, progress=progress)
@@ -58,7 +58,7 @@ def count_image(
 
 def fit_colors(photo: CountedPhoto, search: PaletteSearch, **settings: Any) -> PaletteFit:
     """Find the palette of a photo; the settings are those of `find_palette`."""
-    with _timed(photo.seconds, "cluster", photo.device, photo.progress):
+    with timed(photo.seconds, "cluster", photo.device, photo.progress):
         return find_palette(photo.colors, photo.counts, search, **settings)
 
 
@@ -73,7 +73,7 @@ def fit_together(photos: list[CountedPhoto], search: PaletteSearch) -> list[Pale
 
 def fit_to_palette(photo: CountedPhoto, palette: Palette, chunk_size: int | None = None) -> PaletteFit:
     """Find the nearest entry of a palette for each color of a photo."""
-    with _timed(photo.seconds, "cluster", photo.device, photo.progress):
+    with timed(photo.seconds, "cluster", photo.device, photo.progress):
         entries = torch.from_numpy(palette.rows.copy()).to(photo.device)
         return nearest_entries(photo.colors, photo.counts, entries, chunk_size)
 
@@ -87,9 +87,8 @@ def palette_of(
     """The palette of counted colors, the most common entry first."""
     with memory_error_as_device_error():
         fit = find_palette(colors, counts, search, chunk_size=chunk_size)
-    order = fit.counts.argsort(descending=True, stable=True)
-    rows, shares = fit.palette[order].cpu().numpy(), shares_of(as_numpy(fit.counts[order]))
-    return Palette(rows[:, :3], rows[:, 3] if rows.shape[1] == 4 else None, shares)
+    order, _ = order_of(fit.counts, in_order=False)
+    return ordered_palette(as_numpy(fit.palette[order]), as_numpy(fit.counts[order]))
 
 
 def map_image(
@@ -103,27 +102,24 @@ def map_image(
 ) -> QuantizedImage:
     """Look up every pixel, or dither; entries come the most common first, or in their order."""
     device = photo.device
-    with _timed(photo.seconds, "map", device, photo.progress):
-        dithered = dither_photo(photo, fit.palette, fit.labels, dither) if dither else None
-        counts, error = (dithered.counts, dithered.error) if dithered else (fit.counts, fit.error)
-        order = counts.argsort(descending=True, stable=True)
-        if in_order:
-            order = torch.arange(len(counts), device=device)
-        places = order.argsort()
-        if dithered:
-            labels = dithered.labels
+    with timed(photo.seconds, "map", device, photo.progress):
+        if dither:
+            tally = Tally(len(fit.palette), device)
+            labels = _joined(dither_strips(photo, fit.palette, fit.labels, dither, tally))
+            order, places = order_of(tally.counts, in_order=in_order)
+            counts, error = tally.counts, tally.error
             if not in_order:
                 ops.renumber(labels, places)
         else:
-            color_labels = places.to(torch.int32)[fit.labels.long()]
-            labels = photo.labels(color_labels, wide=len(order) > 256)
+            order, places = order_of(fit.counts, in_order=in_order)
+            counts, error = fit.counts, fit.error
+            labels = _joined(photo.label_strips(places.to(torch.int32)[fit.labels.long()], label_dtype(order)))
         found: list[Any] = [fit.palette[order], labels, counts[order]]
         if device.type == "cuda" and not (isinstance(image, Tensor) and image.is_cuda):
             found = [ops.download(output) for output in found]
     found = [output.to(image.device) if isinstance(image, Tensor) else as_numpy(output) for output in found]
-    palette = found[0]
     return QuantizedImage(
-        palette=Palette(palette[:, :3], palette[:, 3] if palette.shape[1] == 4 else None, shares_of(found[2])),
+        palette=ordered_palette(found[0], found[2]),
         labels=found[1],
         counts=found[2],
         mse=error / labels.numel(),
@@ -136,8 +132,39 @@ def map_image(
     )
 
 
+def order_of(
+    counts: Tensor,  # [K] int64
+    *,
+    in_order: bool,
+) -> tuple[Tensor, Tensor]:  # [K] int64, both
+    """The entries from the most common one, or as they are; and the place of each."""
+    order = torch.arange(len(counts), device=counts.device)
+    if not in_order:
+        order = counts.argsort(descending=True, stable=True)
+    return order, order.argsort()
+
+
+def label_dtype(entries: Sized) -> torch.dtype:
+    """The type of labels for so many entries."""
+    return torch.uint16 if len(entries) > 256 else torch.uint8
+
+
+def ordered_palette(
+    entries: Any,  # [K, 3] or [K, 4] uint8, array or tensor
+    counts: Any,  # [K]
+) -> Palette:
+    """A palette with the shares of its entries."""
+    return Palette(entries[:, :3], entries[:, 3] if entries.shape[1] == 4 else None, shares_of(counts))
+
+
+def _joined(strips: Iterable[Tensor]) -> Tensor:
+    parts = list(strips)
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
 @contextmanager
-def _timed(seconds: dict[str, float], stage: str, device: torch.device, progress: Progress) -> Iterator[None]:
+def timed(seconds: dict[str, float], stage: str, device: torch.device, progress: Progress) -> Iterator[None]:
+    """Take down the wall time of a stage, in which torch works as it is to."""
     if progress:
         progress(stage)
     start = time.perf_counter()

@@ -5,8 +5,8 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[2] / "gpuquant"
 LAYERS = [  # of the rooms, which are folders or modules of the package: each imports only those above it here
-    ["errors", "kept_memory", "tensors", "threads"],
-    ["arguments", "devices", "whole_file"],
+    ["errors", "tensors", "threads"],
+    ["arguments", "devices", "memory", "whole_file"],
     ["colors"],
     ["ops"],
     ["clustering", "counting", "images"],

@@ -1,8 +1,9 @@
 """quantize_files(): the results of quantize, whatever happens to other files."""
 
 import json
-import math
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from PIL import Image
 
 import gpuquant
 from gpuquant import quantize, quantize_files
+from gpuquant.batch import file_work
 from gpuquant.batch import job as batch_job
 from gpuquant.errors import ArgumentError, DeviceError, ImageFileError
-from gpuquant.images.reading import read_size
+from gpuquant.memory import PROGRAM
+from gpuquant.quantization import file_steps
 from gpuquant.quantization import steps as image_steps
 
 
@@ -37,7 +40,7 @@ def test_results_are_those_of_quantize(folder: Path, tmp_path: Path, jobs: int) 
         assert (outcome.height, outcome.width) == alone.labels.shape
         assert (outcome.mse, outcome.psnr, outcome.n_colors) == (alone.mse, alone.psnr, len(alone.palette))
         assert (outcome.bytes_in, outcome.bytes_out) == (source.stat().st_size, target.stat().st_size)
-        assert set(outcome.seconds) == {"read", "count", "cluster", "map", "write"}
+        assert set(outcome.seconds) == {"read", "count", "cluster", "map"}
     assert {path.name for path in output.rglob("*") if path.is_file()} == {
         Path(name).stem + ".png" for name in outcomes
     }
@@ -109,7 +112,7 @@ def test_defects_and_a_lack_of_memory_are_outcomes(
             raise errors.pop()
         return original(*given, **settings)
 
-    monkeypatch.setattr(batch_job, "fit_colors", fail)
+    monkeypatch.setattr(file_work, "fit_colors", fail)
     outcomes = list(quantize_files([folder / f"p{number}.png" for number in range(5)], tmp_path / "out", jobs=1))
     found = [outcome.error for outcome in outcomes]
     expected = "out of memory; use fewer jobs"
@@ -159,28 +162,28 @@ def test_a_folder_is_no_result(folder: Path, tmp_path: Path) -> None:
 
 def test_pixels_in_flight_are_bounded(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lock, taken, most = threading.Lock(), 0, 0
-    original = batch_job.Batch._counted_photo
+    original = file_work.open_file
 
-    def counted_photo(self: batch_job.Batch, source: Path, place: int) -> Any:
+    @contextmanager
+    def opened(source: Path, budget: Any, *given: Any, **settings: Any) -> Iterator[Any]:
         nonlocal taken, most
-        n_pixels = math.prod(read_size(source))
         with lock:
-            taken += n_pixels
+            taken += budget.n_bytes - PROGRAM
             most = max(most, taken)
         threading.Event().wait(0.01)
-        found = original(self, source, place)
+        with original(source, budget, *given, **settings) as photo:
+            yield photo
         with lock:
-            taken -= n_pixels
-        return found
+            taken -= budget.n_bytes - PROGRAM
 
     photos = [folder / f"p{number}.png" for number in range(5)]
-    largest = max(read_size(photo)[0] * read_size(photo)[1] for photo in photos)
-    monkeypatch.setattr(batch_job, "PIXELS_IN_FLIGHT", largest // 4)
-    monkeypatch.setattr(batch_job.Batch, "_counted_photo", counted_photo)
+    monkeypatch.setattr(file_work, "open_file", opened)
+    monkeypatch.setattr(file_steps, "open_file", opened)
     for shared in (False, True):
-        job = quantize_files(photos, tmp_path / f"out{shared}", 3, jobs=4, shared_palette=shared)
+        output = tmp_path / f"out{shared}"
+        job = quantize_files(photos, output, 3, jobs=4, shared_palette=shared, memory=PROGRAM + (40 << 20))
         assert [outcome.error for outcome in job] == [None] * 5
-    assert most <= largest
+    assert 0 < most <= 40 << 20
 
 
 def test_devices_take_turns(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,23 +263,23 @@ def test_photos_that_wait_for_a_device_go_together(
 ) -> None:
     groups: list[int] = []
     waiting = threading.Barrier(3, timeout=30)
-    original, counted = image_steps.fit_together, batch_job.Batch._counted_photo
+    original, counted = image_steps.fit_together, image_steps.count_image
 
     def fit_all(counted_photos: list[Any], search: Any) -> Any:
         groups.append(len(counted_photos))
-        while len(groups) == 1 and len(job._together[0]._waiting) < 3 - len(counted_photos):
+        while len(groups) == 1 and len(job._work._together[0]._waiting) < 3 - len(counted_photos):
             threading.Event().wait(0.001)
         return original(counted_photos, search)
 
-    def counted_photo(self: batch_job.Batch, source: Path, place: int) -> Any:
-        found = counted(self, source, place)
+    def counted_photo(*given: Any, **settings: Any) -> Any:
+        found = counted(*given, **settings)
         waiting.wait()
         return found
 
-    monkeypatch.setattr(batch_job, "fit_together", fit_all)
-    monkeypatch.setattr(batch_job.Batch, "_counted_photo", counted_photo)
+    monkeypatch.setattr(file_work, "fit_together", fit_all)
+    monkeypatch.setattr(file_work, "count_image", counted_photo)
     photos = [folder / f"p{number}.png" for number in range(3)]
-    monkeypatch.setattr(batch_job.Batch, "_shares_launches", lambda *_: True)
+    monkeypatch.setattr(file_work.FileWork, "_shares_launches", lambda *_: True)
     job = quantize_files(photos, tmp_path / "out", 6, jobs=3, device="cpu")
     outcomes = by_name(job)
     assert [outcomes[photo.name].error for photo in photos] == [None] * 3

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gpuquant.batch.workers import PixelBudget, Together, _Request, in_threads
+from gpuquant.batch.workers import SharedBudget, Together, _Request, in_threads
 
 
 def test_who_has_the_turn_answers_for_all_who_wait() -> None:
@@ -67,7 +67,7 @@ def test_who_is_tried_again_finds_the_memory_free() -> None:
 
 
 def test_a_budget_is_never_exceeded() -> None:
-    budget, taken, most, lock = PixelBudget(10), 0, 0, threading.Lock()
+    budget, taken, most, lock = SharedBudget(10), 0, 0, threading.Lock()
 
     def work(n_pixels: int, _: int) -> None:
         nonlocal taken, most

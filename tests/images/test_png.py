@@ -1,17 +1,19 @@
 """PNG at its own depth: transparent colors, and metadata that are damaged."""
 
+import io
 import struct
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from image_files import chunk, png
+from image_files import chunk, png, samples
 from PIL import Image
 
 import gpuquant
 from gpuquant.errors import ImageFileError
 from gpuquant.images import reading as image_reading
+from gpuquant.images.png import miniature
 from gpuquant.images.reading import photo_of, read_photo, read_size
 
 
@@ -176,3 +178,12 @@ def test_interlaced_colors_of_16_bits(tmp_path: Path) -> None:
         (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
         found = read_photo(tmp_path / "a.png").pixels
         assert np.array(found)[0, 0, 3:].tolist() == alpha
+
+
+def test_a_miniature_says_all_but_the_pixels() -> None:
+    before, after = chunk(b"gAMA", samples([45455], "I", ">")), chunk(b"tEXt", b"a\0b")
+    small = miniature(io.BytesIO(png(8, 2, 3, [bytes(9)] * 5, before, after=after)))
+    assert small is not None
+    assert small.read() == png(8, 2, 1, [bytes(8)], before, after=after)
+    assert miniature(io.BytesIO(png(8, 2, 1, [bytes(3)], chunk(b"acTL", bytes(8))))) is None
+    assert miniature(io.BytesIO(b"no PNG")) is None

@@ -13,7 +13,7 @@ from PIL import Image
 
 from gpuquant.errors import ImageFileError
 from gpuquant.images.reading import photo_of, read_photo, read_size
-from gpuquant.images.turning import UNREADABLE
+from gpuquant.images.turning import UNREADABLE, upright
 
 GARBAGE = {
     "letters": b"Exif\0\0garbage and nothing else",
@@ -164,3 +164,18 @@ def test_segments_of_a_jpeg_that_are_too_short(marker: int, name: bytes, needed:
     (tmp_path / "a.jpg").write_bytes(data[:2] + struct.pack(">BBH4s", 0xFF, 0xE0, 6, b"JFIF") + data[2:300])
     with pytest.raises(ImageFileError):
         read_photo(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("mode", ["L", "CMYK", "RGB"])
+def test_tiffs_that_pillow_would_map_are_turned(orientation: int, mode: str, tmp_path: Path) -> None:
+    """Without compression, and given as a path: Pillow would map one that lies on its side with a wrong width."""
+    pixels = np.random.RandomState(0).randint(0, 256, (5, 9, 3)).astype(np.uint8)
+    image = Image.fromarray(pixels).convert(mode)
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    image.save(tmp_path / "photo.tif", exif=exif)
+    expected = upright(image, orientation)
+    np.testing.assert_array_equal(
+        read_photo(tmp_path / "photo.tif").pixels, np.asarray(expected.convert("L" if mode == "L" else "RGB"))
+    )

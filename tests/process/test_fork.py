@@ -55,18 +55,6 @@ print(forked(lambda: resolve_device("auto").type == "cpu"))
 
 
 @needs_fork
-def test_a_child_forgets_the_batches_of_its_parent() -> None:
-    code = """
-from gpuquant.kept_memory import label_memory as memory
-
-with memory.kept():
-    memory.empty((1 << 23,), np.uint8)
-    print(len(memory._free), forked(lambda: not memory._free and not memory._n_users))
-"""
-    assert run(code) == "1 0\n"
-
-
-@needs_fork
 def test_a_child_gives_the_same_bits() -> None:
     """The parent's threads are at work before, as torch keeps those it has begun."""
     code = """

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from gpuquant.colors.codes import N_CODES
-from gpuquant.kept_memory import label_memory
 from gpuquant.ops.compiled import compiled
 from gpuquant.ops.pixels.cpu_counting import add_counts, count_colors
 from gpuquant.ops.pixels.cpu_keys import (
@@ -74,7 +73,7 @@ def apply_lookup(
 ) -> Tensor:  # [N] of the table's dtype
     """Look every pixel up."""
     rows, values = rows_of(pixels), uint16_as_int16(table).numpy()
-    found = label_memory.empty((len(rows),), values.dtype)
+    found = np.empty(len(rows), values.dtype)
 
     def look_up(start: int) -> None:
         stop = min(start + CHUNK_PIXELS, len(rows))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gpuquant.counting import histogram as histogram_module
 from gpuquant.counting.alpha_counts import colors_from_alpha_keys
-from gpuquant.counting.lookup import map_pixels
+from gpuquant.counting.lookup import label_lookup
 from gpuquant.ops.pixels import cpu, cpu_alpha, reference
 
 MODULES = [pytest.param(cpu_alpha, marks=needs_numba, id="compiled"), pytest.param(reference, id="torch")]
@@ -106,7 +106,8 @@ def test_histogram_and_labels(n_pixels: int, in_order: bool, seed: int) -> None:
         colors, counts = colors[order], counts[order]
     for wide in (0, 300):
         labels = torch.arange(len(colors), dtype=torch.int32) + wide
-        found = map_pixels(torch.from_numpy(pixels), colors, labels, wide=wide > 0)
+        with label_lookup(colors, labels, torch.uint16 if wide else torch.uint8) as labels_of:
+            found = labels_of(torch.from_numpy(pixels))
         assert found.dtype == (torch.uint16 if wide else torch.uint8)
         np.testing.assert_array_equal(colors.numpy()[found.numpy().astype(int) - wide], seen(pixels))
     numbers: npt.NDArray[np.int64] = np.bincount(found.numpy().astype(int) - 300, minlength=len(colors))

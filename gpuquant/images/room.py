@@ -1,0 +1,30 @@
+"""Room in memory for a photo that is held whole."""
+
+from gpuquant.errors import ArgumentError
+from gpuquant.images.words import size_in_words
+from gpuquant.memory import free_memory
+
+A_PIXEL = 7  # bytes at the peak: Pillow's pixels, ours, and labels (1.86 GB for 250 megapixels of a JPEG, measured)
+SURELY = 1 << 24  # pixels for which nobody asks what is free
+IN_STRIPS = "quantize_file (gpuquant quantize) works on it in strips"
+
+
+def check_room(
+    size: tuple[int, int],  # width and height
+    n_bytes: int | None = None,  # that it may take, if it is not all that is free
+    way_out: str = IN_STRIPS,
+) -> None:
+    """Refuse a photo that does not fit into memory whole.
+
+    Raises
+    ------
+    ArgumentError
+        It does not.
+    """
+    n_pixels = size[0] * size[1]
+    if n_bytes is None:
+        n_bytes = free_memory() if n_pixels > SURELY else None
+    needed = A_PIXEL * n_pixels
+    if n_bytes is not None and needed > n_bytes:
+        takes = f"{size[0]} x {size[1]} pixels take about {size_in_words(needed)} of memory when all are held"
+        raise ArgumentError(f"{takes}, more than the {size_in_words(n_bytes)} that there are; {way_out}")

@@ -1,0 +1,159 @@
+"""quantize_file(): from one file to another, strip by strip, however many pixels it has."""
+
+import os
+import warnings
+from pathlib import Path
+
+import torch
+
+from gpuquant.arguments import MAX_PIXELS, check_compression, check_positive
+from gpuquant.devices import resolve_device
+from gpuquant.dithering.methods import check_dither
+from gpuquant.errors import ArgumentError
+from gpuquant.fitting.search import check_search
+from gpuquant.images.loading import parse_color
+from gpuquant.images.registry import endings_for_all
+from gpuquant.images.sinks import sink_memory
+from gpuquant.images.sources import ImageSource, Source, name_of
+from gpuquant.images.strips import photo_size
+from gpuquant.images.words import size_in_words
+from gpuquant.images.writing import check_format
+from gpuquant.palettes.palette import PaletteLike
+from gpuquant.palettes.parsing import palette_to_apply
+from gpuquant.quantization.file_steps import (
+    FileProgress,
+    FileResult,
+    PaletteFound,
+    budget_of,
+    count_file,
+    map_to_file,
+    open_file,
+)
+from gpuquant.quantization.options import options_of
+from gpuquant.quantization.steps import fit_colors, fit_to_palette
+from gpuquant.whole_file import BinaryFile
+
+
+def quantize_file(
+    source: ImageSource,
+    target: str | Path | BinaryFile,
+    n_colors: int | None = None,
+    *,
+    palette: PaletteLike | None = None,
+    target_psnr: float | None = None,
+    effort: str = "default",
+    color_space: str = "srgb",
+    weighting: float = 1.0,
+    device: str | torch.device = "auto",
+    random_state: int = 0,
+    memory: int | str | None = None,
+    max_pixels: int = MAX_PIXELS,
+    preview: bool = False,
+    background: str | tuple[int, int, int] | None = None,
+    keep_profile: bool = False,
+    image_format: str | None = None,
+    compression: int | None = None,
+    dither: str = "none",
+    dither_strength: float = 1.0,
+    found: PaletteFound | None = None,
+    progress: FileProgress | None = None,
+) -> FileResult:
+    """Quantize a photo of any size from a file to a file, without holding its pixels or labels in memory.
+
+    Pixels are counted strip by strip, the palette is found as `quantize` finds it, and strips are looked up and written
+    as they come: palette, labels and error are the same. A photo that fits into the memory is decoded once, a larger
+    one twice, or its pixels wait in a temporary file beside the target where they have to be turned.
+
+    Parameters
+    ----------
+    source : path, bytes or open file
+        JPEG, PNG, TIFF and BigTIFF are decoded in strips with the extra "large", and arrays in .npy files mapped into
+        memory. What cannot be decoded in strips is read whole if it fits.
+    target : path or binary file object
+        A PNG, TIFF (tiled; a BigTIFF where it has more than 4 GiB) or GIF. It is whole or not there.
+    n_colors, target_psnr, effort, color_space, weighting, device, random_state, max_pixels, preview, background, \
+    keep_profile, dither, dither_strength
+        As for `quantize`.
+    palette : Palette, or whatever it takes, optional
+        Apply it, in place of finding one, as `apply_palette` does.
+    memory : str or int, optional
+        How much may be used, such as "2GB"; a quarter of what is free, at least 512 MB, if not given.
+    image_format, compression
+        As for `QuantizedImage.save`.
+    found : callable, optional
+        Called with the palette before anything is written; not with a given one that is dithered, whose shares nobody
+        knows by then.
+    progress : callable, optional
+        Called with the name of a stage and the share of it that is done, from 0 to 1: "read", "count", "cluster",
+        "map", and "write" where dithered labels wait until the order of their entries is known.
+
+    Returns
+    -------
+    FileResult
+
+    Raises
+    ------
+    ArgumentError, ImageFileError, DeviceError, TargetError
+        As `quantize` and `QuantizedImage.save`.
+
+    Examples
+    --------
+    >>> import gpuquant, numpy as np, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.save(f"{folder}/photo.npy", np.eye(4, dtype=np.uint8) * 200)
+    ...     result = gpuquant.quantize_file(f"{folder}/photo.npy", f"{folder}/two.png", 2)
+    >>> result.palette.hex, result.counts.tolist(), result.mse
+    (('#000000', '#c8c8c8'), [12, 4], 0.0)
+    """
+    given = None if palette is None else palette_to_apply(palette)
+    if given is not None and (n_colors is not None or target_psnr is not None):
+        raise ArgumentError("a given palette is not searched for; it excludes n_colors and target_psnr")
+    search = check_search(n_colors, target_psnr, color_space, weighting, effort, random_state)
+    check_positive("max_pixels", max_pixels)
+    check_compression(compression)
+    on = resolve_device(device)
+    behind = None if background is None else parse_color(background)
+    dithering = check_dither(dither, dither_strength, fitted=given is None)
+    budget = budget_of(memory, as_floats=color_space != "srgb")
+    n_entries = len(given) if given is not None else search.n_colors or 1
+    alpha = None if given is None else given.alpha
+    check_format(target, n_entries, image_format=image_format, alpha=alpha)
+    readable = Source(source)
+    size = photo_size(readable, max_pixels)
+    kind = check_format(target, n_entries, image_format=image_format, size=size)
+    held = sink_memory(kind, size, n_entries)
+    if kind == "GIF" and held > budget.whole:
+        needs = f"a GIF of {size[0]} x {size[1]} pixels is written in one piece, which takes {size_in_words(held)}"
+        raise ArgumentError(f"{needs} of memory; write {endings_for_all()}, or give more with memory (--memory)")
+    folder = Path(target).absolute().parent if isinstance(target, str | os.PathLike) else None
+    seconds: dict[str, float] = {}
+    opened = open_file(
+        readable, budget, seconds, max_pixels=max_pixels, preview=preview, folder=folder, progress=progress
+    )
+    with opened as photo:
+        counted = count_file(
+            photo, on, budget, seconds, background=behind, keep_profile=keep_profile, progress=progress
+        )
+        for note in counted.notes:
+            warnings.warn(f"{name_of(source, 'the image')}: {note}", stacklevel=2)
+        fit = fit_colors(counted, search) if given is None else fit_to_palette(counted, given)
+        options = options_of(
+            search if given is None else given,
+            preview=preview,
+            background=behind,
+            keep_profile=keep_profile,
+            dither=dithering,
+        )
+        return map_to_file(
+            counted,
+            fit,
+            target,
+            budget,
+            in_order=given is not None,
+            dither=dithering,
+            options=options,
+            image_format=image_format,
+            compression=compression,
+            found=found,
+            progress=progress,
+        )

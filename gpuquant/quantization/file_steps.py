@@ -1,0 +1,289 @@
+"""The steps of a photo that goes from file to file: counted strip by strip, looked up and written strip by strip."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from gpuquant import ops
+from gpuquant.colors.error import psnr
+from gpuquant.counting.counted_photo import CountedPhoto, count_strips
+from gpuquant.dithering.methods import Dither, Tally, dither_strips
+from gpuquant.fitting.fit import PaletteFit
+from gpuquant.images.arrays import rows_as_image
+from gpuquant.images.label_file import label_file
+from gpuquant.images.loading import ImageLike
+from gpuquant.images.sinks import open_sink
+from gpuquant.images.sources import ImageSource, Source, is_source
+from gpuquant.images.strips import StripPhoto, open_strips
+from gpuquant.memory import default_budget, engine_memory, free_memory, parse_memory, strip_rows
+from gpuquant.palettes.palette import Palette, shares_of
+from gpuquant.quantization.options import Options, options_text
+from gpuquant.quantization.steps import count_image, label_dtype, order_of, ordered_palette, timed
+from gpuquant.tensors import as_numpy, shared_tensor
+from gpuquant.threads import worker_threads
+from gpuquant.whole_file import BinaryFile
+
+FileProgress = Callable[[str, float], None]
+"""Called with the name of a stage and the share of it that is done, from 0 to 1: "read", "count", "cluster", "map", and
+"write" where dithered labels wait until the order of their entries is known."""
+PaletteFound = Callable[[Palette], None]
+LEAST_FOR_PIXELS = 64 << 20  # bytes, however little is allowed: strips of some megapixels
+OF_PIXEL = 16  # bytes of a strip's pixel on its way: levels twice, labels, and what is deflated
+
+
+@dataclass(frozen=True, eq=False)
+class FileResult:
+    """The result of a photo that went from file to file; `QuantizedImage` describes what they share.
+
+    Attributes
+    ----------
+    width, height : int
+    palette : Palette
+    counts : array, int64 [K]
+    mse, inertia, n_iter, converged
+        As of `QuantizedImage`.
+    seconds : dict of str to float
+        Wall time of each stage: "read" (what is read before the first strip: of a small photo, or of one that cannot be
+        decoded in strips, all), "count" (with decoding), "cluster", "map" (with decoding again, and writing).
+    warnings : tuple of str
+        What was lost in reading.
+    """
+
+    width: int
+    height: int
+    palette: Palette
+    counts: npt.NDArray[np.int64]
+    mse: float
+    inertia: float
+    n_iter: int
+    converged: bool
+    seconds: dict[str, float]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def shares(self) -> npt.NDArray[np.float64]:
+        """The entries' shares of the pixels, float64 [K], adding up to 1."""
+        return as_numpy(shares_of(self.counts))
+
+    @property
+    def psnr(self) -> float:
+        """Peak signal-to-noise ratio in dB, as of `QuantizedImage`."""
+        return psnr(self.mse, n_channels=3 if self.palette.alpha is None else 4)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Bytes that a photo may take."""
+
+    n_bytes: int
+    as_floats: bool  # whether colors are worked on as floating-point numbers
+    most_whole: int = 0  # bytes of a photo that cannot be decoded in strips, if they may be more
+    at_once: bool = False  # whether it is decoded before it is counted, where its pixels are kept
+
+    @property
+    def for_pixels(self) -> int:
+        """What is left beside what counting and searching take."""
+        return max(self.n_bytes - engine_memory(worker_threads(), as_floats=self.as_floats), LEAST_FOR_PIXELS)
+
+    @property
+    def kept(self) -> int:
+        """Pixels or labels that stay in memory."""
+        return self.for_pixels // 2
+
+    @property
+    def whole(self) -> int:
+        """A photo that cannot be decoded in strips."""
+        return max(self.kept, self.most_whole)
+
+    def rows(self, width: int) -> int:
+        """Rows of a strip."""
+        return strip_rows(self.for_pixels // 4, width, OF_PIXEL)
+
+
+def budget_of(memory: int | str | None, *, as_floats: bool) -> Budget:
+    """The budget of one photo, of which nobody may have said how much it is.
+
+    Then a photo that cannot be decoded in strips may take half of what is free: it is that or an error.
+    """
+    if memory is None:
+        return Budget(default_budget(), as_floats, (free_memory() or 0) // 2)
+    return Budget(parse_memory(memory), as_floats)
+
+
+@contextmanager
+def open_file(
+    source: ImageSource | Source,
+    budget: Budget,
+    seconds: dict[str, float],
+    *,
+    max_pixels: int,
+    preview: bool,
+    folder: str | Path | None = None,  # of temporary files
+    once: bool = False,  # for one pass in which the order does not matter
+    progress: FileProgress | None = None,
+) -> Iterator[StripPhoto]:
+    """A photo whose strips can be read, by that budget."""
+    if progress:
+        progress("read", 0.0)
+    start = time.perf_counter()
+    opened = open_strips(
+        source,
+        budget=budget.kept,
+        whole=budget.whole,
+        max_pixels=max_pixels,
+        preview=preview,
+        folder=folder,
+        once=once,
+    )
+    with opened as photo:
+        seconds["read"] = time.perf_counter() - start
+        yield photo
+
+
+def count_file(
+    photo: StripPhoto,
+    device: torch.device,
+    budget: Budget,
+    seconds: dict[str, float],
+    *,
+    background: tuple[int, int, int] | None,
+    keep_profile: bool,
+    progress: FileProgress | None = None,
+) -> CountedPhoto:
+    """Count the colors of a photo strip by strip."""
+    kept = photo.icc_profile if keep_profile else None
+    stage, passes = _Stage(photo.shape[0], progress), count()
+
+    def strips() -> Iterator[Tensor]:
+        is_first, rows = next(passes) == 0, budget.rows(photo.shape[1])
+        for pixels in photo.strips(photo.shape[0] if is_first and budget.at_once else rows):
+            yield shared_tensor(pixels)
+            stage.add(len(pixels))
+
+    stage.begin("count")
+    with timed(seconds, "count", device, None):
+        to_srgb = None if kept else photo.to_srgb
+        counted = count_strips(strips, photo.shape, device, to_srgb=to_srgb, background=background)
+    notes = photo.notes
+    if keep_profile and photo.other_profile:
+        notes = (*notes, "only RGB profiles can be kept; converted to sRGB")
+    return replace(counted, icc_profile=kept, notes=notes, seconds=seconds, progress=stage.begin)
+
+
+def count_once(
+    image: ImageLike,
+    device: torch.device,
+    budget: Budget,
+    *,
+    max_pixels: int,
+    preview: bool,
+    background: tuple[int, int, int] | None,
+    progress: FileProgress | None = None,
+) -> CountedPhoto:
+    """Count the colors of an image whose pixels are not needed again; a file's strip by strip."""
+    if not is_source(image):
+        begin = None if progress is None else lambda stage: progress(stage, 0.0)
+        return count_image(rows_as_image(image), device, max_pixels, background, False, preview, begin)
+    seconds: dict[str, float] = {}
+    opened = open_file(image, budget, seconds, max_pixels=max_pixels, preview=preview, once=True, progress=progress)
+    with opened as photo:
+        return count_file(photo, device, budget, seconds, background=background, keep_profile=False, progress=progress)
+
+
+def map_to_file(
+    photo: CountedPhoto,
+    fit: PaletteFit,
+    target: str | Path | BinaryFile,
+    budget: Budget,
+    *,
+    in_order: bool,
+    dither: Dither | None,
+    options: Options,
+    image_format: str | None = None,
+    compression: int | None = None,
+    found: PaletteFound | None = None,  # is called with a palette that is not given before anything is written
+    progress: FileProgress | None = None,
+) -> FileResult:
+    """Look up every pixel, or dither, and write the labels; entries come the most common first, or in their order."""
+
+    def tell(counts: Tensor) -> None:
+        if found:
+            found(ordered_palette(rows[as_numpy(order)], as_numpy(counts[order])))
+
+    size = photo.shape[1], photo.shape[0]
+    rows = as_numpy(fit.palette)
+    sink = partial(
+        open_sink,
+        target,
+        size,
+        image_format=image_format,
+        profile=photo.icc_profile,
+        note=options_text(options),
+        compression=compression,
+    )
+    tally = Tally(len(rows), photo.device)
+    with timed(photo.seconds, "map", photo.device, photo.progress):
+        if dither and not in_order:
+            folder = Path(target).absolute().parent if isinstance(target, str | os.PathLike) else Path.cwd()
+            n_bytes = size[0] * size[1] * label_dtype(rows).itemsize
+            with label_file(folder, n_bytes, budget.kept) as waiting:
+                for labels in dither_strips(photo, fit.palette, fit.labels, dither, tally):
+                    waiting.add(as_numpy(labels))
+                order, places = order_of(tally.counts, in_order=False)
+                tell(tally.counts)
+                writing = _Stage(photo.shape[0], progress)
+                writing.begin("write")
+                with sink(rows[as_numpy(order)]) as write:
+                    for strip in waiting.strips():
+                        ops.renumber(torch.from_numpy(strip), places.cpu())
+                        write(strip)
+                        writing.add(len(strip))
+        else:
+            order, places = order_of(fit.counts, in_order=in_order)
+            if dither:
+                strips = dither_strips(photo, fit.palette, fit.labels, dither, tally)
+            else:
+                tally.counts, tally.error = fit.counts, fit.error
+                tell(fit.counts)
+                strips = photo.label_strips(places.to(torch.int32)[fit.labels.long()], label_dtype(rows))
+            with sink(rows[as_numpy(order)]) as write:
+                for labels in strips:
+                    write(as_numpy(labels))
+    counts = as_numpy(tally.counts[order])
+    return FileResult(
+        *size,
+        palette=ordered_palette(rows[as_numpy(order)], counts),
+        counts=counts,
+        mse=tally.error / (size[0] * size[1]),
+        inertia=fit.inertia,
+        n_iter=fit.n_iter,
+        converged=fit.converged,
+        seconds=photo.seconds,
+        warnings=photo.notes,
+    )
+
+
+class _Stage:
+    """Tells how much of the stage that began last is done."""
+
+    def __init__(self, n_rows: int, progress: FileProgress | None) -> None:
+        self._n_rows, self._tell = n_rows, progress or (lambda stage, share: None)
+        self._name, self._n_done = "", 0
+
+    def begin(self, name: str) -> None:
+        self._name, self._n_done = name, 0
+        self._tell(name, 0.0)
+
+    def add(self, n_rows: int) -> None:
+        self._n_done += n_rows
+        self._tell(self._name, self._n_done / self._n_rows)

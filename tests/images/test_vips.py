@@ -1,0 +1,107 @@
+"""Decoders of libvips end when nobody wants their rows, and say nothing that nobody asked for."""
+
+import io
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFile
+
+from gpuquant.images import vips
+from gpuquant.images.sources import Source
+
+pytestmark = pytest.mark.skipif(vips.library() is None, reason="pyvips is not installed")
+
+INTERRUPTED = """
+import _thread, sys, threading, time
+from gpuquant.images import strips
+strips.SMALL = 0
+with strips.open_strips(sys.argv[1], budget=1 << 30) as photo:
+    threading.Timer(0.3, _thread.interrupt_main).start()
+    try:
+        while True:
+            for strip in photo.strips():
+                pass
+            photo.read.__self__._store = None
+    except KeyboardInterrupt:
+        start = time.perf_counter()
+print(time.perf_counter() - start, threading.active_count())
+"""
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of photos that take some time."""
+    folder = tmp_path_factory.mktemp("large")
+    y, x = np.mgrid[:3000, :4000]
+    image = Image.fromarray(np.stack([x % 256, y % 256, (x * y) % 251], axis=2).astype(np.uint8))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ImageFile, "MAXBLOCK", 1 << 26)  # which noise needs
+        image.save(folder / "photo.jpg")
+        image.save(folder / "progressive.jpg", progressive=True)
+        image.save(folder / "photo.png", compress_level=1)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["photo.jpg", "progressive.jpg", "photo.png"])
+def test_an_interrupt_ends_decoding(name: str, large: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, str(large / name)], capture_output=True, text=True, check=True, timeout=60
+    )
+    seconds, n_threads = done.stdout.split()
+    assert done.stderr == ""
+    assert float(seconds) < 2
+    assert int(n_threads) == 1
+
+
+@pytest.mark.parametrize("name", ["photo.jpg", "progressive.jpg", "photo.png"])
+def test_a_decoder_is_stopped_at_any_time(name: str, large: Path) -> None:
+    source, image_format = Source(large / name), "PNG" if name.endswith("png") else "JPEG"
+    size = vips.size_of(source, image_format)
+    for seconds in (0, 0.02, 0.1):
+        rows = vips.Rows(source, image_format, size, 16, stoppable="progressive" in name)
+        time.sleep(seconds)
+        rows.close()
+        assert not rows._thread.is_alive()
+        assert list(rows) == []
+
+
+def test_a_file_ends_when_reading_is_stopped() -> None:
+    stopped = threading.Event()
+    reader = vips._Reader(io.BytesIO(b"letters"), stopped)
+    assert (reader.read(3), reader.seek(-1, io.SEEK_CUR), reader.read(9)) == (b"let", 2, b"tters")
+    reader.seek(0, io.SEEK_SET)
+    stopped.set()
+    assert reader.read(3) == b""
+
+
+def test_rows_are_all_there(large: Path) -> None:
+    source = Source(large / "photo.png")
+    size = vips.size_of(source, "PNG")
+    assert (size.width, size.height, size.n_bands, size.dtype) == (4000, 3000, 3, np.uint8)
+    rows = vips.Rows(source, "PNG", size, 700)
+    assert [strip.shape for strip in rows] == [(700, 4000, 3)] * 4 + [(200, 4000, 3)]
+    rows.close()
+
+
+def test_only_loaders_that_are_named_are_used(tmp_path: Path) -> None:
+    """An SVG under another name is no JPEG, PNG or TIFF."""
+    (tmp_path / "photo.png").write_text('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')
+    for image_format in ("JPEG", "PNG", "TIFF"):
+        with pytest.raises(vips.DecodingError):
+            vips.size_of(Source(tmp_path / "photo.png"), image_format)
+
+
+def test_damage_is_silent(large: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    data = (large / "photo.jpg").read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(data[: len(data) // 2])
+    source = Source(tmp_path / "cut.jpg")
+    rows = vips.Rows(source, "JPEG", vips.size_of(source, "JPEG"), 16)
+    with pytest.raises(vips.DecodingError):
+        list(rows)
+    rows.close()
+    assert capfd.readouterr() == ("", "")
