@@ -342,9 +342,11 @@ def test_pillow_goes_on_where_libvips_gives_up(
     monkeypatch.setattr(strip_passes, "PART_PIXELS", 8 * WIDTH)
     with open_strips(path, budget=0) as photo:
         found = photo.strips(8)
+        begun: list[Pixels] = []
         with pytest.raises(ImageFileError, match=r"photo\.png: the image cannot be decoded: pixels are missing"):
-            for place, strip in enumerate(found):
-                np.testing.assert_array_equal(strip[:, :, :3], levels()[8 * place : 8 * place + 8])
+            begun.extend(found)
+    for place, strip in enumerate(begun):
+        np.testing.assert_array_equal(strip[:, :, :3], levels()[8 * place : 8 * place + 8])
     with open_strips(path, budget=PLENTY) as photo:
         assert photo.n_channels == 4
         assert_same(photo, path, (8, None))
