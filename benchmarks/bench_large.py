@@ -41,6 +41,12 @@ else:
 """
 
 
+@pytest.fixture(autouse=True)
+def any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Pillow read the results."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+
+
 def mosaic(path: Path, megapixels: float, kind: str) -> Path:
     """Write a photo of so many megapixels, 4 by 3."""
     photos = sorted(PHOTOS.glob("large/*.jpg"))
@@ -88,7 +94,6 @@ def peak_of(command: list[object]) -> tuple[float, float]:
 
 def codec_seconds(photo: Path, result: Path, target: Path) -> float:
     """Seconds in which the photo is decoded, and the labels of the result are encoded, both strip by strip."""
-    Image.MAX_IMAGE_PIXELS = None
     with Image.open(result) as image:
         palette = np.array(image.getpalette(), np.uint8).reshape(-1, 3)[:N_COLORS]
         labels = np.asarray(image)
@@ -113,7 +118,6 @@ def test_250_megapixels_beside_the_in_memory_way(report: Report, in_turn: InTurn
         ROUNDS,
         warm_up=False,
     )
-    Image.MAX_IMAGE_PIXELS = None
     with Image.open(strips) as one, Image.open(whole) as other:
         np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
         assert one.getpalette() == other.getpalette()

@@ -1,5 +1,5 @@
 """Run the command line with `python -m gpuquant`."""
 
-from gpuquant.cli.app import main
+from gpuquant.cli.app import program
 
-main()
+program()

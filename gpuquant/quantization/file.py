@@ -100,10 +100,10 @@ def quantize_file(
     --------
     >>> import gpuquant, numpy as np, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     np.save(f"{folder}/photo.npy", np.eye(4, dtype=np.uint8) * 200)
+    ...     np.save(f"{folder}/photo.npy", np.eye(5, dtype=np.uint8) * 200)
     ...     result = gpuquant.quantize_file(f"{folder}/photo.npy", f"{folder}/two.png", 2)
     >>> result.palette.hex, result.counts.tolist(), result.mse
-    (('#000000', '#c8c8c8'), [12, 4], 0.0)
+    (('#000000', '#c8c8c8'), [20, 5], 0.0)
     """
     given = None if palette is None else palette_to_apply(palette)
     if given is not None and (n_colors is not None or target_psnr is not None):

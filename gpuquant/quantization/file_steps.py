@@ -57,6 +57,15 @@ class FileResult:
         decoded in strips, all), "count" (with decoding), "cluster", "map" (with decoding again, and writing).
     warnings : tuple of str
         What was lost in reading.
+
+    Examples
+    --------
+    >>> import gpuquant, numpy as np, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.save(f"{folder}/photo.npy", np.array([[10, 10, 10, 14, 200]], np.uint8))
+    ...     result = gpuquant.quantize_file(f"{folder}/photo.npy", f"{folder}/two.png", 2)
+    >>> result.shares.tolist(), result.mse, round(result.psnr, 2), result.width
+    ([0.8, 0.2], 7.2, 44.33, 5)
     """
 
     width: int

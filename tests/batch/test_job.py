@@ -162,7 +162,7 @@ def test_a_folder_is_no_result(folder: Path, tmp_path: Path) -> None:
 
 def test_pixels_in_flight_are_bounded(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lock, taken, most = threading.Lock(), 0, 0
-    original = file_work.open_file
+    original = file_steps.open_file
 
     @contextmanager
     def opened(source: Path, budget: Any, *given: Any, **settings: Any) -> Iterator[Any]:

@@ -13,6 +13,7 @@ from rich.console import Console
 
 import gpuquant
 from gpuquant.cli import app as cli
+from gpuquant.cli import stages
 
 STAGES = ["read", "count", "cluster", "map"]
 
@@ -92,3 +93,23 @@ def test_commands_show_their_stages(
         cli.main()
     assert not stop.value.code
     assert shown == [task, *(f"{task}: {stage}" for stage in stages)]
+
+
+def test_what_takes_long_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    shown: list[str] = []
+    clock = iter([0.0, 0.5, 10.0, 20.0])
+    monkeypatch.setattr("gpuquant.cli.stages.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr(Console, "is_terminal", True)
+    open_memmap: Any = np.lib.format.open_memmap
+    open_memmap(tmp_path / "photo.npy", "w+", np.uint8, (20_000, 20_000))  # of which nothing is written
+
+    class Status:
+        def update(self, text: str) -> None:
+            shown.append(text)
+
+    told = stages.Stages("Counting", Status(), 1, is_seen=True)  # type: ignore[arg-type]
+    told.begin(tmp_path / "photo.npy", 10**9)
+    told("count")
+    told("count", 0.25)
+    told("count", 1.0)
+    assert shown == ["Counting: counting colors", "Counting: counting colors, 25% at 10 MP/s, 30 s left", shown[0]]

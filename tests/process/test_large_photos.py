@@ -15,9 +15,9 @@ from PIL import Image
 TOLD = """
 import os, sys
 from gpuquant.cli import stages
-from gpuquant.cli.app import main
+from gpuquant.cli.app import program
 stages.Stages.__call__ = lambda self, stage, share=0.0: os.write(1, f"{stage} {share}\\n".encode()) and None
-main()
+program()
 """
 N_MOMENTS = 5
 

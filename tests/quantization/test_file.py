@@ -196,7 +196,7 @@ def test_a_photo_that_breaks_off_leaves_nothing(tmp_path: Path, monkeypatch: pyt
 def test_no_room_for_labels_that_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import shutil
 
-    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10, 5, 5))  # type: ignore[attr-defined]
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10, 5, 5))
     with pytest.raises(ImageFileError, match="more memory"):
         quantize_file(saved(noise(70, 20, 3), tmp_path / "p.npy"), tmp_path / "a.png", 6, dither="bayer")
     assert not (tmp_path / "a.png").exists()
