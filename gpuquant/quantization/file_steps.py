@@ -249,10 +249,10 @@ def map_to_file(
                 for labels in dither_strips(photo, fit.palette, fit.labels, dither, tally):
                     waiting.add(as_numpy(labels))
                 order, places = order_of(tally.counts, in_order=False)
-                tell(tally.counts)
                 writing = _Stage(photo.shape[0], progress)
                 writing.begin("write")
                 with sink(rows[as_numpy(order)]) as write:
+                    tell(tally.counts)
                     for strip in waiting.strips():
                         ops.renumber(torch.from_numpy(strip), places.cpu())
                         write(strip)
@@ -263,9 +263,10 @@ def map_to_file(
                 strips = dither_strips(photo, fit.palette, fit.labels, dither, tally)
             else:
                 tally.counts, tally.error = fit.counts, fit.error
-                tell(fit.counts)
                 strips = photo.label_strips(places.to(torch.int32)[fit.labels.long()], label_dtype(rows))
             with sink(rows[as_numpy(order)]) as write:
+                if not dither:
+                    tell(fit.counts)
                 for labels in strips:
                     write(as_numpy(labels))
     counts = as_numpy(tally.counts[order])
