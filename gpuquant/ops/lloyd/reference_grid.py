@@ -9,6 +9,8 @@ from gpuquant.ops.lloyd.grid_state import GRID, ITERATIONS, RELAXATION, SPREADIN
 from gpuquant.ops.lloyd.near_scores import boxes_of, near_scores
 
 Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+AT_ONCE = 64  # clusters whose partners are looked for together
 BOX = {"cpu": 1 << 8, "cuda": 1 << 14}  # points whose near centers are looked for together: measured beside 128 and 512
 
 
@@ -102,29 +104,33 @@ def _merged(centers: Tensor, sums: Tensor, n_kept: int, entry: float) -> tuple[T
     into = np.arange(len(means))
 
     def lost(weights: Floats, means: Floats) -> Floats:  # by how much the error rises as centers are rounded to entries
-        rises = np.zeros(len(means))
-        for column in means.T:
+        rises = np.zeros(weights.shape)
+        for column in np.moveaxis(means, -1, 0):
             rises += np.square(column - np.rint(column / entry) * entry)
         return weights * rises
 
-    def costs_of(one: int) -> Floats:  # by how much the error rises if each shares a center with one
-        distances = np.zeros(len(means))
+    def costs_of(some: Integers) -> Floats:  # [n, K]: by how much the error rises if each shares a center with some
+        distances = np.zeros((len(some), len(means)))
         for column in means.T:
-            distances += np.square(column - column[one])
-        both = (weights + weights[one]).clip(min=1)
-        lost_then = lost(both, (totals + totals[one]) / both[:, None])
-        rises = distances * (weights * weights[one] / both)
-        costs: Floats = rises + (lost_then - (lost_now + lost_now[one]))
-        costs[weights * weights[one] == 0] = 0
-        costs[into != np.arange(len(into))] = costs[one] = np.inf
+            distances += np.square(column - column[some, None])
+        both = (weights + weights[some, None]).clip(min=1)
+        lost_then = lost(both, (totals + totals[some, None]) / both[:, :, None])
+        rises = distances * (weights * weights[some, None] / both)
+        costs: Floats = rises + (lost_then - (lost_now + lost_now[some, None]))
+        costs[weights * weights[some, None] == 0] = 0
+        costs[:, into != np.arange(len(into))] = np.inf
+        costs[np.arange(len(some)), some] = np.inf
         return costs
 
-    def partner_of(one: int) -> tuple[float, int, int]:  # the cost, and both
-        costs = costs_of(one)
-        return float(costs.min()), one, int(costs.argmin())
+    def find_partners(some: Integers) -> None:  # of each the cost, itself and the partner
+        for start in range(0, len(some), AT_ONCE):
+            part = some[start : start + AT_ONCE]
+            costs = costs_of(part)
+            found = zip(costs.min(axis=1).tolist(), part.tolist(), costs.argmin(axis=1).tolist(), strict=True)
+            best.update(zip(part.tolist(), found, strict=True))
 
-    lost_now = lost(weights, means)
-    best = {one: partner_of(one) for one in range(len(means))}
+    lost_now, best = lost(weights, means), dict[int, tuple[float, int, int]]()
+    find_partners(np.arange(len(means)))
     while len(best) > n_kept:
         _, kept, gone = min(best.values())
         del best[gone]
@@ -135,10 +141,9 @@ def _merged(centers: Tensor, sums: Tensor, n_kept: int, entry: float) -> tuple[T
             means[kept] = totals[kept] / weights[kept]
         own[kept] = np.rint(means[kept])
         lost_now[kept] = lost(weights[kept, None], means[kept, None])[0]
-        costs = costs_of(kept)
-        for one, (cost, _, partner) in best.items():
-            is_known = one != kept and partner not in (kept, gone)
-            best[one] = min((cost, one, partner), (float(costs[one]), one, kept)) if is_known else partner_of(one)
+        costs = costs_of(np.array([kept]))[0].tolist()
+        find_partners(np.array([one for one, (*_, partner) in best.items() if one == kept or partner in (kept, gone)]))
+        best = {one: min(found, (costs[one], one, kept)) for one, found in best.items()}
     stays = into == np.arange(len(into))
     places = np.cumsum(stays)[into] - 1
     device = centers.device
