@@ -41,7 +41,7 @@ class Dither:
 
 
 class Tally:
-    """What is to be said of the pixels that were dithered so far."""
+    """Counts and error of the pixels that were dithered so far."""
 
     def __init__(self, n_entries: int, device: torch.device) -> None:
         self.counts = torch.zeros(n_entries, dtype=torch.int64, device=device)  # of pixels of each entry

@@ -27,7 +27,7 @@ Integers = npt.NDArray[np.int64]
 
 
 class GrainCosts(NamedTuple):
-    """What grain costs beside the squared distance of a mean from its color: see `mix_colors`."""
+    """Costs of grain beside the squared distance of a mean from its color: see `mix_colors`."""
 
     costs: tuple[float, ...]  # above 0: one, or a low and a high one
     most_moved: float = math.inf  # levels between means by the two

@@ -48,7 +48,7 @@ class StripPhoto:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was lost in reading: more may be known after the first pass."""
+        """Notes on what was lost in reading: more may be known after the first pass."""
         return self.notes_so_far()
 
     def strips(self, rows: int | None = None) -> Iterator[Pixels]:  # uint8 [h, W, 3], [h, W, 4] or [h, W]

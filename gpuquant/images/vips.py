@@ -38,7 +38,7 @@ class DecodingError(Exception):
 
 @dataclass(frozen=True)
 class Size:
-    """What libvips makes of a file."""
+    """Size and samples of a file, as libvips sees it."""
 
     width: int
     height: int
@@ -89,7 +89,7 @@ def _size_of(image: Any) -> Size:
 
 
 def _bytes_of(source: Source, file: BinaryIO) -> Any:
-    """What libvips reads from."""
+    """The source that libvips reads from."""
     if source.path is None:
         return library().Source.new_from_memory(file.read())
     return library().Source.new_from_descriptor(file.fileno())

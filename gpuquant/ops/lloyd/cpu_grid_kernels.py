@@ -53,7 +53,7 @@ class State(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """What is looked up while points are labeled."""
+    """Centers near a group, and keys of its points, while points are labeled."""
 
     near_span: Array  # [6, most] int32: centers near a span
     near: Array  # [6, most] int32: and near a group
