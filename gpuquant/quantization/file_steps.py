@@ -101,7 +101,7 @@ class Budget:
 
     @property
     def for_pixels(self) -> int:
-        """What is left beside what counting and searching take."""
+        """The bytes left beside those that counting and searching take."""
         return max(self.n_bytes - engine_memory(worker_threads(), as_floats=self.as_floats), LEAST_FOR_PIXELS)
 
     @property

@@ -62,7 +62,7 @@ class Scratch(NamedTuple):
 
 
 class Merging(NamedTuple):
-    """What is looked up while clusters are merged."""
+    """Means, costs and partners of clusters, while some are merged."""
 
     partners: Array  # [most] int32: the best one of each, or STALE
     into: Array  # [most] int32: itself, or, of one that is gone, the one that took it
