@@ -9,6 +9,7 @@ from stored import MAIN_PHOTO, OURS, WIDTH, by_size, figures, measurements, mega
 from gpuquant.bench.measuring import Measurement
 
 HARDLY = 0.995  # of ours: what is less by less is no gain that one sees
+TIME = ": time / scikit-learn's"  # how the names of rows on both estimators end
 Gain = tuple[int, str, float, float]  # K, megapixels, the figure as a share of ours, the MSE as a multiple of ours
 
 
@@ -71,27 +72,56 @@ def less_memory() -> list[str]:
     return [f"At {size} megapixels less memory is needed by {shown}."]
 
 
-def smaller_files() -> list[str]:
-    """A sentence for each way of writing dithered files that takes fewer bytes than the best looking one of ours."""
+def looks() -> dict[str, list[tuple[str, float, float]]]:
+    """K, perceived error and kilobytes of each way of writing dithered files, by its name."""
     shown: dict[str, list[tuple[str, float, float]]] = {}
     for row in figures("looks", "FLIP, "):
         _, _, _, n_colors, name = row["what"].split(", ", 4)
         kilobytes = float(row["beside"].split(", ")[1].removesuffix(" KB"))
-        shown.setdefault(called(name), []).append((n_colors, float(row["measured"]), kilobytes))
-    if not shown:
-        return []
-    best = min((name for name in shown if name.startswith(OURS)), key=lambda name: sum(one[1] for one in shown[name]))
+        shown.setdefault(called(name), []).append((n_colors.removeprefix("K = "), float(row["measured"]), kilobytes))
+    return shown
+
+
+def beside_best_looking() -> Iterator[tuple[str, list[tuple[str, float, float]]]]:
+    """By the names of others K, and perceived error and bytes as multiples of those of the best looking one of ours."""
+    shown = looks()
+    ours = {name: every for name, every in shown.items() if name.startswith(OURS)}
+    for name, every in shown.items() if ours else ():
+        if name not in ours:
+            best = min(ours.values(), key=lambda found: sum(error for _, error, _ in found))
+            pairs = zip(every, best, strict=True)
+            yield name, [(at, error / least, size / large) for (at, error, size), (_, least, large) in pairs]
+
+
+def smaller_files() -> list[str]:
+    """A sentence for each way of writing dithered files that takes fewer bytes than the best looking one of ours."""
     lines = []
-    for name, every in shown.items():
-        pairs = list(zip(every, shown[best], strict=True))
-        smaller = [(theirs[2] / mine[2], theirs[1] / mine[1]) for theirs, mine in pairs]
-        if not name.startswith(OURS) and all(size < HARDLY for size, _ in smaller):
-            sizes, looks = spread([size for size, _ in smaller]), spread([look for _, look in smaller])
-            lines.append(f"{name} writes {sizes} times the bytes, at {looks} times the perceived error (FLIP).")
-        closer = [theirs[0] for theirs, mine in pairs if theirs[1] < HARDLY * mine[1]]
-        if not name.startswith(OURS) and closer:
-            lines.append(f"{name} has a lower perceived error (FLIP) with {listed(closer)}.")
+    for name, found in beside_best_looking():
+        if small := [one for one in found if one[2] < HARDLY]:
+            sizes, errors = spread([size for *_, size in small]), spread([error for _, error, _ in small])
+            some = counts([at for at, *_ in small])
+            lines.append(f"{name} writes {sizes} times the bytes {some}, at {errors} times the perceived error (FLIP).")
     return lines
+
+
+def better_looking() -> list[str]:
+    """A sentence for each way of writing dithered files whose perceived error is lower than that of all of ours."""
+    return [
+        f"{name} has a lower perceived error (FLIP) {counts(some)}."
+        for name, found in beside_best_looking()
+        if (some := [at for at, error, _ in found if error < HARDLY])
+    ]
+
+
+def faster_fits() -> list[str]:
+    """A sentence on the samples on which scikit-learn's KMeans takes less time than ours."""
+    found = {
+        row["what"].removesuffix(TIME): 1 / float(row["measured"])
+        for row in figures("estimator")
+        if row["what"].endswith(TIME) and float(row["measured"]) * HARDLY > 1
+    }
+    some = [f"{what} ({share:.2f} of the time of ours)" for what, share in found.items()]
+    return [f"scikit-learn's KMeans is faster on {listed(some)}."] if some else []
 
 
 def places(found: list[Gain]) -> str:
@@ -120,7 +150,8 @@ def bullets(lines: list[str]) -> str:
 
 def everything() -> str:
     """All sentences, a bullet each."""
-    return bullets([*faster(), *lower_error(), *less_memory(), *smaller_files()])
+    files = [*smaller_files(), *better_looking()]
+    return bullets([*faster(), *lower_error(), *less_memory(), *files, *faster_fits()])
 
 
 def in_short() -> str:
@@ -130,21 +161,31 @@ def in_short() -> str:
     small = {
         name for name, found in gains(lambda row: row.median).items() if any(float(at) <= 1 for _, at, *_ in found)
     }
-    lines = []
-    for name, found in fast.items():
-        errors = spread([error for *_, error in found])
-        lines.append(f"{name} is faster on it {counts(found)}, at {errors} times the MSE.")
+    lines = [
+        f"{name} is faster on it {counts(colors_of(found))}, at {spread([error for *_, error in found])} times the MSE."
+        for name, found in fast.items()
+    ]
     lines += [
         f"{name} leaves an MSE that is lower by {spread([100 * (1 - share) for _, _, share, _ in found])} % "
-        f"{counts(found)}."
+        f"{counts(colors_of(found))}."
         for name, found in good.items()
     ]
     if small - set(fast):
         lines.append(f"Up to a megapixel so are {listed(sorted(small - set(fast), key=str.lower))}.")
-    n_smaller = len(gains(lambda row: row.peak_megabytes, MAIN_PHOTO))
-    memory = [f"Less memory is needed by {n_smaller} of them."] if n_smaller else []
-    return textwrap.fill(" ".join([*lines, *memory, *smaller_files()]), WIDTH) + "\n"
+    lines += faster_fits()
+    if saving := sorted(gains(lambda row: row.peak_megabytes, MAIN_PHOTO), key=str.lower):
+        lines.append(f"Less memory is needed by {listed(saving)}.")
+    beside = {name: [error for _, error, size in found if size < HARDLY] for name, found in beside_best_looking()}
+    if smaller := [name for name, errors in beside.items() if errors]:
+        errors = spread([error for name in smaller for error in beside[name]])
+        programs = listed([name.split(" ")[0] for name in smaller])
+        lines.append(f"Smaller dithered files are those of {programs}, at {errors} times the perceived error.")
+    return textwrap.fill(" ".join([*lines, *better_looking()]), WIDTH) + "\n"
 
 
-def counts(found: list[Gain]) -> str:
-    return f"with {listed([str(n_colors) for n_colors, *_ in found])} colors"
+def colors_of(found: list[Gain]) -> list[str]:
+    return [str(n_colors) for n_colors, *_ in found]
+
+
+def counts(n_colors: list[str]) -> str:
+    return f"with {listed(n_colors)} colors"

@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter
 
 GRAY = "#7d8590"  # letters and axes: contrast of 3.7 on white, and of 5 on GitHub's dark pages
-MOST_ERROR = 10  # times the lowest, up to which errors by size are shown: some fail on many pixels, and hide the others
+MOST_ERROR = 2  # times the lowest, up to which errors by size are shown: three others leave 2.5 to 9 times as much
 Panel = tuple[str, str, str, dict[str, list[tuple[float, float]]]]  # title, across, up, points by name
 
 
@@ -61,8 +61,10 @@ def _draw_panel(axis: Axes, title: str, across: str, up: str, points: dict[str, 
     axis.set(xscale="log", yscale="log", xlabel=across, ylabel=up, title=title)
     lowest = min((height for found in points.values() for _, height in found), default=0)
     if points and (across, up) == ("megapixels", "MSE") and axis.get_ylim()[1] > MOST_ERROR * lowest:
-        axis.set_ylim(top=MOST_ERROR * lowest)
+        axis.set(yscale="linear", ylim=(0.95 * lowest, MOST_ERROR * lowest))
     for one in (axis.xaxis, axis.yaxis):
+        if one.get_scale() == "linear":
+            continue
         one.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=9))
         one.set_major_formatter("{x:g}")
         one.set_minor_formatter(NullFormatter())

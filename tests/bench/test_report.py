@@ -109,7 +109,7 @@ def test_what_others_are_better_at(leading: ModuleType) -> None:
     assert leading.in_short().replace("\n", " ").split(". ") == [
         "c (d) is faster on it with 8 colors, at 2 times the MSE",
         "e leaves an MSE that is lower by 50 % with 8 colors",
-        "Less memory is needed by 1 of them",
+        "Less memory is needed by c (d)",
         "",
     ]
 
@@ -122,15 +122,31 @@ def test_what_others_are_better_at_in_files(leading: ModuleType, tables: ModuleT
         for name, (flip, mse, size) in told.items()
     ]
     store(results, "looks", [], *rows)
-    assert leading.smaller_files() == ["c (d) writes 0.5 times the bytes, at 2 times the perceived error (FLIP)."]
+    halves = "c (d) writes 0.5 times the bytes with {} colors, at 2 times the perceived error (FLIP)."
+    assert leading.smaller_files() == [halves.format("16 and 64")]
+    assert leading.better_looking() == []
+    assert (
+        leading.in_short()
+        .replace("\n", " ")
+        .endswith("Smaller dithered files are those of c, at 2 times the perceived error. ")
+    )
     assert tables.perceived().splitlines()[2:] == [
         "| **gpuquant, a** | **0.2; MSE 9, 50 KB** | **0.2; MSE 9, 50 KB** |",
         "| **gpuquant, b** | **0.3; MSE 8, 40 KB** | **0.3; MSE 8, 40 KB** |",
         "| c, d | 0.4; MSE 7, 25 KB | 0.4; MSE 7, 25 KB |",
     ]
-    rows[2] |= {"measured": "0.1"}
+    rows[2] |= {"measured": "0.1", "beside": "MSE 7, 50 KB"}
     store(results, "looks", [], *rows)
-    assert leading.smaller_files()[1] == "c (d) has a lower perceived error (FLIP) with K = 16."
+    assert leading.smaller_files() == [halves.format("64")]
+    assert leading.better_looking() == ["c (d) has a lower perceived error (FLIP) with 16 colors."]
+
+
+def test_samples_on_which_scikit_learn_is_faster(leading: ModuleType, results: Path) -> None:
+    told = {"a": "1.25", "b": "0.5", "c": "2"}
+    store(results, "estimator", [], *(ratio(f"{name}: time / scikit-learn's", share) for name, share in told.items()))
+    sentence = "scikit-learn's KMeans is faster on a (0.80 of the time of ours) and c (0.50 of the time of ours)."
+    assert leading.faster_fits() == [sentence]
+    assert f"- {sentence}" in leading.everything()
 
 
 @pytest.mark.usefixtures("results")
