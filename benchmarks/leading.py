@@ -85,27 +85,32 @@ def looks() -> dict[str, list[tuple[str, float, float]]]:
 def beside_best_looking() -> Iterator[tuple[str, list[tuple[str, float, float]]]]:
     """By the names of others K, and perceived error and bytes as multiples of those of the best looking one of ours."""
     shown = looks()
-    ours = {name: every for name, every in shown.items() if name.startswith(OURS)}
-    for name, every in shown.items() if ours else ():
-        if name not in ours:
-            best = min(ours.values(), key=lambda found: sum(error for _, error, _ in found))
+    ours = [every for name, every in shown.items() if name.startswith(OURS)]
+    best = min(ours, key=lambda found: sum(error for _, error, _ in found), default=[])
+    for name, every in shown.items():
+        if best and not name.startswith(OURS):
             pairs = zip(every, best, strict=True)
             yield name, [(at, error / least, size / large) for (at, error, size), (_, least, large) in pairs]
+
+
+def smaller() -> dict[str, list[tuple[str, float, float]]]:
+    """The same of those that take fewer bytes, where they do."""
+    found = {name: [one for one in every if one[2] < HARDLY] for name, every in beside_best_looking()}
+    return {name: some for name, some in found.items() if some}
 
 
 def smaller_files() -> list[str]:
     """A sentence for each way of writing dithered files that takes fewer bytes than the best looking one of ours."""
     lines = []
-    for name, found in beside_best_looking():
-        if small := [one for one in found if one[2] < HARDLY]:
-            sizes, errors = spread([size for *_, size in small]), spread([error for _, error, _ in small])
-            some = counts([at for at, *_ in small])
-            lines.append(f"{name} writes {sizes} times the bytes {some}, at {errors} times the perceived error (FLIP).")
+    for name, found in smaller().items():
+        sizes, errors = spread([size for *_, size in found]), spread([error for _, error, _ in found])
+        some = counts([at for at, *_ in found])
+        lines.append(f"{name} writes {sizes} times the bytes {some}, at {errors} times the perceived error (FLIP).")
     return lines
 
 
 def better_looking() -> list[str]:
-    """A sentence for each way of writing dithered files whose perceived error is lower than that of all of ours."""
+    """A sentence for each way of writing dithered files whose perceived error is lower than that of the best looking one of ours."""
     return [
         f"{name} has a lower perceived error (FLIP) {counts(some)}."
         for name, found in beside_best_looking()
@@ -175,10 +180,9 @@ def in_short() -> str:
     lines += faster_fits()
     if saving := sorted(gains(lambda row: row.peak_megabytes, MAIN_PHOTO), key=str.lower):
         lines.append(f"Less memory is needed by {listed(saving)}.")
-    beside = {name: [error for _, error, size in found if size < HARDLY] for name, found in beside_best_looking()}
-    if smaller := [name for name, errors in beside.items() if errors]:
-        errors = spread([error for name in smaller for error in beside[name]])
-        programs = listed([name.split(" ")[0] for name in smaller])
+    if files := smaller():
+        errors = spread([error for found in files.values() for _, error, _ in found])
+        programs = listed([name.split(" ")[0] for name in files])
         lines.append(f"Smaller dithered files are those of {programs}, at {errors} times the perceived error.")
     return textwrap.fill(" ".join([*lines, *better_looking()]), WIDTH) + "\n"
 

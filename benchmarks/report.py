@@ -93,8 +93,8 @@ def by_problems() -> list[Panel]:
 
 PLOTS: dict[str, tuple[str, Callable[[], list[Panel]]]] = {
     "error-against-time": ("Error against time, 13.7 megapixels: lower and further left is better", error_against_time),
-    "by-size-8": ("Time, error (up to twice the lowest) and memory by size, K = 8", partial(by_pixels, 8)),
-    "by-size-256": ("Time, error (up to twice the lowest) and memory by size, K = 256", partial(by_pixels, 256)),
+    "by-size-8": ("Time, error (up to 2.1 times the lowest) and memory by size, K = 8", partial(by_pixels, 8)),
+    "by-size-256": ("Time, error (up to 2.1 times the lowest) and memory by size, K = 256", partial(by_pixels, 256)),
     "by-colors": ("Time, error and memory by the number of colors, 13.7 megapixels", by_colors),
     "by-problems": ("One megapixel cut into so many problems of 8 clusters each", by_problems),
 }

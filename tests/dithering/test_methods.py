@@ -31,7 +31,7 @@ Floats = npt.NDArray[np.float64]
 
 @pytest.fixture
 def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """What works on the CPU in one test."""
+    """Compiled loops or plain torch, for the CPU in one test."""
     name: str = request.param
     if name == "torch":
         monkeypatch.setattr(compiled, "has_numba", lambda: False)

@@ -1,4 +1,4 @@
-"""What photos in strips do with damage, too little memory, and files and threads that would stay behind."""
+"""Photos in strips meet damage, too little memory, and files and threads that would stay behind."""
 
 import io
 import itertools

@@ -57,7 +57,7 @@ def defined(tree: ast.Module) -> dict[str, list[ast.stmt]]:
 
 
 def strangers(module: str, sources: dict[str, str]) -> set[str]:
-    """What compiled functions of a module use, however indirectly, that is in neither these sources nor libraries."""
+    """Names that compiled functions use, however indirectly, and that neither these sources nor libraries define."""
     trees = {name: ast.parse(source) for name, source in sources.items()}
     statements = {name: defined(tree) for name, tree in trees.items()}
     waiting = [
@@ -93,7 +93,7 @@ def sources_of_operations() -> dict[str, str]:
 
 
 def test_compiled_functions_use_files_of_operations_alone() -> None:
-    """What is kept on disk is taken as long as these are the same, and others may have changed."""
+    """Loops kept on disk are taken as long as these files are the same, whatever has changed in others."""
     files = {path for path in PACKAGE.rglob("*.py") if decorated(ast.parse(path.read_text()))}
     assert len(files) > 1
     assert all(path.is_relative_to(PACKAGE / "ops") for path in files)
