@@ -110,7 +110,7 @@ def smaller_files() -> list[str]:
 
 
 def better_looking() -> list[str]:
-    """A sentence for each way of writing dithered files whose perceived error is lower than that of the best looking one of ours."""
+    """A sentence for each other way of writing dithered files that comes closer than the best looking one of ours."""
     return [
         f"{name} has a lower perceived error (FLIP) {counts(some)}."
         for name, found in beside_best_looking()
