@@ -1,7 +1,7 @@
 """Other quantizers, each asked in the way its own documentation shows, with all threads that it takes by itself.
 
 libimagequant is here as pngquant 3, which holds its current line, in Rust. Python's imagequant 1.1 wraps the line in C
-that came before, and is no longer worked on: it leaves a lower MSE, as pngquant now measures errors in another way.
+that came before, and is no longer worked on.
 
 Nothing is imported before it is asked: what a peer's first call takes is part of what is measured.
 """
@@ -48,26 +48,26 @@ def quantizers(device: str = "auto") -> list[Quantizer]:
     where = "" if target == "cpu" else f", {target}"
     n_steps = PLAIN_ITERATIONS
     on_cuda = [
-        Quantizer(f"flash-kmeans, {n_steps} iterations{where}", "flash-kmeans", partial(_flash_kmeans, target), 5)
+        Quantizer(f"flash-kmeans, {n_steps} iterations{where}", "flash-kmeans", partial(_flash_kmeans, target), 4)
     ]
     return [
         Quantizer(f"gpuquant{where}", "gpuquant", partial(_gpuquant, "default", target)),
         Quantizer(f"gpuquant, effort=fast{where}", "gpuquant", partial(_gpuquant, "fast", target)),
         Quantizer(f"gpuquant, effort=best{where}", "gpuquant", partial(_gpuquant, "best", target)),
-        Quantizer("scikit-learn KMeans(n_init=1)", "scikit-learn", _scikit_learn, 12),
-        Quantizer("scikit-learn MiniBatchKMeans", "scikit-learn", _mini_batches, 8),
-        Quantizer(f"scikit-learn, fit to {SAMPLE} pixels", "scikit-learn", _sample, 3),
-        Quantizer("scikit-learn-intelex KMeans(n_init=1)", "scikit-learn-intelex", _intelex, 10),
-        Quantizer("faiss Kmeans", "faiss-cpu", partial(_faiss, FAISS_SAMPLE), 2),
+        Quantizer("scikit-learn KMeans(n_init=1)", "scikit-learn", _scikit_learn, 13),
+        Quantizer("scikit-learn MiniBatchKMeans", "scikit-learn", _mini_batches, 10),
+        Quantizer(f"scikit-learn, fit to {SAMPLE} pixels", "scikit-learn", _sample, 5),
+        Quantizer("scikit-learn-intelex KMeans(n_init=1)", "scikit-learn-intelex", _intelex, 12),
+        Quantizer("faiss Kmeans", "faiss-cpu", partial(_faiss, FAISS_SAMPLE), 3),
         Quantizer("faiss Kmeans, all points", "faiss-cpu", partial(_faiss, None), 9),
-        Quantizer("OpenCV kmeans, 10 iterations", "opencv-python-headless", _opencv, 7),
-        Quantizer(f"torch, {n_steps} plain iterations{where}", "torch", partial(_torch, target), 5 if where else 11),
+        Quantizer("OpenCV kmeans, 10 iterations", "opencv-python-headless", _opencv, 11),
+        Quantizer(f"torch, {n_steps} plain iterations{where}", "torch", partial(_torch, target), 4 if where else 14),
         *(on_cuda if where else []),
-        Quantizer("pngquant", "pngquant-cli", pngquant, 5),
+        Quantizer("pngquant", "pngquant-cli", pngquant, 4),
         Quantizer("ffmpeg palettegen", "imageio-ffmpeg", ffmpeg, 7),
         Quantizer("GDAL rgb2pct, dithered", "rasterio", gdal, 2),
-        Quantizer("Pillow MEDIANCUT", "pillow", partial(_pillow, "MEDIANCUT"), 4),
-        Quantizer("Pillow MAXCOVERAGE", "pillow", partial(_pillow, "MAXCOVERAGE"), 6),
+        Quantizer("Pillow MEDIANCUT", "pillow", partial(_pillow, "MEDIANCUT"), 6),
+        Quantizer("Pillow MAXCOVERAGE", "pillow", partial(_pillow, "MAXCOVERAGE"), 8),
         Quantizer("Pillow FASTOCTREE", "pillow", partial(_pillow, "FASTOCTREE"), 1),
     ]
 
