@@ -2,7 +2,7 @@
 
 Files whose pixels and palettes are not those of a loop fail.
 
-Run: pytest benchmarks/bench_batch.py [--full]     (--full: also the memory of 400 photos)
+Run: pytest benchmarks/bench_batch.py [--full]     (--full: also the memory of 200 photos)
 """
 
 import os

@@ -14,13 +14,12 @@ import matplotlib as mpl
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
-from looks_of_lines import look, place
+from looks_of_lines import MOST_ERROR, look, place
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter
 
 GRAY = "#7d8590"  # letters and axes: contrast of 3.7 on white, and of 5 on GitHub's dark pages
-MOST_ERROR = 2.1  # times the lowest, up to which errors by size are shown: the others have 2.4 to 9 times as much
 Panel = tuple[str, str, str, dict[str, list[tuple[float, float]]]]  # title, across, up, points by name
 
 

@@ -22,6 +22,7 @@ if __name__ == "__main__":  # before the imports that take long, or may fail
 
 import leading
 import stored
+from looks_of_lines import MOST_ERROR
 from stored import MAIN_PHOTO, by_size, measurements
 from tables import SAME_START, efforts, in_short, machines, perceived, ratios, section, sizes
 
@@ -32,6 +33,7 @@ README, PAGE = ROOT / "README.md", ROOT / "benchmarks" / "README.md"
 PICTURES = ROOT / "benchmarks" / "pictures"
 MARKED = re.compile(r"(<!-- (\w+): made by benchmarks/report.py -->\n).*?(<!-- end of \2 -->)", re.DOTALL)
 DRAWN = "Drawn"  # the name under which a plot keeps its numbers
+BY_SIZE = f"Time, error (up to {MOST_ERROR} times the lowest) and memory by size"
 FILES = "a JPEG of 13.7 megapixels, K = 8: "
 
 PUBLISHED = """
@@ -93,8 +95,8 @@ def by_problems() -> list[Panel]:
 
 PLOTS: dict[str, tuple[str, Callable[[], list[Panel]]]] = {
     "error-against-time": ("Error against time, 13.7 megapixels: lower and further left is better", error_against_time),
-    "by-size-8": ("Time, error (up to 2.1 times the lowest) and memory by size, K = 8", partial(by_pixels, 8)),
-    "by-size-256": ("Time, error (up to 2.1 times the lowest) and memory by size, K = 256", partial(by_pixels, 256)),
+    "by-size-8": (f"{BY_SIZE}, K = 8", partial(by_pixels, 8)),
+    "by-size-256": (f"{BY_SIZE}, K = 256", partial(by_pixels, 256)),
     "by-colors": ("Time, error and memory by the number of colors, 13.7 megapixels", by_colors),
     "by-problems": ("One megapixel cut into so many problems of 8 clusters each", by_problems),
 }
@@ -133,6 +135,7 @@ PAGES: dict[Path, dict[str, Callable[[], str]]] = {
         "efforts": efforts,
         "targets": partial(ratios, "quality", "lake_atitlan_10mp, "),
         "looks": partial(ratios, "looks", "Oklab, "),
+        "weighting": partial(ratios, "looks", "weighting "),
         "perceived": perceived,
         "dithering": partial(ratios, "looks", "dithering, "),
     },

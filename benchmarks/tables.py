@@ -72,10 +72,19 @@ def ratios(subject: str, start: str = "") -> str:
     columns = {
         "what": [row["what"].removeprefix(start) for row in rows],
         "measured": [row["measured"] for row in rows],
-        "goal": [f"{float(row['reach / aim'].split()[0]):.3g}" if row["reach / aim"] else "" for row in rows],
+        "goal": [goal(row) for row in rows],
         "beside it": [row["beside"] for row in rows],
     }
     return markdown(columns)
+
+
+def goal(row: dict[str, str]) -> str:
+    """The goal of a figure: at least, if the aim is above it, or else at most; and whether it is missed."""
+    if not row["reach / aim"]:
+        return ""
+    measured, reach, aim = float(row["measured"]), *map(float, row["reach / aim"].split(" / "))
+    is_missed = measured < reach if aim > reach else measured > reach
+    return f"{reach:.3g}{' (missed)' if is_missed else ''}"
 
 
 def grid(cells: dict[str, dict[str, str]], headings: list[str]) -> str:
@@ -101,8 +110,6 @@ def perceived() -> str:
     for row in figures("looks"):
         if matched := FLIP.fullmatch(row["what"]):
             cells.setdefault(matched[2], {})[matched[1]] = f"{row['measured']}; {row['beside']}"
-    if not cells:
-        return "Not measured yet.\n"
     return grid(cells, list(dict.fromkeys(column for row in cells.values() for column in row)))
 
 

@@ -40,7 +40,8 @@ def quantizers(device: str = "auto") -> list[Quantizer]:
     """gpuquant, and every peer, installed or not.
 
     Ranks of peers are by the geometric mean of their seconds for 8 and for 256 colors of 13.7 megapixels, as stored in
-    benchmarks/results. What runs on a CUDA device, and is not stored, is taken to be as fast as pngquant.
+    benchmarks/results, or 300 where they were stopped or not begun. What runs on a CUDA device, and is not stored, is
+    taken to be as fast as pngquant.
     """
     from gpuquant.devices import resolve_device
 
