@@ -18,23 +18,34 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import triton.backends.nvidia
 from triton.backends.compiler import GPUTarget
 from triton.backends.nvidia.compiler import get_ptxas
 from triton.runtime import driver
 
-from gpuquant.colors.codes import N_CODES
 from gpuquant.ops import cuda_probe as triton_probe
+from gpuquant.ops.dithering import cuda as triton_dithering
+from gpuquant.ops.dithering.reference import FIELD_BITS
 from gpuquant.ops.lloyd import cuda as triton_lloyd
+from gpuquant.ops.lloyd import cuda_color_steps as triton_colors
 from gpuquant.ops.pixels import cuda as triton_ops
+from gpuquant.ops.points import cuda as triton_points
 from gpuquant.ops.seeding import cuda as triton_seeding
 from gpuquant.ops.seeding import cuda_draws as triton_draws
+from gpuquant.ops.seeding import cuda_pixels as triton_pixels
 
 Variant = tuple[str, Any, dict[str, str], dict[str, Any]]
 
 OPTIONS: dict[str, dict[str, Any]] = {  # as launched
+    "count_colors_kernel": triton_ops.COUNT_OPTIONS,
+    "choose_entries_kernel": triton_dithering.OPTIONS,
     "move_centers_kernel": {"enable_fp_fusion": False},
-    "try_candidates_kernel": triton_seeding.TRY_OPTIONS,
-    "add_best_kernel": triton_seeding.ADD_OPTIONS,
+    "color_step_kernel": triton_colors.OPTIONS,
+    "measure_cells_kernel": triton_points.CELL_OPTIONS,
+    "list_cells_kernel": triton_points.CELL_OPTIONS,
+    "choose_centers_kernel": triton_seeding.OPTIONS,
+    "try_pixels_kernel": triton_seeding.OPTIONS,
+    "add_best_kernel": triton_pixels.ADD_OPTIONS,
 }
 CHIPS = {80: 166_912, 90: 232_448}  # bytes of shared memory that a program may take
 TYPES: dict[str, Any] = {  # an argument of each type, as the JIT takes it: tensors by their dtype, any number
@@ -69,19 +80,21 @@ def variants(*, every: bool = True) -> list[Variant]:
     for grey in (False, True):
         constants: dict[str, Any] = {"GREY": grey, "BLOCK": triton_ops.BLOCK}
         pixels = {"pixels": "*u8", "table": "*i32", "n_pixels": "i32"}
-        codes = constants | {"N_CODES": N_CODES}
-        found.append((f"count, grey={grey}", triton_ops.count_colors_kernel, pixels, codes))
+        counted = constants | {"BLOCK": triton_ops.COUNTED}
+        found.append((f"count, grey={grey}", triton_ops.count_colors_kernel, pixels, counted))
         for kind in ("u8", "i16", "i32"):
             types = {"pixels": "*u8", "table": f"*{kind}", "labels": f"*{kind}", "n_pixels": "i32"}
             found.append((f"lookup, {kind}, grey={grey}", triton_ops.apply_lookup_kernel, types, constants))
-    colors = [("colors", "fp32", 3, 128)]
-    points = [(f"{kind}, D={n_columns}", kind, n_columns, 1) for kind in ("fp32", "fp64") for n_columns in (1, 2, 3, 4)]
-    for name, kind, n_columns, group in colors + points:
-        types = {"points": f"*{kind}", "origin": "*fp64", "weights": "*fp64", "labels": "*i16" if group > 1 else "*i32"}
-        sizes = {"D": n_columns, "GROUP": group}
-        found += _lloyd(name, kind == "fp32" and group == 1, every, types, sizes)
+    found += _keys() + _cells() + _dithering(every) + _color_steps()
+    points = [(f"{kind}, D={n_columns}", kind, n_columns) for kind in ("fp32", "fp64") for n_columns in (1, 2, 3, 4)]
+    for name, kind, n_columns in points:
+        types = {"points": f"*{kind}", "origin": "*fp64", "weights": "*fp64", "labels": "*i32"}
+        found += _lloyd(name, kind == "fp32", every, types, {"D": n_columns})
+    for name, kind, n_columns in [("colors", "u8", 3), *points]:
         for lanes in (2, 4, 8, 16) if every or name == "colors" else (4, 16) if n_columns == 1 else (16,):
-            found += _seeding(name, types, sizes | {"LANES": lanes})
+            found.append(_seeding(name, {"points": f"*{kind}"}, {"D": n_columns, "LANES": lanes}))
+    for n_columns, lanes in product((1, 2, 3, 4), (2, 4, 8, 16)) if every else ((3, 4), (4, 16)):
+        found += _pixel_seeding({"D": n_columns, "LANES": lanes})
     for scatter in (False, True):
         types = {"parts": "*i64" if scatter else "*fp64", "runs": "*i64", "status": "*i32", "totals": "*fp64"}
         types |= {"scales": "*fp64"} | dict.fromkeys(("n_sums", "n_parts", "n_runs"), "i32")
@@ -90,13 +103,35 @@ def variants(*, every: bool = True) -> list[Variant]:
     return found
 
 
+def _keys() -> list[Variant]:
+    types, block = {"keys": "*i32", "colors": "*u8", "n_colors": "i32"}, {"BLOCK": triton_ops.BLOCK}
+    found: list[Variant] = [("colors of keys", triton_ops.colors_from_keys_kernel, types, block)]
+    for n_columns in (3, 4):
+        constants = block | {"COLUMNS": n_columns}
+        found.append((f"keys of colors, columns={n_columns}", triton_ops.keys_from_colors_kernel, types, constants))
+    return found
+
+
+def _dithering(every: bool) -> list[Variant]:
+    found: list[Variant] = []
+    kinds = list(product((1, 3, 4), ("u8", "i16", "i32"), ("u8", "i16")))
+    sizes = dict.fromkeys(("top", "width", "per_row", "mask_rows", "mask_columns", "n_entries"), "i32")
+    types = {"pixels": "*u8", "mixtures": "*i64", "palette": "*u8", "mask": "*i64", "totals": "*i64"} | sizes
+    for n_columns, numbers, labels in kinds if every else [(1, "i32", "i16"), (3, "u8", "u8"), (4, "i16", "u8")]:
+        name = f"choose, columns={n_columns}, {numbers}, {labels}"
+        constants = {"COLUMNS": n_columns, "FIELD_BITS": FIELD_BITS, "BLOCK": triton_dithering.BLOCK}
+        words = {"numbers": f"*{numbers}", "labels": f"*{labels}"}
+        found.append((name, triton_dithering.choose_entries_kernel, types | words, constants))
+    return found
+
+
 def _lloyd(name: str, single: bool, every: bool, points: dict[str, str], sizes: dict[str, Any]) -> list[Variant]:
     arrays = {"centers": "*fp64", "runs": "*i64", "status": "*i32", "n_changed": "*i32", "scales": "*fp64"}
     types = points | arrays | dict.fromkeys(("n_points", "n_clusters", "n_runs", "problem_stride"), "i32")
     block = {"BLOCK": triton_lloyd.POINTS}
     found: list[Variant] = []
-    scatters = (False, True) if single or sizes["GROUP"] > 1 else (False,)
-    weightless = (False, True) if every and sizes["GROUP"] == 1 else (sizes["D"] % 2 == 0,)
+    scatters = (False, True) if single else (False,)
+    weightless = (False, True) if every else (sizes["D"] % 2 == 0,)
     for scatter, counted in product(scatters, weightless):
         step = sizes | block | {"SINGLE": single, "COUNT_WEIGHTLESS": counted, "SCATTER": scatter}
         sums = {"sums": "*i64" if scatter else "*fp64"}
@@ -105,52 +140,52 @@ def _lloyd(name: str, single: bool, every: bool, points: dict[str, str], sizes: 
     found.append((f"inertia, {name}", triton_lloyd.inertia_kernel, types | {"parts": "*fp64"}, sizes | block))
     arrays = {"totals": "*fp64", "n_changed": "*i32", "status": "*i32", "centers": "*fp64", "moves": "*fp64"}
     arrays |= {"n_iter": "*i32", "limits": "*fp64"} | dict.fromkeys(("n_clusters", "n_parts", "max_iter"), "i32")
-    snap = "grid" if sizes["GROUP"] > 1 else "single" if single else "double"
-    move = {"D": sizes["D"], "CLUSTERS": triton_lloyd.CLUSTERS, "PARTS": triton_lloyd.PARTS, "SNAP": snap}
+    move = {"D": sizes["D"], "CLUSTERS": triton_lloyd.CLUSTERS, "PARTS": triton_lloyd.PARTS}
+    move["SNAP"] = "single" if single else "double"
     paces = {"RELAXATION": 1.5, "MOMENTUM": 0.6}, {"RELAXATION": 1.0, "MOMENTUM": 0.0}
     return found + [(f"move, {name}, {pace}", triton_lloyd.move_centers_kernel, arrays, move | pace) for pace in paces]
 
 
-def _seeding(name: str, points: dict[str, str], sizes: dict[str, Any]) -> list[Variant]:
-    arrays = {"closest": "*fp64", "candidates": "*i64", "potentials": "*fp64", "part_sums": "*fp64"}
-    arrays |= {
-        "chunk_sums": "*fp64",
-        "uniforms": "*fp64",
-        "item_weights": "*fp64",
-        "chosen": "*i64",
-        "reached": "*fp64",
-    }
-    numbers = ("n_points", "n_runs", "n_items", "n_draw_parts", "n_candidates", "uniform", "per_run", "step", "n_steps")
-    types = points | arrays | dict.fromkeys(numbers, "i32")
-    chunk = {"CHUNK": triton_draws.CHUNK}
-    lanes = sizes | chunk
+def _color_steps() -> list[Variant]:
+    types = {"colors": "*u8", "weights": "*fp64", "labels": "*i16", "state": "*fp64", "sums": "*i64"}
+    types |= {"scratch": "*i32"} | dict.fromkeys(("n_colors", "n_clusters", "n_runs", "max_iter", "n_steps"), "i32")
     found: list[Variant] = []
-    for first, given, ranked in (
-        (True, False, False),
-        (False, False, False),
-        (False, True, True),
-        (False, False, True),
-    ):
-        kind = {
-            "RIGHT": first,
-            "GIVEN": given,
-            "RANKED": ranked,
-            "WEIGHTED": not ranked,
-            "WIDTH": triton_seeding.width_for(sizes["LANES"]),
-        }
-        ranks = {"ranks": "*i32" if ranked else "*i64"}
-        found.append(
-            (f"try, {name}, {lanes}, {kind}", triton_seeding.try_candidates_kernel, types | ranks, lanes | kind)
-        )
-    best = lanes | {"PARTS": triton_seeding.PARTS}
-    for summed in (False, True):
-        constants = best | {"SUMMED": summed}
-        found.append((f"add best, {name}, {lanes}, {summed}", triton_seeding.add_best_kernel, types, constants))
-    for weighted in (False, True):
-        constants = chunk | {"WEIGHTED": weighted}
-        ranks = {"ranks": "*i32"}
-        found.append((f"shares, {name}, {weighted}", triton_draws.sum_shares_kernel, types | ranks, constants))
+    for lanes in (4 * triton_colors.FEW, 4):
+        constants = {"TILE": triton_colors.TILE, "CLUSTERS": triton_colors.CLUSTERS, "LANES": lanes}
+        found.append((f"color step, lanes={lanes}", triton_colors.color_step_kernel, types, constants))
     return found
+
+
+def _cells() -> list[Variant]:
+    types = {"colors": "*u8", "counts": "*i64", "sums": "*i64", "numbers": "*i64", "occupied": "*i64"}
+    types |= dict.fromkeys(("n_colors", "bits", "finest", "packed", "n_places"), "i32")
+    kernels = triton_points.sum_cells_kernel, triton_points.measure_cells_kernel, triton_points.list_cells_kernel
+    return [(kernel.fn.__name__, kernel, types, {"TILE": triton_points.TILE}) for kernel in kernels]
+
+
+def _seeding(name: str, points: dict[str, str], sizes: dict[str, Any]) -> Variant:
+    arrays = ("weights", "closest", "numbers", "part_sums", "chunk_sums", "found")
+    types = points | dict.fromkeys(arrays, "*fp64") | {"candidates": "*i64"}
+    numbers = ("n_points", "n_runs", "first", "last", "n_centers", "n_candidates", "n_uniforms")
+    width = {"WIDTH": triton_draws.WIDTH}
+    constants = sizes | width | {"CHUNK": triton_seeding.chunk_for(sizes["LANES"]), "PARTS": triton_draws.PARTS}
+    kernel = triton_seeding.choose_centers_kernel
+    return f"choose, {name}, {sizes}", kernel, types | dict.fromkeys(numbers, "i32"), constants
+
+
+def _pixel_seeding(sizes: dict[str, Any]) -> list[Variant]:
+    floats = ("weights", "closest", "uniforms", "pixel_weights", "draw_sums", "chunk_sums", "part_sums", "reached")
+    types = {"points": "*u8", "ranks": "*i32", "candidates": "*i64", "chosen": "*i64"} | dict.fromkeys(floats, "*fp64")
+    numbers = ("n_points", "n_pixels", "n_draw_parts", "n_candidates", "uniform", "n_known", "step")
+    types |= dict.fromkeys(numbers, "i32")
+    chunk, width = {"CHUNK": triton_draws.CHUNK}, {"WIDTH": triton_draws.WIDTH}
+    found: list[Variant] = []
+    for weighted in (False, True):
+        kind = {"WEIGHTED": weighted}
+        found.append((f"try, {sizes}, {kind}", triton_pixels.try_pixels_kernel, types, sizes | chunk | width | kind))
+        found.append((f"shares, {kind}", triton_pixels.sum_shares_kernel, types, chunk | kind))
+    best = sizes | chunk | {"PARTS": triton_draws.PARTS}
+    return [*found, (f"add best, {sizes}", triton_pixels.add_best_kernel, types, best)]
 
 
 def report(chip: int, every: bool, place: int) -> str:
@@ -185,9 +220,20 @@ def report(chip: int, every: bool, place: int) -> str:
         "tf32": "tf32" in ptx,
         "float_atomics": bool(re.search(r"\b(atom|red)\.\S*\.(f16|bf16|f32|f64)", ptx)),
         "integer_atomics": bool(re.search(r"\b(atom|red)\.\S*\.(u32|s32|b32|u64|s64|b64)", ptx)),
+        "instructions": _instructions(compiled.asm["cubin"]),
         "registers": int(re.findall(r"Used (\d+) registers", done.stderr)[0]),
     }
     return json.dumps(row)
+
+
+def _instructions(cubin: bytes) -> int:
+    """Count the machine instructions of a kernel, those of all branches."""
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        tool = Path(triton.backends.nvidia.__file__).parent / "bin" / "cuobjdump"
+        said = subprocess.run([tool, "-sass", file.name], capture_output=True, text=True, check=True).stdout
+    return len(re.findall(r"^\s+/\*[0-9a-f]{4,}\*/\s+(?!NOP|BRA `)", said, re.MULTILINE))
 
 
 def main() -> None:

@@ -6,17 +6,21 @@ import pytest
 import torch
 from compile_kernels import TYPES, variants
 
-from gpuquant.ops.lloyd import cuda_runs as kernel_lloyd
+from gpuquant.ops.dithering import cuda as triton_dithering
+from gpuquant.ops.lloyd import cuda_colors, cuda_runs
 from gpuquant.ops.pixels import cuda as triton_ops
+from gpuquant.ops.points import cuda as triton_points
 from gpuquant.ops.seeding import cuda as triton_seeding
+from gpuquant.ops.seeding import cuda_pixels
 
 NAMES = {dtype: name for name, dtype in TYPES.items() if isinstance(dtype, torch.dtype)}
+MODULES = triton_ops, triton_dithering, triton_points, cuda_colors, cuda_runs, triton_seeding, cuda_pixels
 
 
 def watch_launches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every launch fail that is not one of the variants, or whose tensors are not aligned as theirs are."""
     known = {_key(kernel, types | constants) for _, kernel, types, constants in variants()}
-    for module in (triton_ops, kernel_lloyd, triton_seeding):
+    for module in MODULES:
         for name, kernel in list(vars(module).items()):
             if name.endswith("_kernel"):
                 monkeypatch.setattr(module, name, _Watched(kernel, known))

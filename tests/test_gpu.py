@@ -98,13 +98,17 @@ def test_the_estimator_finds_what_the_cpu_finds(china: Pixels, n_columns: int, w
 
 
 def test_other_sizes_compile_nothing_anew() -> None:
+    from gpuquant.ops.dithering import cuda as triton_dithering
     from gpuquant.ops.lloyd import cuda as triton_lloyd
+    from gpuquant.ops.lloyd import cuda_color_steps as triton_colors
     from gpuquant.ops.pixels import cuda as triton_ops
+    from gpuquant.ops.points import cuda as triton_points
     from gpuquant.ops.seeding import cuda as triton_seeding
-    from gpuquant.ops.seeding import cuda_draws as triton_draws
+    from gpuquant.ops.seeding import cuda_pixels as triton_pixels
 
     def n_compiled() -> int:
-        modules = triton_draws, triton_lloyd, triton_ops, triton_seeding
+        counting = triton_dithering, triton_ops, triton_points
+        modules = *counting, triton_lloyd, triton_colors, triton_seeding, triton_pixels
         kernels = [value for module in modules for name, value in vars(module).items() if name.endswith("_kernel")]
         return sum(len(cache[0]) for kernel in kernels for cache in kernel.device_caches.values())
 

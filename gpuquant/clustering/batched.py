@@ -212,7 +212,7 @@ def _best_runs(
     best = best_runs(prepared, starts, max_iter=max_iter, tol=tol)
     device = points.device
     return KMeansResult(
-        centers=torch.stack([run.centers for run in best]),
+        centers=torch.stack([run.centers for run in best]).to(device),
         labels=torch.stack([run.labels for run in best]),
         inertia=torch.tensor([run.inertia for run in best], dtype=torch.float64, device=device),
         n_iter=torch.tensor([run.n_iter for run in best], device=device),

@@ -48,4 +48,4 @@ def breathe(
             found = points.breathed(best, different_places(errors, n_added, draws))
             if found.error < best.error:
                 best = found
-        return best.centers, best.error
+        return best.centers.to(centers.device), best.error

@@ -74,8 +74,8 @@ def iterate(
 
     Relaxation and momentum save iterations: see `gpuquant.ops.lloyd.moves`.
     """
-    device = centers.device
-    centers = state.enter(centers).contiguous()
+    device = state.home
+    centers = state.enter(centers.to(device)).contiguous()
     progress = _Progress(
         centers=centers,
         moves=torch.zeros_like(centers),
@@ -94,7 +94,7 @@ def iterate(
             stands = _go_on_with_filled_clusters(state, progress, empty, **pace)
         if report:
             report(int(progress.n_iter), before, float((centers - before).square().sum()), state.changed([0])[0])
-    unlabeled = [run for run, stand in enumerate(stands) if stand != RunStatus.STILL]  # runs that ended by moving
+    unlabeled = [run for run, stand in enumerate(stands) if stand != RunStatus.STILL and run not in state.labeled]
     if unlabeled:
         state.step(centers[unlabeled], unlabeled)
     converged = [stand != RunStatus.OUT_OF_TIME for stand in stands]

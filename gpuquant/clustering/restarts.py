@@ -47,7 +47,7 @@ def best_runs(
 ) -> list[Run]:  # [B]
     """For each problem the run with the lowest inertia, the first one on a tie; as many at once as may be."""
     n_problems, _, n_clusters, _ = starts.shape
-    at_once = runs_together(points.n_points, n_clusters, starts.device, n_problems)
+    at_once = runs_together(points.n_points, n_clusters, points.weights.device, n_problems)
     best: list[Run] = []
     for some in starts.split(at_once, dim=1):
         centers = some.flatten(0, 1).double()

@@ -23,6 +23,7 @@ class LevelPixels:
     colors: Tensor  # [M, D] uint8: the levels of the distinct colors, in the Z-order of the first three columns
     keys: Tensor | None  # [M] int32: of the colors, ascending; None where pixels are ranked already
     places: Tensor  # [N] int32: the key of each pixel, or its rank; of no use once `ranks` or `take` was called
+    counted: Tensor | None  # [M]: the number of pixels of each color, where they were counted on the way
 
     @cached_property
     def ranks(self) -> Tensor:  # [N] int32
@@ -38,9 +39,7 @@ class LevelPixels:
     @cached_property
     def counts(self) -> Tensor:  # [M] float64
         """The number of pixels of each color."""
-        if self.ranks.is_cpu:
-            return self.draws.totals()
-        return torch.bincount(self.ranks, minlength=len(self.colors)).double()
+        return self.draws.totals() if self.counted is None else self.counted.double()
 
     @cached_property
     def draws(self) -> ops.PixelDraws:
@@ -70,19 +69,20 @@ def fold_pixels(samples: Tensor) -> LevelPixels | None:  # [N, D] float32, float
     found = ops.fold_levels(samples)
     if found is None:
         return None
-    values, keys, sample_keys, others = found
+    values, keys, sample_keys, others, counted = found
     colors = ops.colors_from_keys(keys)[:, :n_columns]
     if n_columns < 4:
-        return LevelPixels(values, colors, keys, sample_keys)
-    ranks, chosen, fourth = _split(ops.rank_keys(sample_keys, keys), len(colors), others)
-    return LevelPixels(values, torch.cat([colors[chosen], fourth[:, None]], dim=1), None, ranks)
+        return LevelPixels(values, colors, keys, sample_keys, counted)
+    ranks, chosen, fourth, counted = _split(ops.rank_keys(sample_keys, keys), len(colors), others)
+    colors = torch.cat([colors[chosen], fourth[:, None]], dim=1)
+    return LevelPixels(values, colors, None, ranks, counted)
 
 
 def _split(
     ranks: Tensor,  # [N] int32, below n_colors
     n_colors: int,
     levels: Tensor,  # [N] uint8
-) -> tuple[Tensor, Tensor, Tensor]:  # ranks [N] int32, colors [M] int64, levels [M] uint8
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # ranks [N] int32, colors [M] int64, levels [M] uint8, counts [M]
     """Split colors by the level of one more column."""
     levels = levels.to(torch.int32)
     found = torch.bincount(levels, minlength=256).nonzero().view(-1)
@@ -94,10 +94,11 @@ def _split(
         table = torch.zeros(n_bins, dtype=torch.int32, device=ranks.device)
         table.index_add_(0, pairs, torch.ones_like(pairs))
         used = table.nonzero().view(-1)
+        counts = table[used]
         table[used] = torch.arange(len(used), dtype=torch.int32, device=ranks.device)
         ranks = table.index_select(0, pairs)
     else:
-        used, inverse = torch.unique(pairs, return_inverse=True)
+        used, inverse, counts = torch.unique(pairs, return_inverse=True, return_counts=True)
         ranks = inverse.to(torch.int32)
     used = used.long()
-    return ranks, used // len(found), found[used % len(found)].to(torch.uint8)
+    return ranks, used // len(found), found[used % len(found)].to(torch.uint8), counts

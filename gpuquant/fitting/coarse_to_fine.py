@@ -120,7 +120,7 @@ def search_centers(
             tried.append(_answered(steps, COARSE_TOL * tol))
         for phase in (slice(1), slice(1, None)):
             every = {place: [start for found in tried for start in found[place][phase]] for place in problems}
-            starts = {place: torch.stack(some) for place, some in every.items() if some}
+            starts = {place: torch.stack([one.cpu() for one in some]) for place, some in every.items() if some}
             yield from _best_of(problems, starts, cost, **pace)
 
 
@@ -197,7 +197,7 @@ def _starts(
         choices.append(finest)
     elif not choices:
         choices.append(levels[0])
-    total = float(finest.counts.sum())
+    total = finest.n_pixels
     for choice in choices:  # the first that loses little beside the palette
         least = choice.error * total / COARSE_ERROR if choice is not choices[-1] else 0.0
         n_starts = max(n_runs, min(max_starts, START_PAIRS // (len(choice) * n_colors)))
@@ -279,4 +279,6 @@ def _together(levels: list[Level]) -> ops.PointSet:
     place = torch.arange(longest, device=levels[0].counts.device)
     points = torch.stack([one.points[place.clamp(max=len(one) - 1)] for one in levels])
     counts = torch.stack([one.counts[place.clamp(max=len(one) - 1)] * (place < len(one)) for one in levels])
-    return ops.point_set(points, counts.double())
+    moments = [one.moments for one in levels if one.moments is not None]
+    known = torch.stack(moments) if len(moments) == len(levels) else None
+    return ops.point_set(points, counts.double(), is_sorted=True, moments=known)

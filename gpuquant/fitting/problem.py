@@ -19,18 +19,36 @@ COLORS_AT_ONCE = 1 << 15  # that enter another space: their columns stay in the 
 class Level:
     """Points of k-means with counts: all of a problem, or the means of cells that they fall into."""
 
-    def __init__(self, points: Tensor, counts: Tensor, error: float = 0.0, chunk_size: int | None = None) -> None:
+    def __init__(
+        self,
+        points: Tensor,
+        counts: Tensor,
+        error: float = 0.0,
+        chunk_size: int | None = None,
+        moments: Tensor | None = None,
+    ) -> None:
         self.points = points  # [M, 3] uint8, or [M, D] int16 (steps), in Z-order
         self.counts = counts  # [M] int64
         self.error = error  # the mean over pixels of the squared distance to the cell's mean
         self.chunk_size = chunk_size
+        self.moments = moments  # [D + 2] float64, where they are known: see `ops.point_set`
 
     def __len__(self) -> int:
         return self.counts.shape[0]
 
     @cached_property
+    def n_pixels(self) -> float:
+        return float(self.counts.sum()) if self.moments is None else float(self.moments.tolist()[0])
+
+    @cached_property
     def prepared(self) -> ops.PointSet:
-        return ops.point_set(self.points[None], self.counts.double()[None], chunk_size=self.chunk_size)
+        return ops.point_set(
+            self.points[None],
+            self.counts.double()[None],
+            chunk_size=self.chunk_size,
+            is_sorted=True,
+            moments=None if self.moments is None else self.moments[None],
+        )
 
     @cached_property
     def on_grid(self) -> ops.GridPoints:
@@ -110,8 +128,10 @@ class PaletteProblem:
     def _levels(self) -> list[Level]:
         """Coarser and coarser cells, the coarsest first, and at last the points that are searched."""
         is_whole = self.all.points.dtype == torch.uint8
-        folded = ops.coarsen(self.all.points, self.all.counts, COARSE_BITS if is_whole else COARSE_STEP_BITS)[::-1]
-        found = [*(Level(cells.colors, cells.counts, cells.error) for cells in folded), self.all]
+        folded = ops.coarsen(self.all.points, self.all.counts, COARSE_BITS if is_whole else COARSE_STEP_BITS)
+        self.all.moments = folded[0].finer_moments
+        cells = [Level(one.colors, one.counts, one.error, moments=one.moments) for one in folded[::-1]]
+        found = [*cells, self.all]
         return found if is_whole else [level for level in found if len(level) <= MOST_SEARCHED] or found[:1]
 
     def levels(self, n_colors: int) -> list[Level]:

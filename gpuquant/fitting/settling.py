@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,10 +18,12 @@ FLOAT_TOL = 1e-4  # at least, in other spaces: half the time for less than 0.1 %
 
 def settle(problem: PaletteProblem, run: Run, tol: float) -> PaletteFit:
     """Round the centers of a run to a palette, and settle it on all colors; the run goes on if it was on these."""
-    palette = problem.space.leave(run.centers)
+    state, palette = run.runs.state, problem.space.leave(run.centers)
     if problem.levels(len(palette))[-1] is not problem.all:  # it was on cells
         return settle_entries(problem, palette, run, tol)
-    return _settle(problem, palette, run, tol, run.runs.state, run.runs.centers.clone(), run.index)
+    if isinstance(state, ops.ColorLloyd) and problem.all.points.dtype == torch.uint8:
+        return _settle_levels(problem, palette, run, tol, state)
+    return _settle(problem, palette, run, tol, state, run.runs.centers.clone(), run.index)
 
 
 def settle_entries(
@@ -34,6 +37,40 @@ def settle_entries(
     """Settle a palette on all colors of a problem; a last entry that is kept does not move."""
     state = ops.lloyd_steps(problem.all.prepared, len(palette))
     return _settle(problem, palette, run, tol, state, problem.space.enter(palette)[None].double(), 0, keep_last)
+
+
+def _settle_levels(
+    problem: PaletteProblem,
+    palette: Tensor,  # [K, 3] uint8
+    found: Run,
+    tol: float,  # it ends when the error falls by no more than this share
+    state: ops.ColorLloyd,  # of 8-bit colors
+) -> PaletteFit:
+    """Move entries to the means of their colors, rounded, and unused ones to the colors farthest from theirs.
+
+    The mean rounded is the best integer entry for given labels, so both lower the error, which is an integer, and this
+    ends. What is small is worked on by NumPy: it has no device to wait for.
+    """
+    run, device, least = found.index, problem.device, math.inf
+    levels = palette.cpu().numpy().astype(np.float64)
+    while True:
+        entered = state.enter(torch.from_numpy(levels).to(state.home)[None])
+        sums, weights = (part[0].cpu().numpy() for part in state.step(entered, [run])[:2])
+        unused = np.flatnonzero(weights == 0)
+        if len(unused):
+            farthest = state.leave(state.farthest(run, len(unused), entered[0])[0]).cpu().numpy()
+            if len(farthest):
+                levels[unused[: len(farthest)]] = farthest
+                continue
+        error, before = state.error_of_levels(run, levels), least
+        if error < before:
+            labels, least = state.labels_of_points()[run, : len(problem)].clone(), error
+            best = levels.astype(np.uint8), np.rint(weights).astype(np.int64)
+        if error >= (1 - tol) * before:
+            entries, n_pixels = (torch.from_numpy(part).to(device, non_blocking=True) for part in best)
+            return PaletteFit(entries, labels, n_pixels, least, found.inertia, found.n_iter, found.converged)
+        means = state.leave(torch.from_numpy(sums / weights.clip(min=1)[:, None])).numpy()
+        levels = np.rint(means).clip(0, 255)
 
 
 def _settle(

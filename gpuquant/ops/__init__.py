@@ -4,7 +4,7 @@ from gpuquant.ops.compiled import loops_in_use
 from gpuquant.ops.dithering.reference import FIELD_BITS, FULL_STRENGTH
 from gpuquant.ops.kernel_choice import kernels_in_use
 from gpuquant.ops.level_dispatch import fold_levels, pixel_draws, rank_keys, take_by_keys
-from gpuquant.ops.lloyd.colors import MAX_CLUSTERS, MAX_EXACT, MAX_EXACT_STEPS
+from gpuquant.ops.lloyd.colors import MAX_CLUSTERS, MAX_EXACT, MAX_EXACT_STEPS, ColorLloyd
 from gpuquant.ops.lloyd.dense import DenseLloyd
 from gpuquant.ops.lloyd.grid_state import GridState, on_grid
 from gpuquant.ops.lloyd.moves import AS_LONG_AS_NEEDED, move_centers
@@ -52,6 +52,7 @@ __all__ = [
     "MAX_CLUSTERS",
     "MAX_EXACT",
     "MAX_EXACT_STEPS",
+    "ColorLloyd",
     "DenseLloyd",
     "DensePoints",
     "GridPoints",

@@ -23,29 +23,31 @@ from gpuquant.ops.point_dispatch import PixelDraws
 
 def fold_levels(
     samples: Tensor,  # [N, D] float32, float64 or uint8, contiguous, N > 0, D from 1 to 4
-) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None] | None:
     """Recognize samples that are 8-bit levels under one scale: 0..255, k / 255 or k x (1 / 255).
 
     Returns
     -------
-    values [256] float32 or float64, keys [M] int32, sample_keys [N] int32, levels [N] or [0] uint8
+    values [256] float32 or float64, keys [M] int32, sample_keys [N] int32, levels [N] or [0] uint8, counts [M] int64
         What each level is among the samples; the keys of the distinct colors in ascending order; the key of each
-        sample; the levels of a fourth column. The key of a color is its place in Z-order; one column has all three
-        levels of its colors, and of two columns the second is the third as well. None where some sample is no level.
+        sample; the levels of a fourth column; the number of samples of each color, where they were counted on the way,
+        or else None. The key of a color is its place in Z-order; one column has all three levels of its colors, and of
+        two columns the second is the third as well. None where some sample is no level.
     """
     if compiled.runs_for(samples):
         from gpuquant.ops.levels import cpu_folding
 
-        return cpu_folding.fold_levels(samples)
+        folded = cpu_folding.fold_levels(samples)
+        return folded and (*folded, None)
     found = reference.read_levels(samples)
     if found is None:
         return None
     values, levels = found
     n_columns = levels.shape[1]
     pixels = levels if n_columns == 3 else levels[:, [0, min(1, n_columns - 1), min(2, n_columns - 1)]]
-    keys, _ = count_colors(pixels)
+    keys, counts = count_colors(pixels)
     others = levels[:, 3].contiguous() if n_columns == 4 else torch.zeros(0, dtype=torch.uint8)
-    return values, keys, keys_from_colors(pixels), others
+    return values, keys, keys_from_colors(pixels), others, counts
 
 
 def rank_keys(

@@ -2,15 +2,16 @@
 
 | operation | CPU | CUDA |
 | --- | --- | --- |
-| Lloyd steps on 8-bit colors with counts | `lloyd/cpu`: Numba | `lloyd/cuda_colors` on `lloyd/cuda` |
-| cells of colors | `points/cpu_cells`, `points/cpu_coarse`: Numba | `points/colors`, `points/color_cells` |
+| Lloyd steps on 8-bit colors with counts | `lloyd/cpu`: Numba | `lloyd/cuda_colors` on `lloyd/cuda_color_steps` |
+| cells of colors | `points/cpu_cells`, `points/cpu_coarse`: Numba | `points/cuda` |
 | colors sorted | `points/cpu_order`: Numba | `points/colors` |
 | seeding on 8-bit colors with counts | `seeding/cpu`: Numba | `seeding/cuda` |
 | Lloyd steps and seeding on colors in steps of 1/256 | as on 8-bit colors | as on floating-point points, by Triton |
 | Lloyd steps on floating-point points | `lloyd/cpu_dense`: Numba | `lloyd/cuda` |
 | labels of samples alone | `lloyd/cpu_labels`: Numba | Lloyd steps |
-| a cycle of breathing k-means | `lloyd/cpu_grid`: Numba | `lloyd/reference_grid` |
+| a cycle of breathing k-means | `lloyd/cpu_grid`: Numba | the same, on the CPU |
 | seeding on floating-point points | `seeding/cpu_dense`: Numba | `seeding/cuda` |
+| k-means++ that draws pixels | `seeding/cpu`: Numba | `seeding/cuda_pixels` |
 
 Where there is no Triton, and for points with more than four columns, plain torch does the work on CUDA devices too;
 where there is no Numba, on the CPU: `reference` and `reference_dense` in each folder.
@@ -32,7 +33,6 @@ from gpuquant.ops.lloyd.dense import DenseLloyd
 from gpuquant.ops.lloyd.grid_state import GridState
 from gpuquant.ops.lloyd.reference import ReferenceLloyd
 from gpuquant.ops.points import color_cells
-from gpuquant.ops.points.color_blocks import ColorBlocks
 from gpuquant.ops.points.colors import STEPS, ColorPoints, levels_of, z_keys
 from gpuquant.ops.points.dense_points import DensePoints
 from gpuquant.ops.seeding import reference as seeding_reference
@@ -50,19 +50,19 @@ def point_set(
     weights: Tensor,  # [B, N] float64; integers for colors
     *,
     chunk_size: int | None = None,  # bounds the scores of floating-point points to 64 numbers for each unit
+    is_sorted: bool = False,  # of colors: they are known to be in Z-order
+    moments: Tensor | None = None,  # [B, D + 2] float64, of colors: see `ColorPoints`, which works them out otherwise
 ) -> PointSet:
     """Prepare B problems for seeding and Lloyd steps: exact and pruned for colors, chunk by chunk for others."""
     if points.dtype == torch.int16 and kernel_choice.kernels_for(points):
         points = levels_of(points)
     if points.is_floating_point():
         return DensePoints(points, weights, chunk_size)
-    return _color_points(points)(points, weights)
+    return _color_points(points)(points, weights, is_sorted=is_sorted, moments=moments)
 
 
 def _color_points(colors: Tensor) -> type[ColorPoints]:  # [B, M, D] uint8 or int16
-    if kernel_choice.kernels_for(colors):
-        return ColorBlocks
-    if not compiled.runs_for(colors):
+    if not compiled.runs_for(colors) or kernel_choice.kernels_for(colors):
         return ColorPoints
     from gpuquant.ops.points.cpu_cells import ColorCells
 
@@ -86,6 +86,10 @@ def coarsen(
     cell_bits: Sequence[int],  # bits of a level that are kept, descending: cells have side 2^(8 - bits)
 ) -> list[color_cells.CoarseColors]:
     """Fold counted colors to coarser and coarser cells; the color of a cell is the rounded mean of its pixels."""
+    kernels = kernel_choice.kernels_for(colors)
+    if kernels and colors.dtype == torch.uint8:
+        found: list[color_cells.CoarseColors] = kernels.coarsen(colors, counts, cell_bits)
+        return found
     if not compiled.runs_for(colors):
         return color_cells.coarsen(colors, counts, cell_bits)
     from gpuquant.ops.points import cpu_coarse
@@ -101,10 +105,9 @@ def lloyd_steps(points: PointSet, n_clusters: int, n_runs: int = 1) -> Lloyd:
     if isinstance(points, DensePoints):
         return DenseLloyd(points, n_clusters, n_runs)
     kernels = kernel_choice.kernels_for(points.weights)
-    if kernels and isinstance(points, ColorBlocks):
-        from gpuquant.ops.lloyd.cuda_colors import KernelColorLloyd
-
-        return KernelColorLloyd(points, n_clusters, n_runs, kernels)
+    if kernels:
+        state: ColorLloyd = kernels.KernelColorLloyd(points, n_clusters, n_runs)
+        return state
     if compiled.runs_for(points.weights):
         from gpuquant.ops.lloyd.cpu import CompiledLloyd
         from gpuquant.ops.points.cpu_cells import ColorCells
@@ -156,6 +159,8 @@ def grid_points(
 ) -> GridPoints:
     """Prepare points for cycles of breathing k-means."""
     points = levels_of(points) if points.dtype == torch.int16 else points
+    if points.is_cuda and compiled.has_numba():  # a cycle is some 300 operations of torch, one after the other
+        points, weights = points.cpu(), weights.cpu()
     made: GridPoints = _grid_module(points).GridPoints(points, weights)
     return made
 
@@ -177,13 +182,17 @@ def choose_centers(
     *,
     least: float = 0.0,  # no more centers are needed once the potential of a run is below it
 ) -> tuple[Tensor, list[float]]:  # [P, K, D] float64, or fewer than K where a run ended early; [P]
-    """Choose centers by greedy k-means++; the potentials that the runs reach."""
+    """Choose centers by greedy k-means++; the potentials that the runs reach.
+
+    Where kernels choose them, the centers are on the CPU, and the potentials of other runs than the one that ended
+    early may be those of some center on the way.
+    """
     kernels = kernel_choice.kernels_for(points.weights)
-    if kernels and isinstance(points, ColorBlocks | DensePoints) and points.n_columns <= kernels.MAX_COLUMNS:
-        seeding = kernels.KernelSeeding(*points.for_kernels(), n_runs=n_runs, group=points.group)
-        chosen, potentials = seeding.choose(n_clusters, uniforms, n_candidates)
-        centers = [points.points_at(run // n_runs, index) for run, index in enumerate(chosen)]
-        return torch.stack(centers), potentials.tolist()
+    if kernels and points.n_columns <= kernels.MAX_COLUMNS:
+        rows = points.colors if isinstance(points, ColorPoints) else points.points
+        seeding = kernels.KernelSeeding(rows.contiguous(), points.weights.contiguous(), n_runs)
+        chosen, reached = seeding.choose(n_clusters, uniforms, n_candidates, least)
+        return torch.from_numpy(chosen), reached
     unit, n_workers = 1.0, 1
     if isinstance(points, ColorPoints):
         choose, rows = _seeding_module(points.weights).choose_colors, points.colors
@@ -248,9 +257,7 @@ def choose_among_pixels(
     """k-means++ that draws pixels in their order: wholly on the device where kernels do it."""
     kernels = kernel_choice.kernels_for(ranks)
     if kernels:
-        points, origin = colors.to(torch.float32)[None], totals.new_zeros(1, colors.shape[1])
-        running = kernels.KernelSeeding(points.contiguous(), origin, totals[None], ranks=ranks, item_weights=weights)
-        chosen: Tensor = running.choose(1 + len(uniforms), uniforms.reshape(1, -1), uniforms.shape[1], first)[0][0]
+        chosen: Tensor = kernels.choose_pixels(colors, totals, ranks, weights, first, uniforms)[0]
         return chosen
     drawing, seeding = pixels(), _seeding_module(totals).ColorSeeding(colors, totals)
     added = [seeding.add_best([first])]

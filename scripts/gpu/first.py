@@ -126,6 +126,7 @@ def run_tests() -> Iterator[dict[str, object]]:
         "tests/test_gpu.py",
         "tests/ops/test_kernel_choice.py",
         "tests/ops/test_cuda.py",
+        "tests/ops/dithering/test_cuda.py",
         "tests/ops/seeding/test_cuda.py",
     ]
     options = ["-o", "addopts=", "-o", "filterwarnings=default", "-p", "no:cacheprovider", "-q", "-rfE", "--tb=short"]

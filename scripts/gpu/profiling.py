@@ -6,6 +6,7 @@ from functools import partial
 
 import torch
 from gpu.clock import ON_CUDA, milliseconds
+from gpu.kernels import every_kernel
 from gpu.setting import DEVICE, Row, each_apart, photo
 from torch.profiler import ProfilerActivity, profile
 
@@ -61,16 +62,8 @@ def _kernels() -> Iterator[Row]:
     if not ON_CUDA:
         yield {"what": "registers and spills", "why_not": "nothing is loaded onto a device here"}
         return
-    from gpuquant.ops.lloyd import cuda as triton_lloyd
-    from gpuquant.ops.pixels import cuda as triton_ops
-    from gpuquant.ops.seeding import cuda as triton_seeding
-    from gpuquant.ops.seeding import cuda_draws as triton_draws
-
-    for module in (triton_draws, triton_lloyd, triton_ops, triton_seeding):
-        for name, kernel in vars(module).items():
-            if not name.endswith("_kernel") or kernel.module != module.__name__:
-                continue
-            for caches in kernel.device_caches.values():
-                for compiled in caches[0].values():
-                    taken = {"registers": compiled.n_regs, "spills": compiled.n_spills}
-                    yield {"what": name, **taken, "shared": compiled.metadata.shared}
+    for name, kernel in every_kernel().items():
+        for caches in kernel.device_caches.values():
+            for compiled in caches[0].values():
+                taken = {"registers": compiled.n_regs, "spills": compiled.n_spills}
+                yield {"what": name, **taken, "shared": compiled.metadata.shared}

@@ -1,4 +1,4 @@
-"""Sets of colors, their blocks, trees and coarser cells, against NumPy."""
+"""Sets of colors, their trees and coarser cells, against NumPy."""
 
 from typing import Any
 
@@ -13,13 +13,12 @@ from hypothesis import strategies as st
 from gpuquant.colors.codes import z_order
 from gpuquant.ops import point_dispatch
 from gpuquant.ops.points import color_cells, colors, cpu_cells, cpu_coarse, cpu_order
-from gpuquant.ops.points.color_blocks import BLOCK, ColorBlocks
 from gpuquant.ops.points.colors import ORIGIN, ColorPoints, shifted
 from gpuquant.ops.points.cpu_cells import DEPTH, NEXT, START, ColorCells
 
 LEVELS = st.sampled_from([0, 1, 2, 3, 64, 127, 128, 129, 255])
 COLORS = st.lists(st.tuples(LEVELS, LEVELS, LEVELS), min_size=1, max_size=60)
-KINDS = pytest.mark.parametrize("kind", [ColorPoints, pytest.param(ColorCells, marks=needs_numba), ColorBlocks])
+KINDS = pytest.mark.parametrize("kind", [ColorPoints, pytest.param(ColorCells, marks=needs_numba)])
 
 
 def keys_of(some: Any) -> npt.NDArray[np.int64]:
@@ -59,20 +58,6 @@ def test_points_are_in_z_order_and_labels_in_the_callers(
         moments = [len(every), *every.sum(axis=0), np.square(every).sum()]
         np.testing.assert_array_equal(points.moments[problem].numpy(), moments)
         assert points.variance[problem] == pytest.approx(every.var(axis=0).mean(), rel=1e-12)
-
-
-@pytest.mark.parametrize("n_colors", [1, BLOCK, 3 * BLOCK + 1])
-def test_blocks_hold_all_colors(n_colors: int) -> None:
-    given_colors, counts = photo_colors(n_colors), np.arange(n_colors) + 1
-    blocks = ColorBlocks(torch.from_numpy(given_colors)[None], torch.from_numpy(counts)[None])
-    points, origin, weights = blocks.for_kernels()
-    assert points.shape == (1, blocks.n_blocks, 3, BLOCK)
-    assert weights.shape == (1, blocks.n_blocks * BLOCK)
-    assert origin.tolist() == [[0, 0, 0]]
-    levels = points[0].mT.reshape(-1, 3).numpy() + ORIGIN
-    np.testing.assert_array_equal(levels[:n_colors], blocks.colors[0].numpy())
-    np.testing.assert_array_equal(weights[0, :n_colors], blocks.weights[0].numpy())
-    assert not weights[0, n_colors:].any()
 
 
 @settings(max_examples=200, deadline=None)

@@ -20,11 +20,20 @@ from gpuquant.estimator import level_pixels
 from gpuquant.ops import kernel_choice
 from gpuquant.ops.lloyd.cuda_runs import KernelLloyd
 from gpuquant.ops.pixels import cuda as triton_ops
-from gpuquant.ops.points.color_blocks import BLOCK, ColorBlocks
+from gpuquant.ops.points.dense_points import DensePoints
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+LAUNCHERS = (
+    "count_colors",
+    "coarsen",
+    "KernelSeeding",
+    "KernelColorLloyd",
+    "apply_lookup",
+    "KernelLloyd",
+    "choose_pixels",
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:Conversion of an array with ndim > 0:DeprecationWarning")
 
@@ -55,7 +64,9 @@ def check_counts(keys: torch.Tensor, counts: torch.Tensor, pixels: Pixels) -> No
     np.testing.assert_array_equal(counts.cpu().numpy()[order], expected_counts)
 
 
-@pytest.mark.parametrize(("n_pixels", "gray"), [(1, True), (1023, False), (1024, True), (1025, False)])
+@pytest.mark.parametrize(
+    ("n_pixels", "gray"), [(1, True), (255, False), (256, True), (512, False), (1025, True), (1027, False)]
+)
 def test_colors_are_counted_exactly(n_pixels: int, gray: bool) -> None:
     for pixels in pictures(n_pixels, gray).values():
         check_counts(*triton_ops.count_colors(torch.from_numpy(pixels).to(DEVICE)), pixels)
@@ -73,7 +84,7 @@ def test_colors_are_counted_chunk_by_chunk(gray: bool) -> None:
 def test_bins_are_emptied_before_they_overflow(monkeypatch: pytest.MonkeyPatch) -> None:
     """A bin is taken to hold 48 pixels: all of them may have one color."""
     monkeypatch.setattr(triton_ops, "MOST_IN_A_BIN", 48)
-    monkeypatch.setattr(triton_ops, "BLOCK", 128)
+    monkeypatch.setattr(triton_ops, "COUNTED", 128)
     emptied: list[int] = []
     original = triton_ops.counted
 
@@ -103,6 +114,37 @@ def test_pixels_are_looked_up(dtype: torch.dtype, gray: bool) -> None:
         labels = triton_ops.apply_lookup(torch.from_numpy(pixels).to(DEVICE), table)
     assert labels.dtype == dtype
     np.testing.assert_array_equal(labels.cpu().numpy(), values.numpy()[numpy_codes(pixels)])
+
+
+@pytest.mark.parametrize("gray", [False, True])
+@pytest.mark.parametrize("offset", [1, 2, 4, 8])
+def test_views_that_begin_anywhere_are_read_as_copies(offset: int, gray: bool) -> None:
+    pixels = pictures(1300, gray)["noise"]
+    room = torch.zeros(pixels.size + offset, dtype=torch.uint8, device=DEVICE)
+    view = room[offset:].view(pixels.shape)
+    view.copy_(torch.from_numpy(pixels))
+    assert view.data_ptr() % 16 == offset
+    keys, counts = triton_ops.count_colors(view)
+    check_counts(keys, counts, pixels)
+    with triton_ops.lookup_table(keys, torch.arange(len(keys), dtype=torch.int32, device=DEVICE)) as table:
+        labels = triton_ops.apply_lookup(view, table).long()
+    assert torch.equal(torch.bincount(labels), counts)
+    codes = numpy_codes(triton_ops.colors_from_keys(keys)[labels].cpu().numpy())
+    np.testing.assert_array_equal(codes, numpy_codes(pixels))
+
+
+@pytest.mark.parametrize("n_columns", [3, 4])
+@pytest.mark.parametrize("n_colors", [1, 1024, 1500])
+def test_colors_have_the_keys_of_z_order_and_back(n_colors: int, n_columns: int) -> None:
+    colors = np.random.RandomState(n_colors).randint(0, 256, (n_colors + 1, n_columns)).astype(np.uint8)
+    given = torch.from_numpy(colors).to(DEVICE)[1:]
+    keys = triton_ops.keys_from_colors(given)
+    bits = np.unpackbits(colors[1:, :3], axis=1, bitorder="little").reshape(-1, 3, 8).astype(np.int64)
+    np.testing.assert_array_equal(
+        keys.cpu().numpy(), (bits << np.arange(3)[:, None] + 3 * np.arange(8)).sum(axis=(1, 2))
+    )
+    assert keys.dtype == torch.int32
+    assert torch.equal(triton_ops.colors_from_keys(keys), given[:, :3])
 
 
 def check_step(points: Floats, weights: Floats, centers: Floats, dtype: torch.dtype, **settings: Any) -> None:
@@ -208,30 +250,6 @@ def test_the_lowest_of_equal_centers_wins(dtype: torch.dtype) -> None:
     np.testing.assert_array_equal(labels.cpu().numpy(), expected)
 
 
-@pytest.mark.parametrize("n_clusters", [1, 7, 20])
-def test_runs_of_a_batch_on_blocks_of_colors(n_clusters: int) -> None:
-    """Two problems, two runs on each, one of them resting; colors lie in blocks, channel by channel."""
-    random = np.random.RandomState(3)
-    levels = torch.from_numpy(random.randint(0, 256, (2, 300, 3)).astype(np.uint8))
-    blocks = ColorBlocks(levels, torch.from_numpy(random.randint(1, 9, (2, 300))))
-    n_places = blocks.n_blocks * BLOCK
-    runs = [0, 1, 3]
-    centers = torch.from_numpy((random.randint(-128, 128, (3, n_clusters, 3)) / 4).astype(np.float64))
-    found = torch.full((4, n_places), -1, dtype=torch.int16, device=DEVICE)
-    points, origin, weights = (part.to(DEVICE) for part in blocks.for_kernels())
-    state = KernelLloyd(points, origin, weights, found, n_clusters, single=False, snap="grid", group=BLOCK)
-    sums, totals, _ = state.step(centers.to(DEVICE), runs)
-    assert int(found[2].max()) == -1
-    for place, run in enumerate(runs):
-        colors = points[run // 2].permute(0, 2, 1).reshape(-1, 3).cpu().double().numpy()
-        counts = weights[run // 2].cpu().numpy()
-        own = np.square(colors[:, None] - centers[place].numpy()).sum(axis=2).argmin(axis=1)
-        np.testing.assert_array_equal(found[run].cpu().numpy(), own)
-        np.testing.assert_array_equal(totals[place].cpu().numpy(), np.bincount(own, counts, n_clusters))
-        expected = np.stack([np.bincount(own, counts * column, n_clusters) for column in colors.T], axis=1)
-        np.testing.assert_array_equal(sums[place].cpu().numpy(), expected)
-
-
 @pytest.fixture
 def on_kernels(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the kernels' launchers that were called, with CPU tensors taken for CUDA's."""
@@ -246,7 +264,7 @@ def on_kernels(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         return launch
 
-    for name in ("count_colors", "apply_lookup", "KernelLloyd", "KernelSeeding"):
+    for name in LAUNCHERS:
         monkeypatch.setattr(triton_ops, name, spy(name))
     monkeypatch.setattr(kernel_choice, "kernels_for", lambda _: triton_ops)
     watch_launches(monkeypatch)
@@ -260,24 +278,22 @@ def test_runs_on_the_device_are_those_of_the_host(
 ) -> None:
     """Several runs that end at different times, two of them with empty clusters, which the host fills."""
     random = np.random.RandomState(5)
-    colors = torch.from_numpy(random.randint(0, 256, (2, 300, 3)).astype(np.uint8))
-    counts = torch.from_numpy(random.randint(0, 9, (2, 300)))
+    points = torch.from_numpy(random.randint(0, 256, (2, 300, 3)).astype(np.float64))
+    weights = torch.from_numpy(random.randint(0, 9, (2, 300)).astype(np.float64))
     centers = torch.from_numpy(random.uniform(0, 256, (4, 9, 3)))
     centers[1, 3:] = 255.0
     centers[2, :7] = centers[2, 7]
-    centers = centers.mT.contiguous().mT  # as a caller's Fortran order would leave them
-    blocks = ColorBlocks(colors.to(DEVICE), counts.to(DEVICE))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kernel_choice, "kernels_for", lambda _: None)
-        expected = lloyd(ColorBlocks(colors, counts), centers, max_iter=max_iter, tol=1e-4, **settings)
-    steps: Any = np.int64(max_iter)
-    found = lloyd(blocks, centers.to(DEVICE), max_iter=steps, tol=1e-4, **settings)
+        expected = lloyd(DensePoints(points, weights, None), centers, max_iter=max_iter, tol=1e-4, **settings)
+    there: Any = DensePoints(points.to(DEVICE), weights.to(DEVICE), None)
+    found = lloyd(there, centers.to(DEVICE), max_iter=max_iter, tol=1e-4, **settings)
     assert "KernelLloyd" in on_kernels
     assert found.n_iter == expected.n_iter
     assert found.converged == expected.converged
-    assert torch.equal(found.centers.cpu(), expected.centers)
-    assert torch.equal(found.state.labels_of_points().cpu(), expected.state.labels_of_points())
-    assert found.inertia == expected.inertia
+    torch.testing.assert_close(found.centers.cpu(), expected.centers, rtol=1e-12, atol=1e-12)
+    assert torch.equal(found.labels.cpu(), expected.labels)
+    assert found.inertia == pytest.approx(expected.inertia, rel=1e-12)
 
 
 def small_photo() -> Pixels:
@@ -293,7 +309,7 @@ def test_quantizing_on_kernels_is_quantizing(on_kernels: list[str]) -> None:
         expected = gpuquant.quantize(photo, 4)
         assert on_kernels == []
     found = gpuquant.quantize(torch.from_numpy(photo).to(DEVICE), 4)
-    assert set(on_kernels) == {"count_colors", "apply_lookup", "KernelLloyd", "KernelSeeding"}
+    assert set(on_kernels) == set(LAUNCHERS[:5])
     np.testing.assert_array_equal(torch.as_tensor(found.labels).cpu(), np.asarray(expected.labels))
     np.testing.assert_array_equal(torch.as_tensor(found.palette.colors).cpu(), np.asarray(expected.palette.colors))
     assert found.mse == expected.mse
@@ -321,6 +337,6 @@ def test_the_estimator_on_kernels_is_scikit_learns(
     monkeypatch.setattr(estimator_fit, "FEW", 0)  # as on CUDA
     samples = np.divide(small_photo(), 255)
     ours, theirs = gpuquant.KMeans(6, random_state=0).fit(samples), Reference(6, n_init=1, random_state=0).fit(samples)
-    assert {"KernelLloyd", "KernelSeeding"} <= set(on_kernels)
+    assert {"KernelLloyd", "KernelSeeding" if few else "choose_pixels"} <= set(on_kernels)
     np.testing.assert_array_equal(ours.labels_, theirs.labels_)
     assert ours.n_iter_ == theirs.n_iter_

@@ -58,7 +58,7 @@ def test_a_rehearsal_leaves_a_row_of_every_step(tmp_path: Path) -> None:
         rows[row.pop("step")].append(row)
     # the last row of a step counts the kernels that it compiled
     assert {name: len(found) for name, found in rows.items()} == {
-        "first": 7, "cache": 5, "tests": 2, "profile": 4, "times": 20, "sanitizer": 3, "repeats": 5, "comparisons": 25,
+        "first": 7, "cache": 5, "tests": 2, "profile": 4, "times": 25, "sanitizer": 3, "repeats": 5, "comparisons": 25,
         "features": 10, "peers": 9, "scikit-learn": 4,
     }  # fmt: skip
     assert sum(row.get("compared", 0) for row in rows["comparisons"]) > 600
@@ -66,6 +66,14 @@ def test_a_rehearsal_leaves_a_row_of_every_step(tmp_path: Path) -> None:
     assert rows["tests"][0]["passed"] > 10
     assert all("median_ms" in row and "first_ms" in row for row in rows["features"][:-1])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.json", "report.log"]
+
+
+def test_every_kernel_shows_in_a_row() -> None:
+    from gpu import kernels, operations
+    from gpu.clock import Floors
+
+    assert set(kernels.every_kernel()) == set(kernels.SHOWN_IN)
+    assert set(kernels.SHOWN_IN.values()) <= set(operations.cases_of(Floors()))
 
 
 def test_estimates_are_within_eight_minutes() -> None:

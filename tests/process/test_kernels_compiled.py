@@ -11,6 +11,9 @@ import pytest
 
 pytest.importorskip("triton", reason="Triton is made for Linux")
 SCRIPT = Path(__file__).parents[1] / "compile_kernels.py"
+ADDING = {  # to integers, atomically
+    "count_colors_kernel", "choose_entries_kernel", "color_step_kernel", "sum_cells_kernel", "measure_cells_kernel"
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=[pytest.param(80, marks=pytest.mark.slow), 90])
@@ -24,12 +27,16 @@ def compiled(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
 
 def test_every_kernel_is_compiled(compiled: list[dict[str, Any]]) -> None:
     from gpuquant.ops import cuda_probe as triton_probe
+    from gpuquant.ops.dithering import cuda as triton_dithering
     from gpuquant.ops.lloyd import cuda as triton_lloyd
+    from gpuquant.ops.lloyd import cuda_color_steps as triton_colors
     from gpuquant.ops.pixels import cuda as triton_ops
+    from gpuquant.ops.points import cuda as triton_points
     from gpuquant.ops.seeding import cuda as triton_seeding
-    from gpuquant.ops.seeding import cuda_draws as triton_draws
+    from gpuquant.ops.seeding import cuda_pixels as triton_pixels
 
-    modules = triton_draws, triton_lloyd, triton_ops, triton_probe, triton_seeding
+    counting = triton_dithering, triton_ops, triton_points, triton_probe
+    modules = *counting, triton_lloyd, triton_colors, triton_seeding, triton_pixels
     kernels = {name for module in modules for name in vars(module) if name.endswith("_kernel")}
     assert {row["function"] for row in compiled} == kernels
 
@@ -45,5 +52,6 @@ def test_arithmetic_is_that_of_ieee_and_sums_are_repeatable(compiled: list[dict[
     for row in compiled:
         assert not row["tf32"], row
         assert not row["float_atomics"], row
+        counts = row["function"] in ADDING
         scatters = row["function"] == "lloyd_step_kernel" and row["scatters"]
-        assert row["integer_atomics"] == (scatters or row["function"] == "count_colors_kernel"), row
+        assert row["integer_atomics"] == (scatters or counts), row

@@ -12,6 +12,8 @@ wins among equal scores. That fits the 53 bits, too.
 import math
 from abc import ABC, abstractmethod
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -35,10 +37,16 @@ class ColorLloyd(ABC):
     """
 
     as_scikit_learn = False
+    labeled: frozenset[int] = frozenset()  # runs that ended by moving and were labeled since
 
     def __init__(self, points: ColorPoints, n_clusters: int, n_runs: int = 1) -> None:
         self.points, self.n_clusters, self.n_runs = points, n_clusters, n_runs
         self.n_all = points.n_problems * n_runs
+
+    @property
+    def home(self) -> torch.device:
+        """Where centers and sums are worked on."""
+        return self.points.weights.device
 
     @property
     @abstractmethod
@@ -96,10 +104,10 @@ class ColorLloyd(ABC):
         return snapped(centers)
 
     @property
-    def variance(self) -> Tensor:  # [P]
+    def variance(self) -> Tensor:  # [P], on the CPU
         """The variance of the pixels' levels, averaged over the columns."""
         found = [variance for variance in self.points.variance for _ in range(self.n_runs)]
-        return torch.tensor(found, dtype=torch.float64, device=self.points.weights.device)
+        return torch.tensor(found, dtype=torch.float64)
 
     def labels_of_points(self) -> Tensor:  # [P, M] int32, in the order in which the colors were given
         return self.points.caller_order(self.labels).to(torch.int32)
@@ -117,6 +125,17 @@ class ColorLloyd(ABC):
         rest = step * (weights * (step + 2 * nearby) - 2 * sums)
         parts = torch.cat([exact[:, None], rest.flatten(1)], dim=1).tolist()
         return [max(0.0, math.fsum(numbers)) for numbers in parts]
+
+    def error_of_levels(
+        self,
+        run: int,
+        levels: npt.NDArray[np.float64],  # [K, D], whole numbers
+    ) -> float:
+        """Sum of weight times squared distance to the entry of the label that the last step of a run gave."""
+        sums, weights = (part[0].cpu().numpy() for part in self.sums_of([run]))
+        own = levels - ORIGIN
+        inside = float((own * (2 * sums - weights[:, None] * own)).sum())
+        return float(self.points.square_sum[run // self.n_runs]) - inside
 
     def farthest(
         self,

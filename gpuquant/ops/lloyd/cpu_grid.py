@@ -63,7 +63,7 @@ class GridPoints:
         self._scratch = Scratch(ints[:6], ints[6:12], ints[12:], np.empty((3, GROUP), np.int32))
         self._merging = Merging(ints[12], ints[13], floats[:5], *floats[5:])
         before = self._states[0]
-        before.centers[:n_columns, :n_centers] = (centers.numpy() * GRID).T
+        before.centers[:n_columns, :n_centers] = (centers.cpu().numpy() * GRID).T
         before.centers[SQUARE] = np.square(before.centers[:COLUMNS]).sum(axis=0)
         before.labels.fill(most)
         before.sums.fill(0)

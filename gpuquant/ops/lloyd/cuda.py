@@ -1,4 +1,4 @@
-"""Lloyd's algorithm as Triton kernels: three launches an iteration, and the host looks only every few iterations.
+"""Lloyd's algorithm on float points as Triton kernels: three launches an iteration, and the host looks only rarely.
 
 An iteration labels the points and sums up the clusters, program by program; adds up the programs' sums, always in the
 same tree; and moves the centers, run by run, by the same rules as on the host. A run that has ended is skipped from
@@ -33,10 +33,10 @@ def n_programs(n_items: int, device: torch.device) -> int:
 
 
 @triton.jit
-def point_column(points, origin, offsets, mask, column: tl.constexpr, D: tl.constexpr, GROUP: tl.constexpr):
-    """One column of some points, relative to the origin; GROUP points lie together column by column."""
-    place = (offsets // GROUP).to(tl.int64) * (GROUP * D) + column * GROUP + offsets % GROUP
-    return tl.load(points + place, mask=mask, other=0).to(tl.float64) - tl.load(origin + column)
+def _point_column(points, origin, offsets, mask, column: tl.constexpr, D: tl.constexpr):
+    """One column of some points, relative to the origin."""
+    found = tl.load(points + offsets.to(tl.int64) * D + column, mask=mask, other=0)
+    return found.to(tl.float64) - tl.load(origin + column)
 
 
 @triton.jit(do_not_specialize=["n_points", "n_clusters", "n_runs", "problem_stride"])
@@ -56,7 +56,6 @@ def lloyd_step_kernel(
     n_runs,
     problem_stride,
     D: tl.constexpr,
-    GROUP: tl.constexpr,
     BLOCK: tl.constexpr,
     SINGLE: tl.constexpr,
     COUNT_WEIGHTLESS: tl.constexpr,
@@ -90,10 +89,10 @@ def lloyd_step_kernel(
         for start in range(first, n_points, tl.num_programs(0) * BLOCK):
             offsets = start + tl.arange(0, BLOCK)
             mask = offsets < n_points
-            x0 = point_column(points, origin, offsets, mask, 0, D, GROUP)
-            x1 = point_column(points, origin, offsets, mask, 1, D, GROUP) if D > 1 else x0
-            x2 = point_column(points, origin, offsets, mask, 2, D, GROUP) if D > 2 else x0
-            x3 = point_column(points, origin, offsets, mask, 3, D, GROUP) if D > 3 else x0
+            x0 = _point_column(points, origin, offsets, mask, 0, D)
+            x1 = _point_column(points, origin, offsets, mask, 1, D) if D > 1 else x0
+            x2 = _point_column(points, origin, offsets, mask, 2, D) if D > 2 else x0
+            x3 = _point_column(points, origin, offsets, mask, 3, D) if D > 3 else x0
             s0, s1, s2, s3 = x0.to(score_type), x1.to(score_type), x2.to(score_type), x3.to(score_type)
             lowest = tl.full([BLOCK], float("inf"), score_type)
             nearest = tl.zeros([BLOCK], tl.int32)
@@ -203,6 +202,41 @@ def _moved(totals, centers, clusters, n_clusters, D: tl.constexpr, SNAP: tl.cons
     return weights, old, _snapped(sums * (1 / tl.where(weights == 0, 1.0, weights)), SNAP), mask
 
 
+@triton.jit
+def move_run(
+    totals, centers, moves, limit, changes, is_last, n_clusters, relaxation, momentum,
+    D: tl.constexpr, CLUSTERS: tl.constexpr, SNAP: tl.constexpr,
+):  # fmt: skip
+    """Move the centers of a run by the rules of `lloyd.moves`, and tell its status; if a cluster is empty, all stay."""
+    squared = tl.zeros([], tl.float64)
+    n_empty = 0
+    for start in range(0, n_clusters, CLUSTERS):
+        clusters = start + tl.arange(0, CLUSTERS)
+        weights, old, means, _ = _moved(totals, centers, clusters, n_clusters, D, SNAP)
+        n_empty += tl.sum((weights <= 0).to(tl.int32))
+        shifts = means - old
+        squared += tl.sum(shifts * shifts)
+    ending = tl.full([], EMPTY, tl.int32)
+    if n_empty == 0:
+        close = (squared <= limit) | ((changes == 0) & (relaxation == 1))
+        ending = tl.where(is_last, OUT_OF_TIME, GOING)
+        ending = tl.where(close, CLOSE, ending)
+        ending = tl.where((changes == 0) & (squared == 0), STILL, ending)
+        straight = (ending != GOING) | (changes == 0)
+        for start in range(0, n_clusters, CLUSTERS):
+            clusters = start + tl.arange(0, CLUSTERS)
+            _, old, means, mask = _moved(totals, centers, clusters, n_clusters, D, SNAP)
+            place = clusters[:, None] * D + tl.arange(0, 4)[None, :]
+            last = tl.load(moves + place, mask=mask, other=0)
+            shifts = means - old
+            onward = tl.sum(shifts * last, axis=1)[:, None] > 0
+            further = old + relaxation * shifts + tl.where(onward, momentum * last, 0.0)
+            new = tl.where(straight, means, _snapped(further, SNAP))
+            tl.store(moves + place, new - old, mask=mask)
+            tl.store(centers + place, new, mask=mask)
+    return ending
+
+
 @triton.jit(do_not_specialize=["n_clusters", "n_parts", "max_iter"])
 def move_centers_kernel(
     totals,
@@ -222,49 +256,32 @@ def move_centers_kernel(
     PARTS: tl.constexpr,
     SNAP: tl.constexpr,
 ):
-    """One run: the rules of `lloyd.iterate`, by which centers move and a run ends."""
+    """One run: its centers move, or it ends."""
     run = tl.program_id(0)
     if tl.load(status + run) == GOING:
-        totals += run * n_clusters * (D + 1)
-        centers += run * n_clusters * D
-        moves += run * n_clusters * D
         iteration = tl.load(n_iter + run) + 1
         changes = 0
         for start in range(0, n_parts, PARTS):
             rows = start + tl.arange(0, PARTS)
             changes += tl.sum(tl.load(n_changed + run * n_parts + rows, mask=rows < n_parts, other=0))
-        squared = tl.zeros([], tl.float64)
-        n_empty = 0
-        for start in range(0, n_clusters, CLUSTERS):
-            clusters = start + tl.arange(0, CLUSTERS)
-            weights, old, means, _ = _moved(totals, centers, clusters, n_clusters, D, SNAP)
-            n_empty += tl.sum((weights <= 0).to(tl.int32))
-            shifts = means - old
-            squared += tl.sum(shifts * shifts)
-        if n_empty > 0:
-            tl.store(status + run, EMPTY)
-        else:
-            still = (changes == 0) & (squared == 0)
-            close = squared <= tl.load(limits + run)
-            if RELAXATION == 1:
-                close = close | (changes == 0)
-            out_of_time = iteration >= max_iter
-            straight = still | close | out_of_time | (changes == 0)
-            for start in range(0, n_clusters, CLUSTERS):
-                clusters = start + tl.arange(0, CLUSTERS)
-                _, old, means, mask = _moved(totals, centers, clusters, n_clusters, D, SNAP)
-                place = clusters[:, None] * D + tl.arange(0, 4)[None, :]
-                last = tl.load(moves + place, mask=mask, other=0)
-                shifts = means - old
-                onward = tl.sum(shifts * last, axis=1)[:, None] > 0
-                further = old + RELAXATION * shifts + tl.where(onward, MOMENTUM * last, 0.0)
-                new = tl.where(straight, means, _snapped(further, SNAP))
-                tl.store(moves + place, new - old, mask=mask)
-                tl.store(centers + place, new, mask=mask)
-            tl.debug_barrier()  # all threads have read what thread 0 writes now
+        ending = move_run(
+            totals + run * n_clusters * (D + 1),
+            centers + run * n_clusters * D,
+            moves + run * n_clusters * D,
+            tl.load(limits + run),
+            changes,
+            iteration >= max_iter,
+            n_clusters,
+            RELAXATION,
+            MOMENTUM,
+            D,
+            CLUSTERS,
+            SNAP,
+        )
+        tl.debug_barrier()  # all threads have read what thread 0 writes now
+        if ending != EMPTY:
             tl.store(n_iter + run, iteration)
-            ending = tl.where(close, CLOSE, tl.where(out_of_time, OUT_OF_TIME, GOING))
-            tl.store(status + run, tl.where(still, STILL, ending))
+        tl.store(status + run, ending)
 
 
 @triton.jit(do_not_specialize=["n_points", "n_clusters", "n_runs", "problem_stride"])
@@ -280,7 +297,6 @@ def inertia_kernel(
     n_runs,
     problem_stride,
     D: tl.constexpr,
-    GROUP: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """parts = sum over points of weight times squared distance to the labelled center, program by program."""
@@ -298,9 +314,8 @@ def inertia_kernel(
         label = tl.load(labels + offsets, mask=mask, other=0).to(tl.int32)
         distance = tl.zeros([BLOCK], tl.float64)
         for column in tl.static_range(D):
-            apart = point_column(points, origin, offsets, mask, column, D, GROUP) - tl.load(
-                centers + label * D + column
-            )
+            own = _point_column(points, origin, offsets, mask, column, D)
+            apart = own - tl.load(centers + label * D + column)
             distance += apart * apart
         total += tl.sum(tl.load(weights + offsets, mask=mask, other=0) * distance)
     tl.store(parts + run * tl.num_programs(0) + tl.program_id(0), total)

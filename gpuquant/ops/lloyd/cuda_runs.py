@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import wraps
+from itertools import chain, repeat
 from typing import Any, TypeVar
 
 import torch
@@ -26,7 +27,11 @@ from gpuquant.tensors import power_of_two
 MAX_COLUMNS = 4
 Result = TypeVar("Result")
 
-ITERATIONS = 8  # between two looks of the host
+LOOKS = (
+    2,
+    4,
+    8,
+)  # iterations before the host looks for the first time whether runs have ended, and before it looks again
 LEAST_SHARE = 1e-9  # of all weights
 SCATTERED = 17  # clusters from which points are added one by one: fewer are faster summed up block by block
 
@@ -47,7 +52,7 @@ class KernelLloyd:
 
     Parameters
     ----------
-    points : Tensor, [B, N, D] float32 or float64; or [B, N / group, D, group]
+    points : Tensor, [B, N, D] float32 or float64
     origin : Tensor, float64 [B, D]
         What points are relative to.
     weights : Tensor, float64 [B, N]
@@ -56,8 +61,8 @@ class KernelLloyd:
     n_clusters : int
     single : bool
         Scores are float32.
-    snap : "grid", "single" or "double"
-        Centers are kept as `ColorLloyd` or float32 or float64 points need them.
+    snap : "single" or "double"
+        Centers are kept as float32 or float64 points need them.
     count_weightless : bool
         Also count label changes of points whose weight is 0.
     """
@@ -72,16 +77,15 @@ class KernelLloyd:
         *,
         single: bool,
         snap: str,
-        group: int = 1,
         count_weightless: bool = False,
     ) -> None:
         self._points, self._origin, self._weights, self._labels = points, origin, weights, labels
         self._n_clusters, self._n_columns = n_clusters, origin.shape[1]
-        self._single, self._snap, self._group, self._count_weightless = single, snap, group, count_weightless
+        self._single, self._snap, self._count_weightless = single, snap, count_weightless
         device, n_all = points.device, len(labels)
         self._n_runs = n_all // len(weights)
         self._scales = self._find_scales()
-        self._scatters = n_clusters >= SCATTERED and (group > 1 or (single and self._weights_are_alike()))
+        self._scatters = n_clusters >= SCATTERED and single and self._weights_are_alike()
         self._n_parts = n_programs(weights.shape[1], device)
         shape = n_clusters, self._n_columns + 1
         kind = torch.int64 if self._scatters else torch.float64
@@ -144,7 +148,6 @@ class KernelLloyd:
             self._n_runs,
             n_points * self._n_columns,
             D=self._n_columns,
-            GROUP=self._group,
             BLOCK=POINTS,
             SINGLE=self._single,
             COUNT_WEIGHTLESS=self._count_weightless,
@@ -182,8 +185,8 @@ class KernelLloyd:
     ) -> list[int]:  # the `RunStatus` of each run
         """Iterate until every run has ended, needs the host, or made so many steps."""
         runs = torch.arange(len(centers), device=centers.device)
-        while True:
-            at_once = min(ITERATIONS, n_steps)
+        for look in chain(LOOKS, repeat(LOOKS[-1])):
+            at_once = min(look, n_steps)
             n_steps -= at_once
             for _ in range(at_once):
                 self._launch(centers, runs, status)
@@ -208,7 +211,8 @@ class KernelLloyd:
                 )
             stands: list[int] = status.tolist()
             if RunStatus.GOING not in stands or not n_steps:
-                return stands
+                break
+        return stands
 
     @_on_its_device
     def inertia(
@@ -230,7 +234,6 @@ class KernelLloyd:
             self._n_runs,
             n_points * self._n_columns,
             D=self._n_columns,
-            GROUP=self._group,
             BLOCK=POINTS // 2,  # more would spill registers
         )
         return parts.sum(dim=1)

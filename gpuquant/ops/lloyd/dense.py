@@ -33,6 +33,7 @@ class DenseLloyd:
     """
 
     as_scikit_learn = False  # points of weight 0 count among those whose label changed; scores and means are as there
+    labeled: frozenset[int] = frozenset()
 
     def __init__(self, points: DensePoints, n_clusters: int, n_runs: int = 1) -> None:
         self._points = points
@@ -40,6 +41,11 @@ class DenseLloyd:
         shape = points.n_problems * n_runs, points.n_points
         self._labels = torch.full(shape, -1, dtype=torch.int32, device=points.points.device)
         self._runs = _begun(points, self._labels, n_clusters, as_scikit_learn=self.as_scikit_learn)
+
+    @property
+    def home(self) -> torch.device:
+        """Where centers and sums are worked on."""
+        return self._points.points.device
 
     @property
     def variance(self) -> Tensor:  # [P]

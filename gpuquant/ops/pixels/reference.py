@@ -68,6 +68,7 @@ def alpha_lookup(
     keys: Tensor,  # [M] int64, ascending: of colors that are not opaque
     values: Tensor,  # [M] uint8, uint16 or int32
     table: Tensor,  # [2^24] of the same dtype, of opaque colors: that of `lookup_table`
+    apply_lookup: Callable[[Tensor, Tensor], Tensor],  # opaque pixels [N, 3] up in the table
 ) -> Callable[[Tensor], Tensor]:  # pixels [N, 4] uint8 of these colors -> [N] of the values' dtype
     """A function that looks up pixels with alpha."""
 
@@ -77,7 +78,7 @@ def alpha_lookup(
         size = CHUNK_PIXELS if pixels.is_cpu else CHUNK_ON_CUDA
         for chunk, part in zip(pixels.split(size), found.split(size), strict=True):
             is_opaque = chunk[:, 3] == 255
-            part[is_opaque] = uint16_as_int16(apply_lookup(chunk[is_opaque][:, :3], table))
+            part[is_opaque] = uint16_as_int16(apply_lookup(chunk[is_opaque][:, :3].contiguous(), table))
             part[~is_opaque] = words[torch.searchsorted(keys, alpha_keys(chunk[~is_opaque]))]
         return found.view(values.dtype)
 

@@ -22,6 +22,8 @@ class CoarseColors:
     colors: Tensor  # [M, D] uint8 or int16, in Z-order
     counts: Tensor  # [M] int64
     error: float
+    moments: Tensor | None = None  # of these colors, as `ColorPoints` has them, [D + 2] float64 on the CPU, where known
+    finer_moments: Tensor | None = None  # of the colors that were folded
 
 
 def coarsen(

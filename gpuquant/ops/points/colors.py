@@ -22,20 +22,28 @@ class ColorPoints:
 
     Parameters
     ----------
-    colors : Tensor, uint8 [B, M, 3], or int16 [B, M, 3] or [B, M, 4], steps; distinct or not, in any order
+    colors : Tensor, uint8 [B, M, 3], or int16 [B, M, 3] or [B, M, 4], steps; distinct or not
     counts : Tensor, int64 or float64 [B, M], integers; 0 is padding
+    is_sorted : bool
+        The colors are known to be in Z-order.
+    moments : Tensor, float64 [B, D + 2], optional
+        What the property would work out.
     """
 
-    def __init__(self, colors: Tensor, counts: Tensor) -> None:
+    def __init__(
+        self, colors: Tensor, counts: Tensor, *, is_sorted: bool = False, moments: Tensor | None = None
+    ) -> None:
         self.n_problems, self.n_points, self.n_columns = colors.shape
         self._order: Tensor | None = None  # [B, M]: the place among those given of each color in Z-order
         colors = colors.contiguous()
-        if not self._are_in_order(colors):
+        if not (is_sorted or self._are_in_order(colors)):
             self._order = z_keys(colors).argsort(dim=1, stable=True)
             colors = colors.gather(1, self._order[:, :, None].expand(-1, -1, self.n_columns))
             counts = counts.gather(1, self._order)
         self.colors = colors  # [B, M, D] uint8 or int16, in Z-order
         self.weights = counts.to(torch.float64).contiguous()  # [B, M]
+        if moments is not None:
+            self.moments = moments
 
     def _are_in_order(self, colors: Tensor) -> bool:
         keys = z_keys(colors)

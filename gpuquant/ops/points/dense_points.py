@@ -17,8 +17,6 @@ NUMBERS_AT_ONCE = 1 << 22  # 32 MiB of float64, in operations point by point
 class DensePoints:
     """Points and weights of B problems; neither is copied."""
 
-    group = 1  # a point's columns lie together
-
     def __init__(
         self,
         points: Tensor,  # [B, N, D] float32 or float64

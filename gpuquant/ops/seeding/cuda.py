@@ -1,9 +1,9 @@
-"""Greedy k-means++ as Triton kernels: two launches a center, and nothing comes back to the host before the end.
+"""Greedy k-means++ among points as a Triton kernel: a launch a center, or one for all where points are few.
 
-The first launch draws the candidates and measures how low each would bring the potential; the second adds the best one.
-A third one sums up the shares of items, such as pixels, where those are drawn in place of points. What all programs
-need, they all work out, from the sums of all programs, always added up alike: a few microseconds in place of a launch.
-Over distinct colors every sum is exact, and the draws are those of the CPU.
+A launch adds the best candidate of the one before, draws new ones, and measures how low each would bring the potential.
+The sums by which it measures are those by which the next one draws, if the candidate is the best: so nothing waits for
+another pass over the points. What all programs need, they all work out, from the sums of all programs, always added up
+alike. Over distinct colors every sum is exact, and the draws are those of the CPU.
 """
 
 import numpy as np
@@ -13,318 +13,197 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from gpuquant.ops.lloyd.cuda import n_programs, point_column
-from gpuquant.ops.seeding.cuda_draws import CHUNK, WIDTH, draw_items, sum_shares_kernel
+from gpuquant.ops.cuda_launches import Launches
+from gpuquant.ops.lloyd.cuda import n_programs
+from gpuquant.ops.seeding.cuda_draws import (
+    CHUNK,
+    PARTS,
+    WIDTH,
+    best_candidate,
+    draw_items,
+    lowered,
+)
 
-PARTS = 64  # sums that are added up together
-TRY_OPTIONS = {"num_warps": 8, "maxnreg": 128}  # left alone, the compiler spills registers
-ADD_OPTIONS = {"num_warps": 4, "maxnreg": 128}
+ALONE = 1 << 14  # points that one program works on without the others: about as long as the launches would take
+DISTANCES = 1 << 12  # that a program works out at once
+LOOK = 16  # centers between two looks of the host whether there are enough
+OPTIONS = {"num_warps": 8, "maxnreg": 128}  # left alone, the compiler spills registers
 
 
-@triton.jit(do_not_specialize=["n_points", "n_runs", "n_items", "n_draw_parts", "n_candidates", "uniform", "per_run"])
-def try_candidates_kernel(
-    points,
-    origin,
-    weights,
-    closest,
-    uniforms,
-    item_weights,
-    ranks,
-    part_sums,
-    chunk_sums,
-    candidates,
-    potentials,
+@triton.jit(do_not_specialize=["n_points", "n_runs", "first", "last", "n_centers", "n_candidates", "n_uniforms"])
+def choose_centers_kernel(
+    points,  # [B, N, D]
+    weights,  # [B, N] float64
+    closest,  # [P, N] float64
+    numbers,  # [1 + P * n_uniforms] float64: the potential below which no more centers are needed, and uniform numbers
+    part_sums,  # [P, 2, LANES, programs] float64
+    chunk_sums,  # [P, 2, LANES, chunks] float64
+    candidates,  # [P, 2, LANES] int64
+    found,  # [P, K D + 2] float64, all 0: centers, the potential, and how many centers there are once a run has ended
     n_points,
     n_runs,
-    n_items,
-    n_draw_parts,
+    first,
+    last,
+    n_centers,
     n_candidates,
-    uniform,
-    per_run,
-    RIGHT: tl.constexpr,
-    GIVEN: tl.constexpr,
-    RANKED: tl.constexpr,
-    WEIGHTED: tl.constexpr,
+    n_uniforms,
     LANES: tl.constexpr,
     D: tl.constexpr,
-    GROUP: tl.constexpr,
     CHUNK: tl.constexpr,
     WIDTH: tl.constexpr,
+    PARTS: tl.constexpr,
 ):
-    """candidates = points drawn for some uniform numbers, and what the potential would be, program by program."""
-    run = tl.program_id(1)
+    """Steps `first` to `last`: 0 sums up weights, 1 tries the first center, and each adds what the one before found.
+
+    Sums of even and odd steps have their own places. A closest distance may be read before or after another program has
+    lowered it: the best candidate lowers it to the same.
+    """
+    part, n_parts = tl.program_id(0), tl.num_programs(0)
+    run = tl.program_id(1).to(tl.int64)
     problem = run // n_runs
-    points += problem.to(tl.int64) * n_points * D
-    origin += problem * D
-    weights += problem.to(tl.int64) * n_points
-    closest += run.to(tl.int64) * n_points
+    points += problem * n_points * D
+    weights += problem * n_points
+    closest += run * n_points
+    found += run * (n_centers * D + 2)
+    n_chunks = (n_points + CHUNK - 1) // CHUNK
+    per_part = (n_chunks + n_parts - 1) // n_parts
     lane = tl.arange(0, LANES)
-    if GIVEN:
-        drawn = tl.load(candidates + run * LANES + lane)
-    else:
-        n_chunks = (n_items + CHUNK - 1) // CHUNK
-        per_draw_part = (n_chunks + n_draw_parts - 1) // n_draw_parts
-        items = item_weights if RANKED else weights
-        drawn = draw_items(
-            uniforms + run * per_run + uniform,
-            items,
-            closest,
-            ranks,
-            part_sums + run * n_draw_parts,
-            chunk_sums + run.to(tl.int64) * n_chunks,
-            n_items,
-            n_draw_parts,
-            per_draw_part,
-            lane,
-            n_candidates,
-            RIGHT,
-            RANKED,
-            WEIGHTED,
-            CHUNK,
-            WIDTH,
-        )
-        if RANKED:
-            drawn = tl.load(ranks + drawn).to(tl.int64)
-        if tl.program_id(0) == 0:
-            tl.store(candidates + run * LANES + lane, drawn)
-    total = tl.zeros([LANES], tl.float64)
-    for start in range(tl.program_id(0) * CHUNK, n_points, tl.num_programs(0) * CHUNK):
-        offsets = start + tl.arange(0, CHUNK)
-        mask = offsets < n_points
-        weight = tl.load(weights + offsets, mask=mask, other=0)
-        nearest = tl.load(closest + offsets, mask=mask, other=0)
-        for candidate in range(n_candidates):
-            index = tl.sum(tl.where(lane == candidate, drawn, 0))
-            distance = _squared_distance(points, origin, offsets, mask, index, D, GROUP)
-            total += tl.where(lane == candidate, tl.sum(weight * tl.minimum(nearest, distance)), 0.0)
-    own = run * tl.num_programs(0) + tl.program_id(0)
-    tl.store(potentials + own * LANES + lane, tl.where(lane < n_candidates, total, float("inf")))
+    column = tl.arange(0, 4)
+    goes_on = tl.load(found + n_centers * D + 1) == 0
+    for step in range(first, last):
+        now, before = (run * 2 + step % 2) * LANES, (run * 2 + (step + 1) % 2) * LANES
+        best = tl.zeros([], tl.int64)
+        place = tl.zeros([], tl.int32)
+        if goes_on & (step > 1):
+            sums = part_sums + before * n_parts
+            best, place, potential = best_candidate(sums, candidates + before, n_parts, lane, PARTS, LANES)
+            is_last = (step > n_centers) | (potential < tl.load(numbers))
+            if part == 0:
+                levels = tl.load(points + best * D + column, mask=column < D, other=0).to(tl.float64)
+                tl.store(found + (step - 2) * D + column, levels, mask=column < D)
+                tl.store(found + n_centers * D, potential)
+                if is_last:
+                    tl.store(found + n_centers * D + 1, step - 1)
+            goes_on = goes_on & (is_last == 0)
+        if goes_on:
+            n_tried = tl.where(step > 1, n_candidates, 1)
+            drawn = tl.zeros([LANES], tl.int64)
+            if step > 0:
+                drawn = draw_items(
+                    numbers + 1 + run * n_uniforms + tl.where(step > 1, 1 + (step - 2) * n_candidates, 0),
+                    weights,
+                    closest,
+                    points,
+                    best,
+                    step - 1,
+                    part_sums + (before + place) * n_parts,
+                    chunk_sums + (before + place) * n_chunks,
+                    n_points,
+                    n_parts,
+                    lane,
+                    n_tried,
+                    False,
+                    True,
+                    D,
+                    CHUNK,
+                    WIDTH,
+                )
+                if part == 0:
+                    tl.store(candidates + now + lane, drawn)
+            total = tl.zeros([LANES], tl.float64)
+            for chunk in range(part * per_part, tl.minimum(part * per_part + per_part, n_chunks)):
+                offsets = chunk * CHUNK + tl.arange(0, CHUNK)
+                mask = offsets < n_points
+                weight = tl.load(weights + offsets, mask=mask, other=0)
+                nearest = tl.full([CHUNK], float("inf"), tl.float64)
+                if step > 1:
+                    nearest = lowered(points, closest, offsets, mask, best, step - 1, D)
+                    tl.store(closest + offsets, nearest, mask=mask)
+                in_chunk = tl.where(lane == 0, tl.sum(weight), 0.0)
+                if step > 0:
+                    distance = tl.minimum(nearest[None, :], _distances(points, offsets, mask, drawn, D))
+                    in_chunk = tl.where(lane < n_tried, tl.sum(weight[None, :] * distance, axis=1), 0.0)
+                tl.store(chunk_sums + (now + lane) * n_chunks + chunk, in_chunk, mask=lane < n_tried)
+                total += in_chunk
+            sums = part_sums + (now + lane) * n_parts + part
+            tl.store(sums, tl.where(lane < n_tried, total, float("inf")))
+            tl.debug_barrier()  # what all threads have written is read in the next step, where there is one program
 
 
 @triton.jit
-def _squared_distance(points, origin, offsets, mask, index, D: tl.constexpr, GROUP: tl.constexpr):
-    distance = tl.zeros(offsets.shape, tl.float64)
-    for column in tl.static_range(D):
-        own = point_column(points, origin, offsets, mask, column, D, GROUP)
-        apart = own - point_column(points, origin, index, index >= 0, column, D, GROUP)
+def _distances(points, offsets, mask, drawn, D: tl.constexpr):
+    """The squared distances of some points to all candidates at once, [LANES, n]."""
+    number: tl.constexpr = tl.int32 if points.dtype.element_ty == tl.uint8 else tl.float64
+    place = points + offsets.to(tl.int64) * D
+    apart = tl.load(place, mask=mask, other=0).to(number)[None, :] - tl.load(points + drawn * D).to(number)[:, None]
+    distance = apart * apart
+    for column in tl.static_range(1, D):
+        own = tl.load(place + column, mask=mask, other=0).to(number)[None, :]
+        apart = own - tl.load(points + drawn * D + column).to(number)[:, None]
         distance += apart * apart
-    return distance
+    return distance.to(tl.float64)
 
 
-@triton.jit(do_not_specialize=["n_points", "n_runs", "step", "n_steps"])
-def add_best_kernel(
-    points,
-    origin,
-    weights,
-    closest,
-    candidates,
-    potentials,
-    chosen,
-    reached,
-    part_sums,
-    chunk_sums,
-    n_points,
-    n_runs,
-    step,
-    n_steps,
-    LANES: tl.constexpr,
-    D: tl.constexpr,
-    GROUP: tl.constexpr,
-    CHUNK: tl.constexpr,
-    PARTS: tl.constexpr,
-    SUMMED: tl.constexpr,
-):
-    """Lower the closest distances by the candidate with the lowest potential, and sum up the shares that follow.
-
-    Before the first center (step -1) shares are weights.
-    """
-    run = tl.program_id(1)
-    problem = run // n_runs
-    points += problem.to(tl.int64) * n_points * D
-    origin += problem * D
-    weights += problem.to(tl.int64) * n_points
-    closest += run.to(tl.int64) * n_points
-    n_parts = tl.num_programs(0)
-    index = tl.zeros([], tl.int64)
-    if step >= 0:
-        lane = tl.arange(0, LANES)
-        totals = tl.zeros([LANES], tl.float64)
-        for start in range(0, n_parts, PARTS):
-            rows = start + tl.arange(0, PARTS)
-            place = (run * n_parts + rows)[:, None] * LANES + lane[None, :]
-            totals += tl.sum(tl.load(potentials + place, mask=(rows < n_parts)[:, None], other=0), axis=0)
-        best = tl.argmin(totals, axis=0)
-        index = tl.sum(tl.where(lane == best, tl.load(candidates + run * LANES + lane), 0))
-        if tl.program_id(0) == 0:
-            tl.store(chosen + run * n_steps + step, index)
-            tl.store(reached + run, tl.min(totals, axis=0))
-    n_chunks = (n_points + CHUNK - 1) // CHUNK
-    per_part = (n_chunks + n_parts - 1) // n_parts
-    first = tl.program_id(0) * per_part
-    total = tl.zeros([], tl.float64)
-    for chunk in range(first, tl.minimum(first + per_part, n_chunks)):
-        offsets = chunk * CHUNK + tl.arange(0, CHUNK)
-        mask = offsets < n_points
-        shares = tl.load(weights + offsets, mask=mask, other=0)
-        if step >= 0:
-            nearest = tl.load(closest + offsets, mask=mask, other=0)
-            nearest = tl.minimum(nearest, _squared_distance(points, origin, offsets, mask, index, D, GROUP))
-            tl.store(closest + offsets, nearest, mask=mask)
-            shares *= nearest
-        if SUMMED:
-            in_chunk = tl.sum(tl.where(mask, shares, 0.0))
-            tl.store(chunk_sums + run.to(tl.int64) * n_chunks + chunk, in_chunk)
-            total += in_chunk
-    if SUMMED:
-        tl.store(part_sums + run * n_parts + tl.program_id(0), total)
-
-
-def width_for(lanes: int) -> int:
-    """Choose how many items a draw looks at together."""
-    return min(WIDTH, 1024 // lanes)
+def chunk_for(lanes: int) -> int:
+    """Choose how many points are measured together: all candidates at once take as many registers."""
+    return min(CHUNK, DISTANCES // lanes)
 
 
 class KernelSeeding:
-    """Greedy k-means++ in P = B x n_runs runs on CUDA tensors.
+    """Greedy k-means++ in P = B x n_runs runs on CUDA tensors: run r works on problem r // n_runs.
 
     Parameters
     ----------
-    points, origin, weights, group
-        As for `KernelLloyd`.
+    points : Tensor, uint8, float32 or float64 [B, N, D]
+    weights : Tensor, float64 [B, N]
     n_runs : int
-    ranks : Tensor, int32 [N], optional
-        Of a single problem: the point of each of N items, such as pixels, from which candidates are drawn in place of
-        the points.
-    item_weights : Tensor, float64 [N], optional
-        1 for every item if not given.
     """
 
-    def __init__(
-        self,
-        points: Tensor,
-        origin: Tensor,
-        weights: Tensor,
-        *,
-        n_runs: int = 1,
-        group: int = 1,
-        ranks: Tensor | None = None,
-        item_weights: Tensor | None = None,
-    ) -> None:
-        self._points, self._origin, self._weights = points, origin, weights
-        self._n_runs, self._group, self._ranks, self._item_weights = n_runs, group, ranks, item_weights
-        n_all, device = len(weights) * n_runs, points.device
-        n_points = weights.shape[1]
-        self._n_items = n_points if ranks is None else len(ranks)
-        self._n_parts = n_programs(n_points, device)
-        self._n_draw_parts = n_programs(self._n_items, device)
-        self._closest = torch.full((n_all, n_points), torch.inf, dtype=torch.float64, device=device)
-        self._part_sums = self._closest.new_zeros(n_all, self._n_draw_parts)
-        self._chunk_sums = self._closest.new_zeros(n_all, -(-self._n_items // CHUNK))
+    def __init__(self, points: Tensor, weights: Tensor, n_runs: int = 1) -> None:
+        self._points, self._weights, self._n_runs = points, weights, n_runs
 
     def choose(
         self,
-        n_clusters: int,
-        uniforms: npt.NDArray[np.float64],  # [P, 1 + L (K - 1)], or without the first where that is given
+        n_clusters: int,  # K
+        uniforms: npt.NDArray[np.float64],  # [P, 1 + L (K - 1)]
         n_candidates: int,  # L
-        first: int | None = None,  # the first center: an index among the points
-    ) -> tuple[Tensor, Tensor]:  # [P, K] int64, indices of points; [P] float64, the potentials that they reach
-        """Choose K centers among the points."""
-        device, n_all = self._closest.device, len(self._closest)
-        lanes = triton.next_power_of_2(n_candidates)
-        numbers = torch.from_numpy(np.ascontiguousarray(uniforms)).to(device)
-        candidates = torch.zeros(n_all, lanes, dtype=torch.int64, device=device)
-        potentials = torch.empty(n_all, self._n_parts, lanes, dtype=torch.float64, device=device)
-        chosen = torch.zeros(n_all, n_clusters, dtype=torch.int64, device=device)
-        reached = torch.zeros(n_all, dtype=torch.float64, device=device)
-        with torch.cuda.device_of(numbers):  # Triton launches on the current device
-            if first is not None:
-                candidates.fill_(first)
-            else:
-                self._add_best(candidates, potentials, chosen, reached, -1)
-            place = 0
-            for step in range(n_clusters):
-                n_tried = n_candidates if step else 1
-                given = step == 0 and first is not None
-                self._try(candidates, potentials, numbers, place, n_tried, right=step == 0, given=given)
-                place += 0 if given else n_tried
-                self._add_best(candidates, potentials, chosen, reached, step)
-        return chosen, reached
-
-    def _try(
-        self,
-        candidates: Tensor,
-        potentials: Tensor,
-        uniforms: Tensor,
-        uniform: int,
-        n_candidates: int,
-        *,
-        right: bool,
-        given: bool,
-    ) -> None:
-        ranks, item_weights = self._ranks, self._item_weights
-        try_candidates_kernel[(self._n_parts, len(candidates))](
-            self._points,
-            self._origin,
-            self._weights,
-            self._closest,
-            uniforms,
-            self._weights if item_weights is None else item_weights,
-            candidates if ranks is None else ranks,
-            self._part_sums,
-            self._chunk_sums,
-            candidates,
-            potentials,
-            self._weights.shape[1],
-            self._n_runs,
-            self._n_items,
-            self._n_draw_parts,
-            n_candidates,
-            uniform,
-            uniforms.shape[1],
-            RIGHT=right and not given,
-            GIVEN=given,
-            RANKED=ranks is not None,
-            WEIGHTED=ranks is None or item_weights is not None,
-            LANES=candidates.shape[1],
-            D=self._origin.shape[1],
-            GROUP=self._group,
-            CHUNK=CHUNK,
-            WIDTH=width_for(candidates.shape[1]),
-            **TRY_OPTIONS,
-        )
-
-    def _add_best(self, candidates: Tensor, potentials: Tensor, chosen: Tensor, reached: Tensor, step: int) -> None:
-        add_best_kernel[(self._n_parts, len(candidates))](
-            self._points,
-            self._origin,
-            self._weights,
-            self._closest,
-            candidates,
-            potentials,
-            chosen,
-            reached,
-            self._part_sums,
-            self._chunk_sums,
-            self._weights.shape[1],
-            self._n_runs,
-            step,
-            chosen.shape[1],
-            LANES=candidates.shape[1],
-            D=self._origin.shape[1],
-            GROUP=self._group,
-            CHUNK=CHUNK,
-            PARTS=PARTS,
-            SUMMED=self._ranks is None,
-            **ADD_OPTIONS,
-        )
-        if self._ranks is not None and step + 1 < chosen.shape[1]:
-            sum_shares_kernel[(self._n_draw_parts,)](
-                self._weights if self._item_weights is None else self._item_weights,
-                self._ranks,
-                self._closest,
-                self._part_sums,
-                self._chunk_sums,
-                self._n_items,
-                WEIGHTED=self._item_weights is not None,
-                CHUNK=CHUNK,
-            )
+        least: float = 0.0,  # no more centers are needed once the potential of a run is below it
+    ) -> tuple[npt.NDArray[np.float64], list[float]]:  # [P, K, D], or fewer than K if a run ended; [P]
+        """Choose K of the points; the potentials that the runs reach."""
+        _, n_points, n_columns = self._points.shape
+        device, n_all, lanes = self._points.device, len(uniforms), triton.next_power_of_2(n_candidates)
+        n_parts = 1 if n_points <= ALONE else n_programs(n_points, device)
+        numbers = torch.from_numpy(np.append(least, uniforms)).to(device, non_blocking=True)
+        chunk = chunk_for(lanes)
+        sums = [(n_all, 2, lanes, n_parts), (n_all, 2, lanes, -(-n_points // chunk)), (n_all, n_points)]
+        part_sums, chunk_sums, closest = (torch.empty(s, dtype=torch.float64, device=device) for s in sums)
+        candidates = torch.empty(n_all, 2, lanes, dtype=torch.int64, device=device)
+        found = torch.zeros(n_all, n_clusters * n_columns + 2, dtype=torch.float64, device=device)
+        constants = {"LANES": lanes, "D": n_columns, "CHUNK": chunk, "WIDTH": WIDTH, "PARTS": PARTS}
+        launch = Launches(choose_centers_kernel, (n_parts, n_all), constants, **OPTIONS)
+        at_once = n_clusters + 2 if n_parts == 1 else 1
+        with torch.cuda.device_of(found):  # Triton launches on the current device
+            for step in range(0, n_clusters + 2, at_once):
+                launch(
+                    self._points,
+                    self._weights,
+                    closest,
+                    numbers,
+                    part_sums,
+                    chunk_sums,
+                    candidates,
+                    found,
+                    n_points,
+                    self._n_runs,
+                    step,
+                    step + at_once,
+                    n_clusters,
+                    n_candidates,
+                    uniforms.shape[1],
+                )
+                if least > 0 and step % LOOK == LOOK - 1 and bool((found[:, -1] > 0).any()):
+                    break
+        rows = found.cpu().numpy()
+        lengths = rows[:, -1]
+        n_chosen = int(lengths[lengths > 0].min())
+        return rows[:, : n_chosen * n_columns].reshape(n_all, n_chosen, n_columns), rows[:, -2].tolist()

@@ -1,4 +1,4 @@
-"""Drawing items by the running sum of their shares, as Triton code.
+"""Drawing items by the running sum of their shares, as Triton code; items are points, or pixels with their points.
 
 Shares are summed chunk by chunk and part by part, a part being the chunks of one program, and a draw looks for the
 part, then the chunk, then the item.
@@ -7,27 +7,61 @@ part, then the chunk, then the item.
 import triton
 import triton.language as tl
 
-CHUNK = 1024
-WIDTH = 128  # items that a draw looks at together, or fewer for many candidates
+CHUNK = 512  # items: a draw looks at all of one
+WIDTH = 32  # items that a draw looks at together: with more, registers are spilled
+PARTS = 64  # sums that are added up together
 
 
 @triton.jit
-def _passed(running, targets, valid, RIGHT: tl.constexpr):
+def squared_distance(points, places, valid, index, D: tl.constexpr):
+    """The squared distances of some points to another one, of 8-bit colors by integers."""
+    number: tl.constexpr = tl.int32 if points.dtype.element_ty == tl.uint8 else tl.float64
+    distance = tl.zeros(places.shape, number)
+    for column in tl.static_range(D):
+        own = tl.load(points + places.to(tl.int64) * D + column, mask=valid, other=0).to(number)
+        apart = own - tl.load(points + index * D + column).to(number)
+        distance += apart * apart
+    return distance.to(tl.float64)
+
+
+@triton.jit
+def lowered(points, closest, places, valid, best, n_centers, D: tl.constexpr):
+    """The squared distances of points to the closest of some centers, of which the best one was added last."""
+    before = tl.load(closest + places, mask=valid & (n_centers > 1), other=float("inf"))
+    return tl.minimum(before, squared_distance(points, places, valid, best, D))
+
+
+@triton.jit
+def best_candidate(part_sums, candidates, n_parts, lane, PARTS: tl.constexpr, LANES: tl.constexpr):
+    """The candidate with the lowest potential, the first one on a tie, its place, and that potential."""
+    totals = tl.zeros([LANES], tl.float64)
+    for start in range(0, n_parts, PARTS):
+        rows = start + tl.arange(0, PARTS)
+        places = lane[None, :] * n_parts + rows[:, None]
+        totals += tl.sum(tl.load(part_sums + places, mask=(rows < n_parts)[:, None], other=0), axis=0)
+    place = tl.argmin(totals, axis=0)
+    return tl.sum(tl.where(lane == place, tl.load(candidates + lane), 0)), place, tl.min(totals)
+
+
+@triton.jit
+def _passed(running, targets, valid, n_centers):
     """Which running sums [1, n] or [L, n] lie before the target of each candidate."""
-    before = (running <= targets[:, None]) if RIGHT else (running < targets[:, None])
+    before = tl.where(n_centers == 0, running <= targets[:, None], running < targets[:, None])
     return before & valid
 
 
 @triton.jit
 def draw_items(
-    uniforms, weights, closest, ranks, part_sums, chunk_sums, n_items, n_parts, per_part, lane, n_candidates,
-    RIGHT: tl.constexpr, RANKED: tl.constexpr, WEIGHTED: tl.constexpr, CHUNK: tl.constexpr, WIDTH: tl.constexpr,
+    uniforms, weights, closest, points, best, n_centers, part_sums, chunk_sums, n_items, n_parts, lane, n_candidates,
+    RANKED: tl.constexpr, WEIGHTED: tl.constexpr, D: tl.constexpr, CHUNK: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
     """For each candidate the first item whose running sum of shares reaches its uniform number times the total.
 
-    Items before the first draw have their weight as share, and pass it if the sum is equal (RIGHT), as in scikit-learn.
+    Before there is a center, items have their weight as share, and pass it if the sum is equal, as in scikit-learn.
+    RANKED items are pixels, and what is called points is the point of each.
     """
     n_chunks = (n_items + CHUNK - 1) // CHUNK
+    per_part = (n_chunks + n_parts - 1) // n_parts
     column = tl.arange(0, WIDTH)
     total = tl.zeros([], tl.float64)
     for start in range(0, n_parts, WIDTH):
@@ -40,7 +74,7 @@ def draw_items(
         valid = start + column < n_parts
         sums = tl.load(part_sums + start + column, mask=valid, other=0)
         running = carried + tl.cumsum(sums, axis=0)
-        passed = _passed(running[None, :], targets, valid[None, :], RIGHT)
+        passed = _passed(running[None, :], targets, valid[None, :], n_centers)
         part += tl.sum(passed.to(tl.int32), axis=1)
         before = tl.maximum(before, tl.max(tl.where(passed, running[None, :], 0.0), axis=1))
         carried += tl.sum(sums)
@@ -53,7 +87,7 @@ def draw_items(
         valid = (start + column < per_part)[None, :] & (number < n_chunks)
         sums = tl.load(chunk_sums + number, mask=valid, other=0)
         running = carry[:, None] + tl.cumsum(sums, axis=1)
-        passed = _passed(running, targets, valid, RIGHT)
+        passed = _passed(running, targets, valid, n_centers)
         chunk += tl.sum(passed.to(tl.int32), axis=1)
         reached = tl.maximum(reached, tl.max(tl.where(passed, running, 0.0), axis=1))
         carry += tl.sum(sums, axis=1)
@@ -63,38 +97,20 @@ def draw_items(
     for start in range(0, CHUNK, WIDTH):
         place = chunk[:, None].to(tl.int64) * CHUNK + start + column[None, :]
         valid = place < n_items
-        shares = shares_of(weights, closest, ranks, place, valid, RIGHT, RANKED, WEIGHTED)
+        if RANKED:
+            shares = pixel_shares(weights, points, closest, place, valid, WEIGHTED)
+        else:
+            nearest = lowered(points, closest, place, valid, best, n_centers, D)
+            shares = tl.load(weights + place, mask=valid, other=0) * tl.where(n_centers > 0, nearest, 1.0)
         running = carry[:, None] + tl.cumsum(shares, axis=1)
-        item += tl.sum(_passed(running, targets, valid, RIGHT).to(tl.int64), axis=1)
+        item += tl.sum(_passed(running, targets, valid, n_centers).to(tl.int64), axis=1)
         carry += tl.sum(shares, axis=1)
     return tl.minimum(tl.minimum(item, chunk.to(tl.int64) * CHUNK + CHUNK - 1), n_items - 1)
 
 
 @triton.jit
-def shares_of(
-    weights, closest, ranks, place, valid, FIRST: tl.constexpr, RANKED: tl.constexpr, WEIGHTED: tl.constexpr
-):  # fmt: skip
-    """The shares of items in the running sum: weight times the closest squared distance of the point."""
+def pixel_shares(weights, ranks, closest, place, valid, WEIGHTED: tl.constexpr):
+    """The shares of pixels: weight times the closest squared distance of their point."""
     shares = tl.load(weights + place, mask=valid, other=0) if WEIGHTED else valid.to(tl.float64)
-    if not FIRST:
-        point = tl.load(ranks + place, mask=valid, other=0) if RANKED else place
-        shares = tl.where(valid, shares * tl.load(closest + point, mask=valid, other=0), 0.0)
-    return shares
-
-
-@triton.jit(do_not_specialize=["n_items"])
-def sum_shares_kernel(
-    item_weights, ranks, closest, part_sums, chunk_sums, n_items, WEIGHTED: tl.constexpr, CHUNK: tl.constexpr
-):  # fmt: skip
-    """Sum up the shares of pixels that have the ranks of their colors, chunk by chunk and part by part."""
-    n_chunks = (n_items + CHUNK - 1) // CHUNK
-    per_part = (n_chunks + tl.num_programs(0) - 1) // tl.num_programs(0)
-    first = tl.program_id(0) * per_part
-    total = tl.zeros([], tl.float64)
-    for chunk in range(first, tl.minimum(first + per_part, n_chunks)):
-        place = chunk * CHUNK + tl.arange(0, CHUNK)
-        in_chunk = tl.sum(shares_of(item_weights, ranks=ranks, closest=closest, place=place, valid=place < n_items,
-                                  FIRST=False, RANKED=True, WEIGHTED=WEIGHTED))  # fmt: skip
-        tl.store(chunk_sums + chunk, in_chunk)
-        total += in_chunk
-    tl.store(part_sums + tl.program_id(0), total)
+    point = tl.load(ranks + place, mask=valid, other=0)
+    return tl.where(valid, shares * tl.load(closest + point, mask=valid, other=0), 0.0)

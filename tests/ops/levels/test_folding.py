@@ -28,7 +28,13 @@ def plain(samples: torch.Tensor) -> Folded:
     """`ops.fold_levels` as if Numba could not be imported."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compiled, "runs_for", lambda _: False)
-        return ops.fold_levels(samples)
+        found = ops.fold_levels(samples)
+        if found is None:
+            return None
+        keys, sample_keys, counts = found[1], found[2], found[4]
+        assert counts is not None
+        np.testing.assert_array_equal(counts.numpy(), np.bincount(np.searchsorted(keys.numpy(), sample_keys.numpy())))
+        return found[:4]
 
 
 folds = [pytest.param(cpu_folding.fold_levels, marks=needs_numba), plain]

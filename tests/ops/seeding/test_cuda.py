@@ -7,9 +7,11 @@ import torch
 
 pytest.importorskip("triton", reason="Triton is made for Linux")
 
-from gpuquant.clustering.initialization import kmeans_plus_plus
-from gpuquant.ops.points.color_blocks import BLOCK, ColorBlocks
+from gpuquant.ops.cuda_launches import Launches
+from gpuquant.ops.points.colors import ColorPoints
+from gpuquant.ops.seeding import cuda, reference
 from gpuquant.ops.seeding.cuda import KernelSeeding
+from gpuquant.ops.seeding.cuda_pixels import choose_pixels
 
 Floats = npt.NDArray[np.float64]
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -17,36 +19,77 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 pytestmark = pytest.mark.filterwarnings("ignore:Conversion of an array with ndim > 0:DeprecationWarning")
 
 
+@pytest.fixture(params=["one program", "three programs"])
+def programs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda, "ALONE", 1 << 30 if request.param == "one program" else 0)
+
+
 @pytest.mark.parametrize(
     ("n_points", "n_clusters", "n_runs"),
-    [(1, 1, 2), (127, 17, 2), (1024, 2, 2), (1300, 16, 2), (5000, 4, 2), (320, 300, 1)],
+    [
+        (1, 1, 1),
+        (520, 4, 2),
+        *(
+            pytest.param(*sizes, marks=pytest.mark.slow)
+            for sizes in ((127, 17, 2), (512, 2, 2), (5000, 4, 1), (90, 80, 1))
+        ),
+    ],
 )
-def test_colors_are_chosen_as_on_the_cpu(n_points: int, n_clusters: int, n_runs: int) -> None:
-    """Every sum is exact, so the draws are those of the CPU, tested against scikit-learn."""
-    n_problems = n_runs
+@pytest.mark.usefixtures("programs")
+def test_colors_are_chosen_as_by_plain_torch(n_points: int, n_clusters: int, n_runs: int) -> None:
+    """Two problems; every sum is exact, so the draws are the same."""
     random = np.random.RandomState(n_points + n_clusters)
-    colors = torch.from_numpy(random.randint(0, 256, (n_problems, n_points, 3)).astype(np.uint8))
-    blocks = ColorBlocks(
-        colors, torch.from_numpy(random.randint(0, 9, (n_problems, n_points)) + (np.arange(n_points) == 0))
+    colors = torch.from_numpy(random.randint(0, 256, (2, n_points, 3)).astype(np.uint8))
+    counts = random.randint(0, 9, (2, n_points)) + (np.arange(n_points) == 0)
+    points, n_candidates = ColorPoints(colors, torch.from_numpy(counts)), 2 + int(np.log(n_clusters))
+    uniforms = random.uniform(size=(2, n_runs, 1 + n_candidates * (n_clusters - 1)))
+    seeding = KernelSeeding(points.colors.to(DEVICE), points.weights.to(DEVICE), n_runs)
+    found, reached = seeding.choose(n_clusters, uniforms.reshape(2 * n_runs, -1), n_candidates)
+    for problem in range(2):
+        own = points.colors[problem], points.weights[problem], uniforms[problem], n_candidates, n_clusters
+        chosen, potentials = reference.choose_colors(*own)
+        of_problem = slice(problem * n_runs, (problem + 1) * n_runs)
+        np.testing.assert_array_equal(found[of_problem], points.colors[problem].numpy()[chosen])
+        assert reached[of_problem] == potentials
+
+
+@pytest.mark.parametrize("share", [0.3, 0.0])
+@pytest.mark.usefixtures("programs")
+def test_no_more_centers_are_added_than_needed(share: float) -> None:
+    """One program sees by itself that there are enough; of several the host looks at times."""
+    random = np.random.RandomState(1)
+    colors = torch.from_numpy(random.randint(0, 256, (1, 600, 3)).astype(np.uint8))
+    points, uniforms = ColorPoints(colors, torch.ones(1, 600)), random.uniform(size=(1, 1 + 4 * 7))
+    own = points.colors[0], points.weights[0], uniforms, 4
+    _, (all_of_it,) = reference.choose_colors(*own, 1)
+    expected, potentials = reference.choose_colors(*own, 8, share * all_of_it)
+    seeding = KernelSeeding(points.colors.to(DEVICE), points.weights.to(DEVICE))
+    found, reached = seeding.choose(8, uniforms, 4, share * all_of_it)
+    np.testing.assert_array_equal(found[0], points.colors[0].numpy()[expected[0]])
+    assert reached == potentials
+    assert (len(found[0]) < 8) == (share > 0)
+
+
+def test_the_host_looks_whether_there_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    launched: list[int] = []
+
+    class Counted(Launches):
+        def __call__(self, *given: object) -> None:
+            launched.append(1)
+            super().__call__(*given)
+
+    monkeypatch.setattr(cuda, "ALONE", 0)
+    monkeypatch.setattr(cuda, "Launches", Counted)
+    colors = (torch.arange(3300) % 256).to(torch.uint8).view(1, 1100, 3)
+    KernelSeeding(colors.to(DEVICE), torch.ones(1, 1100).double().to(DEVICE)).choose(
+        40, np.random.RandomState(0).uniform(size=(1, 1 + 3 * 39)), 3, 1e12
     )
-    draws = [np.random.RandomState(seed) for seed in range(n_problems)]
-    expected, potentials = kmeans_plus_plus(blocks, n_clusters, draws, n_runs)
-    n_candidates = 2 + int(np.log(n_clusters))
-    uniforms = np.concatenate(
-        [
-            np.random.RandomState(seed).uniform(size=(n_runs, 1 + n_candidates * (n_clusters - 1)))
-            for seed in range(n_problems)
-        ]
-    )
-    seeding = KernelSeeding(*(part.to(DEVICE) for part in blocks.for_kernels()), n_runs=n_runs, group=BLOCK)
-    chosen, reached = seeding.choose(n_clusters, uniforms, n_candidates)
-    found = torch.stack([blocks.points_at(run // n_runs, index) for run, index in enumerate(chosen.cpu())])
-    assert torch.equal(found, expected)
-    assert reached.tolist() == potentials
+    assert len(launched) == cuda.LOOK
 
 
 @pytest.mark.parametrize(
-    ("n_pixels", "n_clusters", "n_tried"), [(1, 7, 3), (1000, 7, 3), (9000, 7, 3), (1000, 3, 9), (50, 1, 2)]
+    ("n_pixels", "n_clusters", "n_tried"),
+    [(1, 3, 3), (600, 3, 9), (50, 1, 2), pytest.param(9000, 7, 3, marks=pytest.mark.slow)],
 )
 @pytest.mark.parametrize("weighted", [False, True])
 def test_pixels_are_drawn_in_their_order(n_pixels: int, n_clusters: int, n_tried: int, weighted: bool) -> None:
@@ -55,27 +98,25 @@ def test_pixels_are_drawn_in_their_order(n_pixels: int, n_clusters: int, n_tried
     colors = random.randint(0, 256, (60, 4)).astype(np.int64)
     ranks = random.randint(0, 60, n_pixels)
     shares = random.randint(0, 4, n_pixels) + (np.arange(n_pixels) == 0) if weighted else np.ones(n_pixels, np.int64)
-    uniforms, first = random.uniform(size=n_tried * (n_clusters - 1)), int(ranks[0])
+    uniforms, first = random.uniform(size=(n_clusters - 1, n_tried)), int(ranks[0])
     chosen, closest = [first], np.square(colors - colors[first]).sum(axis=1)
     totals = np.bincount(ranks, shares, 60)
-    for step in range(n_clusters - 1):
+    for row in uniforms:
         running = np.cumsum(shares * closest[ranks])
-        targets = uniforms[n_tried * step : n_tried * (step + 1)] * running[-1]
-        drawn = ranks[np.searchsorted(running, targets).clip(max=n_pixels - 1)]
+        drawn = ranks[np.searchsorted(running, row * running[-1]).clip(max=n_pixels - 1)]
         lowered = [np.minimum(closest, np.square(colors - colors[one]).sum(axis=1)) for one in drawn]
         best = int(np.argmin([totals @ low for low in lowered]))
         chosen.append(int(drawn[best]))
         closest = lowered[best]
-    points = torch.from_numpy(colors[None]).to(torch.float32).to(DEVICE)
-    seeding = KernelSeeding(
-        points,
-        torch.zeros(1, 4, dtype=torch.float64, device=DEVICE),
-        torch.from_numpy(totals[None]).double().to(DEVICE),
-        ranks=torch.from_numpy(ranks).int().to(DEVICE),
-        item_weights=torch.from_numpy(shares).double().to(DEVICE) if weighted else None,
+    found, reached = choose_pixels(
+        torch.from_numpy(colors.astype(np.uint8)).to(DEVICE),
+        torch.from_numpy(totals).double().to(DEVICE),
+        torch.from_numpy(ranks).int().to(DEVICE),
+        torch.from_numpy(shares).double().to(DEVICE) if weighted else None,
+        first,
+        uniforms,
     )
-    found, reached = seeding.choose(n_clusters, uniforms[None], n_tried, first)
-    assert found.cpu().tolist() == [chosen]
+    assert found.cpu().tolist() == chosen
     assert reached.tolist() == [float(totals @ closest)]
 
 
@@ -97,13 +138,16 @@ def chosen_on_host(points: Floats, weights: Floats, uniforms: Floats, n_clusters
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("n_columns", [1, 2, 3, 4])
+@pytest.mark.parametrize("n_columns", [1, pytest.param(2, marks=pytest.mark.slow), 3, 4])
 def test_float_points_are_chosen_by_running_sums(n_columns: int, dtype: torch.dtype) -> None:
     random = np.random.RandomState(n_columns)
-    points = torch.from_numpy(random.normal(5, 2, (2, 2500, n_columns))).to(dtype)
-    weights = random.uniform(0, 2, (2, 2500)) * (random.uniform(size=(2, 2500)) < 0.7)
-    uniforms, origin = random.uniform(size=(2, 1 + 4 * 8)), points.double().mean(dim=1)
-    seeding = KernelSeeding(points.to(DEVICE), origin.to(DEVICE), torch.from_numpy(weights).to(DEVICE))
-    found, _ = seeding.choose(9, uniforms, 4)
-    expected = [chosen_on_host(points[b].double().numpy(), weights[b], uniforms[b], 9, 4) for b in range(2)]
-    assert found.cpu().tolist() == expected
+    points = torch.from_numpy(random.normal(5, 2, (2, 600, n_columns))).to(dtype)
+    weights = random.uniform(0, 2, (2, 600)) * (random.uniform(size=(2, 600)) < 0.7)
+    uniforms = random.uniform(size=(2, 1 + 4 * 4))
+    seeding = KernelSeeding(points.to(DEVICE), torch.from_numpy(weights).to(DEVICE))
+    found, _ = seeding.choose(5, uniforms, 4)
+    for problem in range(2):
+        own = points[problem].double().numpy()
+        np.testing.assert_array_equal(
+            found[problem], own[chosen_on_host(own, weights[problem], uniforms[problem], 5, 4)]
+        )

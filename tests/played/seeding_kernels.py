@@ -1,0 +1,76 @@
+"""Emulations of k-means++, by the sums of the first program."""
+
+from types import SimpleNamespace
+
+import torch
+from torch import Tensor
+
+from played.emulations import Grid, emulates
+
+
+@emulates("choose_centers_kernel")
+def choose_centers(grid: Grid, a: SimpleNamespace) -> None:
+    assert a.last - a.first == 1 or grid[0] == 1
+    for run in range(grid[1]):
+        points, weights = a.points[run // a.n_runs].double(), a.weights[run // a.n_runs]
+        found, uniforms = a.found[run], a.numbers[1 + run * a.n_uniforms :]
+        for step in range(a.first, a.last):
+            if found[-1] > 0:
+                break
+            now, before = step % 2, (step + 1) % 2
+            if step == 0:
+                continue
+            if step > 1:
+                totals = a.part_sums[run, before].sum(dim=1)
+                best = int(totals.argmin())
+                index, potential = a.candidates[run, before, best], float(totals[best])
+                apart = (points - points[index]).square().sum(dim=1)
+                a.closest[run] = apart if step == 2 else torch.minimum(a.closest[run], apart)
+                found[(step - 2) * a.D : (step - 1) * a.D], found[-2] = points[index], potential
+                if step > a.n_centers or potential < float(a.numbers[0]):
+                    found[-1] = step - 1
+                    break
+            shares = weights * a.closest[run] if step > 1 else weights
+            start = 1 + (step - 2) * a.n_candidates if step > 1 else 0
+            tried = a.n_candidates if step > 1 else 1
+            a.candidates[run, now, :tried] = _drawn(shares, uniforms[start : start + tried], right=step == 1)
+            a.part_sums[run, now] = 0
+            a.part_sums[run, now, tried:] = torch.inf
+            for place, one in enumerate(a.candidates[run, now, :tried].tolist()):
+                apart = (points - points[one]).square().sum(dim=1)
+                nearest = torch.minimum(a.closest[run], apart) if step > 1 else apart
+                a.part_sums[run, now, place, 0] = (weights * nearest).sum()
+
+
+def _drawn(shares: Tensor, uniforms: Tensor, *, right: bool = False) -> Tensor:  # [N], [L] -> [L] int64
+    running = shares.cumsum(dim=0)
+    return torch.searchsorted(running, uniforms * running[-1], right=right).clamp_(max=len(running) - 1)
+
+
+@emulates("try_pixels_kernel")
+def try_pixels(_: Grid, a: SimpleNamespace) -> None:
+    if a.n_known == 0:
+        shares = (a.pixel_weights if a.WEIGHTED else 1) * a.closest[a.ranks.long()]
+        assert abs(float(a.draw_sums.sum() - shares.sum())) <= 1e-9 * float(shares.sum())
+        uniforms = a.uniforms[a.uniform : a.uniform + a.n_candidates]
+        a.candidates[: a.n_candidates] = a.ranks[_drawn(shares, uniforms)].long()
+    a.part_sums.zero_()
+    a.part_sums[a.n_candidates :] = torch.inf
+    points = a.points.double()
+    for place, index in enumerate(a.candidates[: a.n_candidates].tolist()):
+        nearest = torch.minimum(a.closest, (points - points[index]).square().sum(dim=1))
+        a.part_sums[place, 0] = (a.weights * nearest).sum()
+
+
+@emulates("add_best_kernel")
+def add_best(_: Grid, a: SimpleNamespace) -> None:
+    totals = a.part_sums.sum(dim=1)
+    best, points = int(totals.argmin()), a.points.double()
+    a.chosen[a.step], a.reached[0] = a.candidates[best], totals[best]
+    torch.minimum(a.closest, (points - points[a.candidates[best]]).square().sum(dim=1), out=a.closest)
+
+
+@emulates("sum_shares_kernel")
+def sum_shares(_: Grid, a: SimpleNamespace) -> None:
+    a.draw_sums.zero_()
+    a.draw_sums[0] = ((a.pixel_weights if a.WEIGHTED else 1) * a.closest[a.ranks.long()]).sum()
