@@ -21,9 +21,9 @@ from PIL import Image
 import gpuquant
 from gpuquant.bench.measuring import missing
 from gpuquant.bench.programs import pngquant_program
+from gpuquant.images.packing import bit_depth, deflate_settings
 from gpuquant.images.reading import read_photo
 from gpuquant.images.sinks import open_sink
-from gpuquant.images.writing import write_image
 from gpuquant.threads import n_cores
 
 TIMES, N_COLORS, JOBS, ROUNDS = 4, 16, 2, 3
@@ -71,6 +71,12 @@ def batch(photos: list[Path], output: Path, n_colors: int, jobs: int) -> None:
 Encode = Callable[[Image.Image, Path], None]
 
 
+def by_pillow(picture: Image.Image, path: Path) -> None:
+    """Encode with the settings of zlib's that a batch takes."""
+    level, strategy = deflate_settings(bit_depth(N_COLORS), None)
+    picture.save(path, compress_level=level, compress_type=strategy)
+
+
 def by_sink(picture: Image.Image, path: Path) -> None:
     """Encode as a batch does."""
     colors = np.reshape(picture.getpalette("RGB") or [], (-1, 3)).astype(np.uint8)
@@ -79,7 +85,7 @@ def by_sink(picture: Image.Image, path: Path) -> None:
 
 
 def decode_and_encode(
-    photos: list[Path], pictures: dict[str, Image.Image], output: Path, encode: Encode = write_image
+    photos: list[Path], pictures: dict[str, Image.Image], output: Path, encode: Encode = by_pillow
 ) -> None:
     """Decode each photo, and encode the picture of its name, in as many threads as a batch has jobs."""
 

@@ -177,3 +177,27 @@ def test_memory_of_a_batch(report: Report, tmp_path: Path) -> None:
     peak, seconds = peak_of([*command, "--jobs", 2, "--device", "cpu"])
     assert len(list((tmp_path / "out").iterdir())) == 8 * len(photos)
     report(f"{8 * len(photos)} photos in two jobs: memory at peak, GB", peak, 0.8, 0.5, f"{seconds:.1f} s")
+
+
+@pytest.mark.parametrize("n_colors", [16, 256])
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_saving_beside_pillow(report: Report, in_turn: InTurn, tmp_path: Path, n_colors: int, ending: str) -> None:
+    """The same result by `save`, and by Pillow with its own settings."""
+    photos = sorted(PHOTOS.glob("large/*.jpg"))
+    if not photos:
+        pytest.skip("the large photographs are not there")
+    result = gpuquant.quantize(photos[0], n_colors, device="cpu")
+    ours, pillows = tmp_path / f"ours.{ending}", tmp_path / f"pillows.{ending}"
+    options = {"compression": "tiff_adobe_deflate"} if ending == "tif" else {}
+    seconds, _ = in_turn(
+        {"ours": lambda: result.save(ours), "pillow": lambda: result.to_image().save(pillows, **options)}, ROUNDS
+    )
+    with Image.open(ours) as one, Image.open(pillows) as other:
+        np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
+    what, sizes = (
+        f"saving {photos[0].stem} in {n_colors} colors, {ending}",
+        [ours.stat().st_size, pillows.stat().st_size],
+    )
+    beside = f"{seconds['ours']:.2f} s; Pillow {seconds['pillow']:.2f} s"
+    report(f"{what}: time / Pillow's", seconds["ours"] / seconds["pillow"], 1, 0.5, beside)
+    report(f"{what}: bytes / Pillow's", sizes[0] / sizes[1], 1.1, 1, f"{sizes[0] / 1e6:.2f} MB")

@@ -29,6 +29,7 @@ A_COLOR = 64  # at the peak of the search for a palette
 A_COLOR_AS_FLOATS = 112  # in another color space than sRGB
 MANY_COLORS = 2_500_000  # of a real photo: a mosaic of 240 megapixels had 2.49 million, single photos up to 1.3
 STRIP_PIXELS = 1 << 21  # of a strip at most: larger ones take as long, and up to 0.3 GB more (100 to 1000 megapixels)
+OF_PIXEL = 16  # bytes of a strip's pixel on its way: levels twice, labels, and what is deflated
 
 
 def parse_memory(memory: int | str, name: str = "memory") -> int:
@@ -118,7 +119,7 @@ def _free_in_groups(root: Path) -> Iterator[int]:
     for line in _text(root / "proc/self/cgroup").splitlines():
         _, kinds, place = [*line.split(":", 2), "", ""][:3]
         if kinds == "":  # the second version
-            folder, names = root / "sys/fs/cgroup", ("memory.max", "memory.current", "")
+            folder, names = root / "sys/fs/cgroup", ("memory.max memory.high", "memory.current", "")
         elif "memory" in kinds.split(","):
             folder, names = root / "sys/fs/cgroup/memory", ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_")
         else:
@@ -132,13 +133,17 @@ def _free_in_groups(root: Path) -> Iterator[int]:
                 yield free
 
 
-def _free_in_group(group: Path, limit_name: str, usage_name: str, prefix: str) -> int | None:
-    """The limit less the usage, but for the cache of files, which gives way; None without a limit ("max")."""
-    limit, usage = (_number(_text(group / name)) for name in (limit_name, usage_name))
-    if limit is None or usage is None:
+def _free_in_group(group: Path, limit_names: str, usage_name: str, prefix: str) -> int | None:
+    """The lower limit less the usage, but for the cache of files, which gives way; None without a limit ("max").
+
+    Above `memory.high` a process is not killed, but slowed down until it hardly moves.
+    """
+    limits = [found for name in limit_names.split() if (found := _number(_text(group / name))) is not None]
+    usage = _number(_text(group / usage_name))
+    if not limits or usage is None:
         return None
     cache = re.findall(rf"^{prefix}(?:in)?active_file (\d+)$", _text(group / "memory.stat"), re.MULTILINE)
-    return max(0, limit - max(0, usage - sum(map(int, cache))))
+    return max(0, min(limits) - max(0, usage - sum(map(int, cache))))
 
 
 def _number(text: str) -> int | None:

@@ -1,15 +1,20 @@
 """Files that are whole or not there."""
 
 import contextlib
+import errno
 import io
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeGuard
 
 from gpuquant.errors import ArgumentError, GpuquantError, ImageFileError
+
+MOST_IN_MEMORY = 1 << 26  # bytes that wait there for an object to take them: a PNG of some 200 megapixels in 16 colors
+AT_ONCE = 1 << 20  # bytes that an object is given
 
 
 @contextlib.contextmanager
@@ -97,26 +102,48 @@ def is_binary_file(file: object) -> TypeGuard[BinaryFile]:
 
 @contextlib.contextmanager
 def whole_bytes(file: BinaryFile) -> Iterator[IO[bytes]]:
-    """A file in memory, all of which goes to an object when it is written, and nothing before.
+    """A temporary file, all of which goes to an object when it is written, and nothing before.
+
+    It is in memory up to `MOST_IN_MEMORY`, and else on the disk, without a name.
 
     Raises
     ------
     ArgumentError
         The object takes text.
     ImageFileError
-        The object takes no bytes, or no more.
+        The object takes no bytes, or no more; or there is no room for the temporary file.
     """
+    waiting = tempfile.SpooledTemporaryFile(MOST_IN_MEMORY)  # noqa: SIM115
     try:
-        memory = io.BytesIO()
-        yield memory
-        _write_all(file, memory.getvalue())
-    except GpuquantError:
-        raise
-    except io.UnsupportedOperation:
-        raise ArgumentError('file is open for reading; open it for writing bytes, with open(path, "wb")') from None
-    except (OSError, ValueError) as error:  # ValueError if it is closed
-        reason = getattr(error, "strerror", None) or error
-        raise ImageFileError(f"the file cannot be written: {reason}") from None
+        try:
+            yield waiting
+            waiting.seek(0)
+        except OSError as error:
+            if isinstance(error, GpuquantError):
+                raise
+            raise _not_waiting(error) from None
+        try:
+            while part := waiting.read(AT_ONCE):
+                _write_all(file, part)
+        except GpuquantError:
+            raise
+        except io.UnsupportedOperation:
+            raise ArgumentError('file is open for reading; open it for writing bytes, with open(path, "wb")') from None
+        except (OSError, ValueError) as error:  # ValueError if it is closed
+            reason = getattr(error, "strerror", None) or error
+            raise ImageFileError(f"the file cannot be written: {reason}") from None
+    finally:
+        with contextlib.suppress(OSError):  # what could not be written was told
+            waiting.close()
+
+
+def _not_waiting(error: OSError) -> ImageFileError:
+    """Name the temporary file where the system does not take it; errors of encoders have no number."""
+    if error.errno is None:
+        return ImageFileError(f"the file cannot be written: {error}")
+    advice = "make room there, or name another folder for temporary files (TMPDIR)"
+    place = f"a temporary file in {tempfile.gettempdir()}"
+    return ImageFileError(f"{place} cannot be written: {error.strerror}; {advice}")
 
 
 def _write_all(file: BinaryFile, data: bytes) -> None:
@@ -132,3 +159,22 @@ def _write_all(file: BinaryFile, data: bytes) -> None:
 
 def _takes_text() -> ArgumentError:
     return ArgumentError('file takes text, but an image is bytes; open it with "wb"')
+
+
+def check_place(path: str | Path) -> None:
+    """Raise, before any work is done, where no file can be written.
+
+    Raises
+    ------
+    ImageFileError
+        There is no such folder, it takes no files, or the path is that of a folder.
+    """
+    path, number = Path(path), 0
+    if path.is_dir():
+        number = errno.EISDIR
+    elif not path.parent.is_dir():
+        number = errno.ENOTDIR if path.parent.exists() else errno.ENOENT
+    elif not os.access(path.parent, os.W_OK | os.X_OK):
+        number = errno.EACCES
+    if number:
+        raise ImageFileError(f"{path} cannot be written: {os.strerror(number)}")

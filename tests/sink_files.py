@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
+from gpuquant.images.packing import bit_depth, deflate_settings
 from gpuquant.images.sinks import open_sink
+from gpuquant.images.writing import indexed_image
 
 NOTE = '{"n_colors": 8}'
 PROFILE = bytes(range(256)) * 3
@@ -65,6 +67,17 @@ def write(path: Path, one: Case, heights: int | list[int] = 7, **options: Any) -
             strip[:] = 0  # which the sink must not look at any more
             start, number = start + steps[number % len(steps)], number + 1
     return path.read_bytes()
+
+
+def pillows_png(one: Case, *, note: str = "", profile: bytes | None = None) -> bytes:
+    """The same as Pillow writes it, all at once, with the same settings of zlib's."""
+    is_indexed, texts, file = len(one.colors) <= 256, PngImagePlugin.PngInfo(), io.BytesIO()
+    image = indexed_image(one.labels, one.colors) if is_indexed else Image.fromarray(one.pixels)
+    if note:
+        texts.add_text("gpuquant", note)
+    level, strategy = deflate_settings(bit_depth(len(one.colors)) if is_indexed else None, None)
+    image.save(file, "PNG", pnginfo=texts, icc_profile=profile, compress_level=level, compress_type=strategy)
+    return file.getvalue()
 
 
 def decoded(path: Path, n_channels: int) -> npt.NDArray[np.uint8]:  # [H, W, 3 or 4]

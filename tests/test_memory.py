@@ -104,6 +104,14 @@ def test_a_limit(version: int, tmp_path: Path) -> None:
     assert default_budget(tmp_path) == LEAST, "more is used than allowed"
 
 
+def test_a_limit_above_which_processes_are_slowed_down(tmp_path: Path) -> None:
+    machine(tmp_path, 100 * GB)
+    group(tmp_path, "", 16 * GB, 0)
+    for high, budget in (("max", 4 * GB), (12 * GB, 3 * GB), (20 * GB, 4 * GB)):
+        (tmp_path / "sys/fs/cgroup/memory.high").write_text(f"{high}\n")
+        assert default_budget(tmp_path) == budget
+
+
 @pytest.mark.parametrize("version", [1, 2])
 def test_the_smallest_limit_around_counts(version: int, tmp_path: Path) -> None:
     line = "0::/a/b/c" if version == 2 else "3:cpu:/z\n2:hugetlb,memory:/a/b/c"

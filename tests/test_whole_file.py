@@ -1,19 +1,22 @@
 """Files that are whole or not there, whatever happens while they are written."""
 
 import errno
+import io
 import os
 import resource
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
+import gpuquant.whole_file
 from gpuquant.errors import ImageFileError
-from gpuquant.whole_file import whole_file
+from gpuquant.whole_file import check_place, whole_bytes, whole_file
 
 unnamed_files = pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="unnamed files are Linux's")
 WAYS = ["unnamed", "no such flag", "EOPNOTSUPP", "EISDIR", "no links"]
@@ -177,3 +180,63 @@ with whole_file({str(folder / "a.png")!r}) as file:
     assert process.returncode == -signal.SIGKILL
     assert names(folder) == ([] if old is None else ["a.png"])
     assert old is None or (folder / "a.png").read_bytes() == old
+
+
+def test_an_object_gets_bytes_when_all_are_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Few in memory, and more in a file that has no name."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(gpuquant.whole_file, "MOST_IN_MEMORY", 1000)
+    monkeypatch.setattr(gpuquant.whole_file, "AT_ONCE", 300)
+    for n_bytes in (0, 10, 1000, 5000):
+        taken = io.BytesIO()
+        data = os.urandom(n_bytes)
+        with whole_bytes(taken) as file:
+            for start in range(0, n_bytes, 100):
+                file.write(data[start : start + 100])
+            file.seek(0)
+            file.write(data[:1])  # as a TIFF writes its beginning at the end
+            assert taken.getvalue() == b""
+            assert names(tmp_path) == []
+        assert taken.getvalue() == data
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), ImageFileError("a photo is damaged"), KeyboardInterrupt()])
+def test_an_error_stays_what_it_is(error: BaseException) -> None:
+    taken = io.BytesIO()
+    with pytest.raises(type(error)) as caught, whole_bytes(taken) as file:  # noqa: PT012
+        file.write(b"half")
+        raise error
+    assert caught.value is error
+    assert taken.getvalue() == b""
+
+
+def test_no_room_for_bytes_that_wait(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(gpuquant.whole_file, "MOST_IN_MEMORY", 1000)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    taken = io.BytesIO()
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limits[1]))
+        with (
+            pytest.raises(ImageFileError, match=f"a temporary file in {tmp_path} cannot be written: File too.*TMPDIR"),
+            whole_bytes(taken) as file,
+        ):
+            file.write(bytes(2000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert taken.getvalue() == b""
+    assert names(tmp_path) == []
+
+
+def test_places_are_checked_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_bytes(b"")
+    check_place(tmp_path / "new.png")
+    check_place(tmp_path / "file")
+    for place, words in (
+        ("none/a.png", "No such file or directory"),
+        ("file/a.png", "Not a directory"),
+        ("folder", "Is a directory"),
+    ):
+        with pytest.raises(ImageFileError, match=f"{place} cannot be written: {words}$"):
+            check_place(tmp_path / place)

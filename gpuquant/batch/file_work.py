@@ -20,9 +20,16 @@ from gpuquant.dithering.methods import Dither
 from gpuquant.fitting.fit import PaletteFit
 from gpuquant.fitting.search import PaletteSearch
 from gpuquant.images.strips import photo_size
-from gpuquant.images.writing import check_format
 from gpuquant.palettes.palette import Palette
-from gpuquant.quantization.file_steps import Budget, FileResult, count_file, count_once, map_to_file, open_file
+from gpuquant.quantization.file_steps import (
+    Budget,
+    FileResult,
+    check_result,
+    count_file,
+    count_once,
+    map_to_file,
+    open_file,
+)
 from gpuquant.quantization.options import Options
 from gpuquant.quantization.result import QuantizedImage
 from gpuquant.quantization.steps import count_image, fit_colors, fit_to_palette, fit_together, map_image
@@ -68,7 +75,7 @@ class FileWork:
     def room(self, file: PlannedFile) -> Iterator[int]:
         """Wait for room in memory; the number of pixels."""
         width, height = photo_size(file.source, self._settings.max_pixels)
-        check_format(file.target, 1, size=(width, height))
+        check_result(file.target, 1, (width, height), self._shares.budget(width * height))
         with self._in_flight.of(self._shares.of(width * height)):
             yield width * height
 
@@ -95,6 +102,8 @@ class FileWork:
             folder=file.target.parent,
         )
         with opened as photo:
+            kept = photo.icc_profile if settings.keep_profile else None
+            check_result(file.target, 1, photo.shape[::-1], budget, profile=kept)
             with self._turns[place]:
                 counted = count_file(
                     photo,

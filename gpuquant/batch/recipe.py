@@ -15,7 +15,7 @@ from gpuquant.batch.shares import shares_of
 from gpuquant.devices import resolve_device
 from gpuquant.dithering.methods import check_dither
 from gpuquant.errors import ArgumentError
-from gpuquant.fitting.search import check_search
+from gpuquant.fitting.search import check_not_searched, check_search
 from gpuquant.images.loading import parse_color
 from gpuquant.images.registry import result_formats
 from gpuquant.images.writing import check_format
@@ -150,9 +150,7 @@ def quantize_files(
     if applied is not None:
         if shared_palette:
             raise ArgumentError("palette= and shared_palette= exclude each other; give one of them")
-        if n_colors is not None or not search.is_plain or effort != "default":
-            others = "n_colors, target_psnr, color_space, effort= and weighting="
-            raise ArgumentError(f"a given palette is not searched for; it excludes {others}")
+        check_not_searched(n_colors, search)
     if image_format not in result_formats():
         raise ArgumentError(f"image_format={image_format!r} must be {in_words(map(repr, result_formats()))}")
     ending = f".{image_format}"

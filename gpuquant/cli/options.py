@@ -112,7 +112,7 @@ Preview = Annotated[
 Compression = Annotated[
     int | None,
     typer.Option(
-        min=0, max=9, metavar="LEVEL", help="zlib's level for a PNG: 0 is fast, 9 small; chosen if not given."
+        min=0, max=9, metavar="LEVEL", help="zlib's level for a PNG or TIFF: 0 is fast, 9 small; chosen if not given."
     ),
 ]
 Background = Annotated[

@@ -2,11 +2,11 @@
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from gpuquant.cli.photo import STANDARD
 from gpuquant.cli.words import printable
@@ -15,7 +15,6 @@ from gpuquant.errors import ArgumentError, ImageFileError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from gpuquant.images.loading import ImageLike
     from gpuquant.images.sources import ImageSource
     from gpuquant.palettes.palette import Palette
     from gpuquant.quantization.file_steps import FileResult
@@ -66,11 +65,6 @@ class Outputs:
         check_outputs(inputs, [path for path in self.paths if path != STANDARD], force)
 
     @property
-    def need_whole_photo(self) -> bool:
-        """Whether pictures are asked for that are made of all pixels."""
-        return bool(self.side_by_side or self.error_map)
-
-    @property
     def target(self) -> "Path | BinaryIO":
         """The path, or standard output."""
         return sys.stdout.buffer if self.to_standard_output else self.image
@@ -79,8 +73,29 @@ class Outputs:
     def image_format(self) -> str | None:
         return "png" if self.to_standard_output else None
 
-    def check_photo(
-        self, photo: "ImageSource", n_colors: int, max_pixels: int, memory: str | None, alpha: object = None
+    def make(
+        self,
+        recipe: "Callable[..., QuantizedImage]",
+        photo: "ImageSource",
+        settings: dict[str, Any],  # of the recipe
+        *,
+        compression: int | None,
+        memory: str | None,
+    ) -> "QuantizedImage | FileResult":
+        """Make all of it: strip by strip, unless pictures are asked for that take the whole photo."""
+        from gpuquant.quantization.file import quantize_file
+
+        about: dict[str, Any] = {"image_format": self.image_format, "compression": compression, "memory": memory}
+        if not (self.side_by_side or self.error_map):
+            with self.told():
+                return quantize_file(photo, self.target, found=self.write_palette, **about, **settings)
+        self._check_photo(photo, settings.get("palette"), settings["max_pixels"], memory)
+        result = recipe(photo, **settings)
+        settings["progress"]("write")
+        return self._write(result, photo, compression, settings["max_pixels"])
+
+    def _check_photo(
+        self, photo: "ImageSource", palette: "Palette | None", max_pixels: int, memory: str | None
     ) -> None:
         """Raise unless the format can hold a photo of that size, and memory all of its pixels."""
         from gpuquant.images.room import check_room
@@ -90,7 +105,8 @@ class Outputs:
 
         size = photo_size(photo, max_pixels)
         if not self.to_standard_output:
-            check_format(self.image, n_colors, size=size, alpha=alpha)  # type: ignore[arg-type]
+            n_colors, alpha = (1, None) if palette is None else (len(palette), palette.alpha)
+            check_format(self.image, n_colors, size=size, alpha=alpha)
         way_out = "give more with --memory, or leave out --side-by-side and --error-map, which take the whole photo"
         check_room(size, default_budget() if memory is None else parse_memory(memory), way_out)
 
@@ -109,12 +125,13 @@ class Outputs:
             if self.to_standard_output:
                 sys.stdout.flush()
         except ImageFileError as error:
-            if not self.to_standard_output:
+            words = str(error)
+            if not self.to_standard_output or not words.startswith("the file "):
                 raise
-            raise ImageFileError(str(error).replace("the file", "standard output", 1)) from None
+            raise ImageFileError(f"standard output {words.removeprefix('the file ')}") from None
 
-    def write(
-        self, result: "QuantizedImage", photo: "ImageLike", *, compression: int | None, max_pixels: int
+    def _write(
+        self, result: "QuantizedImage", photo: "ImageSource", compression: int | None, max_pixels: int
     ) -> "QuantizedImage":
         """Write all of it; the result then knows how long that took."""
         import dataclasses

@@ -179,7 +179,6 @@ def apply(
     from gpuquant.palettes.formats import is_palette_path
     from gpuquant.palettes.palette import n_colors
     from gpuquant.palettes.parsing import as_palette
-    from gpuquant.quantization.file import quantize_file
     from gpuquant.quantization.recipes import apply_palette
 
     strength = check_strength(dither, dither_strength)
@@ -203,22 +202,7 @@ def apply(
             "dither_strength": strength,
             "progress": progress,
         }
-        if outputs.need_whole_photo:
-            outputs.check_photo(given, len(entries), max_pixels, memory, alpha=entries.alpha)
-            whole = apply_palette(given, **settings)
-            progress("write")
-            whole = outputs.write(whole, given, compression=compression, max_pixels=max_pixels)
-            report(whole, outputs, as_json=as_json, is_palette_given=True)
-            return
-        with outputs.told():
-            result = quantize_file(
-                given,
-                outputs.target,
-                image_format=outputs.image_format,
-                compression=compression,
-                memory=memory,
-                **settings,
-            )
+        result = outputs.make(apply_palette, given, settings, compression=compression, memory=memory)
     report(result, outputs, as_json=as_json, is_palette_given=True)
 
 

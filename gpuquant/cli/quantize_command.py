@@ -63,7 +63,6 @@ def quantize(
     of the squared differences, summed over R, G and B.
     """
     from gpuquant.fitting.search import check_search
-    from gpuquant.quantization.file import quantize_file
     from gpuquant.quantization.recipes import quantize as quantize_image
 
     search = check_search(colors, target_psnr, color_space, weighting, effort, random_state)
@@ -91,21 +90,5 @@ def quantize(
             "dither_strength": strength,
             "progress": progress,
         }
-        if outputs.need_whole_photo:
-            outputs.check_photo(given, 1, max_pixels, memory)
-            whole = quantize_image(given, **settings)
-            progress("write")
-            whole = outputs.write(whole, given, compression=compression, max_pixels=max_pixels)
-            report(whole, outputs, as_json=as_json)
-            return
-        with outputs.told():
-            result = quantize_file(
-                given,
-                outputs.target,
-                image_format=outputs.image_format,
-                compression=compression,
-                memory=memory,
-                found=outputs.write_palette,
-                **settings,
-            )
+        result = outputs.make(quantize_image, given, settings, compression=compression, memory=memory)
     report(result, outputs, as_json=as_json)

@@ -88,6 +88,13 @@ def check_search(
     )
 
 
+def check_not_searched(n_colors: int | None, search: PaletteSearch) -> None:
+    """Raise where a palette is given, and also something that says how to find one."""
+    if n_colors is not None or not search.is_plain or search.effort != "default":
+        others = "n_colors, target_psnr, color_space, effort= and weighting="
+        raise ArgumentError(f"a given palette is not searched for; it excludes {others}")
+
+
 @one_torch_thread()
 def find_palette(
     colors: Tensor,  # [M, 3] uint8 in Z-order, or [M, 4] with alpha: distinct

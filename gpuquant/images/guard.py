@@ -71,11 +71,15 @@ def check_size(size: tuple[int, int], max_pixels: int | None) -> None:
     """
     n_pixels = size[0] * size[1]
     if max_pixels is not None and n_pixels > max_pixels:
-        found, limit = (f"{number / 1e6:.4g} megapixels" for number in (n_pixels, max_pixels))
+        found, limit = (_in_words(number) for number in (n_pixels, max_pixels))
         if max_pixels < 1e6 or found == limit:
             found, limit = f"{n_pixels} pixels", f"{max_pixels} pixels"
         found = f"{size[0]} x {size[1]} = {found}, more than the limit of {limit}"
         raise TooLargeError(f"{found}; raise it with max_pixels (--max-pixels){_takes(n_pixels)}")
+
+
+def _in_words(n_pixels: int) -> str:
+    return f"{n_pixels / 1e6:.4g} megapixels" if n_pixels < 1e10 else f"{n_pixels / 1e9:.4g} gigapixels"
 
 
 def _takes(n_pixels: int) -> str:

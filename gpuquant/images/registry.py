@@ -11,7 +11,7 @@ class ImageFormat:
 
     endings: tuple[str, ...]  # the first is named in help and errors
     max_side: int  # pixels
-    holds_indexed: bool = True  # without loss: `write_image` knows how
+    holds_indexed: bool = True  # without loss: `open_sink` knows how
     holds_pictures: bool = True  # RGB, for people
     holds_opacity: bool = True  # of partly transparent colors
     holds_profile: bool = True

@@ -2,7 +2,8 @@
 
 from gpuquant.errors import ArgumentError
 from gpuquant.images.words import size_in_words
-from gpuquant.memory import free_memory
+from gpuquant.memory import engine_memory, free_memory
+from gpuquant.threads import worker_threads
 
 A_PIXEL = 7  # bytes at the peak: Pillow's pixels, ours, and labels (1.86 GB for 250 megapixels of a JPEG, measured)
 SURELY = 1 << 24  # pixels for which nobody asks what is free
@@ -28,3 +29,9 @@ def check_room(
     if n_bytes is not None and needed > n_bytes:
         takes = f"{size[0]} x {size[1]} pixels take about {size_in_words(needed)} of memory when all are held"
         raise ArgumentError(f"{takes}, more than the {size_in_words(n_bytes)} that there are; {way_out}")
+
+
+def enough_for(n_bytes: int) -> str:
+    """The argument that lets a photo, one at a time, take so many bytes."""
+    needed = n_bytes + engine_memory(worker_threads(), as_floats=True)
+    return f"memory='{-(-needed // 10**9)}GB'"

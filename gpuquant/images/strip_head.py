@@ -22,8 +22,9 @@ from gpuquant.images.reading import (
 from gpuquant.images.rendering import Rendering, rendering_of
 from gpuquant.images.samples import BITS_PER_SAMPLE, COLOR_MAP, PHOTOMETRIC, Range, mend_palette, range_of
 from gpuquant.images.sources import Source
-from gpuquant.images.turning import orientation_of
+from gpuquant.images.turning import SIDEWAYS, orientation_of
 from gpuquant.images.words import notes_of
+from gpuquant.memory import OF_PIXEL
 
 FORMATS = {"JPEG": "JPEG", "MPO": "JPEG", "PNG": "PNG", "TIFF": "TIFF"}  # Pillow's names, and libvips'
 RENDERED = {"1": "L", "L": "L", "LA": "L", "P": "RGB", "RGB": "RGB", "RGBA": "RGB", "CMYK": "CMYK"}
@@ -33,6 +34,7 @@ WHITE_IS_ZERO, YCBCR, SEPARATE, PREMULTIPLIED = 0, 6, 2, 1  # values of them
 COMPRESSIONS = {1: "none", 2: "CCITT", 3: "CCITT", 4: "CCITT", 5: "LZW", 7: "JPEG", 8: "deflate", 32773: "PackBits"}
 COMPRESSIONS |= {32946: "deflate"}
 HELD_FREELY = 1 << 24  # bytes beside the budget: about what threads hold of tiles or rows of a photo of this size
+LONG_ROW = 1 << 20  # pixels, which then take as much
 MULTISCAN = (0xC2, 0xC6, 0xCA, 0xCE)  # markers of progressive frames: ITU-T T.81, table B.1
 FRAMES = tuple(marker for marker in range(0xC0, 0xD0) if marker not in (0xC4, 0xC8, 0xCC))
 BYTES_A_PIXEL = {"1": 3, "L": 3, "I": 5, "P": 11, "RGB": 10, "LA": 16, "PA": 16, "RGBA": 16, "CMYK": 14, "LAB": 14}
@@ -50,7 +52,7 @@ class Head:
     size: tuple[int, int]  # width and height, maybe upright
     n_bytes: int  # of memory that reading it whole takes, about
     only_whole: str = ""  # why it cannot be decoded in strips
-    n_held: int = 0  # bytes that the decoder holds, where they are more than those of some rows
+    n_held: int = 0  # bytes of one row on its way, and what the decoder holds beside some of them, where these are many
     mode: str = "RGB"  # of strips that are rendered
     has_alpha: bool = False
     orientation: int = 1
@@ -144,7 +146,7 @@ def _n_coefficients(file: BinaryIO) -> int:
     """Count the coefficients, of 16 bits, that libjpeg holds of a JPEG of several scans; 0 of one."""
     n_samples, n_components, is_progressive = 0, 0, False
     for marker, data in _segments(file):
-        if marker in FRAMES and len(data) >= 6 + 3 * data[5]:
+        if marker in FRAMES and len(data) > 5 and len(data) >= 6 + 3 * data[5]:
             height, width, n_components = int.from_bytes(data[1:3]), int.from_bytes(data[3:5]), data[5]
             factors = [divmod(data[7 + 3 * place], 16) for place in range(n_components)]
             most = max((a for a, _ in factors), default=1) * max((b for _, b in factors), default=1)
@@ -202,8 +204,10 @@ def _described_by(image: Image.Image, file: BinaryIO, head: Head) -> Head:
     if transparent and colors.mode == "RGB" and isinstance(profile, bytes) and profile[16:20] == b"GRAY":
         return replace(head, only_whole="a file of colors with a profile for gray")
     rendering = rendering_of(colors, levels)
+    n_across = max(head.size) if orientation in SIDEWAYS else head.size[0]
     return replace(
         head,
+        n_held=head.n_held + (OF_PIXEL * n_across if n_across > LONG_ROW else 0),
         mode=colors.mode,
         has_alpha=transparent,
         orientation=orientation,

@@ -9,11 +9,13 @@ from PIL import Image
 from gpuquant.errors import ImageFileError
 from gpuquant.images import vips
 from gpuquant.images.reading import Photo
+from gpuquant.images.room import enough_for
 from gpuquant.images.samples import Pixels
 from gpuquant.images.sources import Source, told
 from gpuquant.images.strip_head import Head
 from gpuquant.images.turned import FROM_THE_END, TURNS, InFile, InMemory, Store
 from gpuquant.images.turning import SIDEWAYS
+from gpuquant.images.words import words_of
 
 PART_PIXELS = 1 << 21  # of a strip that is turned
 
@@ -34,9 +36,10 @@ class Passes:
         budget: int,
         folder: str | Path | None,
         whole: Callable[[], Photo] | None,  # reads it by other means, if it fits into memory
+        turned: Callable[[float], None] | None,  # is told the share that is turned
     ) -> None:
         self._source, self._head, self._size, self._folder = source, head, size, folder
-        self._whole = whole
+        self._whole, self._tell = whole, turned or (lambda share: None)
         height, width = (size.width, size.height)[:: 1 if head.orientation in SIDEWAYS else -1]
         assert head.rendering is not None
         n_channels = 4 if head.has_alpha else 1 if head.rendering.is_gray else 3
@@ -87,6 +90,7 @@ class Passes:
         try:
             for place, strip in enumerate(self._decoded(n_rows)):
                 store.fill(place * n_rows, strip)
+                self._tell(min(1.0, (place + 1) * n_rows / self._size.height))
             return store
         except BaseException as error:
             if isinstance(store, InFile):
@@ -98,7 +102,9 @@ class Passes:
     def _by_pillow(self, error: vips.DecodingError) -> Pixels:
         """Read the photo whole where libvips gives up: Pillow reads some damaged ones, and else says what is wrong."""
         if self._whole is None:
-            raise ImageFileError(f"{self._source.name}: the image cannot be decoded: {error}") from None
+            words = f"{self._source.name}: the image cannot be decoded: {words_of(OSError(str(error)))}"
+            way_out = f"some damaged files can be read whole, with {enough_for(self._head.n_bytes)}"
+            raise ImageFileError(f"{words}; {way_out}") from None
         photo = self._whole()
         pixels, self.notes = photo.pixels, photo.notes
         pixels = pixels if pixels.ndim == len(self.shape) else pixels[:, :, None].repeat(3, axis=2)

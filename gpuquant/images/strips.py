@@ -13,6 +13,7 @@ from gpuquant.errors import ImageFileError
 from gpuquant.images import vips
 from gpuquant.images.array_strips import is_array_file, mapped_array, strips_of_array
 from gpuquant.images.reading import Photo, read_photo, read_size
+from gpuquant.images.room import enough_for
 from gpuquant.images.samples import Pixels
 from gpuquant.images.sources import ImageSource, Source, told
 from gpuquant.images.strip_head import FORMATS, Head, read_head
@@ -23,7 +24,6 @@ from gpuquant.images.words import size_in_words
 STRIP_PIXELS = 1 << 21  # of a strip where no number of rows is asked for: 6 MB of RGB, which stay in a core's cache
 SMALL = 1 << 22  # pixels of a photo that is read whole where it fits: from about there on libvips takes less time
 UNTURNED = {6: 8, 8: 6}  # what undoes a turn; the others undo themselves
-INSTALL = "photos are decoded in strips by pyvips, which is not installed: pip install 'gpuquant[large]'"
 CONVERT = (
     "or make a tiled TIFF of it first, for example with: vips tiffsave PHOTO photo.tif --tile --compression deflate"
 )
@@ -82,12 +82,13 @@ def photo_size(source: ImageSource | Source, max_pixels: int) -> tuple[int, int]
 def open_strips(
     source: ImageSource | Source,
     *,
-    budget: int,  # bytes for pixels
+    budget: int,  # bytes for pixels that are kept
     max_pixels: int = MAX_PIXELS,
     preview: bool = False,
     folder: str | Path | None = None,  # of temporary files; the system's by default
-    whole: int | None = None,  # bytes for a photo that can only be read whole, if they are not the same
+    whole: int | None = None,  # bytes for a photo that can only be read whole, or for its decoder
     once: bool = False,  # for one pass, over the rows as they are stored: nothing is kept, nor turned
+    turned: Callable[[float], None] | None = None,  # is told the share that is turned, before the first strip
 ) -> Iterator[StripPhoto]:
     """A photo as strips, as long as the context lasts: then its decoders and temporary files are closed.
 
@@ -116,15 +117,15 @@ def open_strips(
             yield _whole(read_whole())
         elif size is None:
             raise ImageFileError(f"{given.name}: {_too_much(why_whole, head.n_bytes, most)}")
-        elif head.n_held > budget:
+        elif head.n_held > most:
             held = f"{_named(head)} whose decoder holds more than some rows"
-            raise ImageFileError(f"{given.name}: {_too_much(held, head.n_held, budget)}")
+            raise ImageFileError(f"{given.name}: {_too_much(held, head.n_held, most)}")
         else:
             by_pillow: Callable[[], Photo] | None = read_whole if head.n_bytes <= most else None
             if once:
                 by_pillow = by_pillow and partial(_as_stored, read_whole, head.orientation)
                 head, budget = replace(head, orientation=1), 0
-            passes = Passes(given, head, size, budget, folder, by_pillow)
+            passes = Passes(given, head, size, budget, folder, by_pillow, turned)
             stack.callback(passes.close)
             assert head.rendering is not None
             found = head.rendering
@@ -144,7 +145,7 @@ def support() -> str:
     """Say what decodes photos in strips, and which."""
     pyvips = vips.library()
     if pyvips is None:
-        return f".npy is read in strips, all else whole; {INSTALL}"
+        return f".npy is read in strips, all else whole; {vips.why_not()}"
     version = ".".join(str(pyvips.version(part)) for part in range(3))
     formats = ", ".join(dict.fromkeys(FORMATS.values()))
     return f"{formats} and .npy are read in strips (pyvips {pyvips.__version__}, libvips {version})"
@@ -156,10 +157,9 @@ def _named(head: Head) -> str:
 
 def _too_much(what: str, n_bytes: int, budget: int) -> str:
     sizes = f"it takes {size_in_words(n_bytes)} of memory, more than the {size_in_words(budget)} that it may take"
-    if what == INSTALL:
-        return f"{sizes} as a whole; {INSTALL}"
-    gigabytes = -(-n_bytes // 10**9)
-    return f"{what} cannot be read in strips: {sizes}; give more with --memory {gigabytes}GB, {CONVERT}"
+    if vips.library() is None and what == vips.why_not():
+        return f"as a whole {sizes}; {what}"
+    return f"{what} cannot be read in strips: {sizes}; give more with {enough_for(n_bytes)}, {CONVERT}"
 
 
 def _why_whole(source: Source, head: Head) -> tuple[str, vips.Size | None]:
@@ -167,7 +167,7 @@ def _why_whole(source: Source, head: Head) -> tuple[str, vips.Size | None]:
     if head.only_whole:
         return head.only_whole, None
     if vips.library() is None:
-        return INSTALL, None
+        return vips.why_not(), None
     try:
         size = vips.size_of(source, head.image_format)
     except vips.DecodingError:

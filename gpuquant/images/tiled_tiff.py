@@ -11,10 +11,9 @@ from contextlib import contextmanager
 from typing import IO, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from gpuquant.images.note import DESCRIPTION, KEYWORD
-from gpuquant.images.packing import Bytes, Labels, bit_depth, deflate_settings, packed
+from gpuquant.images.packing import Labels, ResultHead, bit_depth, deflate_settings, packed
 from gpuquant.images.row_blocks import Block, RowBlocks
 from gpuquant.threads import in_order, n_on_their_way, worker_threads
 
@@ -36,30 +35,29 @@ Tag = tuple[int, int, list[int]]  # its number, type and values
 class TiffForm(NamedTuple):
     """The tiles of a file."""
 
-    size: tuple[int, int]  # width and height
-    colors: Bytes  # [K, 3], or [K, 4] with alpha
-    level: int | None  # of zlib, that was asked for
+    head: ResultHead
 
     @property
     def bits(self) -> int | None:
         """Bits of a label, None for RGB and RGBA: above 256 colors, and with alpha, which no TIFF's palette has."""
-        return bit_depth(len(self.colors)) if len(self.colors) <= 256 and self.colors.shape[1] == 3 else None
+        colors = self.head.colors
+        return bit_depth(len(colors)) if len(colors) <= 256 and colors.shape[1] == 3 else None
 
     @property
     def dtype(self) -> type[np.uint8] | type[np.uint16]:
         """The labels'."""
-        return np.uint8 if len(self.colors) <= 256 else np.uint16
+        return np.uint8 if len(self.head.colors) <= 256 else np.uint16
 
     @property
     def tile(self) -> tuple[int, int]:
         """Width and height of a tile."""
-        width, height = (min(TILE_SIDE, _multiple(side)) for side in self.size)
-        return width, min(height, max(STEP, MOST_IN_ROW // self.size[0] // STEP * STEP))
+        width, height = (min(TILE_SIDE, _multiple(side)) for side in self.head.size)
+        return width, min(height, max(STEP, MOST_IN_ROW // self.head.size[0] // STEP * STEP))
 
     @property
     def n_tiles(self) -> tuple[int, int]:
         """The number of tiles side by side, and of rows of tiles."""
-        width, height = (-(-side // of_tile) for side, of_tile in zip(self.size, self.tile, strict=True))
+        width, height = (-(-side // of_tile) for side, of_tile in zip(self.head.size, self.tile, strict=True))
         return width, height
 
 
@@ -68,19 +66,14 @@ class _Tile(NamedTuple):
     column: int  # of the tile
 
 
-def tiff_memory(
-    size: tuple[int, int],
-    n_colors: int,
-    n_channels: int,
-    n_workers: int,
-) -> int:
+def tiff_memory(head: ResultHead, n_workers: int) -> int:
     """The most bytes that a writer holds at a time: rows of tiles, and what each tile on its way takes beside.
 
     There are the row that is filled, the one whose tiles are handed over, and those whose tiles are on their way.
     """
-    form = TiffForm(size, np.zeros((n_colors, n_channels), np.uint8), None)
+    form = TiffForm(head)
     area = form.tile[0] * form.tile[1]
-    of_pixel = 3 if form.bits else 2 + 3 * n_channels
+    of_pixel = 3 if form.bits else 2 + 3 * head.colors.shape[1]
     n_tiles, n_there = form.n_tiles[0], n_on_their_way(n_workers)
     rows = n_tiles * area * np.dtype(form.dtype).itemsize
     return (2 + -(-n_there // n_tiles)) * rows + (n_there + 1) * area * of_pixel
@@ -89,18 +82,14 @@ def tiff_memory(
 @contextmanager
 def tiled_tiff(
     file: IO[bytes],
-    size: tuple[int, int],  # width and height
-    colors: npt.NDArray[np.uint8],  # [K, 3], or [K, 4] with alpha
-    *,
-    profile: bytes | None = None,
-    note: str | None = None,  # ASCII letters
-    compression: int | None = None,
+    head: ResultHead,
 ) -> Iterator[Callable[[Labels], None]]:  # [H, W]
     """A function that takes the rows of a TIFF at the smallest bit depth, all of which is there at the end.
 
     It holds RGB above 256 colors, and RGBA with alpha.
     """
-    form = TiffForm(size, colors, compression)
+    form = TiffForm(head)
+    (width, height), (n_across, n_down) = form.tile, form.n_tiles
     offsets, byte_counts = [], []
     file.write(bytes(FIRST_TILE))
     place = FIRST_TILE
@@ -112,20 +101,25 @@ def tiled_tiff(
         byte_counts.append(len(data))
         place += len(data)
 
-    def deflated(tile: _Tile) -> bytes:
-        return _deflated(form, tile)
+    is_predicted = False  # RGB less the pixel to the left
 
-    with in_order(deflated, take, worker_threads()) as hand_over:
+    def deflated(tile: _Tile) -> bytes:
+        return _deflated(form, tile, is_predicted)
+
+    with in_order(deflated, take, min(worker_threads(), n_across * n_down)) as hand_over:
 
         def hand_over_tiles(block: Block) -> None:
-            for column in range(form.n_tiles[0]):
+            nonlocal is_predicted
+            if block.is_first and form.bits is None:
+                middle = _Tile(block.rows, n_across // 2)
+                is_predicted = min((False, True), key=lambda predicted: len(_deflated(form, middle, predicted)))
+            for column in range(n_across):
                 hand_over(_Tile(block.rows, column))
 
-        width, height = form.tile
-        blocks = RowBlocks(size, height, form.n_tiles[0] * width, form.dtype, hand_over_tiles)
+        blocks = RowBlocks(head.size, height, n_across * width, form.dtype, hand_over_tiles)
         yield blocks.write
         blocks.check_all_taken()
-    tags = _tags(form, offsets, byte_counts, profile, note and f"{KEYWORD} {note}")
+    tags = _tags(form, offsets, byte_counts, is_predicted=is_predicted)
     file.write(bytes(-place % 8))
     place += -place % 8
     directory = _directory(tags, place, is_big=False) if place <= MOST_CLASSIC else b""
@@ -135,14 +129,15 @@ def tiled_tiff(
     file.write(struct.pack("<2sHHHQ", b"II", 43, 8, 0, place) if is_big else struct.pack("<2sHI", b"II", 42, place))
 
 
-def _deflated(form: TiffForm, tile: _Tile) -> bytes:
+def _deflated(form: TiffForm, tile: _Tile, is_predicted: bool) -> bytes:
     width, height = form.tile
     labels: Labels = np.zeros((height, width), form.dtype)
     labels[: len(tile.rows)] = tile.rows[:, tile.column * width : (tile.column + 1) * width]
-    level, strategy = deflate_settings(form.bits, form.level)
+    level, strategy = deflate_settings(form.bits, form.head.compression)
     if form.bits is None:
-        pixels = form.colors[labels]
-        pixels[:, 1:] -= pixels[:, :-1].copy()
+        pixels = form.head.colors[labels]
+        if is_predicted:
+            pixels[:, 1:] -= pixels[:, :-1].copy()
         data = pixels.reshape(height, -1)
     else:
         data = packed(labels, form.bits)
@@ -150,13 +145,12 @@ def _deflated(form: TiffForm, tile: _Tile) -> bytes:
     return coder.compress(data.data) + coder.flush()
 
 
-def _tags(
-    form: TiffForm, offsets: list[int], byte_counts: list[int], profile: bytes | None, described: str | None
-) -> list[Tag]:
-    n_channels = form.colors.shape[1]
+def _tags(form: TiffForm, offsets: list[int], byte_counts: list[int], *, is_predicted: bool) -> list[Tag]:
+    (width, height), colors, profile, note, _ = form.head
+    n_channels = colors.shape[1]
     tags: list[Tag] = [
-        (WIDTH, LONG, [form.size[0]]),
-        (HEIGHT, LONG, [form.size[1]]),
+        (WIDTH, LONG, [width]),
+        (HEIGHT, LONG, [height]),
         (BITS, SHORT, [form.bits] if form.bits else [8] * n_channels),
         (COMPRESSION, SHORT, [DEFLATE]),
         (PHOTOMETRIC, SHORT, [PALETTE if form.bits else RGB]),
@@ -169,16 +163,16 @@ def _tags(
     ]
     if form.bits:
         levels = np.zeros((3, 1 << form.bits), np.int64)
-        levels[:, : len(form.colors)] = form.colors.T.astype(np.int64) * 257  # to 16 bits
+        levels[:, : len(colors)] = colors.T.astype(np.int64) * 257  # to 16 bits
         tags.append((COLOR_MAP, SHORT, levels.reshape(-1).tolist()))
-    else:
+    elif n_channels == 4:
+        tags.append((EXTRA_SAMPLES, SHORT, [UNASSOCIATED]))
+    if is_predicted:
         tags.append((PREDICTOR, SHORT, [HORIZONTAL]))
-        if n_channels == 4:
-            tags.append((EXTRA_SAMPLES, SHORT, [UNASSOCIATED]))
     if profile:
         tags.append((PROFILE, UNDEFINED, list(profile)))
-    if described:
-        tags.append((DESCRIPTION, ASCII, [*described.encode("latin-1"), 0]))
+    if note:
+        tags.append((DESCRIPTION, ASCII, [*f"{KEYWORD} {note}".encode("latin-1"), 0]))
     return sorted(tags)
 
 

@@ -1,17 +1,14 @@
 """Photos turned upright strip by strip: in memory, or through a temporary file without a name."""
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from gpuquant.errors import ImageFileError
 from gpuquant.images.samples import Pixels
+from gpuquant.images.temporary import TemporaryFile
 from gpuquant.images.turning import SIDEWAYS
-from gpuquant.images.words import size_in_words
 
 PART_BYTES = 1 << 26  # that are turned together: parts of 64 MB of a photo of 10 gigapixels are read 136 KB at a time
 TURNS: dict[int, Callable[[Any], Any]] = {  # EXIF 2.32, table 4.6.5: what makes a photo upright
@@ -70,31 +67,12 @@ class InFile:
         self._shape, self._orientation, self._n_stored = shape, orientation, shape[orientation in SIDEWAYS]
         self._pieces: dict[
             int, tuple[int, int]
-        ] = {}  # the place of its first row or column: its length, and its offset
-        self._n_bytes = 0
-        self._where = Path(folder or tempfile.gettempdir())
-        needed = int(np.prod(shape, dtype=np.int64))
-        self._needed = size_in_words(needed)
-        try:
-            free = shutil.disk_usage(self._where).free
-            if free < needed:
-                raise self._full(f", where {size_in_words(free)} are free")
-            self._file: Any = tempfile.TemporaryFile(dir=self._where, buffering=0)  # noqa: SIM115
-        except OSError as error:
-            raise self._failed(error) from None
+        ] = {}  # by the first row or column: the length, and the place in the file
+        self._file = TemporaryFile(folder, int(np.prod(shape, dtype=np.int64)), "turning the photo upright")
 
     def fill(self, top: int, strip: Pixels) -> None:
         start = self._n_stored - top - len(strip) if self._orientation in FROM_THE_END else top
-        turned = np.ascontiguousarray(TURNS[self._orientation](strip))
-        try:
-            self._file.seek(self._n_bytes)
-            left = turned.reshape(-1).data
-            while left:  # a call writes 2 GB at most, and what there is room for
-                left = left[self._file.write(left) :]
-        except OSError as error:
-            raise self._failed(error) from None
-        self._pieces[start] = len(strip), self._n_bytes
-        self._n_bytes += turned.nbytes
+        self._pieces[start] = len(strip), self._file.append(TURNS[self._orientation](strip))
 
     def read(self, n_rows: int) -> Iterator[Pixels]:
         height, width, *channels = self._shape
@@ -114,29 +92,10 @@ class InFile:
         for start, (length, offset) in self._pieces.items():
             if self._orientation in SIDEWAYS:
                 piece = np.empty((n_rows, length, *self._shape[2:]), np.uint8)
-                self._read(offset + top * (piece.nbytes // n_rows), piece)
+                self._file.read(offset + top * (piece.nbytes // n_rows), piece)
                 part[:, start : start + length] = piece
             elif start < top + n_rows and start + length > top:
                 first, last = max(start, top), min(start + length, top + n_rows)
                 rows = part[first - top : last - top]
-                self._read(offset + (first - start) * (rows.nbytes // len(rows)), rows)
+                self._file.read(offset + (first - start) * (rows.nbytes // len(rows)), rows)
         return part
-
-    def _read(self, offset: int, pixels: Pixels) -> None:
-        self._file.seek(offset)
-        left = pixels.reshape(-1).data
-        while left:
-            n_read = self._file.readinto(left)
-            assert n_read, "the temporary file is shorter than what was written"
-            left = left[n_read:]
-
-    def _failed(self, error: OSError) -> ImageFileError:
-        if isinstance(error, ImageFileError):
-            return error
-        return self._full(f": {error.strerror or error}")
-
-    def _full(self, reason: str) -> ImageFileError:
-        advice = "make room there, name another folder for temporary files (TMPDIR), or allow more memory (--memory)"
-        return ImageFileError(
-            f"turning the photo upright takes a file of {self._needed} in {self._where}{reason}; {advice}"
-        )

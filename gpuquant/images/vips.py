@@ -4,7 +4,9 @@ libvips writes the image to a target of ours, which is how it streams in threads
 one by one fail where it reads ahead in threads ("out of order read"), or take twice the CPU time (measured on a JPEG).
 """
 
+import os
 import queue
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,6 +30,9 @@ LOADERS: dict[
 TYPES: dict[str, type[Any]] = {"uchar": np.uint8, "ushort": np.uint16}
 WAIT = 0.1  # seconds after which a thread that waits for the other looks whether that one has stopped
 N_AHEAD = 2  # strips that are decoded before they are asked for
+INSTALL = "photos are decoded in strips by pyvips, which is not installed: pip install 'gpuquant[large]'"
+FORKED = "photos are decoded in strips by libvips, which stops working where a process forks; start it by spawn"
+_is_forked = False
 
 Samples = npt.NDArray[Any]  # uint8 or uint16
 
@@ -46,15 +51,34 @@ class Size:
     dtype: type[Any]  # np.uint8 or np.uint16
 
 
-@cache
 def library() -> Any:
-    """The module pyvips, or None where it, or the library below it, is not there."""
+    """The module pyvips, or None where it, or the library below it, is not there, or cannot be used."""
+    return None if _is_forked else _loaded()
+
+
+def why_not() -> str:
+    """Say why there is no library."""
+    return FORKED if _is_forked else INSTALL
+
+
+@cache
+def _loaded() -> Any:
     try:
         pyvips = import_module("pyvips")
     except Exception:  # of the library below: OSError, or what its loading raises
         return None
     pyvips.cache_set_max(0)  # of operations: their files would stay open, and no photo of ours is found there again
     return pyvips
+
+
+def _begin_anew() -> None:
+    """Do without libvips in a process that was forked from one with it: it would wait for threads that stayed there."""
+    global _is_forked
+    _is_forked = _loaded.cache_info().currsize > 0 and _loaded() is not None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
 
 
 class _Reader:
@@ -106,9 +130,10 @@ def _opened(given: Any, image_format: str) -> Any:
 
 
 def _words(error: Any) -> str:
-    """The first reason that libvips names."""
+    """The first reason that libvips names, without the part of it that does."""
     lines = [line.strip() for line in str(error.detail).splitlines()]
-    return next((line for line in lines if line), str(error.message))
+    words = next((line for line in lines if line), str(error.message))
+    return re.sub(r"^\w+: ", "", words)
 
 
 class Rows:

@@ -7,6 +7,7 @@ ERRORS = {  # what Pillow says, or the system under it; the first that is found
     "image file is truncated": "{said}",  # which is plain
     "truncated": f"{DAMAGED}: its end is missing",
     "unexpected end": f"{DAMAGED}: its end is missing",
+    "premature end": f"{DAMAGED}: its end is missing",
     "end of file": f"{DAMAGED}: its end is missing",
     "buffer is not large enough": f"{DAMAGED}: its end is missing",
     "not enough image data": f"{DAMAGED}: its end is missing",
@@ -15,6 +16,10 @@ ERRORS = {  # what Pillow says, or the system under it; the first that is found
     "broken data stream": f"{DAMAGED}: its compressed pixels cannot be decoded",
     "decoder error": f"{DAMAGED}: its compressed pixels cannot be decoded",
     "decoding error": f"{DAMAGED}: its compressed pixels cannot be decoded",
+    "decode error": f"{DAMAGED}: its compressed pixels cannot be decoded",  # this and the next ones of libvips
+    "read error": f"{DAMAGED}: its compressed pixels cannot be decoded",
+    "unable to call": f"{DAMAGED}: its compressed pixels cannot be decoded",
+    "corrupt jpeg data": f"{DAMAGED}: its compressed pixels cannot be decoded",
     "unrecognized data stream": f"{DAMAGED}: its compressed pixels cannot be decoded",
     "buffer overrun": f"{DAMAGED}: its compressed pixels cannot be decoded",
     "broken png file": f"{DAMAGED}: a checksum or a part of it is wrong",

@@ -1,1 +1,1 @@
-"""The recipes: quantize(), extract_palette(), apply_palette()."""
+"""The recipes: quantize(), quantize_file(), extract_palette(), apply_palette()."""

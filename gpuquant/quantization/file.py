@@ -9,14 +9,10 @@ import torch
 from gpuquant.arguments import MAX_PIXELS, check_compression, check_positive
 from gpuquant.devices import resolve_device
 from gpuquant.dithering.methods import check_dither
-from gpuquant.errors import ArgumentError
-from gpuquant.fitting.search import check_search
+from gpuquant.fitting.search import check_not_searched, check_search
 from gpuquant.images.loading import parse_color
-from gpuquant.images.registry import endings_for_all
-from gpuquant.images.sinks import sink_memory
 from gpuquant.images.sources import ImageSource, Source, name_of
 from gpuquant.images.strips import photo_size
-from gpuquant.images.words import size_in_words
 from gpuquant.images.writing import check_format
 from gpuquant.palettes.palette import PaletteLike
 from gpuquant.palettes.parsing import palette_to_apply
@@ -25,13 +21,15 @@ from gpuquant.quantization.file_steps import (
     FileResult,
     PaletteFound,
     budget_of,
+    check_result,
     count_file,
+    folder_beside,
     map_to_file,
     open_file,
 )
 from gpuquant.quantization.options import options_of
 from gpuquant.quantization.steps import fit_colors, fit_to_palette
-from gpuquant.whole_file import BinaryFile
+from gpuquant.whole_file import BinaryFile, check_place
 
 
 def quantize_file(
@@ -70,12 +68,14 @@ def quantize_file(
         JPEG, PNG, TIFF and BigTIFF are decoded in strips with the extra "large", and arrays in .npy files mapped into
         memory. What cannot be decoded in strips is read whole if it fits.
     target : path or binary file object
-        A PNG, TIFF (tiled; a BigTIFF where it has more than 4 GiB) or GIF. It is whole or not there.
+        A PNG, TIFF (tiled; a BigTIFF where it has more than 4 GiB) or GIF. It is whole or not there. An object gets the
+        bytes when all are there: more than 64 MB wait in a temporary file, in the folder that the system (TMPDIR) has
+        for these.
     n_colors, target_psnr, effort, color_space, weighting, device, random_state, max_pixels, preview, background, \
     keep_profile, dither, dither_strength
         As for `quantize`.
     palette : Palette, or whatever it takes, optional
-        Apply it, in place of finding one, as `apply_palette` does.
+        Apply it, in place of finding one, as `apply_palette` does; it excludes whatever says how to find one.
     memory : str or int, optional
         How much may be used, such as "2GB"; a quarter of what is free, at least 512 MB, if not given.
     image_format, compression
@@ -85,7 +85,8 @@ def quantize_file(
         knows by then.
     progress : callable, optional
         Called with the name of a stage and the share of it that is done, from 0 to 1: "read", "count", "cluster",
-        "map", and "write" where dithered labels wait until the order of their entries is known.
+        "map", and "write" where dithered labels wait until the order of their entries is known. A photo that is turned
+        by way of a file is "read" after "count" has begun.
 
     Returns
     -------
@@ -106,9 +107,9 @@ def quantize_file(
     (('#000000', '#c8c8c8'), [20, 5], 0.0)
     """
     given = None if palette is None else palette_to_apply(palette)
-    if given is not None and (n_colors is not None or target_psnr is not None):
-        raise ArgumentError("a given palette is not searched for; it excludes n_colors and target_psnr")
     search = check_search(n_colors, target_psnr, color_space, weighting, effort, random_state)
+    if given is not None:
+        check_not_searched(n_colors, search)
     check_positive("max_pixels", max_pixels)
     check_compression(compression)
     on = resolve_device(device)
@@ -118,19 +119,23 @@ def quantize_file(
     n_entries = len(given) if given is not None else search.n_colors or 1
     alpha = None if given is None else given.alpha
     check_format(target, n_entries, image_format=image_format, alpha=alpha)
+    if isinstance(target, str | os.PathLike):
+        check_place(target)
     readable = Source(source)
-    size = photo_size(readable, max_pixels)
-    kind = check_format(target, n_entries, image_format=image_format, size=size)
-    held = sink_memory(kind, size, n_entries)
-    if kind == "GIF" and held > budget.whole:
-        needs = f"a GIF of {size[0]} x {size[1]} pixels is written in one piece, which takes {size_in_words(held)}"
-        raise ArgumentError(f"{needs} of memory; write {endings_for_all()}, or give more with memory (--memory)")
-    folder = Path(target).absolute().parent if isinstance(target, str | os.PathLike) else None
+    check_result(target, n_entries, photo_size(readable, max_pixels), budget, image_format)
     seconds: dict[str, float] = {}
     opened = open_file(
-        readable, budget, seconds, max_pixels=max_pixels, preview=preview, folder=folder, progress=progress
+        readable,
+        budget,
+        seconds,
+        max_pixels=max_pixels,
+        preview=preview,
+        folder=folder_beside(target),
+        progress=progress,
     )
     with opened as photo:
+        kept = photo.icc_profile if keep_profile else None
+        check_result(target, n_entries, photo.shape[::-1], budget, image_format, kept)
         counted = count_file(
             photo, on, budget, seconds, background=behind, keep_profile=keep_profile, progress=progress
         )

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
@@ -18,14 +18,18 @@ from gpuquant import ops
 from gpuquant.colors.error import psnr
 from gpuquant.counting.counted_photo import CountedPhoto, count_strips
 from gpuquant.dithering.methods import Dither, Tally, dither_strips
+from gpuquant.errors import ArgumentError
 from gpuquant.fitting.fit import PaletteFit
 from gpuquant.images.arrays import rows_as_image
-from gpuquant.images.label_file import label_file
+from gpuquant.images.label_file import LabelFile
 from gpuquant.images.loading import ImageLike
-from gpuquant.images.sinks import open_sink
+from gpuquant.images.registry import endings_for_all
+from gpuquant.images.sinks import open_sink, sink_memory
 from gpuquant.images.sources import ImageSource, Source, is_source
 from gpuquant.images.strips import StripPhoto, open_strips
-from gpuquant.memory import default_budget, engine_memory, free_memory, parse_memory, strip_rows
+from gpuquant.images.words import size_in_words
+from gpuquant.images.writing import check_format, name_of
+from gpuquant.memory import OF_PIXEL, default_budget, engine_memory, free_memory, parse_memory, strip_rows
 from gpuquant.palettes.palette import Palette, shares_of
 from gpuquant.quantization.options import Options, options_text
 from gpuquant.quantization.steps import count_image, label_dtype, order_of, ordered_palette, timed
@@ -35,10 +39,11 @@ from gpuquant.whole_file import BinaryFile
 
 FileProgress = Callable[[str, float], None]
 """Called with the name of a stage and the share of it that is done, from 0 to 1: "read", "count", "cluster", "map", and
-"write" where dithered labels wait until the order of their entries is known."""
+"write" where dithered labels wait until the order of their entries is known. A photo that is turned by way of a file is
+"read" after "count" has begun."""
 PaletteFound = Callable[[Palette], None]
 LEAST_FOR_PIXELS = 64 << 20  # bytes, however little is allowed: strips of some megapixels
-OF_PIXEL = 16  # bytes of a strip's pixel on its way: levels twice, labels, and what is deflated
+LEAST_FOR_RESULT = 128 << 20  # bytes: a PNG or TIFF takes no more, unless its rows have millions of pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,8 +116,13 @@ class Budget:
 
     @property
     def whole(self) -> int:
-        """A photo that cannot be decoded in strips."""
-        return max(self.kept, self.most_whole)
+        """A photo that cannot be decoded in strips, or what a decoder holds."""
+        return max(self.for_pixels, self.most_whole)
+
+    @property
+    def written(self) -> int:
+        """What is held of a result while it is written."""
+        return max(self.kept, self.most_whole, LEAST_FOR_RESULT)
 
     def rows(self, width: int) -> int:
         """Rows of a strip."""
@@ -127,6 +137,29 @@ def budget_of(memory: int | str | None, *, as_floats: bool) -> Budget:
     if memory is None:
         return Budget(default_budget(), as_floats, (free_memory() or 0) // 2)
     return Budget(parse_memory(memory), as_floats)
+
+
+def check_result(
+    target: str | Path | BinaryFile,
+    n_entries: int,
+    size: tuple[int, int],  # width and height
+    budget: Budget,
+    image_format: str | None = None,
+    profile: bytes | None = None,
+) -> None:
+    """Raise unless the format can hold such a result, and memory what is held of it while it is written."""
+    kind = check_format(target, n_entries, image_format=image_format, size=size, profile=profile)
+    held = sink_memory(kind, size, n_entries)
+    if held > budget.written:
+        takes = f"a {kind} of {size[0]} x {size[1]} pixels takes {size_in_words(held)} of memory while it is written"
+        more = f"more than the {size_in_words(budget.written)} that it may take"
+        another = f"write {endings_for_all()}, or " if kind == "GIF" else ""
+        raise ArgumentError(f"{name_of(target)}: {takes}, {more}; {another}give more with memory (--memory)")
+
+
+def folder_beside(target: str | Path | BinaryFile) -> Path | None:
+    """The folder of a path, for temporary files; None for an object: the system's."""
+    return Path(target).absolute().parent if isinstance(target, str | os.PathLike) else None
 
 
 @contextmanager
@@ -153,6 +186,7 @@ def open_file(
         preview=preview,
         folder=folder,
         once=once,
+        turned=None if progress is None else partial(progress, "read"),
     )
     with opened as photo:
         seconds["read"] = time.perf_counter() - start
@@ -243,9 +277,8 @@ def map_to_file(
     tally = Tally(len(rows), photo.device)
     with timed(photo.seconds, "map", photo.device, photo.progress):
         if dither and not in_order:
-            folder = Path(target).absolute().parent if isinstance(target, str | os.PathLike) else Path.cwd()
             n_bytes = size[0] * size[1] * label_dtype(rows).itemsize
-            with label_file(folder, n_bytes, budget.kept) as waiting:
+            with closing(LabelFile(folder_beside(target), n_bytes, budget.kept)) as waiting:
                 for labels in dither_strips(photo, fit.palette, fit.labels, dither, tally):
                     waiting.add(as_numpy(labels))
                 order, places = order_of(tally.counts, in_order=False)

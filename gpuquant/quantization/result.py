@@ -10,13 +10,13 @@ import numpy.typing as npt
 from PIL import Image
 from torch import Tensor
 
-from gpuquant.arguments import MAX_PIXELS, check_compression
+from gpuquant.arguments import MAX_PIXELS
 from gpuquant.colors.error import psnr
 from gpuquant.errors import ArgumentError
 from gpuquant.images.loading import ImageLike, load_photo
 from gpuquant.images.reading import Photo
-from gpuquant.images.registry import FORMATS, endings_for_all
-from gpuquant.images.writing import check_format, indexed_image, name_of, write_image
+from gpuquant.images.sinks import open_sink
+from gpuquant.images.writing import indexed_image
 from gpuquant.palettes.palette import Palette, n_colors, shares_of
 from gpuquant.quantization.options import options_text
 from gpuquant.tensors import as_numpy
@@ -129,16 +129,19 @@ class QuantizedImage:
     ) -> None:
         """Write the image as PNG, TIFF or GIF, indexed; above 256 colors as RGB, which GIF cannot hold.
 
-        A TIFF with transparency is written as RGBA. A GIF holds no colors that are partly transparent, and no profile.
+        PNG and TIFF are deflated in threads. A TIFF is tiled, a BigTIFF where it has more than 4 GiB, and RGBA with
+        transparency. A GIF holds no colors that are partly transparent, and no profile.
 
         Parameters
         ----------
         file : path or binary file object
-            Where to write. An object (anything with `write`) gets bytes when all of them are there; it stays open.
+            Where to write. An object (anything with `write`) gets bytes when all of them are there; it stays open. More
+            than 64 MB of them wait in a temporary file, in the folder that the system (TMPDIR) has for these.
         format : "png", "tif" or "gif", optional
             What to write, in upper or lower case: needed for an object, and taken in place of a path's ending.
         compression : int, optional
-            zlib's level for a PNG, 0 (fast) to 9 (small). The default is nearly as small as 9 in a tenth of the time.
+            zlib's level for a PNG or TIFF, 0 (fast) to 9 (small). The default is a tenth larger than 9 at most, in a
+            tenth of the time.
 
         Raises
         ------
@@ -162,13 +165,19 @@ class QuantizedImage:
         >>> file.getvalue()[:6]
         b'GIF89a'
         """
-        size, palette = (self.labels.shape[1], self.labels.shape[0]), self.palette
-        kind = check_format(file, len(palette), image_format=format, size=size, alpha=palette.alpha)
-        if self.icc_profile and not FORMATS[kind].holds_profile:
-            raise ArgumentError(f"{name_of(file)}: a {kind} holds no color profile; use {endings_for_all()}")
-        check_compression(compression)
+        height, width = self.labels.shape
         note = None if self.options is None else options_text(self.options)
-        write_image(self.to_image(), file, compression, image_format=format, note=note)
+        sink = open_sink(
+            file,
+            (width, height),
+            self.palette.rows,
+            image_format=format,
+            profile=self.icc_profile,
+            note=note,
+            compression=compression,
+        )
+        with sink as write:
+            write(as_numpy(self.labels))
 
     def side_by_side(self, original: ImageLike, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
         """The original and the result next to each other, with the palette and its shares below, to fit a screen.

@@ -287,3 +287,11 @@ def test_photos_that_wait_for_a_device_go_together(
     assert len(groups) <= 2
     for photo in photos:
         assert outcomes[photo.name].mse == quantize(photo, 6).mse
+
+
+def test_the_memory_of_a_gif_is_that_of_a_failed_file(tmp_path: Path) -> None:
+    """It is not read."""
+    Image.new("1", (20_000, 20_000)).save(tmp_path / "large.png")
+    (outcome,) = quantize_files(tmp_path / "large.png", tmp_path / "out", 2, image_format="gif", memory="1MB")
+    assert outcome.status == "failed"
+    assert "large.gif: a GIF of 20000 x 20000 pixels takes 1.6 GB of memory while it is written" in str(outcome.error)

@@ -124,3 +124,13 @@ def test_what_pipes_cannot_do_is_one_line(
     assert (found, out, err.count("\n")) == (code, b"", 1)
     assert words in err
     assert not list(tmp_path.iterdir())
+
+
+def test_an_error_of_the_photo_is_not_one_of_standard_output(
+    png: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.png").write_bytes(png[:-300])
+    code, out, err = run(["quantize", tmp_path / "a.png", "-"], monkeypatch, b"")
+    assert (code, out) == (1, b"")
+    assert err.startswith(f"gpuquant: {tmp_path}/a.png: the image cannot be decoded: ")
+    assert "standard output" not in err

@@ -39,6 +39,7 @@ def said(arguments: Sequence[object], monkeypatch: pytest.MonkeyPatch, capsys: p
         ("extract_palette (gpuquant palette) finds it", "gpuquant palette finds it"),
         ("it excludes effort= and palette=", "it excludes --effort  and --palette "),
         ("the dither of this device", "the dither of this device"),
+        ("give more with memory='3GB', or make a TIFF", "give more with --memory '3GB', or make a TIFF"),
         ("n_colors=3: no such file", "n_colors=3: no such file"),
         ("my n_colors/a.png: image_format", "my n_colors/a.png: --format"),
     ],

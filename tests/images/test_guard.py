@@ -17,8 +17,9 @@ from image_files import AVIF, png, tiff
 from PIL import Image, ImageFile
 
 from gpuquant import quantize_files
-from gpuquant.errors import ImageFileError
-from gpuquant.images.guard import pillow_guarded
+from gpuquant.arguments import MAX_PIXELS
+from gpuquant.errors import ArgumentError, ImageFileError
+from gpuquant.images.guard import check_size, pillow_guarded
 from gpuquant.images.reading import photo_of, read_photo, read_size
 from gpuquant.images.words import notes_of, words_of
 
@@ -68,6 +69,32 @@ def test_our_limit_comes_before_decoding(name: str, tmp_path: Path, monkeypatch:
             ImageFileError, match=r"pixels, more than the limit of 1000 pixels; raise it with max_pixels"
         ):
             read(tmp_path / name, max_pixels=1000)
+
+
+@pytest.mark.parametrize(
+    ("size", "most", "words"),
+    [
+        ((9, 11), 98, "9 x 11 = 99 pixels, more than the limit of 98 pixels; raise it with max_pixels (--max-pixels)"),
+        (
+            (50_000, 40_000),
+            MAX_PIXELS,
+            "50000 x 40000 = 2000 megapixels, more than the limit of 500 megapixels; raise it with max_pixels "
+            "(--max-pixels) 2000000000: it then takes about 900 MB of memory in strips, with quantize_file "
+            "(gpuquant quantize), or 14 GB where it cannot be decoded so, and 1 minute or more",
+        ),
+        (
+            (100_000, 160_000),
+            MAX_PIXELS,
+            "100000 x 160000 = 16 gigapixels, more than the limit of 500 megapixels; raise it with max_pixels "
+            "(--max-pixels) 16000000000: it then takes about 900 MB of memory in strips, with quantize_file "
+            "(gpuquant quantize), or 112 GB where it cannot be decoded so, and 8 minutes or more",
+        ),
+    ],
+)
+def test_the_message_names_size_option_memory_and_time(size: tuple[int, int], most: int, words: str) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        check_size(size, most)
+    assert str(caught.value) == words
 
 
 def test_parts_that_are_larger_than_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,6 @@ from gpuquant.errors import ArgumentError, ImageFileError
 from gpuquant.images import indexed_png, sinks, tiled_tiff
 from gpuquant.images.note import read_options
 from gpuquant.images.sinks import open_sink, sink_memory
-from gpuquant.images.writing import indexed_image, write_image
 
 ENDINGS = ["png", "tif", "gif"]
 WRITERS = [indexed_png, tiled_tiff]
@@ -43,16 +42,15 @@ def n_threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("n_colors", [2, 5, 200])
 @pytest.mark.usefixtures("n_threads")
-def test_pixels_are_those_of_write_image(ending: str, n_colors: int, tmp_path: Path) -> None:
+def test_palette_and_labels_keep_their_numbers(ending: str, n_colors: int, tmp_path: Path) -> None:
     one = case(n_colors, (70, 90))
-    write(tmp_path / f"ours.{ending}", one, note=NOTE)
-    write_image(indexed_image(one.labels, one.colors), tmp_path / f"whole.{ending}", note=NOTE)
-    with Image.open(tmp_path / f"ours.{ending}") as ours, Image.open(tmp_path / f"whole.{ending}") as whole:
-        assert ours.mode == whole.mode == "P"
-        assert (np.asarray(ours) == np.asarray(whole)).all()
-        of_ours, of_whole = (np.array(image.getpalette()).reshape(-1, 3) for image in (ours, whole))
-        assert (of_ours[:n_colors] == of_whole[:n_colors]).all()
-    assert read_options(tmp_path / f"ours.{ending}") == read_options(tmp_path / f"whole.{ending}") == {"n_colors": 8}
+    write(tmp_path / f"a.{ending}", one, note=NOTE)
+    with Image.open(tmp_path / f"a.{ending}") as image:
+        assert image.mode == "P"
+        assert getattr(image, "n_frames", 1) == 1
+        np.testing.assert_array_equal(np.asarray(image), one.labels)
+        np.testing.assert_array_equal(np.reshape(image.getpalette("RGB") or [], (-1, 3))[:n_colors], one.colors)
+    assert read_options(tmp_path / f"a.{ending}") == {"n_colors": 8}
 
 
 def test_a_gif_with_a_clear_color(tmp_path: Path) -> None:

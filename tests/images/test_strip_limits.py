@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from gpuquant.errors import ImageFileError
 from gpuquant.images import strip_head, strip_passes, strips, vips
 from gpuquant.images.reading import read_photo
 from gpuquant.images.strips import open_strips
+from gpuquant.quantization.file_steps import budget_of
 
 
 @pytest.fixture(autouse=True)
@@ -127,7 +129,7 @@ def check_whole(path: Path, words: str) -> None:
     with open_strips(path, budget=PLENTY) as photo:
         assert photo.how == "read whole"
         assert_same(photo, path)
-    pattern = f"{words}.* cannot be read in strips: .* of memory, more than the .*--memory 1GB, or make a tiled TIFF"
+    pattern = rf"{words}.* cannot be read in strips: .* of memory, more than the .*memory='\dGB', or make a tiled TIFF"
     with pytest.raises(ImageFileError, match=pattern) as caught, open_strips(path, budget=1000):
         pass
     assert str(caught.value).startswith(str(path))
@@ -180,6 +182,25 @@ def test_what_decoders_hold_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         open_strips(tmp_path / "photo.tif", budget=2 * 16 * 3 * WIDTH - 1),
     ):
         pass
+
+
+@pytest.mark.parametrize("n_bytes", [1, 10**9, 33 * 10**8])
+@pytest.mark.parametrize("as_floats", [False, True])
+def test_the_memory_that_is_named_is_enough(n_bytes: int, as_floats: bool) -> None:
+    found = re.search(r"memory='(\w+)'", strips._too_much("a file", n_bytes, 0))
+    assert found
+    assert budget_of(found[1], as_floats=as_floats).whole >= n_bytes
+
+
+@needs_vips
+@pytest.mark.parametrize("orientation", [1, 6, 8])
+def test_rows_of_millions_of_pixels_take_memory(orientation: int, tmp_path: Path) -> None:
+    size = (1_100_000, 1) if orientation == 1 else (1, 1_100_000)
+    path = saved(Image.new("L", size, 7), tmp_path / "photo.png", exif=exif(orientation))
+    with pytest.raises(ImageFileError, match=r"it takes 17\.6 MB of memory"), open_strips(path, budget=0):
+        pass
+    with open_strips(path, budget=0, whole=17_600_000, folder=tmp_path) as photo:
+        assert [strip.shape for strip in photo.strips()] == [(1, 1_100_000)]
 
 
 def test_small_photos_are_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Decoders of libvips end when nobody wants their rows, and say nothing that nobody asked for."""
 
 import io
+import os
 import subprocess
 import sys
 import threading
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import FORKED
 from PIL import Image, ImageFile
 
 from gpuquant.images import vips
@@ -105,3 +107,34 @@ def test_damage_is_silent(large: Path, tmp_path: Path, capfd: pytest.CaptureFixt
         list(rows)
     rows.close()
     assert capfd.readouterr() == ("", "")
+
+
+CHILD = """
+import numpy as np
+from PIL import Image
+from gpuquant.images import strips
+from gpuquant.images.strips import open_strips
+strips.SMALL = 0
+Image.fromarray(np.zeros((200, 300, 3), np.uint8)).save(sys.argv[1])
+with open_strips(sys.argv[1], budget=0) as photo:
+    print(photo.how, sum(map(len, photo.strips())))
+
+def by_pillow():
+    with open_strips(sys.argv[1], budget=1 << 30) as photo:
+        print(photo.how, sum(map(len, photo.strips())), flush=True)
+    try:
+        open_strips(sys.argv[1], budget=0).__enter__()
+    except OSError as error:
+        return "stops working where a process forks" in str(error)
+
+print(forked(by_pillow))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform has no fork")
+def test_a_forked_process_does_without(tmp_path: Path) -> None:
+    """It would wait for threads of libvips that stayed in the other one."""
+    command = [sys.executable, "-W", "ignore", "-c", FORKED + CHILD, str(tmp_path / "a.png")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == ["decoded again for each pass 200", "read whole 200", "0"]

@@ -7,48 +7,96 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from conftest import Pixels
+from PIL import Image, ImageFile
 
-TOLD = """
-import os, sys
+from gpuquant.images.vips import library
+
+TELLS = """
+import os, resource, sys
 from gpuquant.cli import stages
 from gpuquant.cli.app import program
-stages.Stages.__call__ = lambda self, stage, share=0.0: os.write(1, f"{stage} {share}\\n".encode()) and None
+full = sys.argv.pop(1)
+def tell(self, stage, share=0.0):
+    os.write(1, f"{stage} {share}\\n".encode())
+    wanted, moment = full.split() if full else ("", 0)
+    if stage == wanted and (stage == "cluster" or share >= float(moment)):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+stages.Stages.__call__ = tell
 program()
-"""
+"""  # from a moment on no file takes another byte, as on a disk that is full
 N_MOMENTS = 5
+FORMATS: dict[str, dict[str, Any]] = {  # and those of the results
+    "jpg to png": {"quality": 95},
+    "tif to tif": {"compression": "tiff_adobe_deflate"},
+    "png to png": {"compress_level": 1},
+    "npy to tif": {},
+}
+STAGES = [
+    ("read", "none"),
+    ("count", "none"),
+    ("cluster", "none"),
+    ("map", "none"),
+    ("map", "floyd-steinberg"),
+    ("write", "floyd-steinberg"),
+]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(library() is None, reason="pyvips is not there"),
+    pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="unnamed files are Linux's"),
+]
 
 
-@pytest.fixture(scope="module", params=["jpg", "npy"])
-def photo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A photo of 60 megapixels and many colors."""
-    random_state = np.random.default_rng(0)
-    tile = random_state.integers(-2, 3, (1000, 1000, 3)).cumsum(axis=0).cumsum(axis=1)
-    pixels = np.tile((tile // 64 % 256).astype(np.uint8), (10, 6, 1))
-    path: Path = tmp_path_factory.mktemp("photos") / f"photo.{request.param}"
-    if request.param == "npy":
-        np.save(path, pixels)
-    else:
-        Image.fromarray(pixels).save(path, quality=95)
-    return path
+class Photos:
+    """A photo of 60 megapixels and many colors; lying on its side it is turned by way of a file when it is read."""
+
+    def __init__(self, folder: Path, formats: str) -> None:
+        ending, self.result = formats.split(" to ")
+        self.upright, self.lying = (folder / f"{name}.{ending}" for name in ("upright", "lying"))
+        steps = np.random.default_rng(0).integers(-2, 3, (1000, 1000, 3)).cumsum(axis=0).cumsum(axis=1)
+        self._write(np.tile((steps // 64 % 256).astype(np.uint8), (10, 6, 1)), FORMATS[formats])
+
+    def _write(self, pixels: Pixels, options: dict[str, Any]) -> None:
+        if self.upright.suffix == ".npy":  # which is never turned
+            np.save(self.upright, pixels)
+            self.lying.symlink_to(self.upright)
+            return
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ImageFile, "MAXBLOCK", 1 << 27)  # which noise needs
+            Image.fromarray(pixels).save(self.upright, **options)
+            Image.fromarray(pixels).save(self.lying, exif=exif, **options)
+
+    def of(self, stage: str) -> Path:
+        return self.lying if stage == "read" else self.upright
 
 
-def started(photo: Path, out: Path, *options: str) -> "subprocess.Popen[str]":
-    (out.parent / "tmp").mkdir()
-    command = [sys.executable, "-c", TOLD, "quantize", str(photo), str(out), "-k", "64", "--memory", "300MB", *options]
-    environment = {**os.environ, "TMPDIR": str(out.parent / "tmp")}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+@pytest.fixture(scope="module", params=FORMATS)
+def photos(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Photos:
+    return Photos(tmp_path_factory.mktemp("photos"), request.param)
+
+
+def started(photos: Photos, folder: Path, stage: str, dither: str, full: str = "") -> "subprocess.Popen[str]":
+    (folder / "tmp").mkdir(parents=True)
+    command = [sys.executable, "-c", TELLS, full, "quantize", photos.of(stage), folder / f"out.{photos.result}"]
+    command += ["-k", "64", "--memory", "300MB", "--dither", dither]
+    environment = {**os.environ, "TMPDIR": str(folder / "tmp")}
+    pipe = subprocess.PIPE
+    return subprocess.Popen(list(map(str, command)), stdout=pipe, stderr=pipe, text=True, env=environment)
 
 
 def wait_for(process: "subprocess.Popen[str]", stage: str, share: float) -> None:
+    """Wait until so much of a stage is done; of those that have no shares for a part of the time that they take."""
     assert process.stdout is not None
     for line in process.stdout:
         name, done = line.split()
-        if name == stage and (stage == "cluster" or float(done) >= share):
-            time.sleep(share * 0.3 if stage == "cluster" else 0)
+        if name == stage and (stage in ("cluster", "read") or float(done) >= share):
+            time.sleep(share * {"cluster": 0.3, "read": 1}.get(stage, 0))
             return
     raise AssertionError(f"{stage} was not told")
 
@@ -58,16 +106,13 @@ def check_nothing_is_left(folder: Path) -> None:
     assert list((folder / "tmp").iterdir()) == []
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("dither", ["none", "floyd-steinberg"])
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL], ids=["interrupt", "kill"])
-@pytest.mark.parametrize("stage", ["count", "cluster", "map"])
-def test_nothing_is_left(photo: Path, tmp_path: Path, stage: str, sent: signal.Signals, dither: str) -> None:
-    moments = random.Random(f"{photo.suffix} {stage} {sent} {dither}")
+@pytest.mark.parametrize(("stage", "dither"), STAGES)
+def test_nothing_is_left(photos: Photos, tmp_path: Path, stage: str, dither: str, sent: signal.Signals) -> None:
+    moments = random.Random(f"{photos.upright.suffix} {stage} {sent} {dither}")
     for number in range(N_MOMENTS):
         folder = tmp_path / str(number)
-        folder.mkdir()
-        process = started(photo, folder / "out.png", "--dither", dither)
+        process = started(photos, folder, stage, dither)
         wait_for(process, stage, 0.9 * moments.random())
         process.send_signal(sent)
         _, errors = process.communicate(timeout=30)
@@ -76,19 +121,18 @@ def test_nothing_is_left(photo: Path, tmp_path: Path, stage: str, sent: signal.S
         check_nothing_is_left(folder)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("dither", ["none", "floyd-steinberg"])
-def test_a_full_disk(photo: Path, tmp_path: Path, dither: str) -> None:
-    """A limit of the system on the size of a file stands in for a full disk."""
-    limit = "import resource, signal; resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000)); "
-    limit += "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nfrom gpuquant.cli.app import main; main()"
-    (tmp_path / "tmp").mkdir()
-    command = [sys.executable, "-c", limit, "quantize", photo, tmp_path / "out.png", "-k", "64", "--memory", "300MB"]
-    environment = {**os.environ, "TMPDIR": str(tmp_path / "tmp")}
-    done = subprocess.run(
-        [*map(str, command), "--dither", dither], capture_output=True, text=True, check=False, env=environment
-    )
-    assert done.returncode == 1
-    assert done.stderr.count("\n") == 1
-    assert "File too large" in done.stderr
-    check_nothing_is_left(tmp_path)
+@pytest.mark.parametrize(("stage", "dither"), STAGES)
+def test_a_full_disk(photos: Photos, tmp_path: Path, stage: str, dither: str) -> None:
+    moments = random.Random(f"{photos.upright.suffix} {stage} {dither}")
+    assert started(photos, tmp_path / "room", stage, dither).communicate()[1] == ""  # loops are on the disk by then
+    for number in range(N_MOMENTS):
+        folder = tmp_path / str(number)
+        moment = 0.0 if photos.of(stage).is_symlink() else 0.9 * moments.random()  # which are read in no time
+        process = started(photos, folder, stage, dither, f"{stage} {moment}")
+        _, errors = process.communicate()
+        assert process.returncode == 1, errors
+        assert errors.startswith("gpuquant: ")
+        assert errors.count("\n") == 1
+        assert "File too large" in errors
+        assert "out." in errors or "make room there, write to another disk, or allow more memory" in errors
+        check_nothing_is_left(folder)

@@ -1,6 +1,7 @@
 """From file to file: what `quantize` and `apply_palette` give for the same photo, and what is written."""
 
 import io
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,9 @@ def test_progress_tells_stages_and_shares(tmp_path: Path) -> None:
         ({"n_colors": 0}, "n_colors"),
         ({"dither": "none at all"}, "dither"),
         ({"max_pixels": 0}, "max_pixels"),
+        ({"palette": "#000,#fff", "color_space": "oklab"}, "not searched for; it excludes n_colors, .*color_space"),
+        ({"palette": "#000,#fff", "effort": "best"}, "excludes"),
+        ({"image_format": "jpg"}, "no format of results"),
     ],
 )
 def test_arguments_that_cannot_be_used(tmp_path: Path, options: dict[str, Any], words: str) -> None:
@@ -173,6 +177,28 @@ def test_what_the_format_cannot_hold_is_said_before_it_is_read(tmp_path: Path) -
         quantize_file(saved(np.zeros((1, 70_000), np.uint8), tmp_path / "p.npy"), tmp_path / "a.gif", 3)
 
 
+def test_the_memory_of_a_gif_is_said_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gpuquant.quantization.file.open_file", lambda *_, **__: pytest.fail("it is read"))
+    Image.new("1", (30_000, 20_000)).save(tmp_path / "photo.png")
+    words = r"a GIF of 30000 x 20000 pixels takes 2\.4 GB .* more than the 134 MB .*; write \.png or \.tif, or give"
+    with pytest.raises(ArgumentError, match=words):
+        quantize_file(tmp_path / "photo.png", tmp_path / "out.gif", 2, memory=1, max_pixels=10**9)
+
+
+def test_a_profile_that_the_format_cannot_hold_is_said_before_it_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gpuquant.quantization.file.count_file", lambda *_, **__: pytest.fail("it is counted"))
+    Image.fromarray(noise(33, 20, 3)).save(tmp_path / "photo.png", icc_profile=swapped_profile().tobytes())
+    with pytest.raises(ArgumentError, match="holds no color profile"):
+        quantize_file(tmp_path / "photo.png", tmp_path / "a.gif", 3, keep_profile=True)
+
+
+def test_a_place_that_takes_no_file_is_said_before_it_is_read(tmp_path: Path) -> None:
+    with pytest.raises(ImageFileError, match=r"none/a\.png cannot be written: No such file or directory"):
+        quantize_file(tmp_path / "missing.npy", tmp_path / "none" / "a.png", 3)
+
+
 @pytest.mark.parametrize("dither", ["none", "floyd-steinberg"])
 def test_a_photo_that_breaks_off_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dither: str) -> None:
     passes = [0]
@@ -187,7 +213,7 @@ def test_a_photo_that_breaks_off_leaves_nothing(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(StripPhoto, "strips", broken)
     (tmp_path / "a.png").write_bytes(b"before")
-    with pytest.raises(ImageFileError, match="gone"):
+    with pytest.raises(ImageFileError, match=r"^the disk is gone$"):
         quantize_file(saved(noise(40, 20, 3), tmp_path / "p.npy"), tmp_path / "a.png", 6, dither=dither)
     assert (tmp_path / "a.png").read_bytes() == b"before"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "p.npy"]
@@ -200,3 +226,23 @@ def test_no_room_for_labels_that_wait(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(ImageFileError, match="more memory"):
         quantize_file(saved(noise(70, 20, 3), tmp_path / "p.npy"), tmp_path / "a.png", 6, dither="bayer")
     assert not (tmp_path / "a.png").exists()
+
+
+def test_labels_of_what_goes_to_an_object_wait_where_temporary_files_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The current folder may take no files."""
+    folders: list[object] = []
+    original = tempfile.TemporaryFile
+
+    def spy(**given: Any) -> Any:
+        folders.append(given["dir"])
+        return original(**given)
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", spy)
+    pixels, target = noise(70, 20, 3), io.BytesIO()
+    source = saved(pixels, tmp_path / "p.npy")
+    quantize_file(source, target, 6, dither="bayer", image_format="png")
+    quantize_file(source, tmp_path / "a.png", 6, dither="bayer")
+    assert folders == [Path(tempfile.gettempdir()), tmp_path]
+    assert target.getvalue() == (tmp_path / "a.png").read_bytes()
