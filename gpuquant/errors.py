@@ -29,7 +29,7 @@ class ArgumentError(GpuquantError, ValueError):
 
 
 class DeviceError(GpuquantError, RuntimeError):
-    """The requested device is not there or is not supported, or has too little memory.
+    """The requested device, or cluster, is not there or cannot be used, or has too little memory.
 
     Examples
     --------

@@ -101,10 +101,33 @@ def is_binary_file(file: object) -> TypeGuard[BinaryFile]:
 
 
 @contextlib.contextmanager
+def waiting_file(most: int, name: str) -> Iterator[IO[bytes]]:
+    """A temporary file, in memory up to so many bytes, and else on the disk, without a name.
+
+    Raises
+    ------
+    ImageFileError
+        There is no room for it, or what writes to it fails; the message has the name of what it is for.
+    """
+    waiting = tempfile.SpooledTemporaryFile(most)  # noqa: SIM115
+    try:
+        yield waiting
+    except GpuquantError:
+        raise
+    except OSError as error:
+        if error.errno is None:  # as of encoders
+            raise ImageFileError(f"{name} cannot be written: {error}") from None
+        advice = "make room there, or name another folder for temporary files (TMPDIR)"
+        place = f"a temporary file in {tempfile.gettempdir()}"
+        raise ImageFileError(f"{name} cannot be written: {place}: {error.strerror}; {advice}") from None
+    finally:
+        with contextlib.suppress(OSError):  # what could not be written was told
+            waiting.close()
+
+
+@contextlib.contextmanager
 def whole_bytes(file: BinaryFile) -> Iterator[IO[bytes]]:
     """A temporary file, all of which goes to an object when it is written, and nothing before.
-
-    It is in memory up to `MOST_IN_MEMORY`, and else on the disk, without a name.
 
     Raises
     ------
@@ -113,15 +136,9 @@ def whole_bytes(file: BinaryFile) -> Iterator[IO[bytes]]:
     ImageFileError
         The object takes no bytes, or no more; or there is no room for the temporary file.
     """
-    waiting = tempfile.SpooledTemporaryFile(MOST_IN_MEMORY)  # noqa: SIM115
-    try:
-        try:
-            yield waiting
-            waiting.seek(0)
-        except OSError as error:
-            if isinstance(error, GpuquantError):
-                raise
-            raise _not_waiting(error) from None
+    with waiting_file(MOST_IN_MEMORY, "the file") as waiting:
+        yield waiting
+        waiting.seek(0)
         try:
             while part := waiting.read(AT_ONCE):
                 _write_all(file, part)
@@ -132,18 +149,6 @@ def whole_bytes(file: BinaryFile) -> Iterator[IO[bytes]]:
         except (OSError, ValueError) as error:  # ValueError if it is closed
             reason = getattr(error, "strerror", None) or error
             raise ImageFileError(f"the file cannot be written: {reason}") from None
-    finally:
-        with contextlib.suppress(OSError):  # what could not be written was told
-            waiting.close()
-
-
-def _not_waiting(error: OSError) -> ImageFileError:
-    """Name the temporary file where the system does not take it; errors of encoders have no number."""
-    if error.errno is None:
-        return ImageFileError(f"the file cannot be written: {error}")
-    advice = "make room there, or name another folder for temporary files (TMPDIR)"
-    place = f"a temporary file in {tempfile.gettempdir()}"
-    return ImageFileError(f"{place} cannot be written: {error.strerror}; {advice}")
 
 
 def _write_all(file: BinaryFile, data: bytes) -> None:

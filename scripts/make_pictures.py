@@ -1,10 +1,14 @@
 """Draw the pictures of README.md and benchmarks/README.md, from china.jpg of scikit-learn, in ten seconds.
 
-They go to benchmarks/pictures. That of how it works needs matplotlib, which scripts/setup.sh bench installs.
+They go to benchmarks/pictures. That of how it works needs matplotlib, which scripts/setup.sh bench installs; that of a
+report shows flower.jpg, too, and needs chromium, and Selenium, which scripts/setup.sh dev installs.
 
 Example: .venv/bin/python scripts/make_pictures.py
 """
 
+import io
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +27,7 @@ import gpuquant
 PICTURES = Path(__file__).parents[1] / "benchmarks" / "pictures"
 CAPTION = 24  # pixels of height
 SCATTERED = 6000  # colors that are drawn
+WIDE, HIGH = 1240, 1028  # pixels of the window in which a report is shown
 SEEN = slice(40, 460)  # columns in pictures of many tiles, which are not made smaller: that would mix pixels
 Pixels = npt.NDArray[np.uint8]
 
@@ -105,6 +110,35 @@ def draw_steps(photo: Pixels) -> None:
     print(f"wrote {PICTURES / 'how-it-works.jpg'}")
 
 
+def draw_report(china: Pixels, flower: Pixels) -> None:
+    """A report in a browser, of photos in 8 colors; the picture itself has 128."""
+    from parts.browser import browser, missing, resize
+
+    if why := missing():
+        sys.exit(f"make_pictures: {why}")
+    photos, random = {"china": china, "dahlia": flower}, np.random.RandomState(0)
+    for number in range(38):
+        photo = (china, flower)[number % 2]
+        top, left = random.randint(0, 200), random.randint(0, 280)
+        photos[f"detail-{number + 1:02}"] = photo[top : top + 220, left : left + 330]
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "holiday").mkdir()
+        for name, pixels in photos.items():
+            Image.fromarray(pixels).save(Path(folder) / "holiday" / f"{name}.jpg", quality=92)
+        (Path(folder) / "holiday" / "notes.jpg").write_text("not a photo")
+        list(gpuquant.quantize_files(Path(folder) / "holiday", Path(folder) / "small", 8, report=True))
+        with browser(Path(folder) / "profile") as driver:
+            resize(driver, WIDE, HIGH)
+            driver.get((Path(folder) / "small" / "report.html").as_uri())
+            by_name = (
+                "const by = document.getElementById('sort'); by.value = 'name'; by.dispatchEvent(new Event('change'));"
+            )
+            driver.execute_async_script(f"{by_name} setTimeout(arguments[0], 500)")  # for its pictures
+            seen = np.array(Image.open(io.BytesIO(driver.get_screenshot_as_png())).convert("RGB"))
+    gpuquant.quantize(seen, 128, dither="blue-noise", dither_strength=0.5).save(PICTURES / "report.png")
+    print(f"wrote {PICTURES / 'report.png'}")
+
+
 def main() -> None:
     photo = load_sample_image("china.jpg")
     draw_steps(photo)
@@ -117,6 +151,7 @@ def main() -> None:
     street = with_red_alone(photo)
     both = [quantized(street, "8 colors"), quantized(street, "weighting 0.75", weighting=0.75)]
     save("china-8-accent.jpg", [[tile(street, "the photo"), *both]])
+    draw_report(photo, load_sample_image("flower.jpg"))
 
 
 if __name__ == "__main__":

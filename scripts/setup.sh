@@ -2,9 +2,9 @@
 # usage: scripts/setup.sh [EXTRA]
 #
 # Make .venv where it is missing and install gpuquant there, editable, with the tested versions; with EXTRA also what the
-# checks need (dev), what reads HEIC (heic) or photos larger than memory (large), what gpuquant is compared with (bench),
-# or that on CUDA devices (bench-cuda). Takes minutes the first time, as torch is large and loops are compiled, and no time
-# while nothing has changed.
+# checks need (dev), what reads HEIC (heic), photos larger than memory (large) or at URLs (remote), what works on many
+# machines (ray), what gpuquant is compared with (bench), or that on CUDA devices (bench-cuda). Takes minutes the first
+# time, as torch is large and loops are compiled, and no time while nothing has changed.
 # PYTHON=/path/to/python chooses the Python.
 #
 # Example: scripts/setup.sh dev

@@ -1,5 +1,6 @@
 """Commands run in this process or in others, and what batches leave."""
 
+import json
 import os
 import re
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 import gpuquant
 from gpuquant.batch.plan import Plan
 from gpuquant.cli import app as cli
+from gpuquant.locations import Place
 
 Run = tuple[int, str, str]
 
@@ -78,19 +80,33 @@ def by_name(outcomes: Any) -> dict[str, gpuquant.FileOutcome]:
     return {outcome.source.name: outcome for outcome in outcomes}
 
 
+def photos_on(page: bytes) -> list[dict[str, Any]]:
+    """The data of a report."""
+    text = re.search(r'<script type="application/json" id="data">(.*?)</script>', page.decode())
+    assert text
+    data = json.loads(text[1])
+    return [dict(zip(data["fields"], photo, strict=True)) for photo in data["photos"]]
+
+
 def touch(*names: str) -> None:
     for name in names:
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_bytes(b"")
 
 
+def on_disk(place: Place) -> Path:
+    """A place that is no URL."""
+    assert isinstance(place, Path)
+    return place
+
+
 def check(plan: Plan, output: Path, tail: str = ".png") -> None:
     """All targets can be written beside each other, inside the output folder, on any file system."""
     folded = [str(file.target).casefold() for file in plan.files]
     assert len(set(folded)) == len(folded)
-    above = {str(parent).casefold() for file in plan.files for parent in file.target.parents}
+    above = {str(parent).casefold() for file in plan.files for parent in on_disk(file.target).parents}
     assert not above & set(folded)
     for file in plan.files:
-        assert Path(os.path.normpath(file.target)).is_relative_to(output)
+        assert Path(os.path.normpath(on_disk(file.target))).is_relative_to(output)
         assert file.target != output
         assert file.target.name.endswith(tail)

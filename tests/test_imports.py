@@ -18,13 +18,14 @@ NAMES: dict[str, Path] = HOUSE.MODULES
 imports_of: Callable[[Path], set[str]] = HOUSE.imports_of
 modules_imported_by: Callable[[str], set[str]] = HOUSE.modules_imported_by
 PILLOW = {  # modules beside `images` and `palettes`
-    "batch.plan",  # endings of photos
+    "batch.listing",  # endings of photos
     "bench.measuring",
     "bench.peers",
     "bench.programs",
     "cli.info_command",  # its version
     "colors.names",  # CSS's names
     "quantization.result",  # the type of a picture
+    "report.thumbnails",
 }
 
 
@@ -55,6 +56,7 @@ def test_the_house_is_as_it_is_drawn() -> None:
         ("triton", lambda name: name.startswith("ops.") and name.split(".")[-1].startswith("cuda")),
         ("numba", lambda name: name == "ops.compiled"),
         ("typer", lambda name: name.split(".")[0] == "cli"),
+        ("jinja2", lambda name: name == "report.page"),
     ],
 )
 def test_libraries_stay_in_their_rooms(library: str, is_home: Callable[[str], bool]) -> None:
@@ -78,7 +80,7 @@ with contextlib.suppress(SystemExit):
 
 
 def test_importing_the_package_is_light() -> None:
-    heavy = {"torch", "numpy", "numba", "sklearn", "PIL", "triton"}
+    heavy = {"torch", "numpy", "numba", "sklearn", "PIL", "triton", "fsspec", "jinja2"}
     assert not loaded_by("import gpuquant") & {*heavy, "typer"}
     assert not loaded_by("import gpuquant.cli.app") & heavy
     assert not loaded_by(HELP) & heavy
@@ -88,7 +90,7 @@ def test_importing_the_package_is_light() -> None:
 def test_scikit_learn_is_needed_by_the_estimator_alone() -> None:
     names = [name for name in gpuquant.__all__ if name != "KMeans"]
     loaded = loaded_by(f"import gpuquant\nfor name in {names}: getattr(gpuquant, name)")
-    assert not loaded & {"sklearn", "triton", "numba"}
+    assert not loaded & {"sklearn", "triton", "numba", "jinja2"}
 
 
 def test_the_estimator_stands_without_that_of_scikit_learn() -> None:

@@ -218,7 +218,9 @@ def test_no_room_for_bytes_that_wait(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limits[1]))
         with (
-            pytest.raises(ImageFileError, match=f"a temporary file in {tmp_path} cannot be written: File too.*TMPDIR"),
+            pytest.raises(
+                ImageFileError, match=f"the file cannot be written: a temporary file in {tmp_path}: File too.*TMPDIR"
+            ),
             whole_bytes(taken) as file,
         ):
             file.write(bytes(2000))

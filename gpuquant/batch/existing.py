@@ -1,12 +1,13 @@
 """Choose which results of earlier runs a batch keeps, so that none are mixed, and no photo is lost."""
 
-import os
 import warnings
 from pathlib import Path
 
-from gpuquant.batch.plan import PlannedFile, holds
+from gpuquant.batch.listing import holds
+from gpuquant.batch.plan import PlannedFile
 from gpuquant.errors import ArgumentError, GpuquantError
 from gpuquant.images.note import is_whole, read_options
+from gpuquant.locations import Location, Place, files_among, for_each, identity_of, is_there
 from gpuquant.palettes.files import read_palette
 from gpuquant.quantization.options import Options, difference, palette_options
 
@@ -18,7 +19,7 @@ def results_to_keep(
     files: list[PlannedFile],
     existing: str,  # one of those above
     options: Options,  # of this job; without a palette where one is to be shared, as it is not yet known
-    shared_palette: Path | None,  # the file that it is written to
+    shared_palette: Place | None,  # the file that it is written to
 ) -> set[PlannedFile]:
     """Find the files whose results are there and are not made anew.
 
@@ -26,46 +27,65 @@ def results_to_keep(
     ------
     ArgumentError
         Results are there and must not be, or were made with other options, or may be photos.
+    ImageFileError
+        The folder of results at a URL cannot be listed.
     """
     if existing == "refuse":
         _check_none([file.target for file in files] + ([shared_palette] if shared_palette else []))
         return set()
-    there = [file for file in files if holds(file.target.is_file)]
+    there = results_of(files)
     if existing != "skip":
         _check_no_photos(there, files)
     if existing == "overwrite":
         return set()
-    known = {file: found for file in there if (found := read_options(file.target)) is not None}
+    notes = dict(for_each(read_options, there.values()))
+    known = {file: note for file, place in there.items() if (note := notes[place]) is not None}
     wanted = options | (_palette_in(shared_palette) if shared_palette else {})
+    whole = {place for place, is_one in for_each(is_whole, there.values()) if is_one}
     if existing == "update":
-        return {file for file, found in known.items() if is_whole(file.target) and not difference(found, wanted)}
+        return {file for file, found in known.items() if there[file] in whole and not difference(found, wanted)}
     if shared_palette and "palette" not in wanted:  # which is compared when it is found
         known = {file: {**found, "palette": None} for file, found in known.items()}
     _check_alike(known, wanted, len(there))
     if len(known) < len(there):
         untold = f"{len(there) - len(known)} of {len(there)} results do not say what they were made with"
         warnings.warn(f"{untold}; they are taken as they are", stacklevel=3)
-    damaged = [file.target for file in there if not is_whole(file.target)]
+    damaged = [place for place in there.values() if place not in whole]
     if damaged:
         broken = f"{len(damaged)} of {len(there)} results cannot be read, or are damaged, such as {damaged[0]}"
         warnings.warn(f"{broken}; {ANEW}", stacklevel=3)
     return set(there)
 
 
-def _check_none(wanted: list[Path]) -> None:
-    there = [path for path in wanted if holds(path.exists)]
+def results_of(files: list[PlannedFile]) -> dict[PlannedFile, Place]:
+    """The files whose targets are there, and these; with their sizes at URLs."""
+    listed = files_among(file.target for file in files if isinstance(file.target, Location))
+    there: dict[PlannedFile, Place] = {}
+    for file in files:
+        if isinstance(file.target, Path):
+            if holds(file.target.is_file):
+                there[file] = file.target
+        elif file.target in listed:
+            there[file] = listed[file.target]
+    return there
+
+
+def _check_none(wanted: list[Place]) -> None:
+    listed = files_among(place for place in wanted if isinstance(place, Location))
+    there = [place for place in wanted if (place in listed if isinstance(place, Location) else is_there(place))]
     if there:
         message = f"{len(there)} of {len(wanted)} results exist already, such as {there[0]}"
         raise ArgumentError(f"{message}; use existing='skip' (--skip-existing) or existing='overwrite' (--force)")
 
 
-def _check_no_photos(there: list[PlannedFile], files: list[PlannedFile]) -> None:
+def _check_no_photos(there: dict[PlannedFile, Place], files: list[PlannedFile]) -> None:
     """Refuse to overwrite files that may be photos: in a folder of photos, those that do not say that we wrote them."""
-    folders = {Path(os.path.realpath(folder)) for folder in {file.source.parent for file in files}}
+    folders = {Path(identity_of(folder)) for folder in {file.source.parent for file in files}}
     folders |= {above for folder in folders for above in folder.parents}
-    for file in there:
-        if Path(os.path.realpath(file.target.parent)) in folders and read_options(file.target) is None:
-            message = f"{file.target} is not overwritten: it does not say that gpuquant wrote it, and may be a photo"
+    among_photos = [place for place in there.values() if Path(identity_of(place.parent)) in folders]
+    for place, options in for_each(read_options, among_photos):
+        if options is None:
+            message = f"{place} is not overwritten: it does not say that gpuquant wrote it, and may be a photo"
             raise ArgumentError(f"{message}; choose another suffix (--suffix) or output (--output)")
 
 
@@ -78,7 +98,7 @@ def _check_alike(known: dict[PlannedFile, Options], wanted: Options, n_results: 
         raise ArgumentError(f"{message}; {ANEW}, or choose another output folder")
 
 
-def _palette_in(path: Path) -> Options:
+def _palette_in(path: Place) -> Options:
     try:
         return palette_options(read_palette(path)) if holds(path.is_file) else {}
     except GpuquantError:

@@ -1,27 +1,25 @@
-"""Batch: the work on many files, in threads around one or more devices."""
+"""Batch: the work on many files: what is done, what is told of it, and the palette that they share."""
 
-import errno
-import os
 import threading
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 
-from gpuquant.batch.file_work import FileWork, Settings
-from gpuquant.batch.outcome import FileOutcome, OutcomeLog, reason_of
-from gpuquant.batch.plan import Plan, PlannedFile, check_inside, holds
-from gpuquant.batch.shares import Shares
-from gpuquant.batch.workers import in_threads
+from gpuquant.batch.crew import Crew
+from gpuquant.batch.file_work import Settings
+from gpuquant.batch.folders import check_writable
+from gpuquant.batch.outcome import FileOutcome, OutcomeLog
+from gpuquant.batch.page import BatchPage
+from gpuquant.batch.plan import Plan, PlannedFile, check_inside
 from gpuquant.counting.histogram import ColorHistogram
-from gpuquant.errors import ArgumentError, ImageFileError
+from gpuquant.errors import ArgumentError
+from gpuquant.locations import Place, identity_of, is_inside, make_folder
 from gpuquant.palettes.files import read_palette, write_palette
 from gpuquant.palettes.palette import Palette
 from gpuquant.quantization.options import palette_options
 from gpuquant.quantization.steps import palette_of
-from gpuquant.threads import n_cores
+from gpuquant.report.folder import PAGE
 
 SHARED_PALETTE = "palette.hex"
 
@@ -32,11 +30,13 @@ class Batch:
     Attributes
     ----------
     files : list of PlannedFile
-        Each file that is read, and where its result goes: `source` and `target`, paths.
+        Each file that is read, and where its result goes: `source` and `target`, paths or locations of URLs.
     passed_over : dict of str to int
         How many other files the folders have, by their ending, in lower case with its dot, or "" for none.
     results_passed_over : int
         How many results of earlier runs the folders have, which are not read.
+    report : Path or Location, optional
+        The page that is written at the end.
 
     Examples
     --------
@@ -52,29 +52,26 @@ class Batch:
     def __init__(
         self,
         plan: Plan,
-        output: Path | None,
         settings: Settings,
+        crew: Crew,
         *,
-        jobs: int,
-        shares: Shares,
-        devices: list[torch.device],
-        existing: str,
         kept: set[PlannedFile],
         palette: Palette | None,
         shared_palette: bool,
         log: Path | None,
-        counted: Callable[[Path], None] | None,
+        counted: Callable[[Place], None] | None,
         progress: Callable[[str], None] | None,
     ) -> None:
         self.files, self.passed_over = plan.files, plan.passed_over
         self.results_passed_over = plan.results_passed_over
-        self._output, self._settings, self._jobs, self._devices = output, settings, jobs, devices
-        self._existing, self._kept, self._palette, self._shared = existing, kept, palette, shared_palette
+        self._settings, self._crew = settings, crew
+        self._output, self._existing = settings.output, settings.existing
+        self._kept, self._palette, self._shared = kept, palette, shared_palette
         self._log_path, self._counted, self._progress = log, counted, progress or (lambda stage: None)
-        self._options = settings.options
+        self.report: Place | None = None if settings.report is None else settings.report / PAGE
+        self._page = BatchPage(settings.report, plan.files, log, self._progress)
         self._stopped = threading.Event()
         self._running = self._logged()
-        self._work = FileWork(settings, devices, shares)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -118,48 +115,45 @@ class Batch:
         return next(self._running)
 
     def _logged(self) -> Generator[FileOutcome, None, None]:
-        n_threads = torch.get_num_threads()
-        try:
-            if self._output and self._log_path and self._log_path.resolve().is_relative_to(self._output.resolve()):
-                _make_folder(self._log_path.parent)
-            with OutcomeLog(self._log_path) as log:
-                if self._output:
-                    _make_folder(self._output)
-                if self.passed_over or self.results_passed_over:
-                    log.add_passed_over(self.passed_over, self.results_passed_over)
-                for outcome in self._outcomes():
-                    log.add(outcome)
-                    yield outcome
-        finally:
-            torch.set_num_threads(n_threads)  # which torch also keeps for threads to come
+        if self._log_path and self._output and is_inside(identity_of(self._log_path), identity_of(self._output)):
+            make_folder(self._log_path.parent)
+        with OutcomeLog(self._log_path) as log, self._page as page:
+            check_writable(self._output, self.files)
+            if self.passed_over or self.results_passed_over:
+                log.add_passed_over(self.passed_over, self.results_passed_over)
+            for outcome in self._outcomes():
+                log.add(outcome)
+                page.add(outcome)
+                yield outcome
 
     def _outcomes(self) -> Iterator[FileOutcome]:
-        there, palette = self._kept, self._palette
+        there, palette, options = self._kept, self._palette, self._settings.options
         waiting = [file for file in self.files if file not in there]
-        if self._shared and waiting:
-            self._progress("count")
-            total = ColorHistogram("cpu")
-            failed: set[Path] = set()
-            for file, outcome in self._in_threads(self.files, lambda file, place: self._work.count(file, place, total)):
-                if outcome is not None:
-                    failed.add(file.source)
+        with self._crew:
+            if self._shared and waiting:
+                self._progress("count")
+                total = ColorHistogram("cpu")
+                failed: set[Place] = set()
+                for outcome in self._crew.count(self.files, total, self._tell_counted, self._stopped):
+                    failed.add(outcome.source)
                     yield outcome
-                elif self._counted:
-                    self._counted(file.source)
-            if self._stopped.is_set() or not len(total):
-                return
-            self._progress("cluster")
-            palette = palette_of(total.colors, total.counts, self._settings.search)
-            self._options = self._options | palette_options(palette)
-            there = {file for file in self._write_shared_palette(palette, there) if file.source not in failed}
-            waiting = [file for file in self.files if file not in there and file.source not in failed]
-        self._progress("write")
-        for file in self.files:
-            if file in there:
-                yield FileOutcome(file.source, file.target, "skipped")
-        for _, outcome in self._in_threads(waiting, lambda file, place: self._quantize(file, place, palette)):
-            if outcome is not None:
-                yield outcome
+                if self._stopped.is_set() or not len(total):
+                    return
+                self._progress("cluster")
+                palette = palette_of(total.colors, total.counts, self._settings.search)
+                options = options | palette_options(palette)
+                there = {file for file in self._write_shared_palette(palette, there) if file.source not in failed}
+                waiting = [file for file in self.files if file not in there and file.source not in failed]
+            self._progress("write")
+            for file in self.files:
+                if file in there:
+                    yield FileOutcome(file.source, file.target, "skipped")
+            if waiting:
+                yield from self._crew.write(waiting, palette, options, self._stopped)
+
+    def _tell_counted(self, file: PlannedFile) -> None:
+        if self._counted:
+            self._counted(file.source)
 
     def _write_shared_palette(self, palette: Palette, there: set[PlannedFile]) -> set[PlannedFile]:
         """Write the shared palette, unless results are to be kept that have another one; and the results that have it.
@@ -180,38 +174,3 @@ class Batch:
         check_inside(path, self._output)
         write_palette(palette, path)
         return there
-
-    def _in_threads(
-        self, files: list[PlannedFile], work: Callable[[PlannedFile, int], Any]
-    ) -> Iterator[tuple[PlannedFile, Any]]:
-        n_threads = max(1, n_cores() // self._jobs)
-
-        def guarded(file: PlannedFile, worker: int) -> Any:
-            torch.set_num_threads(n_threads)
-            try:
-                return work(file, worker % len(self._devices))
-            except Exception as error:
-                return FileOutcome(file.source, file.target, "failed", error=reason_of(error, file.source))
-
-        return in_threads(files, guarded, self._jobs, self._stopped)
-
-    def _quantize(self, file: PlannedFile, place: int, palette: Palette | None) -> FileOutcome | None:
-        """Quantize a file; None where the job was stopped before there was room."""
-        if self._existing == "refuse" and holds(file.target.exists):
-            raise ImageFileError(f"{file.target} exists")
-        if self._output:
-            check_inside(file.target, self._output)
-        with self._work.room(file) as n_pixels:
-            if self._stopped.is_set():
-                return None
-            _make_folder(file.target.parent)
-            return self._work.quantize(file, n_pixels, place, palette, self._options)
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    except OSError as error:
-        raise ImageFileError(f"{folder} cannot be written: {error.strerror or error}") from None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from gpuquant.errors import GpuquantError, ImageFileError, is_lack_of_memory
+from gpuquant.locations import Place
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,7 +18,8 @@ class FileOutcome:
 
     Attributes
     ----------
-    source, target : Path
+    source, target : Path, or Location of a URL
+        As text a location is the URL without user info and query.
     status : "written", "skipped" or "failed"
         Files are skipped that exist already.
     error : str, optional
@@ -42,8 +44,8 @@ class FileOutcome:
     ('missing.jpg', 'missing.png', 'failed', 'no such file')
     """
 
-    source: Path
-    target: Path
+    source: Place
+    target: Place
     status: str
     error: str | None = None
     width: int | None = None
@@ -74,7 +76,7 @@ class FileOutcome:
         return json.dumps(values)
 
 
-def reason_of(error: Exception, source: Path) -> str:
+def reason_of(error: Exception, source: Place) -> str:
     """Say in one line why a file failed, without its name."""
     if isinstance(error, GpuquantError | OSError):
         message = str(error)

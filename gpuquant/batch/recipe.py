@@ -1,17 +1,22 @@
 """quantize_files(): many files, several at a time, one outcome each."""
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TypeGuard
 
 import torch
 
 from gpuquant.arguments import MAX_PIXELS, check_compression, check_positive, in_words
+from gpuquant.batch.cluster_crew import ClusterCrew
+from gpuquant.batch.crew import Crew, Threads
 from gpuquant.batch.existing import EXISTING, results_to_keep
-from gpuquant.batch.file_work import Settings
+from gpuquant.batch.file_work import FileWork, Settings
 from gpuquant.batch.job import SHARED_PALETTE, Batch
-from gpuquant.batch.plan import PlannedFile, holds, plan_files
+from gpuquant.batch.listing import holds
+from gpuquant.batch.page import page_folder
+from gpuquant.batch.plan import PlannedFile, plan_files
 from gpuquant.batch.shares import shares_of
+from gpuquant.cluster.ray_cluster import check_cluster
 from gpuquant.devices import resolve_device
 from gpuquant.dithering.methods import check_dither
 from gpuquant.errors import ArgumentError
@@ -19,6 +24,7 @@ from gpuquant.fitting.search import check_not_searched, check_search
 from gpuquant.images.loading import parse_color
 from gpuquant.images.registry import result_formats
 from gpuquant.images.writing import check_format
+from gpuquant.locations import Location, Place, identity_of, is_url, place_of
 from gpuquant.palettes.palette import PaletteLike
 from gpuquant.palettes.parsing import palette_to_apply
 from gpuquant.quantization.options import options_of
@@ -28,8 +34,8 @@ MOST_JOBS = 16  # if not asked for more
 
 
 def quantize_files(
-    paths: Sequence[str | Path] | str | Path,
-    output: str | Path | None = None,
+    paths: Sequence[str | Place] | str | Place,
+    output: str | Place | None = None,
     n_colors: int | None = None,
     *,
     target_psnr: float | None = None,
@@ -39,10 +45,12 @@ def quantize_files(
     jobs: int | None = None,
     device: str | torch.device = "auto",
     memory: int | str | None = None,
+    cluster: str | None = None,
     existing: str = "refuse",
     palette: PaletteLike | None = None,
     shared_palette: bool = False,
     log: str | Path | None = None,
+    report: bool = False,
     effort: str = "default",
     color_space: str = "srgb",
     weighting: float = 1.0,
@@ -54,7 +62,7 @@ def quantize_files(
     compression: int | None = None,
     dither: str = "none",
     dither_strength: float = 1.0,
-    counted: Callable[[Path], None] | None = None,
+    counted: Callable[[Place], None] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Batch:
     """Quantize many files, several at a time: reading, clustering and writing overlap.
@@ -64,9 +72,10 @@ def quantize_files(
 
     Parameters
     ----------
-    paths : path or list of paths
-        Files, and folders whose photos are taken, without what says that gpuquant wrote it: name results as files.
-    output : path, optional
+    paths : path or URL, or list of them
+        Files, and folders whose photos are taken, without what says that gpuquant wrote it: name results as files. A
+        URL with a slash at its end is a folder, "s3://bucket/holiday/"; at https:// there are files only.
+    output : path or URL, optional
         The folder for the results. The tree below a given folder is kept there; files that would write one result
         (a.jpg and a.png) keep their full names (a.jpg.png and a.png.png). Nothing is written elsewhere. What lies in it
         is not read. With a suffix it may be the folder of the photos, or None: each result then lies beside its photo.
@@ -87,6 +96,12 @@ def quantize_files(
     memory : str or int, optional
         How much the photos may take that are worked on at a time, such as "2GB"; a quarter of what is free, at least
         512 MB, if not given. Fewer are worked on at a time where it takes that; and photos of any size, strip by strip.
+    cluster : "auto", "local", "HOST:PORT" or "ray://HOST:PORT", optional
+        Work on the machines of a Ray cluster (the extra `ray`), which all have to see the same files and run the same
+        gpuquant: a running one (that of RAY_ADDRESS, or this machine's), or one that is started here for this batch.
+        Each GPU gets a worker, or where there is none each machine, with as many jobs as it has CPUs; `jobs` and
+        `memory` are then those of a worker and of a machine, and `device` is "auto", "cpu" or "cuda". Results are the
+        same. A worker that dies costs its files another try, two at most; then they fail with "the worker died".
     existing : "refuse", "skip", "update" or "overwrite"
         What to do about results that are there already: raise before anything is written; go on where an earlier run
         stopped, which is an error if they say that they were made with other options, or if their shared palette is no
@@ -100,12 +115,19 @@ def quantize_files(
         A file to which one line of JSON is added for each outcome, as it comes, with what `FileOutcome` has; and before
         them, if folders hold files that are not read, one with their numbers by ending, and that of earlier results:
         {"status": "passed over", "endings": {".heic": 6}, "results": 0}.
+    report : bool
+        Also write report.html into the output folder, or the lowest folder that holds all results: every photo before
+        and after, with its palette, errors, sizes and times. Its files are beside it, in gpuquant-report-files; its
+        links are relative, so that the folder can be moved, and so it has no other place. Photos at https://, in
+        another store, or on disk where the results are at URLs, have thumbnails and no link. It is written at the end,
+        also of a batch that is stopped or fails, and has the results of earlier runs.
     compression : int, optional
         As for `QuantizedImage.save`.
     counted : callable, optional
         Called with each path that has been counted for a shared palette; not with those that fail.
     progress : callable, optional
-        Called with the name of each stage as it begins: "count" and "cluster" for a shared palette, and "write".
+        Called with the name of each stage as it begins: "count" and "cluster" for a shared palette, "write",
+        and "report".
 
     Returns
     -------
@@ -119,7 +141,7 @@ def quantize_files(
     DeviceError
         A device is not there.
     ImageFileError
-        The log cannot be written; after the last file, if that happens on the way.
+        The log or the report cannot be written; after the last file, if that happens on the way.
 
     Notes
     -----
@@ -155,23 +177,19 @@ def quantize_files(
         raise ArgumentError(f"image_format={image_format!r} must be {in_words(map(repr, result_formats()))}")
     ending = f".{image_format}"
     n_entries, alpha = (search.n_colors or 1, None) if applied is None else (len(applied), applied.alpha)
-    check_format(f"*{ending}" if output is None else f"{output}/*{ending}", n_entries, alpha=alpha)
-    given = [paths] if isinstance(paths, str | Path) else list(paths) if isinstance(paths, Iterable) else [paths]
-    for name, value in [
-        *(("paths", path) for path in given),
-        ("output", "" if output is None else output),
-        ("log", log or ""),
-    ]:
-        if not isinstance(value, str | Path) or "\0" in str(value):
-            raise ArgumentError(f"{name} must be paths, got {value!r}")
+    given = [_place("paths", path) for path in (paths if _are_several(paths) else [paths])]
+    folder = None if output is None else _place("output", output)
+    log_path = _place("log", log) if log else None
+    check_format(folder / f"*{ending}" if folder else f"*{ending}", n_entries, alpha=alpha)
+    if isinstance(log_path, Location):
+        raise ArgumentError(f"the log is written line by line, which {log_path} does not take; name a file on disk")
     if keep_profile and (shared_palette or palette is not None):
         raise ArgumentError("keep_profile and one palette for several photos exclude each other: profiles may differ")
-    _check_suffix(suffix, output, shared_palette)
-    folder = None if output is None else Path(output)
-    if folder and holds(folder.exists) and not holds(folder.is_dir):
+    _check_suffix(suffix, folder, shared_palette)
+    if isinstance(folder, Path) and holds(folder.exists) and not holds(folder.is_dir):
         raise ArgumentError(f"{folder} is not a folder; name another one for the results")
+    _check_urls(given, folder)
     plan = plan_files(given, folder, recursive=recursive, ending=ending, suffix=suffix or "")
-    log_path = None if log is None else Path(log)
     palette_path = folder / SHARED_PALETTE if folder and shared_palette else None
     _check_targets(plan.files, palette_path, log_path)
     behind = None if background is None else parse_color(background)
@@ -184,18 +202,31 @@ def quantize_files(
         keep_profile=keep_profile,
         dither=dithering,
     )
+    report_folder = page_folder(folder, plan.files, log_path) if report else None
     kept = results_to_keep(plan.files, existing, options, palette_path)
-    names = [name.strip() for name in device.split(",")] if isinstance(device, str) else [device]
-    n_jobs = int(jobs) if jobs is not None else min(n_cores(), MOST_JOBS)
-    n_threads = max(1, n_cores() // n_jobs)
+    settings = Settings(
+        search,
+        max_pixels,
+        preview,
+        behind,
+        keep_profile,
+        compression,
+        dithering,
+        options,
+        folder,
+        existing,
+        report_folder,
+    )
+    n_jobs = None if jobs is None else int(jobs)
+    crew: Crew
+    if cluster is None:
+        crew = _threads(settings, n_jobs, memory, device)
+    else:
+        crew = ClusterCrew(check_cluster(cluster), settings, jobs=n_jobs, memory=memory, device=device)
     return Batch(
         plan,
-        folder,
-        Settings(search, max_pixels, preview, behind, keep_profile, compression, dithering, options),
-        jobs=n_jobs,
-        shares=shares_of(memory, jobs=n_jobs, n_threads=n_threads, as_floats=color_space != "srgb"),
-        devices=[resolve_device(name) for name in names],
-        existing=existing,
+        settings,
+        crew,
         kept=kept,
         palette=applied,
         shared_palette=shared_palette,
@@ -205,7 +236,38 @@ def quantize_files(
     )
 
 
-def _check_suffix(suffix: str | None, output: str | Path | None, shared_palette: bool) -> None:
+def _are_several(paths: object) -> TypeGuard[Iterable[str | Place]]:
+    return isinstance(paths, Iterable) and not isinstance(paths, str)
+
+
+def _place(name: str, value: object) -> Place:
+    if isinstance(value, str | Path | Location):
+        place = place_of(value)
+        if "\0" not in str(place):
+            return place
+        value = str(place) if is_url(value) else value
+    raise ArgumentError(f"{name} must be paths, got {value!r}")
+
+
+def _check_urls(paths: list[Place], output: Place | None) -> None:
+    """Raise before anything is read if a kind of URL is not known, or cannot take results."""
+    locations = [place for place in paths if isinstance(place, Location)]
+    for place in {(place.protocol, place.secrets): place for place in locations}.values():
+        place.system()
+    if isinstance(output, Location):
+        output.check_target()
+
+
+def _threads(settings: Settings, jobs: int | None, memory: int | str | None, device: str | torch.device) -> Threads:
+    names = [name.strip() for name in device.split(",")] if isinstance(device, str) else [device]
+    n_jobs = jobs or min(n_cores(), MOST_JOBS)
+    n_threads = max(1, n_cores() // n_jobs)
+    as_floats = settings.search.color_space != "srgb"
+    shares = shares_of(memory, jobs=n_jobs, n_threads=n_threads, as_floats=as_floats)
+    return Threads(FileWork(settings, [resolve_device(name) for name in names], shares, n_threads), n_jobs)
+
+
+def _check_suffix(suffix: str | None, output: Place | None, shared_palette: bool) -> None:
     if suffix is None and output is None:
         raise ArgumentError(
             "there is no place for the results; name a folder with output (--output), or give a suffix (--suffix) "
@@ -219,13 +281,15 @@ def _check_suffix(suffix: str | None, output: str | Path | None, shared_palette:
         raise ArgumentError("a shared palette is also written; name the folder for it with output (--output)")
 
 
-def _check_targets(files: list[PlannedFile], palette: Path | None, log: Path | None) -> None:
-    """Refuse to write where a photo is, or to write two things in one place."""
-    sources = {os.path.realpath(file.source) for file in files}
-    results = {os.path.realpath(file.target): file.target for file in files}
+def _check_targets(files: list[PlannedFile], palette: Place | None, log: Path | None) -> None:
+    """Refuse to write where a photo is or where nothing can be written, or to write two things in one place."""
+    sources = {identity_of(file.source) for file in files}
+    results = {identity_of(file.target): file.target for file in files}
     for path in [*results.values(), *(path for path in (palette, log) if path)]:
-        if os.path.realpath(path) in sources:
+        if identity_of(path) in sources:
             raise ArgumentError(f"{path} is one of the photos; choose another place for what is written")
-    others = [os.path.realpath(path) for path in (palette, log) if path]
+        if isinstance(path, Location) and path.is_read_only:
+            path.check_target()
+    others = [identity_of(path) for path in (palette, log) if path]
     if len({*results, *others}) < len(results) + len(others):
         raise ArgumentError(f"the log {log} is also the place of a result; name another file")

@@ -33,11 +33,14 @@ class Shares:
         return Budget(PROGRAM + self.of(n_pixels), self.as_floats, self.most_whole, at_once=is_kept)
 
 
-def shares_of(memory: int | str | None, *, jobs: int, n_threads: int, as_floats: bool) -> Shares:
-    """Share memory out: as much for each of the largest photos as lets most of them be worked on at a time."""
-    n_bytes = default_budget() if memory is None else parse_memory(memory)
+def shares_of(memory: int | str | None, *, jobs: int, n_threads: int, as_floats: bool, n_processes: int = 1) -> Shares:
+    """Share memory out: as much for each of the largest photos as lets most of them be worked on at a time.
+
+    Processes that do the same beside this one have the same part of it.
+    """
+    n_bytes = (default_budget() if memory is None else parse_memory(memory)) // n_processes
     least = engine_memory(n_threads, as_floats=as_floats) + LEAST_FOR_PIXELS
     all_of_it = max(1, n_bytes - PROGRAM)
     most = all_of_it // how_many(n_bytes, least, jobs)
-    free = (free_memory() or 0) // (2 * jobs) if memory is None else 0  # for what is read whole, or fails
+    free = (free_memory() or 0) // (2 * jobs * n_processes) if memory is None else 0  # for what is read whole, or fails
     return Shares(all_of_it, most, max(most, free), n_threads, as_floats)

@@ -19,6 +19,7 @@ from gpuquant.cli.info_command import info
 from gpuquant.cli.options import INTERRUPTED, end_at_once
 from gpuquant.cli.palette_commands import apply, palette
 from gpuquant.cli.quantize_command import quantize
+from gpuquant.cli.report_command import report
 from gpuquant.cli.words import in_cli_words, printable
 from gpuquant.errors import ArgumentError, GpuquantError, is_lack_of_memory
 from gpuquant.memory import share_freed_memory
@@ -38,6 +39,7 @@ COMMANDS: dict[
         "Reduce many photos, each to its colors or all to the same.",
         "batch holiday/ -o small/ -k 16 --recursive",
     ),
+    report: ("Show the results of a batch on a page.", "report small/ --log batch.jsonl"),
     palette: ("Find the palette of one photo or several.", "palette holiday.jpg -k 6 --sort hue --out holiday.gpl"),
     apply: ("Give a photo the colors of a palette.", 'apply "#000,#fff,tomato" other.jpg three-colors.png'),
     bench: ("Compare gpuquant with other quantizers, on this machine.", "bench --quick"),

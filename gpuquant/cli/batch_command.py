@@ -6,7 +6,6 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -48,9 +47,14 @@ FORCE = (
     "what says that gpuquant wrote it."
 )
 
-Paths = Annotated[list[Path], typer.Argument(metavar="PATH", help="Photos, and folders of photos.", show_default=False)]
+Paths = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="PATH", help="Photos, and folders of photos; also at URLs: s3://bucket/photos/.", show_default=False
+    ),
+]
 Output = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--output",
         "-o",
@@ -87,6 +91,17 @@ BatchMemory = Annotated[
 Device = Annotated[
     str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:1, or several of them: cuda:0,cuda:1.")
 ]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="WHERE",
+        help="Work on the machines of a Ray cluster: auto is a running one (RAY_ADDRESS, or this machine's), local one "
+        "for this batch; or HOST:PORT, or ray://HOST:PORT. They need the same gpuquant, and see the same files; --jobs "
+        "is then for each worker, and --memory for each machine.",
+        show_default=False,
+    ),
+]
 SkipExisting = Annotated[bool, typer.Option("--skip-existing", help=SKIP)]
 Force = Annotated[bool, typer.Option("--force", help=FORCE)]
 SharedPalette = Annotated[
@@ -101,12 +116,19 @@ GivenPalette = Annotated[
     ),
 ]
 Log = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--log",
         metavar="FILE",
         help="Add one line of JSON for each file to this file: outcome, sizes, colors, MSE, PSNR, bytes, seconds, "
         "warnings.",
+    ),
+]
+Report = Annotated[
+    bool,
+    typer.Option(
+        "--report",
+        help="Also write report.html beside the results: every photo before and after, palettes, errors, sizes, times.",
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but failures.")]
@@ -130,6 +152,7 @@ def batch(
     skip_existing: SkipExisting = False,
     force: Force = False,
     log: Log = None,
+    report: Report = False,
     background: Background = None,
     keep_profile: KeepProfile = False,
     preview: Preview = False,
@@ -138,6 +161,7 @@ def batch(
     memory: BatchMemory = None,
     jobs: Jobs = None,
     device: Device = "auto",
+    cluster: Cluster = None,
     random_state: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -149,7 +173,7 @@ def batch(
     """
     from gpuquant.batch.recipe import quantize_files
 
-    if STANDARD in paths:
+    if str(STANDARD) in paths:
         raise ArgumentError("- is standard input, which holds one photo for gpuquant quantize; name files and folders")
     existing = ("update" if force else "skip") if skip_existing else "overwrite" if force else "refuse"
     if quiet:
@@ -168,6 +192,7 @@ def batch(
         palette=palette,
         shared_palette=shared_palette,
         log=log,
+        report=report,
         effort=effort,
         color_space=color_space,
         weighting=weighting,
@@ -180,6 +205,7 @@ def batch(
         dither_strength=check_strength(dither, dither_strength),
         max_pixels=max_pixels,
         memory=memory,
+        cluster=cluster,
         preview=preview,
         counted=shown.count,
         progress=shown.begin,
@@ -193,7 +219,7 @@ def batch(
         finally:
             job.close()  # waits for what is in flight, when standard output is closed, for example
     if not trouble or any(shown.n.values()):
-        shown.summarize()
+        shown.summarize(job.report)
     if trouble and not interrupted:
         raise trouble
     if interrupted:

@@ -4,11 +4,11 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from gpuquant.cli.stages import STAGES
-from gpuquant.cli.words import in_cli_words
+from gpuquant.cli.words import in_cli_words, printable
+from gpuquant.locations import Place, size_of
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gpuquant.batch.outcome import FileOutcome
 
 BAR_WIDTH = 16  # with which a line has room in a terminal of 80 columns
+COUNTED = ("count", "write")  # stages whose bars count photos
 
 
 class BatchProgress:
@@ -53,13 +54,13 @@ class BatchProgress:
         """Begin the bar of a stage: it counts photos, or moves to and fro where nobody knows how long it takes."""
         if self._bars is None:
             return
-        if self._bar is not None and self._stage == "cluster":
+        if self._bar is not None and self._stage not in COUNTED:
             self._bars.update(self._bar, total=1, completed=1)
         words = "photos" if stage == "write" and self._bar is None else STAGES[stage]
         self._bar, self._stage, self._n_done = self._bars.add_task(words, total=None, done="", note=""), stage, 0
         self._update()
 
-    def count(self, _: Path) -> None:
+    def count(self, _: Place) -> None:
         """Note that a photo's colors are counted."""
         self._n_done += 1
         self._update()
@@ -81,16 +82,18 @@ class BatchProgress:
             size = f"{outcome.width} x {outcome.height}, {n_colors(outcome.n_colors or 0)}, {error}"
             self._print(f"wrote {outcome.target}: {size}", sys.stdout)
 
-    def summarize(self) -> None:
-        """Print one line: what became of the photos, what was passed over, and how long it took."""
+    def summarize(self, page: Place | None = None) -> None:
+        """Print what became of the photos, what was passed over, and how long it took; before it where the page is."""
         if not self._quiet:
+            if page is not None and size_of(page) is not None:
+                sys.stdout.write(f"wrote {printable(str(page))}\n")
             counts = ", ".join(f"{number} {status}" for status, number in self.n.items() if number)
             seconds = time.perf_counter() - self._start
             megapixels = f"{self._n_pixels / 1e6:.1f} megapixels in {seconds:.1f} s, {self._rate()}"
             sys.stdout.write(f"{counts or 'nothing done'}{self._passed_over}; {megapixels}\n")
 
     def _update(self) -> None:
-        if self._bars is None or self._bar is None or self._stage == "cluster":
+        if self._bars is None or self._bar is None or self._stage not in COUNTED:
             return
         total = self._n_files - self.n["failed"]
         notes = [self._rate()] if self._stage == "write" else []

@@ -12,7 +12,7 @@ def info() -> None:
     import PIL
     import torch
 
-    from gpuquant import __version__, ops
+    from gpuquant import __version__, locations, ops
     from gpuquant.images import heif, strips
 
     rows = [
@@ -24,6 +24,7 @@ def info() -> None:
         ("HEIC", f"is not read; {heic}" if (heic := heif.register()) else "is read"),
         ("AVIF", "is read" if heif.reads_avif() else f"is not read; {heif.avif_advice()}"),
         ("large", strips.support()),
+        ("URLs", locations.support()),
         ("loops", ops.loops_in_use()),
         ("cpu", f"{platform.machine()}, {torch.get_num_threads()} threads"),
     ]

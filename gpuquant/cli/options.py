@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -12,6 +11,7 @@ from gpuquant.colors.registry import SPACES
 from gpuquant.dithering.registry import METHODS
 from gpuquant.errors import ArgumentError
 from gpuquant.images.registry import picture_endings, result_endings
+from gpuquant.locations import Place, place_of
 from gpuquant.palettes.registry import endings
 
 if TYPE_CHECKING:  # types are known before the program runs, tables are not
@@ -25,10 +25,10 @@ INTERRUPTED = 130  # as shells have it: 128 and the number of SIGINT
 RESULTS, PICTURES = ", ".join(result_endings()), ", ".join(picture_endings())
 
 Photo = Annotated[
-    Path, typer.Argument(metavar="PHOTO", help="The photo to read, or - for standard input.", show_default=False)
+    str, typer.Argument(metavar="PHOTO", help="The photo to read, or - for standard input.", show_default=False)
 ]
 Out = Annotated[
-    Path | None,
+    str | None,
     typer.Argument(
         metavar="OUT",
         help=f"What to write ({RESULTS}), or - for a PNG on standard output. If not given, PHOTO's name with "
@@ -66,15 +66,15 @@ Device = Annotated[
     str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:1; auto is CUDA where there is one.")
 ]
 SideBySide = Annotated[
-    Path | None,
+    str | None,
     typer.Option(metavar="FILE", help=f"Also write the original and the result next to each other ({PICTURES})."),
 ]
 ErrorMap = Annotated[
-    Path | None,
+    str | None,
     typer.Option(metavar="FILE", help=f"Also write where the error is: the lighter, the larger ({PICTURES})."),
 ]
 PaletteFile = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--palette",
         metavar="FILE",
@@ -151,6 +151,11 @@ def take_interrupts() -> None:
     """Take interrupts as exceptions from now on: the libraries are imported."""
     if signal.getsignal(signal.SIGINT) is end_at_once:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def maybe_place(text: str | None) -> Place | None:
+    """The place that an option names, where it is given."""
+    return None if text is None else place_of(text)
 
 
 def check_strength(dither: str, strength: float | None) -> float:

@@ -5,17 +5,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from gpuquant.cli.photo import STANDARD
 from gpuquant.cli.words import printable
 from gpuquant.errors import ArgumentError, ImageFileError
+from gpuquant.locations import Location, Place, identity_of, is_there
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from gpuquant.images.sources import ImageSource
+    from gpuquant.images.sources import ImageSource, Source
     from gpuquant.palettes.palette import Palette
     from gpuquant.quantization.file_steps import FileResult
     from gpuquant.quantization.result import QuantizedImage
@@ -27,20 +27,20 @@ MOST_SHOWN = 32  # entries of a result's palette
 class Outputs:
     """The paths that a command writes its results to."""
 
-    image: Path  # or "-"
-    side_by_side: Path | None = None
-    error_map: Path | None = None
-    palette: Path | None = None
+    image: Place  # or "-"
+    side_by_side: Place | None = None
+    error_map: Place | None = None
+    palette: Place | None = None
 
     @property
-    def paths(self) -> list[Path]:
+    def paths(self) -> list[Place]:
         return [path for path in (self.image, self.side_by_side, self.error_map, self.palette) if path]
 
     @property
     def to_standard_output(self) -> bool:
         return self.image == STANDARD
 
-    def check(self, n_colors: int, inputs: Sequence[Path], force: bool) -> None:
+    def check(self, n_colors: int, inputs: Sequence[Place], force: bool) -> None:
         """Raise unless all of it can be written, as far as that is known."""
         from gpuquant.images.writing import check_format, check_picture_format
         from gpuquant.palettes.formats import check_palette_format
@@ -60,13 +60,13 @@ class Outputs:
                 check_palette_format(self.palette, n_colors)
             except ArgumentError as error:
                 raise ArgumentError(f"--palette names what is written: {error}; {use}") from None
-            if self.palette.exists() and not force:
+            if not force and is_there(self.palette):
                 raise ArgumentError(f"{self.palette} exists; --force overwrites it; {use}")
         check_outputs(inputs, [path for path in self.paths if path != STANDARD], force)
 
     @property
-    def target(self) -> "Path | BinaryIO":
-        """The path, or standard output."""
+    def target(self) -> "Place | BinaryIO":
+        """The path or URL, or standard output."""
         return sys.stdout.buffer if self.to_standard_output else self.image
 
     @property
@@ -76,7 +76,7 @@ class Outputs:
     def make(
         self,
         recipe: "Callable[..., QuantizedImage]",
-        photo: "ImageSource",
+        photo: "ImageSource | Source",
         settings: dict[str, Any],  # of the recipe
         *,
         compression: int | None,
@@ -95,7 +95,7 @@ class Outputs:
         return self._write(result, photo, compression, settings["max_pixels"])
 
     def _check_photo(
-        self, photo: "ImageSource", palette: "Palette | None", max_pixels: int, memory: str | None
+        self, photo: "ImageSource | Source", palette: "Palette | None", max_pixels: int, memory: str | None
     ) -> None:
         """Raise unless the format can hold a photo of that size, and memory all of its pixels."""
         from gpuquant.images.room import check_room
@@ -131,7 +131,7 @@ class Outputs:
             raise ImageFileError(f"standard output {words.removeprefix('the file ')}") from None
 
     def _write(
-        self, result: "QuantizedImage", photo: "ImageSource", compression: int | None, max_pixels: int
+        self, result: "QuantizedImage", photo: "ImageSource | Source", compression: int | None, max_pixels: int
     ) -> "QuantizedImage":
         """Write all of it; the result then knows how long that took."""
         import dataclasses
@@ -151,24 +151,28 @@ class Outputs:
         return dataclasses.replace(result, seconds=result.seconds | {"write": time.perf_counter() - start})
 
 
-def check_outputs(inputs: Sequence[Path], outputs: Sequence[Path], force: bool) -> None:
+def check_outputs(inputs: Sequence[Place], outputs: Sequence[Place], force: bool) -> None:
     """Raise, before any work is done, if an output cannot be written."""
-    resolved = [path.resolve() for path in outputs]
-    read = {given.resolve() for given in inputs}
+    resolved = [identity_of(path) for path in outputs]
+    read = {identity_of(given) for given in inputs}
     for path in outputs:
-        if path.resolve() in read:
+        if identity_of(path) in read:
             raise ArgumentError(f"{path} is also what is read; give what is written a name of its own")
-        if resolved.count(path.resolve()) > 1:
+        if resolved.count(identity_of(path)) > 1:
             raise ArgumentError(f"{path} is named twice; give every output a name of its own")
-        if path.is_dir():
+        if isinstance(path, Location):
+            path.check_target()
+        elif path.is_dir():
             raise ArgumentError(f"{path} is a folder; name a file in it")
-        if not path.parent.is_dir():
+        elif not path.parent.is_dir():
             raise ArgumentError(f"{path} cannot be written: there is no folder {path.parent}")
-        if path.exists() and not force:
+        if not force and is_there(path):
             raise ArgumentError(f"{path} exists; use --force to overwrite it")
+        if isinstance(path, Location):
+            path.parent.check_writable()
 
 
-def summary(result: "QuantizedImage | FileResult", outputs: list[Path]) -> dict[str, object]:
+def summary(result: "QuantizedImage | FileResult", outputs: list[Place]) -> dict[str, object]:
     """The object that --json prints."""
     width, height = _size_of(result)
     return {
@@ -204,7 +208,7 @@ def report(
 
 
 def print_result(
-    console: "Console", result: "QuantizedImage | FileResult", outputs: list[Path], *, is_palette_given: bool = False
+    console: "Console", result: "QuantizedImage | FileResult", outputs: list[Place], *, is_palette_given: bool = False
 ) -> None:
     """The palette with its shares, and a few lines about the result."""
     from gpuquant.palettes.palette import n_colors

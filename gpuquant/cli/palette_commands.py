@@ -3,7 +3,6 @@
 import dataclasses
 import sys
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -31,11 +30,13 @@ from gpuquant.cli.options import (
     TargetPsnr,
     Weighting,
     check_strength,
+    maybe_place,
 )
 from gpuquant.cli.output import Outputs, check_outputs, color_block, report
 from gpuquant.cli.photo import STANDARD, given_photo, name_of_photo
 from gpuquant.cli.stages import shown_stages
 from gpuquant.errors import ArgumentError
+from gpuquant.locations import place_of
 from gpuquant.palettes.registry import FORMATS, endings
 
 if TYPE_CHECKING:  # types are known before the program runs, tables are not
@@ -48,14 +49,14 @@ else:
 MANY_ENTRIES = 4096  # more than quantize gives
 
 Photos = Annotated[
-    list[Path], typer.Argument(metavar="PHOTO", help="The photos to read, or - for standard input.", show_default=False)
+    list[str], typer.Argument(metavar="PHOTO", help="The photos to read, or - for standard input.", show_default=False)
 ]
 Format = Annotated[
     TextFormat | None,
     typer.Option("--format", help="Print the palette as one of these."),
 ]
 Out = Annotated[
-    Path | None,
+    str | None,
     typer.Option("--out", "-o", metavar="FILE", help=f"Also write it: {endings()}."),
 ]
 Sort = Annotated[
@@ -80,7 +81,7 @@ PaletteToApply = Annotated[
     ),
 ]
 Result = Annotated[
-    Path,
+    str,
     typer.Argument(
         metavar="OUT", help=f"What to write ({RESULTS}), or - for a PNG on standard output.", show_default=False
     ),
@@ -121,14 +122,15 @@ def palette(
     out_ending = check_palette_format(out, search.n_colors or 1) if out else ""
     ending = f".{text_format}" if text_format else ""
     check_prefix(prefix, ending, out_ending)
-    if photos.count(STANDARD) > 1:
+    places, target = [place_of(photo) for photo in photos], maybe_place(out)
+    if places.count(STANDARD) > 1:
         raise ArgumentError("- is given twice, but standard input holds one photo")
-    if out:
-        check_outputs([photo for photo in photos if photo != STANDARD], [out], force)
-    photo_or_photos = name_of_photo(photos[0]) if len(photos) == 1 else f"{len(photos)} photos"
-    with shown_stages(f"Finding the palette of {photo_or_photos}", n_photos=len(photos)) as progress:
+    if target:
+        check_outputs([place for place in places if place != STANDARD], [target], force)
+    photo_or_photos = name_of_photo(places[0]) if len(places) == 1 else f"{len(places)} photos"
+    with shown_stages(f"Finding the palette of {photo_or_photos}", n_photos=len(places)) as progress:
         found = extract_palette(
-            progress.each(photos, max_pixels),
+            progress.each(places, max_pixels),
             colors,
             target_psnr=target_psnr,
             effort=effort,
@@ -148,14 +150,14 @@ def palette(
         parts = {name: part[order] for name, part in vars(found).items() if part is not None}
         found = dataclasses.replace(found, **parts)
     printed = palette_text(found, ending, prefix) if ending else None
-    if out:
-        write_palette(found, out, prefix=prefix if FORMATS[out_ending].has_variables else None)
+    if target:
+        write_palette(found, target, prefix=prefix if FORMATS[out_ending].has_variables else None)
     if printed is None:
         _print_palette(found)
     else:
         sys.stdout.write(printed)
-    if out:
-        sys.stderr.write(f"wrote {out}\n")  # standard output is the palette
+    if target:
+        sys.stderr.write(f"wrote {target}\n")  # standard output is the palette
 
 
 def apply(
@@ -182,15 +184,16 @@ def apply(
     from gpuquant.quantization.recipes import apply_palette
 
     strength = check_strength(dither, dither_strength)
-    file = Path(palette) if is_palette_path(palette) else None
-    outputs = Outputs(out, side_by_side, error_map)
-    outputs.check(0, [path for path in (file, photo) if path and path != STANDARD], force)
+    file = place_of(palette) if is_palette_path(palette) else None
+    place = place_of(photo)
+    outputs = Outputs(place_of(out), maybe_place(side_by_side), maybe_place(error_map))
+    outputs.check(0, [path for path in (file, place) if path and path != STANDARD], force)
     entries = as_palette(palette)
     wanted = file.name if file else n_colors(len(entries))
     if len(entries) > MANY_ENTRIES:
-        warnings.warn(f"{palette} is taken as a palette of {len(entries)} colors; is it a photo?", stacklevel=1)
-    with shown_stages(f"Applying {wanted} to {name_of_photo(photo)}") as progress:
-        given = given_photo(photo)
+        warnings.warn(f"{file or palette} is taken as a palette of {len(entries)} colors; is it a photo?", stacklevel=1)
+    with shown_stages(f"Applying {wanted} to {name_of_photo(place)}") as progress:
+        given = given_photo(place)
         progress.begin(given, max_pixels)
         settings: dict[str, Any] = {
             "palette": entries,

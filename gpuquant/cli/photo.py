@@ -1,10 +1,15 @@
-"""The photo of a command: a file, or as "-" what comes by standard input."""
+"""The photo of a command: a file, one at a URL, or as "-" what comes by standard input."""
 
 import io
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gpuquant.errors import ArgumentError
+from gpuquant.locations import Location, Place
+
+if TYPE_CHECKING:
+    from gpuquant.images.sources import Source
 
 STANDARD = Path("-")  # input or output
 
@@ -15,16 +20,20 @@ class StandardInput(io.BytesIO):
     name = "standard input"
 
 
-def given_photo(photo: Path) -> Path | StandardInput:
-    """The photo to read: a file, or all of standard input.
+def given_photo(photo: Place) -> "Path | Source | StandardInput":
+    """The photo to read: a file, a copy of one at a URL, or all of standard input.
 
     Raises
     ------
     ArgumentError
         The path has no name, or standard input is a terminal.
     ImageFileError
-        Standard input cannot be read, or holds too much.
+        Standard input or the URL cannot be read, or holds too much.
     """
+    if isinstance(photo, Location):
+        from gpuquant.images.sources import Source
+
+        return Source(photo)
     if photo == STANDARD:
         from gpuquant.images.sources import bytes_of
 
@@ -36,6 +45,6 @@ def given_photo(photo: Path) -> Path | StandardInput:
     return photo
 
 
-def name_of_photo(photo: Path) -> str:
+def name_of_photo(photo: Place) -> str:
     """Name a photo in a line of progress."""
     return StandardInput.name if photo == STANDARD else photo.name

@@ -27,10 +27,12 @@ from gpuquant.cli.options import (
     TargetPsnr,
     Weighting,
     check_strength,
+    maybe_place,
 )
 from gpuquant.cli.output import Outputs, report
 from gpuquant.cli.photo import STANDARD, given_photo, name_of_photo
 from gpuquant.cli.stages import shown_stages
+from gpuquant.locations import place_of
 
 
 def quantize(
@@ -68,11 +70,13 @@ def quantize(
     search = check_search(colors, target_psnr, color_space, weighting, effort, random_state)
     strength = check_strength(dither, dither_strength)
     wanted = f"{search.n_colors} colors" if search.n_colors else f"{target_psnr:g} dB"
-    beside = STANDARD if photo == STANDARD else photo.with_name(f"{photo.stem}-{wanted.replace(' ', '-')}.png")
-    outputs = Outputs(out or beside, side_by_side, error_map, palette_file)
-    outputs.check(search.n_colors or 1, [] if photo == STANDARD else [photo], force)
-    with shown_stages(f"Quantizing {name_of_photo(photo)} to {wanted}") as progress:
-        given = given_photo(photo)
+    place = place_of(photo)
+    beside = STANDARD if place == STANDARD else place.with_name(f"{place.stem}-{wanted.replace(' ', '-')}.png")
+    target = beside if out is None else place_of(out)
+    outputs = Outputs(target, maybe_place(side_by_side), maybe_place(error_map), maybe_place(palette_file))
+    outputs.check(search.n_colors or 1, [] if place == STANDARD else [place], force)
+    with shown_stages(f"Quantizing {name_of_photo(place)} to {wanted}") as progress:
+        given = given_photo(place)
         progress.begin(given, max_pixels)
         settings: dict[str, Any] = {
             "n_colors": colors,

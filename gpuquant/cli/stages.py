@@ -3,20 +3,20 @@
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpuquant.cli.options import take_interrupts
 from gpuquant.cli.photo import given_photo
 from gpuquant.cli.words import printable
+from gpuquant.locations import Place
 
 if TYPE_CHECKING:
     from rich.status import Status
 
-    from gpuquant.images.sources import ImageSource
+    from gpuquant.images.sources import ImageSource, Source
 
 STAGES = {"read": "reading", "count": "counting colors", "cluster": "finding the palette", "map": "looking pixels up"}
-STAGES |= {"write": "writing"}
+STAGES |= {"write": "writing", "report": "making the report"}
 SOON = 1.0  # seconds of a stage after which it says how far it is
 
 
@@ -44,7 +44,7 @@ class Stages:
         """Show how much of a photo is counted."""
         self("count", share)
 
-    def begin(self, photo: "ImageSource", max_pixels: int) -> None:
+    def begin(self, photo: "ImageSource | Source", max_pixels: int) -> None:
         """Begin the next photo, whose number of pixels is needed for their pace."""
         from gpuquant.images.strips import photo_size
 
@@ -52,7 +52,7 @@ class Stages:
         width, height = photo_size(photo, max_pixels) if self._is_seen else (0, 0)
         self._n_pixels = width * height
 
-    def each(self, photos: Iterable[Path], max_pixels: int) -> "Iterator[ImageSource]":
+    def each(self, photos: Iterable[Place], max_pixels: int) -> "Iterator[ImageSource | Source]":
         """The photos, each of which is begun when it is asked for."""
         for photo in photos:
             given = given_photo(photo)

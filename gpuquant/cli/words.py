@@ -18,7 +18,7 @@ OPTIONS = {
     "extract_palette": "gpuquant palette",
     "apply_palette": "gpuquant apply",
 }
-PLAIN = "background compression device dither effort jobs memory output palette prefix suffix weighting"
+PLAIN = "background cluster compression device dither effort jobs memory output palette prefix suffix weighting"
 ONLY_WITH_VALUE = {name: f"--{name}" for name in PLAIN.split()}  # other things, too, where no value follows
 MIN_LENGTH = 3  # of what the user wrote, to be left as it is: shorter texts stand within other words
 NAMES = f"{'|'.join(OPTIONS)}|(?:{'|'.join(ONLY_WITH_VALUE)})(?==)"

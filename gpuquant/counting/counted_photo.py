@@ -33,6 +33,7 @@ class CountedPhoto:
     notes: tuple[str, ...] = ()  # what was lost in reading
     seconds: dict[str, float] = field(default_factory=dict)  # of each stage so far
     progress: Callable[[str], None] | None = None  # called with the name of each stage as it begins
+    to_srgb: ToSrgb | None = None  # for stored colors, which these look like
 
     @property
     def device(self) -> torch.device:
@@ -140,4 +141,4 @@ def _counted(
         if seen.shape[1] == 4 and background:
             seen = laid_onto(seen, background)
         colors, counts, place = distinct_colors(seen, counts)
-    return CountedPhoto(colors, counts, shape, strips, stored, place)
+    return CountedPhoto(colors, counts, shape, strips, stored, place, to_srgb=to_srgb)

@@ -1,7 +1,5 @@
 """load_photo(): whatever may be given as an image."""
 
-from pathlib import Path
-
 import numpy as np
 from PIL import Image, ImageColor
 from torch import Tensor
@@ -12,13 +10,13 @@ from gpuquant.images.array_strips import is_array_file, mapped_array, strips_of_
 from gpuquant.images.arrays import pixels_from
 from gpuquant.images.reading import Photo, photo_of, read_photo
 from gpuquant.images.room import check_room
-from gpuquant.images.sources import ImageSource, Source, is_source, told
+from gpuquant.images.sources import ImageSource, Source, as_source, is_source, told
 
 ROWS = 256  # of an array in a file that are taken at a time
 
-ImageLike = ImageSource | Image.Image | np.ndarray | Tensor
-"""A path, the bytes of an image file, a file open for reading, a Pillow image, or pixels in RGB order: uint8, or floats
-from 0 to 1, [H, W, 3], [H, W, 4] with alpha, or gray [H, W]."""
+ImageLike = ImageSource | Source | Image.Image | np.ndarray | Tensor
+"""A path or URL, the bytes of an image file, a file open for reading, a Pillow image, or pixels in RGB order: uint8, or
+floats from 0 to 1, [H, W, 3], [H, W, 4] with alpha, or gray [H, W]."""
 
 
 def load_photo(image: ImageLike, max_pixels: int = MAX_PIXELS, *, preview: bool = False) -> Photo | Tensor:
@@ -36,14 +34,14 @@ def load_photo(image: ImageLike, max_pixels: int = MAX_PIXELS, *, preview: bool 
     if isinstance(image, np.ndarray | Tensor):
         pixels = pixels_from(image)
         return pixels if isinstance(pixels, Tensor) else Photo(pixels)
-    if isinstance(image, str | Path) and is_array_file(Path(image)):
-        source = Source(image)
+    if is_source(image):
+        source = as_source(image)
+        if source.path is None or not is_array_file(source.path):
+            return read_photo(source, max_pixels=max_pixels, preview=preview, check=check_room)
         with told(source):
-            array = mapped_array(Path(image), max_pixels)
+            array = mapped_array(source.path, max_pixels)
             check_room((array.shape[1], array.shape[0]))
             return Photo(np.concatenate(list(strips_of_array(array, ROWS))))
-    if is_source(image):
-        return read_photo(image, max_pixels=max_pixels, preview=preview, check=check_room)
     expected = "a path, the bytes of a file, an open file, a Pillow image, or an array or tensor [H, W, 3]"
     advice = ""
     if isinstance(image, list | tuple) and image and all(map(is_image_like, image)):

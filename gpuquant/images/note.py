@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import IO
 
 from gpuquant.images.directories import DirectoryFile
+from gpuquant.locations import Place, place_of
 
 KEYWORD = "gpuquant"  # of a PNG's text, and the first word of a TIFF's description and of a GIF's comment
 MOST_BYTES = 1 << 14  # of a note; ours have some 400
@@ -17,7 +18,7 @@ PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 PNG, GIF = b"\x89PNG\r\n\x1a\n", (b"GIF87a", b"GIF89a")
 
 
-def read_options(path: str | Path) -> dict[str, object] | None:
+def read_options(path: str | Place) -> dict[str, object] | None:
     """The options in a file that `save` wrote; None where there are none, or the file is damaged."""
     try:
         options = json.loads(_read_note(path) or "null")
@@ -26,10 +27,10 @@ def read_options(path: str | Path) -> dict[str, object] | None:
     return options if isinstance(options, dict) else None
 
 
-def is_whole(path: str | Path) -> bool:
+def is_whole(path: str | Place) -> bool:
     """Tell whether a file is a PNG, TIFF or GIF that ends as it should."""
     try:
-        with Path(path).open("rb") as file:
+        with place_of(path).open("rb") as file:
             start, n_bytes = file.read(8), file.seek(0, io.SEEK_END)
             file.seek(max(0, n_bytes - len(PNG_END)))
             end = file.read()
@@ -49,13 +50,13 @@ def shortened(text: str, most: int) -> str:
     return letters if len(letters) <= most else letters[:most] + "..."
 
 
-def _read_note(path: str | Path) -> str | None:
+def _read_note(path: str | Place) -> str | None:
     """The note in a PNG, TIFF or GIF; None where there is none, or no such file, or a damaged one."""
-    path = Path(path)
+    place = place_of(path)
     try:
-        if not path.is_file():  # opening a pipe would wait for a writer
+        if isinstance(place, Path) and not place.is_file():  # opening a pipe would wait for a writer
             return None
-        with path.open("rb") as file:
+        with place.open("rb") as file:
             start = file.read(8)
             if start == PNG:
                 return _in_png(file)

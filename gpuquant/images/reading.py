@@ -22,7 +22,7 @@ from gpuquant.images.png import damaged_metadata, read_png, without_metadata
 from gpuquant.images.raw import begins_with_preview, is_raw_photo
 from gpuquant.images.rendering import GRAY_MODES, rendering_of
 from gpuquant.images.samples import COLOR_MAP, Pixels, Range, mend_palette, range_of
-from gpuquant.images.sources import ImageSource, Source, told
+from gpuquant.images.sources import ImageSource, Source, as_source, told
 from gpuquant.images.turning import ORIENTATION, SIDEWAYS, orientation_of, upright
 from gpuquant.images.words import notes_of, words_of
 
@@ -127,7 +127,7 @@ def with_image(
             check_size(image.size, max_pixels)
             return work(image, file, reading, lost)
 
-    source = given if isinstance(given, Source) else Source(given)
+    source = as_source(given)
     with told(source), pillow_guarded(max_pixels) as reading, source.open() as file:
         if kind_of(file) == "HEIC":
             register()

@@ -1,10 +1,8 @@
 """Sinks: image files written strip by strip, of which nothing is there until all of it is."""
 
 import io
-import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
 from typing import IO
 
 import numpy as np
@@ -14,17 +12,17 @@ from gpuquant.images.indexed_png import indexed_png, png_memory
 from gpuquant.images.note import KEYWORD
 from gpuquant.images.packing import Bytes, Labels, ResultHead
 from gpuquant.images.row_blocks import Block, RowBlocks
+from gpuquant.images.targets import ImageTarget, whole_target
 from gpuquant.images.tiled_tiff import tiff_memory, tiled_tiff
 from gpuquant.images.writing import check_format, encoding, indexed_image
 from gpuquant.threads import worker_threads
-from gpuquant.whole_file import BinaryFile, whole_bytes, whole_file
 
 GIF_COPIES = 4  # of the labels: ours, one that Pillow makes, and the file, which noise makes larger than they are
 
 
 @contextmanager
 def open_sink(
-    file: str | Path | BinaryFile,
+    file: ImageTarget,
     size: tuple[int, int],  # width and height
     colors: Bytes,  # [K, 3], or [K, 4] with alpha: the rows of a palette
     *,
@@ -52,8 +50,7 @@ def open_sink(
     kind = check_format(file, len(colors), image_format=image_format, size=size, alpha=alpha, profile=profile)
     check_compression(compression)
     head = ResultHead(size, colors, profile, note, compression)
-    whole = whole_file(file) if isinstance(file, str | os.PathLike) else whole_bytes(file)
-    with whole as unfinished, WRITERS[kind](unfinished, head) as write:
+    with whole_target(file) as unfinished, WRITERS[kind](unfinished, head) as write:
         yield write
 
 

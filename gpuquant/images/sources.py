@@ -13,6 +13,7 @@ from gpuquant.errors import ArgumentError, GpuquantError, ImageFileError
 from gpuquant.images import heif
 from gpuquant.images.raw import is_raw_photo
 from gpuquant.images.words import words_of
+from gpuquant.locations import LocalCopy, Location, place_of
 
 
 class Readable(Protocol):
@@ -21,8 +22,8 @@ class Readable(Protocol):
     def read(self, size: int, /) -> bytes | None: ...
 
 
-ImageSource = str | Path | bytes | bytearray | memoryview | Readable
-"""A path, the bytes of an image file, or a file that is open for reading bytes, which is read from its start."""
+ImageSource = str | Path | Location | bytes | bytearray | memoryview | Readable
+"""A path or URL, the bytes of an image file, or a file that is open for reading bytes, which is read from its start."""
 
 MOST_BYTES = 1 << 31  # of an open file, which is read into memory; what is larger can be given as a path
 AT_ONCE = 1 << 24  # bytes that are read at a time: the length of a stream is not known
@@ -38,17 +39,27 @@ SIGNATURES = {
 
 
 class Source:
-    """A file on disk, or one in memory. Every reader opens it anew, as often as needed."""
+    """A file on disk, or one in memory. Every reader opens it anew, as often as needed.
+
+    Of a file at a URL it has a copy, whose path has nothing to do with the file's name.
+    """
 
     def __init__(self, given: ImageSource) -> None:
-        self.path = Path(given) if isinstance(given, str | Path) else None
+        place = place_of(given) if isinstance(given, str | Path | Location) else None
+        self._copy: LocalCopy | None = None  # which is there as long as this object is
+        self.path: Path | None = None
+        if isinstance(place, Location):
+            self._copy = place.copy()
+            self.path = self._copy.path
+        elif place is not None:
+            self.path = place
         self.name = name_of(given, "the file")
         self.once = False  # a stream that cannot be read again
         if isinstance(given, bytes):
             self._data = given
         elif isinstance(given, bytearray | memoryview):
             self._data = bytes(given)
-        elif not isinstance(given, str | Path):
+        elif not isinstance(given, str | Path | Location):
             self.once = not _goes_back(given)
             self._data = bytes_of(given, self.name)
 
@@ -60,16 +71,28 @@ class Source:
         """The path, which Pillow may map into memory, or a file."""
         return self.path or self.open()
 
+    def n_bytes(self) -> int:
+        """The size of the file."""
+        return len(self._data) if self.path is None else self.path.stat().st_size
+
+
+def as_source(given: ImageSource | Source) -> Source:
+    """A source as it is, or that of whatever else is given."""
+    return given if isinstance(given, Source) else Source(given)
+
 
 def name_of(image: object, otherwise: str) -> str:
-    """Name an image for messages: its path, or the name of an open file."""
-    name = str(image) if isinstance(image, str | Path) else getattr(image, "name", None)
+    """Name an image for messages: its path or URL, or the name of an open file."""
+    name = getattr(image, "name", None)
+    if isinstance(image, str | Path | Location):
+        name = str(place_of(image))
     return name if isinstance(name, str) and name else otherwise
 
 
-def is_source(image: object) -> TypeGuard[ImageSource]:
-    """Tell whether a `Source` can be made of an image."""
-    return isinstance(image, str | Path | bytes | bytearray | memoryview) or callable(getattr(image, "read", None))
+def is_source(image: object) -> TypeGuard[ImageSource | Source]:
+    """Tell whether an image is a `Source`, or one can be made of it."""
+    kinds = Source, str, Path, Location, bytes, bytearray, memoryview
+    return isinstance(image, kinds) or callable(getattr(image, "read", None))
 
 
 def bytes_of(file: Readable, name: str) -> bytes:

@@ -15,7 +15,7 @@ from gpuquant.images.array_strips import is_array_file, mapped_array, strips_of_
 from gpuquant.images.reading import Photo, read_photo, read_size
 from gpuquant.images.room import enough_for
 from gpuquant.images.samples import Pixels
-from gpuquant.images.sources import ImageSource, Source, told
+from gpuquant.images.sources import ImageSource, Source, as_source, told
 from gpuquant.images.strip_head import FORMATS, Head, read_head
 from gpuquant.images.strip_passes import Passes
 from gpuquant.images.turned import TURNS, InMemory
@@ -70,7 +70,7 @@ def photo_size(source: ImageSource | Source, max_pixels: int) -> tuple[int, int]
     ImageFileError
         As `read_size` raises it, or of an array in a file.
     """
-    given = source if isinstance(source, Source) else Source(source)
+    given = as_source(source)
     if given.path is None or not is_array_file(given.path):
         return read_size(given, max_pixels=max_pixels)
     with told(given):
@@ -99,7 +99,7 @@ def open_strips(
     ImageFileError
         As `read_photo` raises it; or the photo can only be decoded as a whole, and does not fit the budget.
     """
-    given = source if isinstance(source, Source) else Source(source)
+    given = as_source(source)
     read_whole = partial(read_photo, given, max_pixels=max_pixels, preview=preview)
     with ExitStack() as stack:
         if given.path is not None and is_array_file(given.path):

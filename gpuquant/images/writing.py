@@ -21,8 +21,10 @@ from gpuquant.images.registry import (
     result_formats,
     results_by_ending,
 )
+from gpuquant.images.targets import ImageTarget, whole_target
+from gpuquant.locations import Location, place_of
 from gpuquant.tensors import as_numpy
-from gpuquant.whole_file import BinaryFile, is_binary_file, whole_file
+from gpuquant.whole_file import is_binary_file
 
 MAX_JPEG_PROFILE = 255 * 65_519  # bytes, in as many pieces as can be numbered
 
@@ -40,7 +42,7 @@ def indexed_image(
 
 
 def check_format(
-    file: str | Path | BinaryFile,
+    file: ImageTarget,
     n_colors: int,
     *,
     image_format: str | None = None,  # in place of a path's ending
@@ -63,7 +65,7 @@ def check_format(
             raise ArgumentError(
                 f"{image_format!r} is no format of results; use {in_words(map(repr, result_formats()))}"
             )
-    elif isinstance(file, str | os.PathLike):
+    elif isinstance(file, str | os.PathLike | Location):
         ending = _ending(file)
         if ending not in formats:
             ways = in_words(result_endings())
@@ -84,25 +86,25 @@ def check_format(
     return kind
 
 
-def name_of(file: str | Path | BinaryFile) -> str:
-    """A path, or "the file" for an object that takes bytes.
+def name_of(file: ImageTarget) -> str:
+    """A path or URL to show, or "the file" for an object that takes bytes.
 
     Raises
     ------
     ArgumentError
         It is neither.
     """
-    if isinstance(file, str | os.PathLike):
-        return str(file)
+    if isinstance(file, str | os.PathLike | Location):
+        return str(place_of(file))
     if not is_binary_file(file):
         raise ArgumentError(f"file must be the path of a file to write, or a binary file, got {type(file).__name__}")
     return "the file"
 
 
-def _ending(path: str | Path) -> str:
-    if not isinstance(path, str | os.PathLike):
+def _ending(path: str | Path | Location) -> str:
+    if not isinstance(path, str | os.PathLike | Location):
         raise ArgumentError(f"path must be the path of a file to write, got {type(path).__name__}")
-    return Path(path).suffix.lower()
+    return place_of(path).suffix.lower()
 
 
 def _check_size(name: str, image_format: str, size: tuple[int, int]) -> None:
@@ -125,7 +127,7 @@ def encoding() -> Iterator[None]:
         raise OSError(" ".join(f"{type(error).__name__}: {error}".split())) from None
 
 
-def write_picture(image: Image.Image, path: str | Path) -> None:
+def write_picture(image: Image.Image, path: str | Path | Location) -> None:
     """Write an RGB picture for people, where a lossy format will do.
 
     Raises
@@ -135,16 +137,16 @@ def write_picture(image: Image.Image, path: str | Path) -> None:
     ImageFileError
         The file cannot be written.
     """
-    picture_format = check_picture_format(path)
-    _check_size(str(path), picture_format, image.size)
+    picture_format, name = check_picture_format(path), name_of(path)
+    _check_size(name, picture_format, image.size)
     profile = image.info.get("icc_profile")
     if picture_format == "JPEG" and len(profile or b"") > MAX_JPEG_PROFILE:
-        raise ArgumentError(f"{path}: a JPEG holds a color profile of at most {MAX_JPEG_PROFILE} bytes; use .png")
-    with whole_file(path) as file, encoding():
+        raise ArgumentError(f"{name}: a JPEG holds a color profile of at most {MAX_JPEG_PROFILE} bytes; use .png")
+    with whole_target(path) as file, encoding():
         image.save(file, picture_format, quality=92, icc_profile=profile)
 
 
-def check_picture_format(path: str | Path) -> str:
+def check_picture_format(path: str | Path | Location) -> str:
     """The format that the ending of a picture's path asks for.
 
     Raises
@@ -155,5 +157,5 @@ def check_picture_format(path: str | Path) -> str:
     ending, formats = _ending(path), pictures_by_ending()
     if ending not in formats:
         ways = in_words(picture_endings())
-        raise ArgumentError(f"{path}: cannot write {ending or 'a file without an ending'!r}; use {ways}")
+        raise ArgumentError(f"{name_of(path)}: cannot write {ending or 'a file without an ending'!r}; use {ways}")
     return formats[ending]

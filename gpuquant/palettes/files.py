@@ -6,15 +6,16 @@ from pkgutil import resolve_name
 
 from gpuquant.arguments import in_words
 from gpuquant.errors import ArgumentError
+from gpuquant.images.targets import whole_target
+from gpuquant.locations import Location, place_of
 from gpuquant.palettes.formats import check_palette_format
 from gpuquant.palettes.palette import Palette, PaletteLike
 from gpuquant.palettes.registry import FORMATS
-from gpuquant.whole_file import whole_file
 
 _PREFIX = re.compile(r"[A-Za-z0-9_-]{1,40}")  # such letters stand in a CSS name without escapes
 
 
-def write_palette(palette: PaletteLike, path: str | Path, *, prefix: str | None = None) -> None:
+def write_palette(palette: PaletteLike, path: str | Path | Location, *, prefix: str | None = None) -> None:
     """Write a palette in the format of the path's ending, so that a failure leaves no half file.
 
     Every palette goes into .hex ("#rrggbb" or "#rrggbbaa" a line), .txt (Paint.NET, AARRGGBB), .css (custom properties;
@@ -27,6 +28,7 @@ def write_palette(palette: PaletteLike, path: str | Path, *, prefix: str | None 
     palette : Palette, or what `Palette` takes
         From 1 to 65536 entries; order and duplicates are kept.
     path : str or Path
+        Also a URL.
     prefix : str, optional
         What CSS variables are called, "brand" for --brand-1 and so on; "color" if not given. It is for .css alone.
 
@@ -56,9 +58,9 @@ def write_palette(palette: PaletteLike, path: str | Path, *, prefix: str | None 
     palette = palette if isinstance(palette, Palette) else Palette(palette)
     ending = check_palette_format(path, len(palette))
     check_prefix(prefix, ending)
-    written = _written(palette, ending, Path(path).stem, prefix)
+    written = _written(palette, ending, place_of(path).stem, prefix)
     content = written if isinstance(written, bytes) else written.encode(errors="replace")
-    with whole_file(path) as file:
+    with whole_target(path) as file:
         file.write(content)
 
 
@@ -87,8 +89,8 @@ def _written(palette: Palette, ending: str, name: str, prefix: str | None) -> st
     return content
 
 
-def read_palette(path: str | Path) -> Palette:
-    """Read a palette in the format of the path's ending; what `write_palette` wrote comes back as it was.
+def read_palette(path: str | Path | Location) -> Palette:
+    """Read a palette in the format of the ending of a path or URL; what `write_palette` wrote comes back as it was.
 
     Also .hex without "#", .txt with lines as in .hex, .gpl without a header's fields, .ase with groups and with Gray,
     CMYK and Lab swatches (converted by formula, without profiles), .act of 768 or 772 bytes, the custom properties of
@@ -115,4 +117,4 @@ def read_palette(path: str | Path) -> Palette:
     ('#ff6347ff', '#00000080')
     """
     check_palette_format(path)
-    return Palette(Path(path))
+    return Palette(place_of(path))

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpuquant.errors import ArgumentError, ImageFileError
+from gpuquant.locations import Location, Place, is_url, place_of
 from gpuquant.palettes.entries import MAX_ENTRIES, checked_shares
 from gpuquant.palettes.registry import FORMATS, endings, endings_with_alpha
 from gpuquant.tensors import as_numpy
@@ -16,11 +17,11 @@ MAX_BYTES = 1 << 23  # of a file: a .css with the longest names has 7 MB; of a P
 
 
 def is_palette_path(text: str) -> bool:
-    """Tell whether a text ends as the name of a palette's file does."""
-    return Path(text).suffix.lower() in FORMATS
+    """Tell whether a text is a URL, or ends as the name of a palette's file does."""
+    return is_url(text) or Path(text).suffix.lower() in FORMATS
 
 
-def check_palette_format(path: str | Path, n_entries: int = 1) -> str:
+def check_palette_format(path: str | Path | Location, n_entries: int = 1) -> str:
     """The ending of a path, in small letters, which names the palette's format.
 
     Raises
@@ -28,9 +29,10 @@ def check_palette_format(path: str | Path, n_entries: int = 1) -> str:
     ArgumentError
         The ending is unknown, or the format cannot hold so many entries.
     """
-    if not isinstance(path, str | Path):
+    if not isinstance(path, str | Path | Location):
         raise ArgumentError(f"path must be the path of a palette, got {type(path).__name__}")
-    ending = Path(path).suffix.lower()
+    path = place_of(path)
+    ending = path.suffix.lower()
     if ending not in FORMATS:
         raise ArgumentError(f"{path}: no palettes are in {ending or 'files without an ending'!r}; use {endings()}")
     if not 1 <= n_entries <= MAX_ENTRIES:
@@ -43,7 +45,7 @@ def check_palette_format(path: str | Path, n_entries: int = 1) -> str:
     return ending
 
 
-def read_entries(path: str | Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64] | None]:
+def read_entries(given: str | Path | Location) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64] | None]:
     """The entries [K, 4] of a palette in a file, and their shares [K] where the file has them.
 
     Raises
@@ -53,8 +55,8 @@ def read_entries(path: str | Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[n
     ImageFileError
         The file cannot be read, is malformed, or holds no colors or too many.
     """
-    form = FORMATS[check_palette_format(path)]
-    if not os.path.isfile(path):  # noqa: PTH113 - a pipe would be waited for; it answers for names of any length
+    form, path = FORMATS[check_palette_format(given)], place_of(given)
+    if isinstance(path, Path) and not os.path.isfile(path):  # noqa: PTH113 - a pipe would be waited for; it answers for names of any length
         there = os.path.exists(path)  # noqa: PTH110
         raise ImageFileError(f"{path} is not a regular file" if there else f"{path}: no such file")
     read, shares = resolve_name(form.read), None
@@ -77,10 +79,12 @@ def read_entries(path: str | Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[n
         return entries, None
 
 
-def _data_of(path: str | Path) -> bytes:
+def _data_of(path: Place) -> bytes:
     try:
-        with Path(path).open("rb") as file:
+        with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
+    except ImageFileError:
+        raise
     except OSError as error:
         raise ImageFileError(f"{path} cannot be read: {error.strerror or error}") from None
     if len(data) > MAX_BYTES:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from gpuquant.errors import ArgumentError
+from gpuquant.locations import Location
 from gpuquant.palettes.entries import checked_shares
 from gpuquant.tensors import as_numpy
 
@@ -25,8 +26,8 @@ class Palette:
     colors : array, tensor, list, text, path or Palette
         Levels [K, 3] or, with alpha, [K, 4]: integers from 0 to 255, or floats from 0 to 1, rounded to 8 bits. A list
         may also have CSS colors such as "#ff8000", "rgb(255 128 0 / 50%)" and "white"; a text is a list of these,
-        "#000,#fff,tomato", or, where it has a palette's ending, the path of a palette, as `read_palette` reads it. A
-        result stands for its palette. The attribute is uint8 [K, 3].
+        "#000,#fff,tomato", or, where it has a palette's ending, the path of a palette, as `read_palette` reads it, or a
+        URL. A result stands for its palette. The attribute is uint8 [K, 3].
     alpha : array, tensor or list, integers [K], optional
         Opacity of the entries, 0 (clear) to 255; None is fully opaque.
     shares : array, tensor or list, floats [K], optional
@@ -149,7 +150,7 @@ class HasPalette(Protocol):
     def palette(self) -> Palette: ...
 
 
-PaletteLike = Palette | HasPalette | str | Path | npt.NDArray[Any] | Tensor | Sequence[Any]
+PaletteLike = Palette | HasPalette | str | Path | Location | npt.NDArray[Any] | Tensor | Sequence[Any]
 """The types that `Palette` takes as its colors."""
 
 

@@ -5,7 +5,6 @@ import math
 import re
 import struct
 import zlib
-from pathlib import Path
 from typing import IO
 
 import numpy as np
@@ -15,7 +14,9 @@ from PIL.PngImagePlugin import PngInfo
 
 from gpuquant.errors import ImageFileError
 from gpuquant.images.reading import photo_of, read_photo
+from gpuquant.images.sources import Source
 from gpuquant.images.writing import indexed_image
+from gpuquant.locations import Place
 from gpuquant.palettes.entries import MAX_ENTRIES, PaletteEntries
 
 MAX_PIXELS = 1 << 24  # of a picture whose colors are a palette
@@ -65,7 +66,7 @@ def _layout(n_entries: int) -> tuple[int, int]:
     return -(-n_entries // n_rows), side
 
 
-def read_png(path: str | Path) -> Rows:  # [K, 4]
+def read_png(path: Place) -> Rows:  # [K, 4]
     """The palette of an indexed PNG, in its order; of any other the distinct colors, as they come line by line.
 
     Raises
@@ -73,8 +74,9 @@ def read_png(path: str | Path) -> Rows:  # [K, 4]
     ImageFileError
         The file is not a PNG, is damaged, has too many pixels, or too many colors.
     """
+    source = Source(path)
     try:
-        with Path(path).open("rb") as file:
+        with source.open() as file:
             chunks = _chunks(file)
         width, height, _, kind = struct.unpack_from(">IIBB", chunks.get(b"IHDR", b"").ljust(13, b"\0"))
         if kind == 3:
@@ -85,7 +87,7 @@ def read_png(path: str | Path) -> Rows:  # [K, 4]
         raise ImageFileError(f"{path}: {error}") from None
     except OSError as error:
         raise ImageFileError(f"{path} cannot be read: {error.strerror or error}") from None
-    pixels = read_photo(path, max_pixels=MAX_PIXELS).in_srgb()
+    pixels = read_photo(source, max_pixels=MAX_PIXELS).in_srgb()
     rows = _with_alpha(np.repeat(pixels[:, :, None], 3, axis=2) if pixels.ndim == 2 else pixels)
     swatches = _swatches(rows, chunks.get(b"tEXt", b""))
     if swatches is not None:
@@ -149,7 +151,7 @@ def _swatches(pixels: Rows, note: bytes) -> Rows | None:  # [H, W, 4] -> [K, 4]
     return pixels[::side, ::side].reshape(-1, 4)[:n_entries]
 
 
-def _distinct(rows: Rows, path: str | Path) -> Rows:  # [N, 4] -> [K, 4]
+def _distinct(rows: Rows, path: Place) -> Rows:  # [N, 4] -> [K, 4]
     codes = np.ascontiguousarray(rows).view(np.uint32).ravel()
     seen: dict[int, None] = {}
     for start in range(0, len(codes), STRIP_PIXELS):

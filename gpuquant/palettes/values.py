@@ -13,6 +13,7 @@ from torch import Tensor
 from gpuquant.arguments import is_integer, is_real
 from gpuquant.colors.levels import ROUNDING, kind_of, not_levels, rounded
 from gpuquant.errors import ArgumentError
+from gpuquant.locations import Location
 from gpuquant.palettes.entries import Entry, css_entry, hex_entry
 from gpuquant.palettes.formats import is_palette_path, read_entries
 from gpuquant.palettes.registry import endings
@@ -39,7 +40,7 @@ def palette_values(value: object) -> tuple[Levels, Levels | None, Shares | None]
     """
     shares: Shares | None = None
     rows: Levels
-    if isinstance(value, Path) or (isinstance(value, str) and is_palette_path(value)):
+    if isinstance(value, Path | Location) or (isinstance(value, str) and is_palette_path(value)):
         rows, shares = read_entries(value)
         return *_parted(rows.copy()), shares
     if isinstance(value, np.ndarray) and value.dtype.kind in "OSUT":

@@ -1,8 +1,6 @@
 """quantize_file(): from one file to another, strip by strip, however many pixels it has."""
 
-import os
 import warnings
-from pathlib import Path
 
 import torch
 
@@ -11,9 +9,11 @@ from gpuquant.devices import resolve_device
 from gpuquant.dithering.methods import check_dither
 from gpuquant.fitting.search import check_not_searched, check_search
 from gpuquant.images.loading import parse_color
-from gpuquant.images.sources import ImageSource, Source, name_of
+from gpuquant.images.sources import ImageSource, Source, as_source, name_of
 from gpuquant.images.strips import photo_size
+from gpuquant.images.targets import ImageTarget, check_target
 from gpuquant.images.writing import check_format
+from gpuquant.locations import temporary_folder
 from gpuquant.palettes.palette import PaletteLike
 from gpuquant.palettes.parsing import palette_to_apply
 from gpuquant.quantization.file_steps import (
@@ -23,18 +23,16 @@ from gpuquant.quantization.file_steps import (
     budget_of,
     check_result,
     count_file,
-    folder_beside,
     map_to_file,
     open_file,
 )
 from gpuquant.quantization.options import options_of
 from gpuquant.quantization.steps import fit_colors, fit_to_palette
-from gpuquant.whole_file import BinaryFile, check_place
 
 
 def quantize_file(
-    source: ImageSource,
-    target: str | Path | BinaryFile,
+    source: ImageSource | Source,
+    target: ImageTarget,
     n_colors: int | None = None,
     *,
     palette: PaletteLike | None = None,
@@ -64,10 +62,10 @@ def quantize_file(
 
     Parameters
     ----------
-    source : path, bytes or open file
+    source : path, URL, bytes or open file
         JPEG, PNG, TIFF and BigTIFF are decoded in strips with the extra "large", and arrays in .npy files mapped into
         memory. What cannot be decoded in strips is read whole if it fits.
-    target : path or binary file object
+    target : path, URL or binary file object
         A PNG, TIFF (tiled; a BigTIFF where it has more than 4 GiB) or GIF. It is whole or not there. An object gets the
         bytes when all are there: more than 64 MB wait in a temporary file, in the folder that the system (TMPDIR) has
         for these.
@@ -119,9 +117,8 @@ def quantize_file(
     n_entries = len(given) if given is not None else search.n_colors or 1
     alpha = None if given is None else given.alpha
     check_format(target, n_entries, image_format=image_format, alpha=alpha)
-    if isinstance(target, str | os.PathLike):
-        check_place(target)
-    readable = Source(source)
+    check_target(target)
+    readable = as_source(source)
     check_result(target, n_entries, photo_size(readable, max_pixels), budget, image_format)
     seconds: dict[str, float] = {}
     opened = open_file(
@@ -130,7 +127,7 @@ def quantize_file(
         seconds,
         max_pixels=max_pixels,
         preview=preview,
-        folder=folder_beside(target),
+        folder=temporary_folder(target),
         progress=progress,
     )
     with opened as photo:

@@ -1,6 +1,5 @@
 """The steps of a photo that goes from file to file: counted strip by strip, looked up and written strip by strip."""
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -23,19 +22,21 @@ from gpuquant.fitting.fit import PaletteFit
 from gpuquant.images.arrays import rows_as_image
 from gpuquant.images.label_file import LabelFile
 from gpuquant.images.loading import ImageLike
+from gpuquant.images.packing import Labels
 from gpuquant.images.registry import endings_for_all
 from gpuquant.images.sinks import open_sink, sink_memory
 from gpuquant.images.sources import ImageSource, Source, is_source
 from gpuquant.images.strips import StripPhoto, open_strips
+from gpuquant.images.targets import ImageTarget
 from gpuquant.images.words import size_in_words
 from gpuquant.images.writing import check_format, name_of
+from gpuquant.locations import temporary_folder
 from gpuquant.memory import OF_PIXEL, default_budget, engine_memory, free_memory, parse_memory, strip_rows
 from gpuquant.palettes.palette import Palette, shares_of
 from gpuquant.quantization.options import Options, options_text
 from gpuquant.quantization.steps import count_image, label_dtype, order_of, ordered_palette, timed
 from gpuquant.tensors import as_numpy, shared_tensor
 from gpuquant.threads import worker_threads
-from gpuquant.whole_file import BinaryFile
 
 FileProgress = Callable[[str, float], None]
 """Called with the name of a stage and the share of it that is done, from 0 to 1: "read", "count", "cluster", "map", and
@@ -140,7 +141,7 @@ def budget_of(memory: int | str | None, *, as_floats: bool) -> Budget:
 
 
 def check_result(
-    target: str | Path | BinaryFile,
+    target: ImageTarget,
     n_entries: int,
     size: tuple[int, int],  # width and height
     budget: Budget,
@@ -155,11 +156,6 @@ def check_result(
         more = f"more than the {size_in_words(budget.written)} that it may take"
         another = f"write {endings_for_all()}, or " if kind == "GIF" else ""
         raise ArgumentError(f"{name_of(target)}: {takes}, {more}; {another}give more with memory (--memory)")
-
-
-def folder_beside(target: str | Path | BinaryFile) -> Path | None:
-    """The folder of a path, for temporary files; None for an object: the system's."""
-    return Path(target).absolute().parent if isinstance(target, str | os.PathLike) else None
 
 
 @contextmanager
@@ -246,7 +242,7 @@ def count_once(
 def map_to_file(
     photo: CountedPhoto,
     fit: PaletteFit,
-    target: str | Path | BinaryFile,
+    target: ImageTarget,
     budget: Budget,
     *,
     in_order: bool,
@@ -255,6 +251,7 @@ def map_to_file(
     image_format: str | None = None,
     compression: int | None = None,
     found: PaletteFound | None = None,  # is called with a palette that is not given before anything is written
+    seen: Callable[[Labels], None] | None = None,  # is called with the labels of each strip, as they are written
     progress: FileProgress | None = None,
 ) -> FileResult:
     """Look up every pixel, or dither, and write the labels; entries come the most common first, or in their order."""
@@ -262,6 +259,11 @@ def map_to_file(
     def tell(counts: Tensor) -> None:
         if found:
             found(ordered_palette(rows[as_numpy(order)], as_numpy(counts[order])))
+
+    def put(strip: Labels, write: Callable[[Labels], None]) -> None:
+        write(strip)
+        if seen:
+            seen(strip)
 
     size = photo.shape[1], photo.shape[0]
     rows = as_numpy(fit.palette)
@@ -278,7 +280,7 @@ def map_to_file(
     with timed(photo.seconds, "map", photo.device, photo.progress):
         if dither and not in_order:
             n_bytes = size[0] * size[1] * label_dtype(rows).itemsize
-            with closing(LabelFile(folder_beside(target), n_bytes, budget.kept)) as waiting:
+            with closing(LabelFile(temporary_folder(target), n_bytes, budget.kept)) as waiting:
                 for labels in dither_strips(photo, fit.palette, fit.labels, dither, tally):
                     waiting.add(as_numpy(labels))
                 order, places = order_of(tally.counts, in_order=False)
@@ -288,7 +290,7 @@ def map_to_file(
                     tell(tally.counts)
                     for strip in waiting.strips():
                         ops.renumber(torch.from_numpy(strip), places.cpu())
-                        write(strip)
+                        put(strip, write)
                         writing.add(len(strip))
         else:
             order, places = order_of(fit.counts, in_order=in_order)
@@ -301,7 +303,7 @@ def map_to_file(
                 if not dither:
                     tell(fit.counts)
                 for labels in strips:
-                    write(as_numpy(labels))
+                    put(as_numpy(labels), write)
     counts = as_numpy(tally.counts[order])
     return FileResult(
         *size,

@@ -52,7 +52,7 @@ def quantize(
 
     Parameters
     ----------
-    image : path, bytes, open file, Pillow image, or array or tensor [H, W, 3], [H, W, 4] or [H, W]
+    image : path, URL, bytes, open file, Pillow image, or array or tensor [H, W, 3], [H, W, 4] or [H, W]
         RGB, RGB with alpha, or gray; a file that is open, for reading bytes, is read from its start. Arrays and tensors
         are uint8, or floats from 0 to 1, which are rounded to 8 bits. OpenCV's images are BGR: pass
         `image[..., ::-1]`. Files are turned upright and converted to sRGB by their profiles, also CMYK, Lab and 16

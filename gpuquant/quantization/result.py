@@ -2,7 +2,6 @@
 
 import io
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,11 +15,11 @@ from gpuquant.errors import ArgumentError
 from gpuquant.images.loading import ImageLike, load_photo
 from gpuquant.images.reading import Photo
 from gpuquant.images.sinks import open_sink
+from gpuquant.images.targets import ImageTarget
 from gpuquant.images.writing import indexed_image
 from gpuquant.palettes.palette import Palette, n_colors, shares_of
 from gpuquant.quantization.options import options_text
 from gpuquant.tensors import as_numpy
-from gpuquant.whole_file import BinaryFile
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -122,7 +121,7 @@ class QuantizedImage:
 
     def save(
         self,
-        file: str | Path | BinaryFile,
+        file: ImageTarget,
         *,
         format: str | None = None,  # noqa: A002, the word that Pillow uses
         compression: int | None = None,
@@ -134,7 +133,7 @@ class QuantizedImage:
 
         Parameters
         ----------
-        file : path or binary file object
+        file : path, URL or binary file object
             Where to write. An object (anything with `write`) gets bytes when all of them are there; it stays open. More
             than 64 MB of them wait in a temporary file, in the folder that the system (TMPDIR) has for these.
         format : "png", "tif" or "gif", optional

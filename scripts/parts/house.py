@@ -6,13 +6,13 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[2] / "gpuquant"
 LAYERS = [  # of the rooms, which are folders or modules of the package: each imports only those above it here
     ["errors", "tensors", "threads"],
-    ["arguments", "devices", "memory", "whole_file"],
+    ["arguments", "devices", "locations", "memory", "whole_file"],
     ["colors"],
     ["ops"],
     ["clustering", "counting", "images"],
     ["palettes"],
     ["dithering", "estimator", "fitting"],
-    ["quantization"],
+    ["cluster", "quantization", "report"],
     ["batch", "bench"],
     ["cli"],
     ["__main__"],

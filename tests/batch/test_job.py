@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from commands import by_name
+from commands import by_name, on_disk
 from PIL import Image
 
 import gpuquant
 from gpuquant import quantize, quantize_files
 from gpuquant.batch import file_work
-from gpuquant.batch import job as batch_job
+from gpuquant.batch.crew import Threads
 from gpuquant.errors import ArgumentError, DeviceError, ImageFileError
 from gpuquant.memory import PROGRAM
 from gpuquant.quantization import file_steps
@@ -31,7 +31,8 @@ def test_results_are_those_of_quantize(folder: Path, tmp_path: Path, jobs: int) 
     assert torch.get_num_threads() == n_threads
     assert len(job) == len(outcomes) == 10
     assert outcomes.pop("broken.jpg").error == "is not an image in a format that Pillow can read"
-    for source, target in ((file.source, file.target) for file in job.files if file.source.name != "broken.jpg"):
+    planned = [(on_disk(file.source), on_disk(file.target)) for file in job.files]
+    for source, target in (pair for pair in planned if pair[0].name != "broken.jpg"):
         assert target == output / source.relative_to(folder).with_suffix(".png")
         alone, outcome = quantize(source, 6), outcomes[source.name]
         with Image.open(target) as image:
@@ -188,14 +189,14 @@ def test_pixels_in_flight_are_bounded(folder: Path, tmp_path: Path, monkeypatch:
 
 def test_devices_take_turns(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     places: set[int] = set()
-    original = batch_job.Batch._quantize
+    original = file_work.FileWork._quantize
 
-    def quantized(self: batch_job.Batch, file: Any, place: int, palette: Any) -> Any:
+    def quantized(self: file_work.FileWork, file: Any, opened: Any, place: int, *given: Any) -> Any:
         places.add(place)
         threading.Event().wait(0.05)  # the other thread gets one, too
-        return original(self, file, place, palette)
+        return original(self, file, opened, place, *given)
 
-    monkeypatch.setattr(batch_job.Batch, "_quantize", quantized)
+    monkeypatch.setattr(file_work.FileWork, "_quantize", quantized)
     outcomes = list(quantize_files(folder, tmp_path / "out", 3, jobs=4, device="cpu, cpu"))
     assert places == {0, 1}
     assert len(outcomes) == 7
@@ -267,7 +268,8 @@ def test_photos_that_wait_for_a_device_go_together(
 
     def fit_all(counted_photos: list[Any], search: Any) -> Any:
         groups.append(len(counted_photos))
-        while len(groups) == 1 and len(job._work._together[0]._waiting) < 3 - len(counted_photos):
+        assert isinstance(job._crew, Threads)
+        while len(groups) == 1 and len(job._crew.work._together[0]._waiting) < 3 - len(counted_photos):
             threading.Event().wait(0.001)
         return original(counted_photos, search)
 

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from gpuquant import quantize, quantize_files
+from gpuquant.batch import listing as batch_listing
 from gpuquant.batch import passed_over as batch_passed_over
-from gpuquant.batch import plan as batch_plan
 from gpuquant.batch.passed_over import passed_over_words
 from gpuquant.errors import ArgumentError
 from gpuquant.images.heif import INSTALL, avif_advice
@@ -17,7 +17,7 @@ from gpuquant.images.heif import INSTALL, avif_advice
 @pytest.fixture
 def no_heic(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pretend that pillow-heif is not installed."""
-    monkeypatch.setattr(batch_plan, "register", lambda: INSTALL)
+    monkeypatch.setattr(batch_listing, "register", lambda: INSTALL)
     monkeypatch.setattr(batch_passed_over, "register", lambda: INSTALL)
     Image.init()
     known = {ending: name for ending, name in Image.EXTENSION.items() if name not in ("HEIF", "AVIF")}

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from commands import check, touch
+from commands import check, on_disk, touch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -27,7 +27,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def pairs(plan: Plan, output: str = "out") -> list[tuple[str, str]]:
-    return [(str(file.source), str(file.target.relative_to(output))) for file in plan.files]
+    return [(str(file.source), str(on_disk(file.target).relative_to(output))) for file in plan.files]
 
 
 def sources(plan: Plan) -> list[str]:
@@ -219,7 +219,9 @@ def test_targets_of_single_files(places: list[tuple[str, str]]) -> None:
     if given:
         plan = plan_files(given, "/no/output")
         assert plan.files == plan_files(given, "/no/output").files
-        assert {os.path.realpath(file.source) for file in plan.files} == {os.path.realpath(path) for path in given}
+        assert {os.path.realpath(on_disk(file.source)) for file in plan.files} == {
+            os.path.realpath(path) for path in given
+        }
         check(plan, Path("/no/output"))
 
 
@@ -246,7 +248,7 @@ def test_targets_of_trees(files: list[list[str]], split: bool) -> None:
         if not visible and not split:
             return
         plan = plan_files(given, top / "out", recursive=True)
-        found = [file.source.resolve() for file in plan.files]
+        found = [on_disk(file.source).resolve() for file in plan.files]
         assert len(set(found)) == len(found)
         assert visible <= set(found)
         assert split or visible == set(found)

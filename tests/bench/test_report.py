@@ -43,6 +43,7 @@ def store(folder: Path, subject: str, tables: list[dict[str, object]], *ratios: 
 @pytest.fixture
 def report(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(BENCHMARKS)
+    monkeypatch.delitem(sys.modules, "report", raising=False)  # tests of gpuquant.report have that name, too
     return importlib.import_module("report")
 
 

@@ -228,7 +228,10 @@ def test_info_says_what_runs_on_each_device(
     [
         ([], "quantize"),
         (["quantize"], "--side-by-side"),
-        *(([name], f"Example: gpuquant {name}") for name in ("quantize", "batch", "palette", "apply", "bench", "info")),
+        *(
+            ([name], f"Example: gpuquant {name}")
+            for name in ("quantize", "batch", "report", "palette", "apply", "bench", "info")
+        ),
     ],
 )
 def test_help(

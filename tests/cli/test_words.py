@@ -13,7 +13,7 @@ from PIL import Image
 from gpuquant.cli import app as cli
 from gpuquant.cli.words import ONLY_WITH_VALUE, OPTIONS, in_cli_words
 
-COMMANDS = ["quantize", "batch", "palette", "apply", "bench", "info"]
+COMMANDS = ["quantize", "batch", "report", "palette", "apply", "bench", "info"]
 
 
 def said(arguments: Sequence[object], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import on_disk
 from image_files import AWKWARD, ERRORS, PICTURES, TRANSPARENT, needs_awkward
 from PIL import Image
 
@@ -22,7 +23,7 @@ def test_awkward_files_are_right_results_or_errors(tmp_path: Path, monkeypatch: 
         assert re.search(words, str(outcomes[name].error))
     for name, (height, width, note) in PICTURES.items():
         outcome = outcomes[name]
-        with Image.open(outcome.target) as image:
+        with Image.open(on_disk(outcome.target)) as image:
             assert (image.width, image.height, image.mode) == (width, height, "P")
             assert ("transparency" in image.info) == (name in TRANSPARENT)
             pixels = None if image.width == 20_000 else np.asarray(image.convert("RGBA"))[..., :3].reshape(-1, 3)

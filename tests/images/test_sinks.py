@@ -20,7 +20,7 @@ from PIL import Image
 from sink_files import NOTE, PROFILE, case, decoded, write
 
 from gpuquant.errors import ArgumentError, ImageFileError
-from gpuquant.images import indexed_png, sinks, tiled_tiff
+from gpuquant.images import indexed_png, sinks, targets, tiled_tiff
 from gpuquant.images.note import read_options
 from gpuquant.images.sinks import open_sink, sink_memory
 
@@ -142,7 +142,7 @@ def test_a_full_disk(ending: str, n_bytes: int, tmp_path: Path, monkeypatch: pyt
         except OSError as error:
             raise ImageFileError(f"{path} cannot be written: {error.strerror}") from None
 
-    monkeypatch.setattr(sinks, "whole_file", full_file)
+    monkeypatch.setattr(targets, "whole_file", full_file)
     one = case(200, (300, 200))
     with pytest.raises(ImageFileError, match=r"a\.\w+ cannot be written: No space left on device"):
         write(tmp_path / f"a.{ending}", one)

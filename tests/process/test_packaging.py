@@ -14,6 +14,7 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn"}  # by the names that are imported, where they differ
+SUFFIXES = (".py", ".npy", ".html", ".css", ".js")
 LENT = {"triton"}  # comes with torch for CUDA
 PEERS = ("peers.py", "programs.py")  # import what it compares with, where that is installed
 
@@ -28,7 +29,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_wheel_has_every_file_of_the_package(wheel: Path) -> None:
-    here = {str(path.relative_to(ROOT)) for path in (ROOT / "gpuquant").rglob("*") if path.suffix in (".py", ".npy")}
+    here = {str(path.relative_to(ROOT)) for path in (ROOT / "gpuquant").rglob("*") if path.suffix in SUFFIXES}
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     assert here | {"gpuquant/py.typed"} == {name for name in names if name.startswith("gpuquant/")}

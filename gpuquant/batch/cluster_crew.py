@@ -1,0 +1,174 @@
+"""ClusterCrew: the workers of a cluster as the crew of a batch, and the steps that run in them."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from gpuquant.batch.crew import Counted
+from gpuquant.batch.file_work import FileWork, Settings
+from gpuquant.batch.listing import holds
+from gpuquant.batch.outcome import FileOutcome
+from gpuquant.batch.plan import PlannedFile
+from gpuquant.batch.shares import shares_of
+from gpuquant.cluster.pool import Pool
+from gpuquant.cluster.ray_cluster import connected
+from gpuquant.cluster.transport import WorkerDiedError
+from gpuquant.cluster.worker import Seat, Step
+from gpuquant.counting.histogram import ColorHistogram
+from gpuquant.devices import resolve_device
+from gpuquant.errors import ArgumentError
+from gpuquant.memory import parse_memory
+from gpuquant.palettes.palette import Palette
+from gpuquant.quantization.options import Options
+from gpuquant.tensors import as_numpy, shared_tensor
+
+Kept = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]  # colors [M, 3] or [M, 4] with alpha, and counts [M]
+DEVICES = ("auto", "cpu", "cuda")
+
+
+class ClusterCrew:
+    """The workers of a cluster, to which it is connected when there is something to do."""
+
+    def __init__(
+        self,
+        cluster: str,
+        settings: Settings,
+        *,
+        jobs: int | None,
+        memory: int | str | None,
+        device: str | torch.device,
+    ) -> None:
+        if str(device) not in DEVICES:
+            kinds = '"auto", "cpu" or "cuda"'
+            raise ArgumentError(
+                f"device={str(device)!r} names a device; on a cluster, which gives them out, use {kinds}"
+            )
+        if memory is not None:
+            parse_memory(memory)
+        self._cluster, self._jobs, self._device = cluster, jobs, str(device)
+        self._settings, self._memory = settings, memory
+        self._ends = ExitStack()
+        self._pool: Pool | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ends.close()
+
+    def count(
+        self, files: list[PlannedFile], total: ColorHistogram, counted: Counted, stopped: threading.Event
+    ) -> Iterator[FileOutcome]:
+        """Count all files, each worker into a histogram of its own; these are added up when no file is left."""
+
+        def take(kept: Kept) -> None:
+            _add(total, kept)
+
+        for number, found in self._pool_for(files).work(self._step("counting"), files, stopped, take):
+            outcome = _outcome(files[number], found)
+            if outcome:
+                yield outcome
+            else:
+                counted(files[number])
+
+    def write(
+        self, files: list[PlannedFile], palette: Palette | None, options: Options, stopped: threading.Event
+    ) -> Iterator[FileOutcome]:
+        """Quantize files, and write the results."""
+        for number, found in self._pool_for(files).work(self._step("writing", palette, options), files, stopped):
+            outcome = _outcome(files[number], found)
+            if outcome:
+                yield outcome
+
+    def _step(self, name: str, *given: Any) -> Step:
+        return Step(f"{__name__}:{name}", (self._settings, self._memory, *given))
+
+    def _pool_for(self, files: list[PlannedFile]) -> Pool:
+        if self._pool is None:
+            transport = self._ends.enter_context(connected(self._cluster))
+            paths = paths_to_see(files, self._settings.output)
+            self._pool = Pool(transport, paths, jobs=self._jobs, device=self._device)
+            self._ends.callback(self._pool.close)
+        return self._pool
+
+
+def paths_to_see(files: list[PlannedFile], output: Any) -> list[str]:
+    """The folders that every machine has to see, those inside of others left out. Other places than paths are URLs."""
+    folders = {file.source.parent.absolute() for file in files if isinstance(file.source, Path)}
+    if isinstance(output, Path):
+        folders.add(output.absolute())
+    tops = [folder for folder in folders if folders.isdisjoint(folder.parents)]
+    return sorted(str(folder) for folder in tops if holds(folder.exists))
+
+
+def _outcome(file: PlannedFile, found: FileOutcome | WorkerDiedError | None) -> FileOutcome | None:
+    if isinstance(found, WorkerDiedError):
+        return FileOutcome(file.source, file.target, "failed", error="the worker died")
+    return found
+
+
+def _add(total: ColorHistogram, kept: Kept) -> None:
+    colors, counts = kept
+    total.add_counted(shared_tensor(colors), shared_tensor(counts))
+
+
+class Counting:
+    """The step that counts files, and keeps their sum."""
+
+    def __init__(self, work: FileWork) -> None:
+        self._work, self._total = work, ColorHistogram("cpu")
+
+    def __call__(self, file: PlannedFile, is_again: bool) -> FileOutcome | None:
+        """Add the colors of a file, or say why it fails."""
+        return self._work.count(file, 0, self._total)
+
+    def hand_over(self) -> Kept:
+        """Give away the counts, and begin with none."""
+        total, self._total = self._total, ColorHistogram("cpu")
+        return as_numpy(total.colors), as_numpy(total.counts)
+
+    def take_over(self, kept: Kept) -> None:
+        """Add counts."""
+        _add(self._total, kept)
+
+
+class Writing:
+    """The step that quantizes files and writes the results."""
+
+    def __init__(self, work: FileWork, palette: Palette | None, options: Options) -> None:
+        self._work, self._palette, self._options = work, palette, options
+
+    def __call__(self, file: PlannedFile, is_again: bool) -> FileOutcome | None:
+        """Write the result of a file; over that which a worker wrote that died before it could tell."""
+        return self._work.write(file, 0, self._palette, self._options, is_again=is_again)
+
+
+def counting(seat: Seat, settings: Settings, memory: int | str | None) -> Counting:
+    """Make the step that counts, in a worker."""
+    return Counting(_work_of(seat, settings, memory))
+
+
+def writing(
+    seat: Seat, settings: Settings, memory: int | str | None, palette: Palette | None, options: Options
+) -> Writing:
+    """Make the step that writes, in a worker."""
+    return Writing(_work_of(seat, settings, memory), palette, options)
+
+
+def _work_of(seat: Seat, settings: Settings, memory: int | str | None) -> FileWork:
+    """The work of one process, for its part of the node's CPUs and memory."""
+    n_threads = max(1, seat.n_cpus // seat.n_jobs)
+    shares = shares_of(
+        memory,
+        jobs=seat.n_jobs,
+        n_threads=n_threads,
+        as_floats=settings.search.color_space != "srgb",
+        n_processes=seat.n_workers,
+    )
+    return FileWork(settings, [resolve_device("cuda" if seat.has_gpu else "cpu")], shares, n_threads)

@@ -1,0 +1,43 @@
+"""The command for a page about results that are there."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from gpuquant.cli.words import printable
+
+Folder = Annotated[
+    str,
+    typer.Argument(
+        metavar="FOLDER", help="The folder with the results, and those below it; also at a URL.", show_default=False
+    ),
+]
+Log = Annotated[
+    str | None,
+    typer.Option(
+        "--log",
+        metavar="FILE",
+        help="The log that gpuquant batch --log wrote: it knows MSE, PSNR, times, warnings, failures, and the photos.",
+    ),
+]
+
+
+def report(folder: Folder, log: Log = None) -> None:
+    """Write report.html into a folder of results: each before and after, with its palette, error, size and times.
+
+    What gpuquant batch --report noted is taken from there. Of other results it is found in their files and in the log;
+    what nobody knows is shown as unknown.
+    """
+    from rich.console import Console
+
+    from gpuquant.report.recipe import report_folder
+
+    console = Console(stderr=True)
+    with console.status("looking at the results") as status:
+        page, n_photos, n_failed = report_folder(
+            folder, log, progress=lambda n_done, n_all: status.update(f"looking at the results: {n_done} of {n_all}")
+        )
+    photos = f"{n_photos} photo{'s' * (n_photos != 1)}"
+    failed = f", {n_failed} failed" if n_failed else ""
+    sys.stdout.write(f"wrote {printable(str(page))}: {photos}{failed}\n")

@@ -1,0 +1,1 @@
+"""A named step on items, in the workers of a Ray cluster."""

@@ -1,0 +1,235 @@
+"""RayCluster: a running Ray cluster, or one that is started for a batch, as a transport of the pool."""
+
+import contextlib
+import logging
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gpuquant.cluster.nodes import looking
+from gpuquant.cluster.transport import WorkerDiedError
+from gpuquant.cluster.worker import Node, Seat, Worker
+from gpuquant.errors import ArgumentError, DeviceError
+from gpuquant.threads import n_cores
+
+INSTALL = "pip install 'gpuquant[ray]'"
+FORMS = '"auto" (a running cluster), "local" (one for this batch), "HOST:PORT" or "ray://HOST:PORT"'
+OBJECT_STORE = (
+    512 << 20
+)  # bytes, taken as they are needed: two histograms of all colors, of 2^24 * 11 bytes, on their way
+LONGEST = 300  # letters of Ray's errors, which may have pages
+MOST_OF_PLACE = 15  # letters of the temporary folder: names of sockets have at most 107, ours takes 22 and Ray up to 70
+QUIETLY = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}  # tells nobody, and advises nothing
+
+
+def check_cluster(cluster: object) -> str:
+    """The name of a cluster, if it has one of the forms.
+
+    Raises
+    ------
+    ArgumentError
+        It has not.
+    """
+    if isinstance(cluster, str) and re.fullmatch(r"auto|local|(ray://)?[^\s/:]+:[0-9]+", cluster):
+        return cluster
+    raise ArgumentError(f"cluster={cluster!r} is no cluster; use {FORMS}")
+
+
+@contextlib.contextmanager
+def connected(cluster: str) -> Iterator["RayCluster"]:
+    """A cluster, to which this process is connected until the end; one that was started for it ends then.
+
+    Raises
+    ------
+    DeviceError
+        Ray is not installed, the cluster is not there, or this process uses another one.
+    """
+    ray = _imported(cluster)
+    if ray.is_initialized():  # by the program that calls us, which also ends it
+        if cluster != "auto":
+            raise DeviceError(
+                f"cluster={cluster!r}: this process is connected to a cluster; use that with cluster='auto'"
+            )
+        yield RayCluster(ray)
+        return
+    with _temporary_folder() if cluster == "local" else contextlib.nullcontext() as folder:
+        try:
+            _connect(ray, cluster, folder)
+            with _without_news():
+                yield RayCluster(ray)
+        finally:
+            ray.shutdown()
+
+
+def _connect(ray: Any, cluster: str, folder: str | None) -> None:
+    try:
+        with _quietly():
+            if folder:
+                ray.init(
+                    address="local",
+                    num_cpus=n_cores(),
+                    num_gpus=torch.cuda.device_count(),  # Ray would also find those that this torch cannot use
+                    include_dashboard=False,
+                    object_store_memory=OBJECT_STORE,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    _node_ip_address="127.0.0.1",
+                    _temp_dir=folder,
+                )
+            else:
+                ray.init(address=cluster, log_to_driver=False, logging_level=logging.ERROR)
+    except Exception as error:  # Ray and the libraries below it each raise their own
+        words = " ".join(str(error).split())[:LONGEST]
+        if isinstance(error, ConnectionError) and "any running Ray" in words:
+            ways_out = "start one with `ray start --head`, set RAY_ADDRESS, or use cluster='local'"
+            raise DeviceError(f"cluster={cluster!r} finds no running cluster; {ways_out}") from None
+        raise DeviceError(f"cluster={cluster!r} cannot be used: {words}") from None
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Let Ray say nothing while it starts."""
+    before = {name: os.environ.get(name) for name in QUIETLY}
+    os.environ.update({name: value for name, value in QUIETLY.items() if before[name] is None})
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+
+
+@contextlib.contextmanager
+def _without_news() -> Iterator[None]:
+    """Keep standard output free of what happens to nodes, with pages of their logs: Ray has no setting for that."""
+    module = import_module("ray._private.worker")
+    before = getattr(module, "print_to_stdstream", None)
+    module.print_to_stdstream = lambda *_, **__: None  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        module.print_to_stdstream = before  # type: ignore[attr-defined]
+
+
+def _imported(cluster: str) -> Any:
+    try:
+        return import_module("ray")
+    except ModuleNotFoundError as error:
+        reason = INSTALL if error.name == "ray" else f"Ray does not work: {error}"
+        raise DeviceError(f"cluster={cluster!r} needs Ray: {reason}") from None
+
+
+@contextlib.contextmanager
+def _temporary_folder() -> Iterator[str]:
+    """A folder for Ray, which is removed also if this process is killed: another one waits for its end."""
+    folder = _short_folder()
+    remove = 'cat >/dev/null; sleep 2; rm -rf "$1"'  # Ray's own processes have ended by then
+    waits = None
+    if shell := shutil.which("sh"):
+        waits = subprocess.Popen([shell, "-c", remove, "sh", folder], stdin=subprocess.PIPE, start_new_session=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if waits:
+            waits.kill()
+            waits.communicate()
+
+
+def _short_folder() -> str:
+    """A temporary folder in which sockets can be."""
+    usual = tempfile.gettempdir()
+    place = "/tmp" if len(usual) > MOST_OF_PLACE and Path("/tmp").is_dir() else usual
+    return tempfile.mkdtemp(prefix="gpuquant-ray-", dir=place)
+
+
+class RayCluster:
+    """Calls of actors, each on the node that it is meant for."""
+
+    def __init__(self, ray: Any) -> None:
+        self._ray = ray
+        self._exceptions = import_module("ray.exceptions")
+        self._on_node = import_module("ray.util.scheduling_strategies").NodeAffinitySchedulingStrategy
+        self._look, self._worker = ray.remote(looking()), ray.remote(Worker)
+
+    def nodes(self) -> list[Node]:
+        """The machines that are there now."""
+        found = []
+        for node in self._asked(self._ray.nodes):
+            if node["Alive"]:
+                host, address = node["NodeManagerHostname"], node["NodeManagerAddress"]
+                name = host if host == address else f"{host} ({address})"
+                n_cpus, n_gpus = (int(node["Resources"].get(kind, 0)) for kind in ("CPU", "GPU"))
+                found.append(Node(node["NodeID"], name, n_cpus, n_gpus))
+        return found
+
+    def look(self, node: Node, paths: list[str]) -> Any:
+        """A ticket for what a machine has."""
+        return self._look.options(num_cpus=0, max_retries=0, scheduling_strategy=self._on(node)).remote(paths)
+
+    def start(self, seat: Seat) -> Any:
+        """A worker, as an actor: it begins when so many CPUs, and a GPU if it is to have one, are free on the node."""
+        actor = self._worker.options(
+            num_cpus=seat.n_cpus,
+            num_gpus=int(seat.has_gpu),
+            max_concurrency=seat.n_jobs,
+            max_restarts=0,  # what it keeps would be gone, which has to be known
+            max_task_retries=0,
+            scheduling_strategy=self._on(seat.node),
+        )
+        return actor.remote(seat, str(Path.cwd()))
+
+    def call(self, worker: Any, method: str, *given: Any) -> Any:
+        """A ticket for what a method of an actor returns."""
+        return getattr(worker, method).remote(*given)
+
+    def ready(self, tickets: list[Any], seconds: float) -> list[Any]:
+        """Those of the tickets whose results are there; wait so long for one."""
+        if not tickets:
+            time.sleep(seconds)
+            return []
+        first, others = self._asked(self._ray.wait, tickets, num_returns=1, timeout=seconds)
+        if not first or not others:
+            return list(first)
+        more, _ = self._asked(self._ray.wait, others, num_returns=len(others), timeout=0)
+        return [*first, *more]
+
+    def result(self, ticket: Any) -> Any:
+        """What the call returned, or raised."""
+        try:
+            return self._asked(self._ray.get, ticket)
+        except self._exceptions.RayTaskError as error:
+            if isinstance(error.cause, self._exceptions.RayError):  # of the worker that was to give a value
+                raise WorkerDiedError from None
+            raise error.cause from None
+        except self._exceptions.RayError:
+            raise WorkerDiedError from None
+
+    def end(self, worker: Any) -> None:
+        """End an actor at once."""
+        with contextlib.suppress(self._exceptions.RayError, ValueError):
+            self._asked(self._ray.kill, worker)
+
+    def _on(self, node: Node) -> Any:
+        return self._on_node(node.id, soft=False)
+
+    def _asked(self, function: Any, *given: Any, **settings: Any) -> Any:
+        try:
+            return function(*given, **settings)
+        except (ConnectionError, self._exceptions.RaySystemError) as error:
+            raise DeviceError(f"the cluster is lost: {' '.join(str(error).split())[:LONGEST]}") from None

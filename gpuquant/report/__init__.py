@@ -1,0 +1,1 @@
+"""A page about photos and their results, made of plain records: report.html."""

@@ -1,0 +1,136 @@
+"""The files of a page, beside it in a folder of their own: a record and two thumbnails for each photo.
+
+Whoever works on a photo writes them when its result is there, on whatever machine, and whoever makes the page reads
+them: so the page of a batch that was taken up again is that of one that ran through.
+"""
+
+import hashlib
+import json
+import os
+import posixpath
+from dataclasses import asdict, replace
+from pathlib import Path
+from urllib.parse import quote
+
+from gpuquant.errors import ArgumentError, ImageFileError
+from gpuquant.images.targets import whole_target
+from gpuquant.locations import Place, is_there, make_folder, way_to
+from gpuquant.report.record import PhotoRecord, record_of
+
+PAGE = "report.html"
+FILES = "gpuquant-report-files"  # not hidden, so that it is copied and served with the page; batches do not read it
+GENERATOR = '<meta name="generator" content="gpuquant '
+MOST_BYTES = 1 << 20  # of a record; ours have some 1500
+AT_ENDS = 1 << 12  # bytes at either end of a result that tell it from others: its palette, and what depends on all
+KEY_LETTERS = 20  # 80 bits: no two results of a folder have the same
+KINDS = "before", "after"
+
+
+class ReportFolder:
+    """Records and thumbnails, by the results that they are of."""
+
+    def __init__(self, folder: Place) -> None:
+        self.folder = folder
+        self.page = folder / PAGE
+        self._files = folder / FILES
+
+    def check_page(self) -> None:
+        """Refuse to overwrite a page of someone else's.
+
+        Raises
+        ------
+        ArgumentError
+            There is a file of this name that does not say that gpuquant wrote it.
+        ImageFileError
+            A URL does not answer.
+        """
+        if (isinstance(self.page, Path) and self.page.is_symlink()) or is_there(self.page):
+            try:
+                with self.page.open("rb") as file:
+                    is_ours = GENERATOR.encode() in file.read(AT_ENDS)
+            except OSError:
+                is_ours = False
+            if not is_ours:
+                reason = f"{self.page} is not overwritten: it does not say that gpuquant wrote it"
+                raise ArgumentError(f"{reason}; move it, or choose another folder for the results (--output)")
+
+    def keep(
+        self,
+        record: PhotoRecord,
+        source: Place | None,
+        target: Place,
+        thumbnails: tuple[bytes | None, bytes | None],  # of the photo and of the result, as JPEG files
+    ) -> PhotoRecord:
+        """Write a record and its thumbnails, which it then knows, with the places of the two files.
+
+        Raises
+        ------
+        ImageFileError
+            They cannot be written.
+        """
+        if isinstance(self._files, Path) and self._files.is_symlink():
+            raise ImageFileError(f"{self._files} is a symlink; remove it, and the report's files are written there")
+        make_folder(self._files)
+        key = self._key(target)
+        names: list[str | None] = [None, None]
+        for number, (data, kind) in enumerate(zip(thumbnails, KINDS, strict=True)):
+            if data is not None:
+                names[number] = f"{key}-{kind}.jpg"
+                self._write(f"{key}-{kind}.jpg", data)
+        place = None if source is None else self.place_of(source)
+        record = replace(record, source=place, target=self.place_of(target), before=names[0], after=names[1])
+        self._write(f"{key}.json", json.dumps({"mark": _mark_of(target), **asdict(record)}).encode())
+        return record
+
+    def kept(self, target: Place) -> PhotoRecord | None:
+        """The record that was written when the result was; None where there is none, or the result is another one."""
+        key = self._key(target)
+        try:
+            with (self._files / f"{key}.json").open("rb") as file:
+                values = json.loads(file.read(MOST_BYTES))
+            record = record_of(values)
+            if record is None or values.get("mark") != _mark_of(target):
+                return None
+            names = zip((record.before, record.after), (f"{key}-{kind}.jpg" for kind in KINDS), strict=True)
+            before, after = (name if said == name and (self._files / name).is_file() else None for said, name in names)
+        except (OSError, ValueError, RecursionError):
+            return None
+        return replace(record, target=self.place_of(target), before=before, after=after)
+
+    def place_of(self, place: Place) -> str | None:
+        """Path of a file from here; None where there is no way: no link leads from disk to a URL, or to another store.
+
+        Such a link could not be opened without credentials, or would tell where something is.
+        """
+        return way_to(place, self.folder)
+
+    def name_of(self, source: Place, target: Place) -> str:
+        """A photo's name on the page: its path from there, or as if it lay beside its result; it tells no more."""
+        beside = posixpath.dirname(self.place_of(target) or "")
+        return self.place_of(source) or posixpath.join(beside, source.name)
+
+    def _key(self, target: Place) -> str:
+        name = self.place_of(target) or str(target)
+        return hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:KEY_LETTERS]
+
+    def _write(self, name: str, data: bytes) -> None:
+        with whole_target(self._files / name) as file:
+            file.write(data)
+
+
+def link_to(place: str | None) -> str | None:
+    """A relative link: however a file is called, it is no scheme, no other host, and no end of the link."""
+    if place is None:
+        return None
+    link = quote(os.fsencode(place))
+    return link if link.startswith("../") else f"./{link}"
+
+
+def _mark_of(place: Place) -> str:
+    """Bytes and their number that tell a result from another one under its name."""
+    with place.open("rb") as file:
+        digest = hashlib.sha256(file.read(AT_ENDS))
+        n_bytes = file.seek(0, os.SEEK_END)
+        file.seek(max(0, n_bytes - AT_ENDS))
+        digest.update(file.read())
+    return f"{n_bytes} {digest.hexdigest()[:KEY_LETTERS]}"

@@ -1,0 +1,144 @@
+"""Records of results that are there already, found in their files: thumbnails, palette, sizes, settings."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gpuquant.counting.counted_photo import CountedPhoto, count_strips
+from gpuquant.errors import GpuquantError
+from gpuquant.images.note import read_options
+from gpuquant.images.strips import StripPhoto, open_strips
+from gpuquant.locations import Place, size_of, temporary_folder
+from gpuquant.memory import LEAST, free_memory
+from gpuquant.palettes.palette import Palette
+from gpuquant.report.folder import ReportFolder
+from gpuquant.report.record import MOST_COLORS, PhotoRecord
+from gpuquant.report.thumbnails import MadeThumbnails, Picture, Samples, thumbnail
+from gpuquant.tensors import as_numpy, shared_tensor
+from gpuquant.threads import hold_helper
+
+KEPT = LEAST // 4  # bytes of a photo that is turned in memory: larger ones go through a temporary file
+USUAL = {  # settings that go without saying
+    "color_space": "srgb",
+    "weighting": 1.0,
+    "effort": "default",
+    "random_state": 0,
+    "init": "k-means++",
+    "n_init": 1,
+    "max_iter": 300,
+    "tol": 1e-4,
+    "dither_strength": 1.0,
+}
+VERSION, DIGEST = "gpuquant", ", sha256 "  # as options have them: the key of the version, and what follows a palette
+MOST_SETTINGS = 400  # letters of them: a file may say anything
+FILLED_IN = ("width", "height", "n_colors", "mse", "psnr", "bytes_in", "bytes_out", "seconds", "warnings")
+
+
+def looked_at(
+    files: ReportFolder,
+    name: str,
+    source: Place | None,  # where it may have been
+    target: Place,
+    kept: PhotoRecord | None,
+    logged: PhotoRecord | None,  # a log's words about the result
+    *,
+    n_jobs: int,  # how many work at a time
+) -> PhotoRecord:
+    """The record of a result: the one that was kept, or one that is made of the files and is kept from now on."""
+    hold_helper()
+    n_bytes = size_of(target)
+    said = logged if logged is not None and logged.bytes_out in (None, n_bytes) else None  # or it is about another one
+    if kept is not None and (kept.before or not _is_file(source)):
+        return filled_in(kept, said)
+    record = kept or PhotoRecord(name)
+    seen = partial(_seen, n_jobs=n_jobs, folder=temporary_folder(target))
+    try:
+        size, after, counted = seen(target, count=True)
+    except GpuquantError as error:
+        return PhotoRecord(name, target=files.place_of(target), error=f"the result cannot be read: {error}")
+    before = None
+    if source is not None and _is_file(source):
+        record = replace(record, bytes_in=size_of(source))
+        with suppress(GpuquantError):  # then there is no picture of before, which is seen
+            _, before, _ = seen(source, count=False)
+    pictures = MadeThumbnails(before, after)
+    if kept is None:
+        assert counted is not None
+        record = replace(record, width=size[0], height=size[1], bytes_out=n_bytes, settings=settings_of(target))
+        record = replace(record, **_colors_of(counted))
+    record = filled_in(replace(record, ssim=pictures.ssim), said)
+    return files.keep(record, source, target, pictures.encoded())
+
+
+def filled_in(record: PhotoRecord, said: PhotoRecord | None) -> PhotoRecord:
+    """A record with what it lacks from another one."""
+    if said is None:
+        return record
+    lacking = [name for name in FILLED_IN if not getattr(record, name) and getattr(record, name) != 0]
+    return replace(record, **{name: getattr(said, name) for name in lacking})
+
+
+def settings_of(target: Place) -> str | None:
+    """What a result says that it was made with, but for what is usual."""
+    options = read_options(target)
+    return None if options is None else settings_in_words(options)
+
+
+def settings_in_words(options: dict[str, object]) -> str:
+    """Settings in a line, such as "16 colors, dither blue-noise"."""
+    said = []
+    for name, value in options.items():
+        if name != VERSION and value not in (None, False, "none", USUAL.get(name)):
+            words = str(value).partition(DIGEST)[0]
+            said.append(name if value is True else f"{words} colors" if name == "n_colors" else f"{name} {words}")
+    return ", ".join(said).replace("_", " ")[:MOST_SETTINGS]
+
+
+def palette_fields(palette: Palette) -> dict[str, Any]:
+    """The fields of a record about a palette whose shares are known."""
+    assert palette.shares is not None
+    shares = as_numpy(palette.shares)
+    order = (-shares).argsort(kind="stable")[:MOST_COLORS]
+    colors = Palette(as_numpy(palette.colors)[order], None if palette.alpha is None else as_numpy(palette.alpha)[order])
+    return {"n_colors": len(palette), "colors": colors.hex, "shares": tuple(shares[order].tolist())}
+
+
+def _is_file(source: Place | None) -> bool:
+    """True of a photo that is there; also False where a URL that a log tells, without credentials, does not answer."""
+    with suppress(GpuquantError):
+        return source is not None and source.is_file()
+    return False
+
+
+def _seen(
+    place: Place, *, count: bool, n_jobs: int, folder: Path
+) -> tuple[tuple[int, int], Picture, CountedPhoto | None]:
+    """Width and height of a picture, its thumbnail, and its colors if they are to be counted."""
+    whole = max(KEPT, (free_memory() or 0) // (2 * n_jobs))
+    with open_strips(place, budget=KEPT, whole=whole, preview=True, folder=folder) as photo:
+        samples, counted = Samples(photo.shape), None
+        if count:
+            strips = partial(_strips, photo, samples)
+            counted = count_strips(strips, photo.shape, torch.device("cpu"), to_srgb=photo.to_srgb)
+        else:
+            for _ in _strips(photo, samples):
+                pass
+        return (photo.shape[1], photo.shape[0]), thumbnail(samples.values, to_srgb=photo.to_srgb), counted
+
+
+def _strips(photo: StripPhoto, samples: Samples) -> Iterator[Tensor]:
+    for strip in photo.strips():
+        samples.add(strip)
+        yield shared_tensor(strip)
+
+
+def _colors_of(counted: CountedPhoto) -> dict[str, Any]:
+    rows, counts = as_numpy(counted.colors), as_numpy(counted.counts)
+    alpha = rows[:, 3] if rows.shape[1] == 4 else None
+    return palette_fields(Palette(rows[:, :3], alpha, counts / counts.sum()))

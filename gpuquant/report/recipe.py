@@ -1,0 +1,130 @@
+"""The report of a folder of results: what is there is looked at, and the page is written."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from gpuquant.errors import ArgumentError
+from gpuquant.images.note import read_options
+from gpuquant.images.registry import results_by_ending
+from gpuquant.locations import (
+    Location,
+    Place,
+    for_each,
+    identity_of,
+    is_below,
+    is_inside,
+    is_there,
+    place_of,
+    resolved,
+)
+from gpuquant.report.folder import FILES, ReportFolder
+from gpuquant.report.log import LoggedPhoto, read_log
+from gpuquant.report.looking import looked_at
+from gpuquant.report.page import write_page
+from gpuquant.report.record import PhotoRecord
+from gpuquant.threads import in_order, n_cores
+
+
+@dataclass(frozen=True)
+class ResultPlace:
+    """A result that is there, and what its photo is called, and where it may be."""
+
+    name: str
+    source: Place | None
+    target: Place
+
+
+def report_folder(
+    folder: str | Place, log: str | Place | None = None, *, progress: Callable[[int, int], None] | None = None
+) -> tuple[Place, int, int]:
+    """Write the page of all results in a folder and below it; the page, and how many photos it has, and failures.
+
+    Folder and log are paths or URLs.
+
+    Raises
+    ------
+    ArgumentError
+        There is no such folder, no result in it, or a page of someone else's; or the URL can only be read.
+    ImageFileError
+        The log cannot be read, or the page cannot be written.
+    """
+    folder = place_of(folder)
+    if isinstance(folder, Location):
+        folder.check_target()
+    if not (folder.is_dir() if isinstance(folder, Path) else folder.is_folder()):
+        raise ArgumentError(f"{folder} is not a folder; name one that holds results, as gpuquant batch writes them")
+    files = ReportFolder(folder)
+    files.check_page()
+    logged = {} if log is None else read_log(place_of(log))
+    found = results_in(folder)
+    results = [_place_of(place, files, logged.get(resolved(place))) for place in found]
+    top = identity_of(folder)
+    failed = [
+        replace(one.record, name=files.name_of(one.source, one.target), source=files.place_of(one.source))
+        for identity, one in logged.items()
+        if one.record.error is not None and is_inside(identity, top) and not is_there(one.target)
+    ]
+    if not results and not failed:
+        raise ArgumentError(f"{folder} holds no results that say that gpuquant wrote them; name another folder")
+    records = failed + records_of_results(files, results, logged, progress=progress)
+    page = write_page(files, records)
+    return page, len(records), sum(record.error is not None for record in records)
+
+
+def results_in(folder: Place) -> list[Place]:
+    """All files in a folder and below it that say that gpuquant wrote them, in the order of their names."""
+    maybe = (place for place in _files_below(folder) if place.suffix.lower() in results_by_ending())
+    return [place for place, options in for_each(read_options, maybe) if options is not None]
+
+
+def _files_below(folder: Place) -> Iterator[Place]:
+    """All files but hidden ones, and those of reports."""
+    if isinstance(folder, Location):
+        for below, n_bytes in sorted(folder.listed(recursive=True)):
+            if is_below(below) and not any(_is_passed_over(part) for part in below.split("/")):
+                yield folder.at(below, n_bytes)
+        return
+    for top, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not _is_passed_over(name))
+        yield from (Path(top, name) for name in sorted(names) if not _is_passed_over(name))
+
+
+def _is_passed_over(name: str) -> bool:
+    return name[0] == "." or name == FILES
+
+
+def records_of_results(
+    files: ReportFolder,
+    results: Sequence[ResultPlace],
+    logged: dict[str, LoggedPhoto],
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[PhotoRecord]:
+    """The record of each result, several looked at at a time."""
+    kept = dict(for_each(files.kept, [one.target for one in results]))
+    records: list[PhotoRecord] = []
+
+    def take(record: PhotoRecord) -> None:
+        records.append(record)
+        if progress:
+            progress(len(records), len(results))
+
+    def look(one: ResultPlace) -> PhotoRecord:
+        said = logged.get(resolved(one.target))
+        record = said.record if said and said.record.error is None else None
+        return looked_at(files, one.name, one.source, one.target, kept[one.target], record, n_jobs=n_jobs)
+
+    n_jobs = n_cores()
+    with in_order(look, take, n_jobs) as hand_over:
+        for one in results:
+            hand_over(one)
+    return records
+
+
+def _place_of(target: Place, files: ReportFolder, logged: LoggedPhoto | None) -> ResultPlace:
+    """A result with its photo, of which a log tells the place: what a folder says of itself is not opened."""
+    if logged is not None:
+        return ResultPlace(files.name_of(logged.source, target), logged.source, target)
+    return ResultPlace(files.name_of(target, target), None, target)

@@ -1,0 +1,49 @@
+"""gpuquant report, and gpuquant batch --report: lines and exit codes."""
+
+from pathlib import Path
+
+import pytest
+from commands import run
+
+
+def test_the_report_of_a_batch_and_of_a_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder.parent)
+    given = ["batch", "photos", "-o", "out", "-k", "3", "--log", "log"]
+    code, _, _ = run([*given, "--report"], monkeypatch, capsys)
+    assert code == 1  # one photo is broken
+    page = (folder.parent / "out" / "report.html").read_bytes()
+    code, out, err = run(["report", "out", "--log", "log"], monkeypatch, capsys)
+    assert (code, out, err) == (0, "wrote out/report.html: 7 photos, 1 failed\n", "")
+    assert (folder.parent / "out" / "report.html").read_bytes() == page
+    code, out, _ = run(["report", "out"], monkeypatch, capsys)
+    assert (code, out) == (0, "wrote out/report.html: 6 photos\n")
+    (folder.parent / "out" / "report.html").write_text("mine")
+    code, _, err = run([*given, "--report", "--force"], monkeypatch, capsys)
+    assert code == 2
+    assert "choose another folder for the results (--output)" in err
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "said"),
+    [
+        (["missing"], 2, "missing is not a folder; name one that holds results"),
+        ([".", "--log", "missing"], 1, "missing cannot be read: No such file or directory"),
+        (["."], 2, "holds no results that say that gpuquant wrote them"),
+    ],
+)
+def test_errors_are_one_line(
+    given: list[str],
+    code: int,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found, out, err = run(["report", *given], monkeypatch, capsys)
+    assert (found, out) == (code, "")
+    assert said in err
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,39 @@
+"""Names of clusters, and a Ray that is missing; tests/process/test_cluster.py has one that is there."""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from gpuquant.cluster import ray_cluster
+from gpuquant.cluster.ray_cluster import check_cluster, connected
+from gpuquant.errors import ArgumentError, DeviceError
+
+
+@pytest.mark.parametrize("cluster", ["auto", "local", "10.0.0.1:6379", "ray://head-svc:10001"])
+def test_names_of_clusters(cluster: str) -> None:
+    assert check_cluster(cluster) == cluster
+
+
+@pytest.mark.parametrize("cluster", ["", "none", "local ", "host", "ray://host", "http://host:80", "ray://a/b:1", 3])
+def test_what_names_no_cluster(cluster: object) -> None:
+    with pytest.raises(ArgumentError, match='is no cluster; use "auto"'):
+        check_cluster(cluster)
+
+
+def test_a_missing_ray_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with (
+        pytest.raises(DeviceError, match=r"cluster='local' needs Ray: pip install 'gpuquant\[ray\]'"),
+        connected("local"),
+    ):
+        pass
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sockets")
+def test_sockets_in_the_temporary_folder_have_short_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("x" * 60)))
+    folder = Path(ray_cluster._short_folder())
+    assert len(f"{folder}/session_2026-11-30_03-44-56_123456_1234567/sockets/plasma_store") <= 107
+    folder.rmdir()

@@ -1,0 +1,286 @@
+"""Places as text; and files at URLs: read, looked into, listed, and written whole."""
+
+import errno
+import gc
+import io
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stores import SECRETS, Shelf, contents, put, shelf
+
+from gpuquant.errors import ArgumentError, ImageFileError
+from gpuquant.images import targets
+from gpuquant.images.targets import whole_target
+from gpuquant.locations import (
+    Location,
+    copies,
+    files_among,
+    identity_of,
+    is_below,
+    is_url,
+    joined,
+    many,
+    place_of,
+    places,
+)
+
+
+@pytest.fixture(autouse=True)
+def files() -> Iterator[dict[str, Any]]:
+    with shelf() as store:
+        yield store
+
+
+def location(url: str) -> Location:
+    place = place_of(url)
+    assert isinstance(place, Location)
+    return place
+
+
+def read(place: Location) -> bytes:
+    with place.copy().open() as file:
+        return file.read()
+
+
+@pytest.mark.parametrize(
+    ("url", "shown", "name", "suffix", "parent"),
+    [
+        ("s3://bucket/a/b.JPG", "s3://bucket/a/b.JPG", "b.JPG", ".JPG", "s3://bucket/a"),
+        ("S3A://bucket/a/", "s3://bucket/a", "a", "", "s3://bucket"),
+        ("gcs://bucket", "gs://bucket", "bucket", "", "gs://"),
+        ("memory:///a.png", "memory://a.png", "a.png", ".png", "memory://"),
+        (
+            "https://me:hunter2@host:80/a.jpg?x=token-of-mine/b.c",
+            "https://host:80/a.jpg",
+            "a.jpg",
+            ".jpg",
+            "https://host:80",
+        ),
+        ("https://host/a@b/c.jpg#token-of-mine", "https://host/a@b/c.jpg", "c.jpg", ".jpg", "https://host/a@b"),
+        ("ftp://me:hunter2:@@host/a", "ftp://host/a", "a", "", "ftp://host"),
+    ],
+)
+def test_urls_as_text(url: str, shown: str, name: str, suffix: str, parent: str) -> None:
+    place = location(url)
+    assert (str(place), place.name, place.suffix, str(place.parent)) == (shown, name, suffix, parent)
+    assert place.with_name("x.png").name == "x.png"
+    for text in (repr(place), f"{place}", str(place.parent / "x"), repr([place])):
+        assert not any(secret in text for secret in SECRETS)
+    again = pickle.loads(pickle.dumps(place))
+    assert (again, again.secrets) == (place, place.secrets)
+    assert place_of(place) is place
+    assert is_url(url)
+
+
+def test_what_is_no_url() -> None:
+    for text in ("a.jpg", "/a/b", "C:/a.jpg", "C://a.jpg", "a:b", "://a", "#000,#fff", "", "s3:/a"):
+        assert not is_url(text)
+        assert place_of(text) == Path(text)
+
+
+def test_a_path_that_was_a_url_is_refused() -> None:
+    for url in ("s3://bucket/a.jpg", "gs://bucket", "https://host/a.jpg", "memory://a"):
+        with pytest.raises(ArgumentError, match="was a URL before it became a Path"):
+            place_of(Path(url))
+    assert place_of(Path("s3")) == Path("s3")
+
+
+def test_urls_of_files_are_paths(tmp_path: Path) -> None:
+    for name in ("a.png", "a b.png", "ä#1 100%.png", "%41.png"):
+        path = tmp_path / name
+        assert place_of(path.as_uri()) == path
+        assert place_of(path.as_uri().replace("file://", "FILE://localhost")) == path
+
+
+def test_two_names_of_one_place(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    assert identity_of(tmp_path / "link" / "a") == identity_of(tmp_path / "a")
+    assert identity_of(place_of("s3a://b/a/")) == identity_of(place_of("s3://b/a"))
+    assert identity_of(place_of("https://h/a?id=1")) != identity_of(place_of("https://h/a?id=2"))
+
+
+@pytest.mark.parametrize("place", ["..", "../a", "a/../b", "/a", "a//b", "a/", "", ".", "./a", "a\0"])
+def test_nothing_leads_out_of_a_folder(place: str) -> None:
+    assert not is_below(place)
+    for folder in (Path("out"), location("s3://bucket/out")):
+        with pytest.raises(ArgumentError, match="is no place below"):
+            joined(folder, place)
+
+
+def test_places_below_a_folder() -> None:
+    for place in ("a", "a/b.png", "..a/b..", "...", "a b", "ä"):
+        assert joined(Path("out"), place) == Path("out", place)
+        assert str(joined(location("s3://bucket/out"), place)) == f"s3://bucket/out/{place}"
+    assert str(joined(location("memory://"), "a/b")) == "memory://a/b"
+
+
+@pytest.mark.parametrize("url", ["memory://box", "shelf://box"])
+@pytest.mark.parametrize("most", [1 << 24, 10])  # bytes in memory: what is larger goes through a file on disk
+def test_a_file_is_written_and_read(url: str, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(targets, "IN_MEMORY", most)
+    monkeypatch.setattr(places, "IN_MEMORY", most)
+    monkeypatch.setattr(copies, "IN_MEMORY", most)
+    monkeypatch.setattr(copies, "PART", 7)
+    place, data = location(f"{url}/sub/ä b.bin"), bytes(range(256)) * 3
+    with whole_target(place) as file:
+        file.write(data[:100])
+        assert contents(url) == {}
+        file.write(data[100:])
+    assert contents(url) == {"sub/ä b.bin": data}
+    copy = place.copy()
+    with copy.path.open("rb") as one, copy.path.open("rb") as other:
+        assert one.read(3) == data[:3]
+        assert other.read() == data
+    assert (place.is_file(), place.size(), place.parent.is_folder()) == (True, len(data), True)
+    where = copy.path
+    del copy
+    gc.collect()
+    assert not where.exists()
+
+
+def write_half(place: Location, error: BaseException) -> None:
+    with whole_target(place) as file:
+        file.write(b"half")
+        raise error
+
+
+@pytest.mark.parametrize("url", ["memory://box", "shelf://box"])
+def test_after_an_error_nothing_is_there(url: str) -> None:
+    place = location(f"{url}/a.bin")
+    with pytest.raises(KeyboardInterrupt):
+        write_half(place, KeyboardInterrupt())
+    assert contents(url) == {}
+    put(f"{url}/a.bin", b"old")
+    with pytest.raises(KeyError):
+        write_half(place, KeyError())
+    assert contents(url) == {"a.bin": b"old"}
+
+
+def test_a_full_disk() -> None:
+    words = r"^memory://a cannot be written: a temporary file in \S+: No space left on device; make room.*TMPDIR"
+    with pytest.raises(ImageFileError, match=words), whole_target(location("memory://a")):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_where_files_show_before_they_are_whole_they_are_renamed(files: dict[str, Any]) -> None:
+    put("shelf://box/a.bin", b"old")
+    seen: list[str] = []
+
+    def look(what: str, path: str) -> None:
+        if what == "write":
+            seen.append(path)
+            files[path] = io.BytesIO(b"half")
+            raise PermissionError("the disk is gone")
+
+    Shelf.fault = look
+    words = r"^shelf://box/a.bin cannot be written: access is denied"
+    with pytest.raises(ImageFileError, match=words), whole_target(location("shelf://box/a.bin")) as file:
+        file.write(b"new")
+    (unfinished,) = seen
+    assert unfinished.startswith("/box/.gpuquant-")
+    Shelf.fault = None
+    assert contents("shelf://box") == {"a.bin": b"old"}
+
+
+def test_a_file_that_changes_while_it_is_read() -> None:
+    put("memory://a.bin", b"123")
+    for n_bytes in (2, 4):
+        place = Location("memory", "a.bin", n_bytes=n_bytes)
+        with pytest.raises(ImageFileError, match=rf"memory://a.bin cannot be read: it had {n_bytes} bytes when"):
+            place.copy()
+    put("memory://empty", b"")
+    assert read(location("memory://empty")) == b""
+
+
+def test_no_room_for_a_copy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(copies, "IN_MEMORY", 0)
+    put("memory://a.bin", b"1")
+    with pytest.raises(ImageFileError, match=r"memory://a.bin cannot be copied: that takes .* \(TMPDIR\)"):
+        Location("memory", "a.bin", n_bytes=1 << 60).copy()
+
+
+def test_only_blocks_are_read_that_are_asked_for() -> None:
+    data = bytes(range(256)) * 4096  # a megabyte
+    put("shelf://box/a.bin", data)
+    with location("shelf://box/a.bin").open() as file:
+        assert file.read(8) == data[:8]
+        assert file.seek(0, io.SEEK_END) == len(data)
+        file.seek(-12, io.SEEK_END)
+        assert file.read() == data[-12:]
+        assert file.read(5) == b""
+    assert [what for what, _ in Shelf.asked].count("read") == 2
+    with location("shelf://box/a.bin").open() as file:
+        assert file.read() == data
+
+
+def test_missing_files_and_folders() -> None:
+    put("memory://box/sub/a.bin", b"1")
+    missing = location("memory://box/none")
+    assert (missing.is_file(), missing.is_folder()) == (False, False)
+    for look in (missing.copy, missing.open, missing.size):
+        with pytest.raises(ImageFileError, match=r"^memory://box/none: no such file$"):
+            look()
+    assert (location("memory://box").is_file(), location("memory://box").is_folder()) == (False, True)
+    with pytest.raises(ImageFileError, match=r"memory://box/sub is a folder; name a photo in it, or take all"):
+        location("memory://box/sub").copy()
+    assert list(location("memory://none/").listed(recursive=True)) == []
+
+
+def test_a_file_and_a_folder_of_the_same_name(files: dict[str, Any]) -> None:
+    put("memory://box/a/b.bin", b"1")
+    fs, _ = location("memory://box").system()
+    put("memory://x", b"22")
+    fs.store["/box/a"] = fs.store.pop("/x")  # as S3 allows it
+    place = location("memory://box/a")
+    assert (place.is_file(), place.is_folder()) == (True, False)
+    assert read(place) == b"22"
+    assert location("memory://box/a/").is_folder()
+
+
+def test_listing() -> None:
+    for name in ("a.jpg", "sub/b.jpg", "sub/deep/c.jpg", "ä/d.jpg"):
+        put(f"memory://box/{name}", b"12")
+    put("memory://boxes/e.jpg", b"1")
+    assert sorted(location("memory://box/").listed(recursive=False)) == [("a.jpg", 2), ("sub/", None), ("ä/", None)]
+    found = dict(location("memory://box").listed(recursive=True))
+    assert found == dict.fromkeys(contents("memory://box"), 2)
+    assert "box/a.jpg" in dict(location("memory://").listed(recursive=True))
+
+
+@pytest.mark.parametrize("few", [0, 100])
+@pytest.mark.parametrize("names", [["a", "b", "c"], ["a/b", "a/c", "d/e/f", "g"], ["x/a", "x/b"]])
+def test_many_files_are_looked_for_at_once(few: int, names: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(many, "FEW", few)
+    for number, name in enumerate(names):
+        if number != 1:
+            put(f"shelf://box/{name}", bytes(number + 1))
+    put("shelf://box/other", b"1")
+    Shelf.asked.clear()
+    wanted = [location(f"shelf://box/{name}") for name in names]
+    found = files_among(wanted)
+    assert {str(place): place.n_bytes for place in found.values()} == {
+        f"shelf://box/{name}": number + 1 for number, name in enumerate(names) if number != 1
+    }
+    if not few:
+        assert all(what == "find" for what, _ in Shelf.asked)
+
+
+def test_places_that_can_only_be_read() -> None:
+    place = location("https://host/photos/")
+    with pytest.raises(
+        ArgumentError, match="https://host/photos: folders at https:// cannot be listed; name the files"
+    ):
+        list(place.listed(recursive=True))
+    words = r"https://host/photos/a\.png: https:// can only be read; name another place"
+    with pytest.raises(ArgumentError, match=words), whole_target(place / "a.png"):
+        pass
+    with pytest.raises(ArgumentError, match="can only be read"):
+        place.check_writable()
+
+
+def test_writing_is_tried_and_nothing_is_left() -> None:
+    location("memory://box").check_writable()
+    assert contents("memory://box") == {}

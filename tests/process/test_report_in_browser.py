@@ -1,0 +1,323 @@
+"""The report in a browser: from a folder and from a server, with names that try to run, and a thousand photos."""
+
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Pixels, script
+from PIL import Image
+
+from gpuquant import quantize_files
+from gpuquant.report.folder import ReportFolder
+from gpuquant.report.page import write_page
+from gpuquant.report.record import PhotoRecord
+from gpuquant.report.thumbnails import MadeThumbnails, thumbnail
+
+BROWSER = script("parts/browser")
+HOSTILE = "script><img src=x onerror=alert(1)>.png"
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(BROWSER.missing() is not None, reason=str(BROWSER.missing())),
+]
+
+
+@pytest.fixture(scope="module")
+def tree(china: Pixels, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of photos, and one of their results: photos of several sizes, one broken, one with a bad name."""
+    top = tmp_path_factory.mktemp("report")
+    for name in ("a.png", "b10.png", "b9.png", f"x</{HOSTILE}"):
+        (top / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(china).save(top / "photos" / "a.png")
+    Image.fromarray(china[:, :70]).save(top / "photos" / "b10.png")
+    Image.fromarray(china[:40]).save(top / "photos" / "b9.png")
+    Image.fromarray(china[::2, ::2]).save(top / "photos" / "x<" / HOSTILE)
+    (top / "photos" / "broken & <b>.jpg").write_bytes(b"not a photo")
+    list(quantize_files(top / "photos", top / "out", 8, recursive=True, report=True))
+    return top
+
+
+@pytest.fixture(scope="module")
+def thousand(china: Pixels, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page of a thousand photos, which have the same two thumbnails."""
+    folder = tmp_path_factory.mktemp("thousand")
+    files = ReportFolder(folder)
+    data = MadeThumbnails(thumbnail(china), thumbnail(china // 64 * 64)).encoded()
+    records = []
+    for number in range(1000):
+        (folder / f"{number}.png").write_bytes(b"")
+        colors = tuple(f"#{number * 1000 + place:06x}" for place in range(16))
+        record = PhotoRecord(
+            f"photo {number}.jpg", width=214, height=143, n_colors=16, colors=colors, shares=(1 / 16,) * 16,
+            mse=100.0, psnr=20 + number / 50, ssim=0.9, bytes_in=10_000, bytes_out=5_000, seconds={"read": 0.1},
+        )  # fmt: skip
+        records.append(files.keep(record, None, folder / f"{number}.png", data))
+    write_page(files, records)
+    return folder
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves a folder and says nothing."""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        if self.path == "/favicon.ico":  # which browsers ask for of themselves
+            self.send_response(204)
+            self.end_headers()
+        else:
+            super().do_GET()
+
+
+@pytest.fixture(scope="module", params=["file", "http"])
+def address(request: pytest.FixtureRequest, tree: Path) -> Iterator[str]:
+    """The folder above the page, as a URL."""
+    if request.param == "file":
+        yield tree.as_uri()
+        return
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tree)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    with BROWSER.browser(tmp_path_factory.mktemp("profile")) as driver:
+        yield driver
+
+
+@pytest.fixture
+def driver(started: Any) -> Iterator[Any]:
+    """A browser, in which nothing may go wrong: no errors, and no violations of the policy."""
+    BROWSER.resize(started, 1000, 900)
+    yield started
+    assert started.get_log("browser") == []
+
+
+def names(driver: Any) -> list[str]:
+    """The photos in the order in which they are listed."""
+    titles = "return [...document.querySelectorAll('.photo h3')].map(h => h.textContent)"
+    found: list[str] = driver.execute_script(titles)
+    return found
+
+
+def of(driver: Any, name: str, inside: str) -> Any:
+    """An element in the card of a photo, when the card is filled in."""
+    return driver.execute_async_script(
+        "const [name, inside, done] = arguments;"
+        "const card = [...document.querySelectorAll('.photo')].find(c => c.textContent.includes(name));"
+        "card.scrollIntoView({block: 'center'});"
+        "const found = () => card.querySelector(inside);"
+        "const wait = () => found() ? done(found()) : setTimeout(wait, 10); wait();",
+        name,
+        inside,
+    )
+
+
+def press(driver: Any, *keys: str) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    ActionChains(driver).send_keys(*keys).perform()
+
+
+def settled(driver: Any) -> None:
+    """Wait until what is on the screen is drawn, and its pictures are there."""
+    driver.execute_async_script(
+        "const done = arguments[0], images = () => [...document.images].filter(i => i.loading === 'lazy');"
+        "const wait = () => requestAnimationFrame(() => setTimeout(() => images().filter(i => {"
+        "const box = i.getBoundingClientRect(); return box.bottom > 0 && box.top < innerHeight;"
+        "}).every(i => i.complete) ? done() : wait(), 50)); wait();"
+    )
+
+
+def test_pictures_are_there_and_failures_come_first(driver: Any, address: str) -> None:
+    driver.get(f"{address}/out/report.html")
+    settled(driver)
+    assert names(driver)[0] == "broken & <b>.jpg"
+    assert of(driver, "broken", ".error").text.startswith("Failed: is not an image")
+    sizes = driver.execute_script(
+        "return [...document.images].filter(i => i.complete).map(i => [i.naturalWidth, i.naturalHeight])"
+    )
+    assert [214, 143] in sizes
+    assert [0, 0] not in sizes
+
+
+def test_sorting_searching_and_filtering(driver: Any, address: str) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+    from selenium.webdriver.support.select import Select
+
+    driver.get(f"{address}/out/report.html")
+    Select(driver.find_element(By.ID, "sort")).select_by_value("name")
+    assert names(driver) == ["a.png", "b9.png", "b10.png", "broken & <b>.jpg", f"x</{HOSTILE}"]
+    Select(driver.find_element(By.ID, "sort")).select_by_value("large")
+    assert names(driver)[0] == "a.png"
+    assert names(driver)[-1] == "broken & <b>.jpg"  # of which nobody knows it
+    search = driver.find_element(By.ID, "search")
+    search.send_keys("B1 png")
+    assert names(driver) == ["b10.png"]
+    assert driver.find_element(By.ID, "shown").text == "1 of 5 photos"
+    search.clear()
+    search.send_keys("<img")
+    assert names(driver) == [f"x</{HOSTILE}"]
+    search.clear()
+    search.send_keys(" ", Keys.TAB)
+    press(driver, Keys.TAB)
+    assert driver.switch_to.active_element.get_attribute("value") == "all"
+    press(driver, Keys.ARROW_RIGHT)
+    assert names(driver) == ["broken & <b>.jpg"]
+    press(driver, Keys.ARROW_RIGHT)
+    assert names(driver) == []
+
+
+def test_the_slider_moves_by_keys_and_by_dragging(driver: Any, address: str) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    driver.get(f"{address}/out/report.html")
+    box, range_ = (of(driver, "a.png", inside) for inside in (".compare", ".compare input"))
+    settled(driver)
+
+    def at() -> float:
+        return float(driver.execute_script("return arguments[0].style.getPropertyValue('--at')", box).removesuffix("%"))
+
+    assert at() == 50
+    driver.execute_script("arguments[0].focus()", range_)
+    press(driver, Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
+    assert at() == 52
+    assert range_.get_attribute("aria-valuetext") == "52 % before"
+    press(driver, Keys.HOME)
+    assert at() == 0
+    windows, width = driver.window_handles, box.size["width"]
+    at_left = ActionChains(driver).move_to_element_with_offset(box, -width // 4, 5)
+    at_left.click_and_hold().move_by_offset(width // 2, 0).release().perform()
+    assert at() == pytest.approx(75, abs=2)
+    assert driver.window_handles == windows  # dragging is no click
+
+
+@pytest.mark.parametrize(("side", "place"), [("photos", -1), ("out", 1)])
+def test_a_click_opens_the_file(driver: Any, address: str, side: str, place: int) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    driver.get(f"{address}/out/report.html")
+    box = of(driver, HOSTILE, ".compare")
+    settled(driver)
+    before = driver.current_window_handle
+    ActionChains(driver).move_to_element_with_offset(box, place * box.size["width"] // 4, 0).click().perform()
+    (opened,) = set(driver.window_handles) - {before}
+    driver.switch_to.window(opened)
+    try:
+        assert driver.current_url.startswith(f"{address}/{side}/")
+        width = driver.execute_async_script(
+            "const done = arguments[0], wait = () => document.images[0]?.naturalWidth"
+            " ? done(document.images[0].naturalWidth) : setTimeout(wait, 10); wait();"
+        )
+        assert width == 107
+    finally:
+        driver.close()
+        driver.switch_to.window(before)
+
+
+@pytest.mark.parametrize("has_clipboard", [True, False])
+def test_colors_are_copied(driver: Any, address: str, has_clipboard: bool) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    driver.get(f"{address}/out/report.html")
+    if not has_clipboard:
+        driver.execute_script("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+    first, line = of(driver, "a.png", ".palette button"), of(driver, "a.png", ".readout")
+    settled(driver)
+    first.click()
+    driver.execute_async_script("setTimeout(arguments[0], 200)")
+    color = first.get_attribute("aria-label").partition(",")[0]
+    assert color in line.text
+    assert line.text.endswith(": copied")
+    first.send_keys(Keys.ARROW_RIGHT)
+    second = driver.switch_to.active_element
+    assert second != first
+    assert second.get_attribute("title").split()[0] in line.text
+    assert [one.get_attribute("tabindex") for one in (first, second)] == ["-1", "0"]
+    second.send_keys(Keys.END, Keys.HOME)
+    assert driver.switch_to.active_element == first
+    search = driver.find_element(By.ID, "search")
+    search.send_keys(Keys.CONTROL, "v")
+    assert search.get_attribute("value") == color
+
+
+def test_names_run_nothing(driver: Any, address: str) -> None:
+    from selenium.common.exceptions import NoAlertPresentException
+
+    driver.get(f"{address}/out/report.html")
+    name = of(driver, HOSTILE, "h3")
+    settled(driver)
+    assert name.text == f"x</{HOSTILE}"
+    with pytest.raises(NoAlertPresentException):
+        _ = driver.switch_to.alert.text
+    assert driver.execute_script("return document.querySelectorAll('img[src=x], h3 img').length") == 0
+
+
+@pytest.mark.parametrize("width", [360, 1000, 2000])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_is_wider_than_the_window(driver: Any, address: str, width: int, scheme: str) -> None:
+    BROWSER.resize(driver, width, 900, scheme)
+    driver.get(f"{address}/out/report.html")
+    settled(driver)
+    assert driver.execute_script("return document.documentElement.scrollWidth") == width
+    wide = driver.execute_script(
+        "return [...document.querySelectorAll('.photo, .photo *, header *, .bar *')]"
+        ".filter(e => e.getBoundingClientRect().right > innerWidth && getComputedStyle(e).position !== 'absolute')"
+        ".map(e => e.outerHTML)"
+    )
+    assert wide == []
+    page, ink = (
+        sum(map(int, driver.execute_script(f"return getComputedStyle(document.body).{name}").strip("rgb()").split(",")))
+        for name in ("backgroundColor", "color")
+    )
+    assert (page > ink) == (scheme == "light")
+
+
+def test_without_scripts_there_are_totals_and_a_note(driver: Any, address: str) -> None:
+    from selenium.webdriver.common.by import By
+
+    driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        driver.get(f"{address}/out/report.html")
+        text = driver.find_element(By.TAG_NAME, "body").text
+        assert "The photos are listed by JavaScript, which is off." in text
+        assert "1 failed" in text
+    finally:
+        driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
+def test_a_thousand_photos_are_filled_in_as_they_are_seen(driver: Any, thousand: Path) -> None:
+    from selenium.webdriver.common.by import By
+
+    driver.get((thousand / "report.html").as_uri())
+    settled(driver)
+    assert len(names(driver)) == 1000
+    n_filled = "return document.querySelectorAll('.facts').length"
+    assert 2 <= driver.execute_script(n_filled) < 60
+    driver.execute_script("window.scrollTo(0, document.documentElement.scrollHeight)")
+    settled(driver)
+    assert "39.98 dB" in of(driver, "photo 999.jpg", ".facts").text
+    assert driver.execute_script(n_filled) < 200
+    driver.find_element(By.ID, "search").send_keys("photo 77")
+    wanted = {f"photo {number}.jpg" for number in range(1000) if "77" in str(number)}
+    assert set(names(driver)) == wanted
+    driver.execute_script("window.dispatchEvent(new Event('beforeprint'))")
+    assert driver.execute_script(n_filled) == len(wanted)
+
+
+def test_it_is_printed(driver: Any, tree: Path) -> None:
+    driver.get((tree / "out" / "report.html").as_uri())
+    settled(driver)
+    printed = driver.print_page()
+    assert len(printed) > 10_000

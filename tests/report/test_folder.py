@@ -1,0 +1,121 @@
+"""The files beside a page: what is kept of a result is found again, unless the result is another one."""
+
+import json
+import os
+from pathlib import Path
+from urllib.parse import unquote_to_bytes, urljoin
+
+import pytest
+from commands import on_disk
+
+from gpuquant.errors import ArgumentError, ImageFileError
+from gpuquant.report.folder import FILES, PAGE, ReportFolder, link_to
+from gpuquant.report.record import PhotoRecord
+
+RECORD = PhotoRecord("photos/a.jpg", colors=("#102030",), shares=(1.0,), mse=2.5)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> ReportFolder:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "out" / "sub").mkdir(parents=True)
+    (tmp_path / "out" / "sub" / "a.png").write_bytes(b"a result")
+    return ReportFolder(tmp_path / "out")
+
+
+def test_a_record_is_kept_with_its_thumbnails(files: ReportFolder, tmp_path: Path) -> None:
+    target, source = on_disk(files.folder) / "sub" / "a.png", tmp_path / "photos" / "a.jpg"
+    assert files.kept(target) is None
+    kept = files.keep(RECORD, source, target, (b"before", b"after"))
+    assert (kept.source, kept.target) == ("../photos/a.jpg", "sub/a.png")
+    assert files.kept(target) == kept
+    assert kept.before
+    assert kept.after
+    assert (on_disk(files.folder) / FILES / kept.before).read_bytes() == b"before"
+    assert (on_disk(files.folder) / FILES / kept.after).read_bytes() == b"after"
+    moved = tmp_path / "moved"
+    on_disk(files.folder).rename(moved)
+    assert ReportFolder(moved).kept(moved / "sub" / "a.png") == kept
+
+
+def test_another_result_is_not_known(files: ReportFolder) -> None:
+    target = on_disk(files.folder) / "sub" / "a.png"
+    for before, after in ((b"a" * 99, b"a" * 100), (b"a" * 20_000, b"b" + b"a" * 19_999), (b"a" * 9, b"a" * 8 + b"b")):
+        target.write_bytes(before)
+        files.keep(RECORD, None, target, (None, b"after"))
+        assert files.kept(target) is not None
+        target.write_bytes(after)
+        assert files.kept(target) is None
+    target.unlink()
+    assert files.kept(target) is None
+
+
+def test_thumbnails_that_are_gone_are_not_shown(files: ReportFolder) -> None:
+    target = on_disk(files.folder) / "sub" / "a.png"
+    first = files.keep(RECORD, None, target, (b"before", b"after"))
+    assert files.keep(RECORD, None, target, (None, b"after")).before is None
+    found = files.kept(target)
+    assert found is not None
+    assert found.before is None
+    assert first.after
+    (on_disk(files.folder) / FILES / first.after).unlink()
+    found = files.kept(target)
+    assert found is not None
+    assert found.after is None
+
+
+def test_a_record_of_someone_else_is_not_trusted(files: ReportFolder) -> None:
+    target = on_disk(files.folder) / "sub" / "a.png"
+    files.keep(RECORD, None, target, (b"before", b"after"))
+    (path,) = (on_disk(files.folder) / FILES).glob("*.json")
+    good = json.loads(path.read_text())
+    for text in ("", "[", "[" * 100_000, "3", json.dumps(good | {"mse": "low"}), json.dumps(good | {"mark": 3})):
+        path.write_text(text)
+        assert files.kept(target) is None
+    path.write_text(json.dumps(good | {"before": "../../secret.jpg", "target": "elsewhere.png"}))
+    found = files.kept(target)
+    assert found is not None
+    assert (found.before, found.target) == (None, "sub/a.png")
+
+
+def test_what_cannot_be_written(files: ReportFolder, tmp_path: Path) -> None:
+    target = on_disk(files.folder) / "sub" / "a.png"
+    (on_disk(files.folder) / FILES).write_bytes(b"")
+    with pytest.raises(ImageFileError, match="gpuquant-report-files cannot be written: "):
+        files.keep(RECORD, None, target, (b"before", b"after"))
+    (on_disk(files.folder) / FILES).unlink()
+    (on_disk(files.folder) / FILES).symlink_to(tmp_path / "photos")
+    with pytest.raises(ImageFileError, match="is a symlink; remove it"):
+        files.keep(RECORD, None, target, (b"before", b"after"))
+    assert list((tmp_path / "photos").iterdir()) == []
+
+
+def test_a_page_of_someone_else_stays(files: ReportFolder) -> None:
+    files.check_page()
+    page = on_disk(files.folder) / PAGE
+    page.write_text('<html><meta name="generator" content="gpuquant 9">')
+    files.check_page()
+    page.write_text("<html>my thoughts on gpuquant")
+    with pytest.raises(ArgumentError, match=r"report\.html is not overwritten: .*; move it, or choose another folder"):
+        files.check_page()
+    page.unlink()
+    page.mkdir()
+    with pytest.raises(ArgumentError, match="is not overwritten"):
+        files.check_page()
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "a.png", "../b/ä #?%.png", "javascript:alert(1)", "//host/a", "x<\"'&/script>.png", os.fsdecode(b"\xff\n.png"),
+        "..", "..x",
+    ],
+)  # fmt: skip
+def test_links_are_relative_whatever_files_are_called(place: str) -> None:
+    link = link_to(place)
+    assert link is not None
+    assert link.startswith(("./", "../"))
+    assert not set(link) & set("<>\"'&:?#\\ \n")
+    assert unquote_to_bytes(link.removeprefix("./")) == os.fsencode(place)
+    assert urljoin("http://host/out/report.html", link).startswith("http://host/")
+    assert link_to(None) is None

@@ -1,0 +1,129 @@
+"""A page about results that are there: what their files, a log and a record of them tell, and nothing else."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Pixels
+from PIL import Image
+
+from gpuquant import ArgumentError, FileOutcome, quantize
+from gpuquant.report.folder import FILES, ReportFolder
+from gpuquant.report.recipe import report_folder, results_in
+from gpuquant.report.record import PhotoRecord
+from gpuquant.report.similarity import ssim
+
+
+@pytest.fixture
+def out(china: Pixels, tmp_path: Path) -> Path:
+    """Two results in a folder, one of them in a folder of its own, and files that are none."""
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "out" / "sub").mkdir(parents=True)
+    for name, n_colors, dither in (("a", 4, "bayer"), ("sub/b", 300, "none")):
+        photo = tmp_path / "photos" / f"{Path(name).name}.png"
+        Image.fromarray(china).save(photo)
+        quantize(photo, n_colors, dither=dither).save(tmp_path / "out" / f"{name}.png")
+    Image.fromarray(china).save(tmp_path / "out" / "photo.png")
+    (tmp_path / "out" / "notes.txt").write_text("none")
+    return tmp_path / "out"
+
+
+def written(out: Path, name: str) -> str:
+    """A line of a log about the result of that name."""
+    source, target = out.parent / "photos" / f"{Path(name).name}.png", out / f"{name}.png"
+    seconds = {"read": 0.5}
+    size = target.stat().st_size
+    outcome = FileOutcome(source, target, "written", mse=3.5, psnr=42.7, bytes_out=size, seconds=seconds)
+    return outcome.as_json() + "\n"
+
+
+def records(out: Path) -> dict[str, PhotoRecord]:
+    files = ReportFolder(out)
+    found = {path.name: files.kept(path) for path in results_in(out)}
+    return {name: record for name, record in found.items() if record is not None}
+
+
+def test_what_files_tell(out: Path) -> None:
+    assert report_folder(out) == (out / "report.html", 2, 0)
+    found = records(out)
+    assert set(found) == {"a.png", "b.png"}
+    one, result = found["a.png"], quantize(out.parent / "photos" / "a.png", 4, dither="bayer")
+    assert (one.name, one.source, one.target, one.before) == ("a.png", None, "a.png", None)
+    assert (one.width, one.height, one.n_colors) == (214, 143, 4)
+    assert (one.colors, one.shares) == (result.palette.hex, tuple(result.shares))
+    assert one.bytes_out == (out / "a.png").stat().st_size
+    assert (one.mse, one.psnr, one.ssim, one.bytes_in, one.seconds) == (None, None, None, None, {})
+    assert one.settings == "4 colors, dither bayer"
+    with Image.open(out / FILES / str(one.after)) as image:
+        assert np.abs(np.asarray(image).astype(int) - result.to_array()).mean() < 25
+    assert (found["b.png"].n_colors, len(found["b.png"].colors)) == (300, 24)
+    assert results_in(out) == [out / "a.png", out / "sub" / "b.png"]  # no thumbnail of ours
+
+
+def test_what_a_log_tells(out: Path, china: Pixels) -> None:
+    report_folder(out)
+    other = json.loads(written(out, "sub/b")) | {"bytes_out": 17}
+    failed = FileOutcome(Path("c.jpg"), out / "c.png", "failed", error="no such file").as_json()
+    elsewhere = FileOutcome(Path("d.jpg"), out.parent / "d.png", "failed", error="no such file").as_json()
+    log = out.parent / "log"
+    log.write_text(f"{written(out, 'a')}{json.dumps(other)}\n{failed}\n{elsewhere}\n")
+    assert report_folder(out, log) == (out / "report.html", 3, 1)
+    one, two = records(out)["a.png"], records(out)["b.png"]
+    assert (one.mse, one.psnr, one.seconds) == (3.5, 42.7, {"read": 0.5})
+    assert (one.source, one.bytes_in) == ("../photos/a.png", (out.parent / "photos" / "a.png").stat().st_size)
+    assert one.before
+    assert one.ssim == ssim(china, quantize(china, 4, dither="bayer").to_array())
+    assert (two.mse, two.seconds) == (None, {})  # of another result under its name
+    assert two.before
+    page = (out / "report.html").read_bytes()
+    assert report_folder(out, log) == (out / "report.html", 3, 1)
+    assert (out / "report.html").read_bytes() == page
+
+
+def test_what_is_damaged_is_a_failure(out: Path) -> None:
+    data = (out / "a.png").read_bytes()
+    (out / "a.png").write_bytes(data[: len(data) // 2])
+    assert report_folder(out)[1:] == (2, 1)
+    assert b"the result cannot be read: " in (out / "report.html").read_bytes()
+    (out.parent / "photos" / "b.png").write_bytes(b"none")
+    (out.parent / "log").write_text(written(out, "sub/b"))
+    assert report_folder(out, out.parent / "log")[1:] == (2, 1)
+    assert records(out)["b.png"].before is None
+
+
+def test_what_a_folder_says_is_not_opened(out: Path) -> None:
+    report_folder(out)
+    for path in (out / FILES).glob("*.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"source": "../photos/a.png"}))
+    report_folder(out)
+    assert [record.before for record in records(out).values()] == [None, None]
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_photos_are_seen_upright(out: Path, orientation: int) -> None:
+    photo = out.parent / "photos" / "a.png"
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    with Image.open(photo) as image:
+        image.load()
+    image.save(photo, exif=exif)
+    quantize(photo, 4).save(out / "a.png")
+    (out.parent / "log").write_text(written(out, "a"))
+    report_folder(out, out.parent / "log")
+    one = records(out)["a.png"]
+    assert one.ssim is not None
+    assert one.ssim > 0.5
+    with Image.open(out / FILES / str(one.before)) as before:
+        assert before.size == ((214, 143) if orientation == 1 else (143, 214))
+
+
+def test_where_there_is_nothing_to_show(tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match="is not a folder; name one that holds results"):
+        report_folder(tmp_path / "missing")
+    with pytest.raises(ArgumentError, match="holds no results that say that gpuquant wrote them"):
+        report_folder(tmp_path)
+    (tmp_path / "report.html").write_text("mine")
+    with pytest.raises(ArgumentError, match="is not overwritten"):
+        report_folder(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
