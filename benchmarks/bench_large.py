@@ -3,7 +3,7 @@
 The photos are mosaics that libvips makes of real ones: side by side, mirrored, with noise. Results that differ from
 those of the in-memory way fail. Memory is that of all processes, without files that are mapped into it.
 
-Run: pytest benchmarks/bench_large.py [--full]     (--full: also a gigapixel as a JPEG, and four as a tiled TIFF)
+Run: pytest benchmarks/bench_large.py [--full]     (--full: also a gigapixel as a JPEG, four and sixteen as a tiled TIFF)
 """
 
 import subprocess
@@ -146,7 +146,9 @@ def test_every_format_equals_the_in_memory_way(report: Report, tmp_path: Path, f
 
 
 @pytest.mark.parametrize(
-    ("gigapixels", "kind", "ending"), [(1.0, "jpg", "png"), (4.0, "tiles.tif", "tif")], ids=["JPEG", "TIFF"]
+    ("gigapixels", "kind", "ending"),
+    [(1.0, "jpg", "png"), (4.0, "tiles.tif", "tif"), (16.0, "tiles.tif", "tif")],
+    ids=["JPEG", "TIFF", "largest TIFF"],
 )
 def test_gigapixels(report: Report, tmp_path: Path, full: bool, gigapixels: float, kind: str, ending: str) -> None:
     """In a tenth of the size if not --full."""
