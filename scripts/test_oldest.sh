@@ -30,7 +30,7 @@ tools=$(grep -E '^(execnet|hypothesis|pytest|pytest-xdist|swatch)==' constraints
 printf 'test_oldest: installing into .venv-oldest (torch is large; this can take minutes)\n' >&2
 # shellcheck disable=SC2086 # several words
 .venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-oldest.txt --editable . $tools \
-    pillow-heif==0.22.0 pyvips==3.0.0 pyvips-binary==8.17.0 fsspec==2024.6.0 s3fs==2024.6.0 \
+    pillow-heif==0.22.0 pyvips==3.0.0 pyvips-binary==8.17.0 fsspec==2025.3.0 s3fs==2025.3.0 \
     || fail "installing failed; the lines above say why"
 if [ "$(uname -s)" = Linux ] && ! .venv-oldest/bin/python -c 'import triton' 2>/dev/null; then
     .venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check triton==3.3.0 \
