@@ -20,7 +20,7 @@ from gpuquant.cli.options import INTERRUPTED, end_at_once
 from gpuquant.cli.palette_commands import apply, palette
 from gpuquant.cli.quantize_command import quantize
 from gpuquant.cli.report_command import report
-from gpuquant.cli.words import in_cli_words, printable
+from gpuquant.cli.words import in_cli_words, printable, safe
 from gpuquant.errors import ArgumentError, GpuquantError, is_lack_of_memory
 from gpuquant.memory import share_freed_memory
 
@@ -101,9 +101,9 @@ def _run(arguments: list[str]) -> None:
             _stop("interrupted", code)
         sys.exit(code if arguments else 2)
     except typer.TyperException as error:
-        _stop(f"{_in_short(error.format_message())}; try --help", code=2)
+        _stop(safe(f"{_in_short(error.format_message())}; try --help", arguments), code=2)
     except GpuquantError as error:
-        _stop(in_cli_words(str(error), arguments), code=2 if isinstance(error, ArgumentError) else 1)
+        _stop(in_cli_words(safe(str(error), arguments), arguments), code=2 if isinstance(error, ArgumentError) else 1)
     except (typer.Abort, KeyboardInterrupt):
         _stop("interrupted", INTERRUPTED)
     except (MemoryError, RuntimeError) as error:

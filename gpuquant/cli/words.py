@@ -3,6 +3,8 @@
 import re
 from collections.abc import Sequence
 
+from gpuquant.locations import is_url, without_secrets
+
 OPTIONS = {
     "n_colors": "-k",
     "target_psnr": "--target-psnr",
@@ -27,6 +29,22 @@ NAMES = f"{'|'.join(OPTIONS)}|(?:{'|'.join(ONLY_WITH_VALUE)})(?==)"
 def printable(text: str) -> str:
     """A line with what would steer a terminal made visible: names of files may hold anything."""
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+
+
+def safe(message: str, arguments: Sequence[str]) -> str:
+    """A message that may have arguments in it, without what is secret of URLs: they may stand where none is taken.
+
+    Examples
+    --------
+    >>> from gpuquant.cli.words import safe
+    >>> safe("no command 's3://me:secret@host/a'", ["s3://me:secret@host/a"])
+    "no command 's3://host/a'"
+    """
+    for argument in filter(is_url, arguments):
+        for text in (argument, argument.partition("=")[2]):
+            if is_url(text):
+                message = message.replace(text, without_secrets(text))
+    return message
 
 
 def in_cli_words(message: str, arguments: Sequence[str]) -> str:

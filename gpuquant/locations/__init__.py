@@ -12,8 +12,10 @@ from gpuquant.locations.places import (
     is_url,
     joined,
     place_of,
+    place_shown,
     size_of,
     temporary_folder,
+    without_secrets,
 )
 from gpuquant.locations.stores import support
 
@@ -33,9 +35,11 @@ __all__ = [
     "joined",
     "make_folder",
     "place_of",
+    "place_shown",
     "resolved",
     "size_of",
     "support",
     "temporary_folder",
     "way_to",
+    "without_secrets",
 ]

@@ -24,6 +24,7 @@ LEAST_SECRET = 4  # letters of a part of user info or query that is taken out of
 READ_ONLY = ("http", "https")  # they list no folders, and take no files
 IN_EXTRA = ("s3", "gs", "http", "https")
 INSTALL = "pip install 'gpuquant[remote]' (in a checkout: scripts/setup.sh remote)"
+NO_LETTERS_OF_URLS = set("?#\t\r\n")  # of a name: a file system of fsspec would cut it there, or leave them out
 OPTIONS = {"s3": {"use_listings_cache": False}, "gs": {"use_listings_cache": False}}  # what lies there changes
 
 BUSY = {errno.EBUSY, errno.EAGAIN, errno.ETIMEDOUT, errno.ECONNRESET, errno.ECONNREFUSED, errno.EPIPE}
@@ -82,13 +83,20 @@ class Address:
             way_out = INSTALL if is_ours else " ".join(str(error).split())
             raise ArgumentError(f"{self}: what {self.protocol}:// needs is not installed: {way_out}") from None
         user, tail = self.secrets
-        address = f"{self.protocol}://{user}{self.path}{tail}"
+        host, below = self.path, ""
+        if NO_LETTERS_OF_URLS & set(self.path):
+            host, slash, below = self.path.partition("/")
+            below = slash + below
+        start = f"{self.protocol}://{user}{host}"
         try:
-            options = kind._get_kwargs_from_urls(address)
+            options = kind._get_kwargs_from_urls(start + tail)
             system = kind(**options, **OPTIONS.get(self.protocol, {}))
             if self.protocol == "s3":
                 system.retries = 1  # of s3fs, in each of which botocore would try five times
-            return system, kind._strip_protocol(address)
+            path = (
+                kind._strip_protocol(start).rstrip("/") + below + tail if below else kind._strip_protocol(start + tail)
+            )
+            return system, path
         except Exception as error:
             message = f"{self} cannot be opened: {self._words(error)}"
         raise ImageFileError(message)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from gpuquant.errors import ImageFileError
 from gpuquant.images.sources import Source
-from gpuquant.locations import Place, place_of, resolved
+from gpuquant.locations import Place, place_shown, resolved
 from gpuquant.report.record import PhotoRecord, record_of
 
 MOST_BYTES = 1 << 20  # of a line; ours have some 500
@@ -54,4 +54,4 @@ def _logged(line: bytes) -> LoggedPhoto | None:
         return None
     values = {name: value for name, value in values.items() if name not in ("source", "target")}
     record = record_of(values | {"name": source})
-    return None if record is None else LoggedPhoto(place_of(source), place_of(target), record)
+    return None if record is None else LoggedPhoto(place_shown(source), place_shown(target), record)

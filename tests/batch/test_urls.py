@@ -18,6 +18,7 @@ from gpuquant import quantize_files
 from gpuquant.batch.plan import plan_files
 from gpuquant.errors import ArgumentError, ImageFileError
 from gpuquant.locations import place_of, stores
+from gpuquant.report.log import read_log
 
 NAMES = ("b.png", "a.jpg", "a.png", "sub/ä 1.jpg", "sub/deep/c.tif", "sub/B.jpg")
 
@@ -120,6 +121,21 @@ def test_awkward_keys_stay_inside_of_the_target(photos: Path, files: dict[str, A
         assert {outcome.error for outcome in batch} == {None}
     assert set(contents("memory://safe")) == {f"out/{place}" for place in targets}
     assert set(on_disk(tmp_path / "safe")) == {f"out/{place}" for place in targets}
+
+
+@pytest.mark.parametrize("store", ["memory", "shelf"])
+def test_what_begins_a_query_or_fragment_is_a_part_of_names(photos: Path, tmp_path: Path, store: str) -> None:
+    names = ("photo #1.png", "photo #2.png", "photo ?.png", "a#b/c?d.png")
+    for name in names:
+        put(f"{store}://keys/{name}", (photos / "a.png").read_bytes())
+    log = tmp_path / "log"
+    for output in ("out#1", "out#2", "deep/out?"):
+        list(quantize_files(f"{store}://keys/", f"{store}://{output}/", 4, recursive=True, log=log))
+        assert contents(f"{store}://{output}").keys() == set(names)
+    assert len(read_log(log)) == 3 * len(names)
+    assert {one.target.name for one in read_log(log).values()} == {name.rpartition("/")[2] for name in names}
+    outcomes = list(quantize_files(f"{store}://keys/photo #1.png", f"{store}://named", 4))
+    assert [(one.error, str(one.target)) for one in outcomes] == [(None, f"{store}://named/photo #1.png")]
 
 
 def test_a_folder_of_the_name_of_an_object(photos: Path) -> None:
@@ -241,8 +257,8 @@ def test_what_cannot_be() -> None:
         ),
         ({"paths": "https://host/a.jpg", "output": None, "suffix": "-4"}, "https://host/a-4.png: https:// can only be"),
         (
-            {"log": "memory://log?x=hunter2"},
-            "the log is written line by line, which memory://log does not take; name a",
+            {"log": "shelf://log?x=hunter2"},
+            "the log is written line by line, which shelf://log does not take; name a",
         ),
         ({"paths": "nowhere://a/b.jpg"}, "nowhere:// is no kind of URL that fsspec knows"),
         ({"output": "nowhere://a"}, "nowhere:// is no kind of URL that fsspec knows"),

@@ -104,6 +104,24 @@ def test_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
         (["apply", "shelf://box/p.jpg?x=hunter2", PHOTO, "a.png"], "shelf://box/p.jpg: no palettes are in '.jpg'; use"),
         (["apply", "shelf://box/p.hex?x=hunter2", PHOTO, "memory://a.png"], "shelf://box/p.hex: no such file"),
         (
+            ["quantize", f"simplecache::{PHOTO}", "a.png"],
+            "a URL with something before it, or with '::' and another one",
+        ),
+        (["quantize", PHOTO, "a.png", PHOTO], "Got unexpected extra argument (shelf://box/photo.png)"),
+        (
+            ["quantize", PHOTO, "a.png", f"--dither={PHOTO}"],
+            "Invalid value for '--dither': 'shelf://box/photo.png' is not",
+        ),
+        (
+            ["quantize", PHOTO, "a.png", "--background", PHOTO],
+            "--background 'shelf://box/photo.png' is not a color; use",
+        ),
+        (["apply", f"simplecache::{PHOTO}", PHOTO, "a.png"], "a URL with something before it"),
+        (
+            ["palette", "https://me:hun/hunter2@host/a.jpg"],
+            "a URL, https://..., has a ':' without a port; a '/' in a pass",
+        ),
+        (
             ["palette", "shelf://box"],
             "shelf://box is a folder; name a photo in it, or take all of them with gpuquant batch",
         ),
