@@ -16,7 +16,7 @@ from urllib.parse import unquote
 from gpuquant.errors import ArgumentError, ImageFileError
 from gpuquant.locations.blocks import BLOCK, Blocks
 from gpuquant.locations.copies import DESCRIPTORS, IN_MEMORY, LocalCopy
-from gpuquant.locations.stores import READ_ONLY, Address
+from gpuquant.locations.stores import READ_ONLY, Address, renames
 
 OBJECT_STORES = ("s3", "gs", "memory", "abfs", "abfss", "az", "oss", "oci")  # where what is put is whole or not there
 NAMES_OF_KIND = {"s3": "ContentType", "gs": "content_type"}  # of what s3fs and gcsfs take
@@ -132,7 +132,10 @@ class Location(Address):
             raise ArgumentError(f"{self}: {self.protocol}:// can only be read; name another place for what is written")
         if self.secrets[1]:
             raise ArgumentError(f"{self}: a URL with a query can only be read; name what is written without one")
-        self.system()
+        system, _ = self.system()
+        if self.protocol not in OBJECT_STORES and not renames(system):
+            reason = f"{self.protocol}:// has no way to replace a file in one step"
+            raise ArgumentError(f"{self}: {reason}; name another place for what is written")
 
     def check_writable(self) -> None:
         """Write a small file into this folder, and remove it.
@@ -215,6 +218,13 @@ class Location(Address):
                 file.seek(0)
                 fs.pipe_file(path, file.read(), **options)
 
+        def is_gone(fs: Any, path: str) -> bool:
+            try:
+                fs.info(path)
+            except FileNotFoundError:
+                return True
+            return False
+
         def put_and_rename(fs: Any, path: str) -> None:
             folder, slash, _ = path.rpartition("/")
             fs.makedirs(folder, exist_ok=True)
@@ -222,6 +232,9 @@ class Location(Address):
             try:
                 put(fs, unfinished)
                 fs.mv(unfinished, path)
+                fs.invalidate_cache()
+                if not is_gone(fs, unfinished) or fs.info(path)["size"] != n_bytes:  # some servers refuse in silence
+                    raise OSError("what is there is not replaced; remove it first")
             except BaseException:
                 with suppress(Exception):
                     fs.rm_file(unfinished)

@@ -150,6 +150,11 @@ def support() -> str:
     return "s3://, gs:// and https:// are read, and what else fsspec knows"
 
 
+def renames(system: Any) -> bool:
+    """True of a file system of fsspec that renames files: in others a half copy would show meanwhile."""
+    return type(system).mv is not import_module("fsspec").AbstractFileSystem.mv
+
+
 def may_pass(error: Exception) -> bool:
     """True of an error after which another try may do better: the other side is busy, or the line was cut."""
     if isinstance(error, FileNotFoundError | PermissionError):

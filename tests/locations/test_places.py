@@ -6,6 +6,7 @@ import io
 import pickle
 import traceback
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -258,6 +259,42 @@ def test_where_files_show_before_they_are_whole_they_are_renamed(files: dict[str
     assert unfinished.startswith("/box/.gpuquant-")
     Shelf.fault = None
     assert contents("shelf://box") == {"a.bin": b"old"}
+
+
+@pytest.mark.parametrize("old", [b"old", b"new"])
+def test_a_server_that_replaces_no_files_in_silence(old: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As HDFS answers a rename to a name that is taken."""
+    monkeypatch.setattr(Shelf, "mv", lambda *_, **__: None)
+    put("shelf://box/a.bin", old)
+    words = r"^shelf://box/a.bin cannot be written: what is there is not replaced; remove it first$"
+    with pytest.raises(ImageFileError, match=words), whole_target(location("shelf://box/a.bin")) as file:
+        file.write(b"new")
+    assert contents("shelf://box") == {"a.bin": old}
+
+
+def test_a_server_that_refuses_to_replace(files: dict[str, Any]) -> None:
+    put("shelf://box/a.bin", b"old")
+
+    def refuse(what: str, path: str) -> None:
+        if what == "rename" and path in files:
+            raise FileExistsError(errno.EEXIST, "File exists")
+
+    Shelf.fault = refuse
+    for name, content in (("a.bin", b"old"), ("b.bin", b"new")):
+        refused = pytest.raises(ImageFileError, match=r"a\.bin cannot be written: File exists$")
+        with refused if content == b"old" else nullcontext(), whole_target(location(f"shelf://box/{name}")) as file:
+            file.write(b"new")
+        assert contents("shelf://box")[name] == content
+    assert contents("shelf://box").keys() == {"a.bin", "b.bin"}
+
+
+def test_where_nothing_is_renamed_nothing_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(Shelf, "mv")
+    words = r"^shelf://box/a.bin: shelf:// has no way to replace a file in one step; name another place"
+    with pytest.raises(ArgumentError, match=words):
+        location("shelf://box/a.bin").check_target()
+    with pytest.raises(ArgumentError, match="in one step"), whole_target(location("shelf://box/a.bin")):
+        pytest.fail("work begins")
 
 
 def test_a_file_that_changes_while_it_is_read() -> None:
