@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there; and temporary ones, whose errors tell the way out."""
 
 import contextlib
 import errno
@@ -7,14 +7,87 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeGuard
 
 from gpuquant.errors import ArgumentError, GpuquantError, ImageFileError
 
 MOST_IN_MEMORY = 1 << 26  # bytes that wait there for an object to take them: a PNG of some 200 megapixels in 16 colors
-AT_ONCE = 1 << 20  # bytes that an object is given
+AT_ONCE = 1 << 20  # bytes that an object is given, or a file
+LEFT = 16  # of what is free on a disk one such part is left by files whose length nobody knows
+DESCRIPTORS = Path("/proc/self/fd")  # where a file without a name can be opened again
+
+
+class EncoderError(Exception):
+    """What goes wrong in an encoder; the file that it writes adds its name."""
+
+
+@contextlib.contextmanager
+def told(error_of: Callable[[str], ImageFileError]) -> Iterator[None]:
+    """Turn an error of the system into one of ours, which is made of its words."""
+    try:
+        yield
+    except ImageFileError:
+        raise
+    except OSError as error:
+        raise error_of(error.strerror or str(error)) from None
+
+
+class ToldFile(io.RawIOBase):
+    """An open file without a buffer, whose own errors are ours: others, of who writes to it, stay what they are."""
+
+    def __init__(
+        self,
+        file: Any,
+        error_of: Callable[[str], ImageFileError],
+        check: Callable[[], object] | None = None,  # made before each write
+    ) -> None:
+        self._file, self._error_of, self._check = file, error_of, check
+        self.name = file.name
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        number: int = self._file.fileno()
+        return number
+
+    def write(self, data: Any) -> int:
+        """All of it: a call of the system writes 2 GB at most, and what there is room for."""
+        left = memoryview(data).cast("B")
+        with told(self._error_of):
+            while left:
+                if self._check:
+                    self._check()
+                left = left[self._file.write(left) :]
+        return memoryview(data).nbytes
+
+    def readinto(self, buffer: Any) -> int:
+        with told(self._error_of):
+            n_read: int = self._file.readinto(buffer)
+            return n_read
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        with told(self._error_of):
+            place: int = self._file.seek(offset, whence)
+            return place
+
+    def truncate(self, size: int | None = None) -> int:
+        with told(self._error_of):
+            length: int = self._file.truncate(size)
+            return length
+
+    def close(self) -> None:
+        super().close()
+        with told(self._error_of):
+            self._file.close()
 
 
 @contextlib.contextmanager
@@ -38,31 +111,36 @@ def whole_file(path: str | Path) -> Iterator[IO[bytes]]:
         possible = False
     if not possible:
         raise ArgumentError(f"{str(path)!r} is not the path of a file: no path has such characters")
+
+    def error_of(reason: str) -> ImageFileError:
+        return ImageFileError(f"{path} cannot be written: {reason}")
+
     unfinished = path.with_name(f".gpuquant-{secrets.token_hex(6)}.part")
     try:
-        try:
+        with told(error_of):
             unnamed = _unnamed_file(path.parent)
-            with unnamed or unfinished.open("xb+") as file:
-                yield file
-                if unnamed:
-                    _give_name(unnamed, unfinished)
+            opened = unnamed or unfinished.open("xb+", buffering=0)
+        with io.BufferedRandom(ToldFile(opened, error_of), AT_ONCE) as file:
+            yield file
+            if unnamed:
+                with told(error_of):
+                    _give_name(file, unfinished)
+        with told(error_of):
             unfinished.replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                unfinished.unlink(missing_ok=True)
-            raise
-    except ImageFileError:
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        if isinstance(error, EncoderError):
+            raise error_of(str(error)) from None
         raise
-    except OSError as error:
-        raise ImageFileError(f"{path} cannot be written: {error.strerror or error}") from None
 
 
-def _unnamed_file(folder: Path) -> IO[bytes] | None:
+def _unnamed_file(folder: Path) -> io.FileIO | None:
     flag = getattr(os, "O_TMPFILE", None)
     if flag is None:
         return None
     try:
-        return os.fdopen(os.open(folder, flag | os.O_RDWR, 0o666), "wb+")
+        return io.FileIO(os.open(folder, flag | os.O_RDWR, 0o666), "wb+")
     except OSError:  # the file system has none, or a named file will fail as well and say why
         return None
 
@@ -100,6 +178,92 @@ def is_binary_file(file: object) -> TypeGuard[BinaryFile]:
     return hasattr(file, "write")
 
 
+def temporary_file(
+    what: str,  # takes it, such as "dithering takes"
+    *,
+    folder: Path | None = None,  # the system's for temporary files if None
+    n_bytes: int | None = None,  # for which there has to be room; None: nobody knows, and some of it is left
+    ways_out: Sequence[str] = (),  # beside those that there always are
+) -> ToldFile:
+    """A temporary file without a buffer, and without a name where it can be opened again without one (Linux).
+
+    Raises
+    ------
+    ImageFileError
+        There is no room for it, or it cannot be made; what goes wrong later is told in the same words.
+    """
+    place = Path(folder or tempfile.gettempdir())
+    elsewhere = "name another folder for temporary files (TMPDIR)" if folder is None else "write to another disk"
+    size = "" if n_bytes is None else f" of {size_in_words(n_bytes)}"
+    *others, last = ("make room there", elsewhere, *ways_out)
+
+    def error_of(reason: str) -> ImageFileError:
+        file = f"{what} a temporary file{size} in {place}{reason}"
+        return ImageFileError(f"{file}; {', '.join(others)}, or {last}")
+
+    def check_room(least: int) -> int:
+        free = shutil.disk_usage(place).free
+        if free < least:
+            raise error_of(f", where {size_in_words(free)} are free")
+        return free
+
+    def with_reason(reason: str) -> ImageFileError:
+        return error_of(f": {reason}")
+
+    with told(with_reason):
+        free = check_room(n_bytes or 0)
+        file = (tempfile.TemporaryFile if DESCRIPTORS.is_dir() else tempfile.NamedTemporaryFile)(dir=place, buffering=0)
+    least_free = free // LEFT if n_bytes is None else 0
+    return ToldFile(file, with_reason, (lambda: check_room(least_free)) if least_free else None)
+
+
+class _Waiting(io.RawIOBase):
+    """A file in memory up to so many bytes, and then a temporary one on the disk."""
+
+    def __init__(self, most: int, what: str) -> None:
+        self._most, self._what = most, what
+        self._file: IO[bytes] = io.BytesIO()
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        if isinstance(self._file, io.BytesIO) and self._file.tell() + memoryview(data).nbytes > self._most:
+            on_disk = io.BufferedRandom(temporary_file(self._what), AT_ONCE)
+            on_disk.write(self._file.getbuffer())
+            on_disk.seek(self._file.tell())
+            self._file = on_disk
+        return self._file.write(data)
+
+    def fileno(self) -> int:
+        return self._file.fileno()
+
+    def flush(self) -> None:
+        if not self._file.closed:
+            self._file.flush()
+
+    def readinto(self, buffer: Any) -> int:
+        n_read: int = self._file.readinto(buffer)  # type: ignore[attr-defined]
+        return n_read
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def truncate(self, size: int | None = None) -> int:
+        return self._file.truncate(size)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):  # what could not be written was told
+            self._file.close()
+        super().close()
+
+
 @contextlib.contextmanager
 def waiting_file(most: int, name: str) -> Iterator[IO[bytes]]:
     """A temporary file, in memory up to so many bytes, and else on the disk, without a name.
@@ -107,22 +271,13 @@ def waiting_file(most: int, name: str) -> Iterator[IO[bytes]]:
     Raises
     ------
     ImageFileError
-        There is no room for it, or what writes to it fails; the message has the name of what it is for.
+        There is no room for it, or an encoder fails; the message has the name of what it is for.
     """
-    waiting = tempfile.SpooledTemporaryFile(most)  # noqa: SIM115
-    try:
-        yield waiting
-    except GpuquantError:
-        raise
-    except OSError as error:
-        if error.errno is None:  # as of encoders
+    with _Waiting(most, f"{name} cannot be written:") as waiting:
+        try:
+            yield waiting  # type: ignore[misc]
+        except EncoderError as error:
             raise ImageFileError(f"{name} cannot be written: {error}") from None
-        advice = "make room there, or name another folder for temporary files (TMPDIR)"
-        place = f"a temporary file in {tempfile.gettempdir()}"
-        raise ImageFileError(f"{name} cannot be written: {place}: {error.strerror}; {advice}") from None
-    finally:
-        with contextlib.suppress(OSError):  # what could not be written was told
-            waiting.close()
 
 
 @contextlib.contextmanager
@@ -183,3 +338,11 @@ def check_place(path: str | Path) -> None:
         number = errno.EACCES
     if number:
         raise ImageFileError(f"{path} cannot be written: {os.strerror(number)}")
+
+
+def size_in_words(n_bytes: int) -> str:
+    """Bytes as people write them: "3.2 GB" (10^9)."""
+    for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "KB")):
+        if n_bytes >= unit:
+            return f"{n_bytes / unit:.3g} {name}"
+    return f"{n_bytes} bytes"

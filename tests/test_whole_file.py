@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 
 import gpuquant.whole_file
 from gpuquant.errors import ImageFileError
-from gpuquant.whole_file import check_place, whole_bytes, whole_file
+from gpuquant.whole_file import EncoderError, check_place, temporary_file, whole_bytes, whole_file
 
 unnamed_files = pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="unnamed files are Linux's")
 WAYS = ["unnamed", "no such flag", "EOPNOTSUPP", "EISDIR", "no links"]
@@ -116,13 +117,16 @@ def test_permissions_are_those_of_open(umask: int, way: str, tmp_path: Path, set
     assert (tmp_path / "a.png").stat().st_mode == (tmp_path / "b.png").stat().st_mode
 
 
-@pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt()], ids=["ValueError", "KeyboardInterrupt"])
+@pytest.mark.parametrize(
+    "error", [ValueError("no"), KeyboardInterrupt(), BrokenPipeError(errno.EPIPE, "Broken pipe")], ids=repr
+)
 @pytest.mark.usefixtures("way")
 def test_a_failure_leaves_the_target_alone(error: BaseException, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"old")
-    with pytest.raises(type(error)), whole_file(tmp_path / "a.png") as file:  # noqa: PT012
+    with pytest.raises(type(error)) as caught, whole_file(tmp_path / "a.png") as file:  # noqa: PT012
         file.write(b"new")
         raise error
+    assert caught.value is error, "it was no trouble with the file"
     assert names(tmp_path) == ["a.png"]
     assert (tmp_path / "a.png").read_bytes() == b"old"
 
@@ -200,7 +204,10 @@ def test_an_object_gets_bytes_when_all_are_there(monkeypatch: pytest.MonkeyPatch
         assert taken.getvalue() == data
 
 
-@pytest.mark.parametrize("error", [ValueError("no"), ImageFileError("a photo is damaged"), KeyboardInterrupt()])
+@pytest.mark.parametrize(
+    "error",
+    [ValueError("no"), ImageFileError("a photo is damaged"), KeyboardInterrupt(), OSError(errno.EPIPE, "Broken pipe")],
+)
 def test_an_error_stays_what_it_is(error: BaseException) -> None:
     taken = io.BytesIO()
     with pytest.raises(type(error)) as caught, whole_bytes(taken) as file:  # noqa: PT012
@@ -228,6 +235,26 @@ def test_no_room_for_bytes_that_wait(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert taken.getvalue() == b""
     assert names(tmp_path) == []
+
+
+def test_what_an_encoder_says_has_the_name_of_the_file(tmp_path: Path) -> None:
+    for target, name in ((whole_file(tmp_path / "a.png"), "a.png"), (whole_bytes(io.BytesIO()), "the file")):
+        with pytest.raises(ImageFileError, match=f"{name} cannot be written: it knows no such mode$"), target:
+            raise EncoderError("it knows no such mode")
+    assert names(tmp_path) == []
+
+
+def test_some_room_is_left_by_a_file_whose_length_nobody_knows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    usage, free = shutil.disk_usage(tmp_path), iter([1600, 1600, 200, 99])
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=next(free)))
+    with temporary_file("a test takes", folder=tmp_path) as file:
+        file.write(b"1" * 1400)
+        file.write(b"1" * 101)
+        words = (
+            rf"^a test takes a temporary file in {tmp_path}, where 99 bytes are free; make room there, or write to an"
+        )
+        with pytest.raises(ImageFileError, match=words):
+            file.write(b"1")
 
 
 def test_places_are_checked_before_the_work(tmp_path: Path) -> None:

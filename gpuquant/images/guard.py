@@ -19,7 +19,7 @@ from gpuquant.arguments import MAX_PIXELS
 from gpuquant.errors import ArgumentError
 from gpuquant.images.libtiff import Complaints
 from gpuquant.images.room import A_PIXEL
-from gpuquant.images.words import size_in_words
+from gpuquant.whole_file import size_in_words
 
 IN_STRIPS = 900_000_000  # bytes of memory at the peak, for any number of pixels
 A_MINUTE = 2_000_000_000  # pixels in one, from a JPEG to a PNG of 16 colors on two cores; others take longer

@@ -19,7 +19,7 @@ from gpuquant.images.sources import ImageSource, Source, as_source, told
 from gpuquant.images.strip_head import FORMATS, Head, read_head
 from gpuquant.images.strip_passes import Passes
 from gpuquant.images.turned import TURNS, InMemory
-from gpuquant.images.words import size_in_words
+from gpuquant.whole_file import size_in_words
 
 STRIP_PIXELS = 1 << 21  # of a strip where no number of rows is asked for: 6 MB of RGB, which stay in a core's cache
 SMALL = 1 << 22  # pixels of a photo that is read whole where it fits: from about there on libvips takes less time

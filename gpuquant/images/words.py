@@ -72,11 +72,3 @@ def notes_of(warnings: list[str], *, is_tiff: bool, damaged: bool = False) -> tu
         if note:
             notes[note] = None
     return tuple(notes)
-
-
-def size_in_words(n_bytes: int) -> str:
-    """Bytes as people write them: "3.2 GB" (10^9)."""
-    for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "KB")):
-        if n_bytes >= unit:
-            return f"{n_bytes / unit:.3g} {name}"
-    return f"{n_bytes} bytes"

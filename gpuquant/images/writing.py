@@ -24,7 +24,7 @@ from gpuquant.images.registry import (
 from gpuquant.images.targets import ImageTarget, whole_target
 from gpuquant.locations import Location, place_of
 from gpuquant.tensors import as_numpy
-from gpuquant.whole_file import is_binary_file
+from gpuquant.whole_file import EncoderError, is_binary_file
 
 MAX_JPEG_PROFILE = 255 * 65_519  # bytes, in as many pieces as can be numbered
 
@@ -121,10 +121,12 @@ def encoding() -> Iterator[None]:
     """Make an error of the file of whatever Pillow's encoders raise."""
     try:
         yield
-    except (GpuquantError, MemoryError, OSError):
+    except (GpuquantError, MemoryError):
         raise
+    except OSError as error:
+        raise EncoderError(error.strerror or str(error)) from None
     except Exception as error:
-        raise OSError(" ".join(f"{type(error).__name__}: {error}".split())) from None
+        raise EncoderError(" ".join(f"{type(error).__name__}: {error}".split())) from None
 
 
 def write_picture(image: Image.Image, path: str | Path | Location) -> None:

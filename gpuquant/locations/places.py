@@ -15,8 +15,9 @@ from urllib.parse import unquote
 
 from gpuquant.errors import ArgumentError, ImageFileError
 from gpuquant.locations.blocks import BLOCK, Blocks
-from gpuquant.locations.copies import DESCRIPTORS, IN_MEMORY, LocalCopy
+from gpuquant.locations.copies import IN_MEMORY, LocalCopy
 from gpuquant.locations.stores import READ_ONLY, Address, renames
+from gpuquant.whole_file import DESCRIPTORS
 
 OBJECT_STORES = ("s3", "gs", "memory", "abfs", "abfss", "az", "oss", "oci")  # where what is put is whole or not there
 NAMES_OF_KIND = {"s3": "ContentType", "gs": "content_type"}  # of what s3fs and gcsfs take

@@ -28,7 +28,6 @@ from gpuquant.images.sinks import open_sink, sink_memory
 from gpuquant.images.sources import ImageSource, Source, is_source
 from gpuquant.images.strips import StripPhoto, open_strips
 from gpuquant.images.targets import ImageTarget
-from gpuquant.images.words import size_in_words
 from gpuquant.images.writing import check_format, name_of
 from gpuquant.locations import temporary_folder
 from gpuquant.memory import OF_PIXEL, default_budget, engine_memory, free_memory, parse_memory, strip_rows
@@ -37,6 +36,7 @@ from gpuquant.quantization.options import Options, options_text
 from gpuquant.quantization.steps import count_image, label_dtype, order_of, ordered_palette, timed
 from gpuquant.tensors import as_numpy, shared_tensor
 from gpuquant.threads import worker_threads
+from gpuquant.whole_file import size_in_words
 
 FileProgress = Callable[[str, float], None]
 """Called with the name of a stage and the share of it that is done, from 0 to 1: "read", "count", "cluster", "map", and

@@ -6,8 +6,8 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[2] / "gpuquant"
 LAYERS = [  # of the rooms, which are folders or modules of the package: each imports only those above it here
     ["errors", "tensors", "threads"],
-    ["arguments", "devices", "locations", "memory", "whole_file"],
-    ["colors"],
+    ["arguments", "devices", "memory", "whole_file"],
+    ["colors", "locations"],
     ["ops"],
     ["clustering", "counting", "images"],
     ["palettes"],

@@ -54,7 +54,9 @@ def test_a_disk_that_fills_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_file_that_cannot_be_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Broken:
-        def seek(self, _: int) -> None:
+        name = ""
+
+        def seek(self, *_: int) -> None:
             raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: Broken())

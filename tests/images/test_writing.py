@@ -177,7 +177,10 @@ def test_a_file_object_gets_nothing_of_what_fails(
     for writer in (indexed_png, tiled_tiff):
         monkeypatch.setattr(writer, "_deflated", half)
     taker = Taker(None)
-    with pytest.raises(ImageFileError, match="the file cannot be written: encoder error"):
+    words = (
+        "^the file cannot be written: encoder error" if image_format == "gif" else "encoder error"
+    )  # others are ours
+    with pytest.raises(OSError, match=words):
         result.save(taker, format=image_format)
     assert taker.taken == b""
 
