@@ -118,7 +118,14 @@ class Pages(BaseHTTPRequestHandler):
 def pages(files: dict[str, bytes]) -> Iterator[str]:
     """The address of a server that has these files."""
     Pages.files, Pages.statuses, Pages.asked = files, [], []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Pages)
+    with served(Pages) as address:
+        yield address
+
+
+@contextmanager
+def served(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """The address of a server."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

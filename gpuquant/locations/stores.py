@@ -18,6 +18,7 @@ from gpuquant.errors import ArgumentError, GpuquantError, ImageFileError
 TRIES = 4
 TRIES_OF = {"s3": 2, "gs": 2}  # where botocore and gcsfs themselves try five times or more
 PAUSE = 0.5  # seconds before the second try, and twice as many before each that follows: 3.5 in all
+SILENCE = 60  # seconds after which a server of the web is one that does not answer
 MOST_LETTERS = 300  # of what others say about an error
 LEAST_SECRET = 4  # letters of a part of user info or query that is taken out of words: shorter ones are in any
 
@@ -89,8 +90,11 @@ class Address:
             below = slash + below
         start = f"{self.protocol}://{user}{host}"
         try:
-            options = kind._get_kwargs_from_urls(start + tail)
-            system = kind(**options, **OPTIONS.get(self.protocol, {}))
+            options = kind._get_kwargs_from_urls(start + tail) | OPTIONS.get(self.protocol, {})
+            if self.is_read_only:  # where aiohttp would give up after five minutes in all, however well it goes
+                timeout = import_module("aiohttp").ClientTimeout(total=None, sock_connect=SILENCE, sock_read=SILENCE)
+                options["client_kwargs"] = {"timeout": timeout}
+            system = kind(**options)
             if self.protocol == "s3":
                 system.retries = 1  # of s3fs, in each of which botocore would try five times
             path = (

@@ -1,18 +1,24 @@
 """Work at URLs: what is tried again, what errors say, and what they never say."""
 
 import errno
+import shutil
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler
 from importlib import import_module
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
-from stores import SECRETS, Pages, Shelf, pages, put, shelf
+from stores import SECRETS, Pages, Shelf, pages, put, served, shelf
 
 from gpuquant.errors import ArgumentError, ImageFileError
-from gpuquant.locations import Location, place_of
+from gpuquant.locations import Location, place_of, stores
 
 
 @pytest.fixture(autouse=True)
@@ -203,3 +209,38 @@ def test_files_of_a_web_server(pauses: list[float]) -> None:
             location(f"{server}/none.jpg?sig=token-of-mine").copy()
     with pytest.raises(ImageFileError, match=r"cannot be read: .*\(tried several times\)$"):
         place.copy()
+
+
+class Slow(BaseHTTPRequestHandler):
+    """A server that sends bytes one by one, without saying how many; 20 of them, or for ever, or none at all."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        with suppress(OSError):
+            for _ in count() if self.path == "/endless" else range(20 * (self.path != "/silent")):
+                self.wfile.write(b"1" * (1 << 16 if self.path == "/endless" else 1))
+                threading.Event().wait(0 if self.path == "/endless" else 0.05)
+            threading.Event().wait(1 if self.path == "/silent" else 0)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def test_a_server_has_all_time_but_not_all_of_the_disk(
+    pauses: list[float], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("aiohttp")
+    assert location("https://host/a").system()[0].client_kwargs["timeout"].total is None
+    monkeypatch.setattr(stores, "SILENCE", 0.4)  # of a second, in which 20 bytes do not come
+    usage, free = shutil.disk_usage(tmp_path), iter(range(1 << 22, 0, -(1 << 16)))
+    with served(Slow) as server:
+        assert read(location(f"{server}/slow")) == b"1" * 20
+        with pytest.raises(ImageFileError, match=r"/silent cannot be read: .*\(tried several times\)$"):
+            location(f"{server}/silent").copy()
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=next(free)))
+        with pytest.raises(
+            ImageFileError, match=r"/endless cannot be copied: a temporary file in .*, where 197 KB are free"
+        ):
+            location(f"{server}/endless").copy()
+    assert len(pauses) == 3
