@@ -12,7 +12,6 @@ import torch
 
 from gpuquant.batch.crew import Counted
 from gpuquant.batch.file_work import FileWork, Settings
-from gpuquant.batch.listing import holds
 from gpuquant.batch.outcome import FileOutcome
 from gpuquant.batch.plan import PlannedFile
 from gpuquant.batch.shares import shares_of
@@ -23,6 +22,7 @@ from gpuquant.cluster.worker import Seat, Step
 from gpuquant.counting.histogram import ColorHistogram
 from gpuquant.devices import resolve_device
 from gpuquant.errors import ArgumentError
+from gpuquant.locations import holds
 from gpuquant.memory import parse_memory
 from gpuquant.palettes.palette import Palette
 from gpuquant.quantization.options import Options

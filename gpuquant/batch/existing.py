@@ -3,11 +3,10 @@
 import warnings
 from pathlib import Path
 
-from gpuquant.batch.listing import holds
 from gpuquant.batch.plan import PlannedFile
 from gpuquant.errors import ArgumentError, GpuquantError
 from gpuquant.images.note import is_whole, read_options
-from gpuquant.locations import Location, Place, files_among, for_each, identity_of, is_there
+from gpuquant.locations import Location, Place, files_among, for_each, holds, identity_of, is_there, looked_into
 from gpuquant.palettes.files import read_palette
 from gpuquant.quantization.options import Options, difference, palette_options
 
@@ -28,7 +27,7 @@ def results_to_keep(
     ArgumentError
         Results are there and must not be, or were made with other options, or may be photos.
     ImageFileError
-        The folder of results at a URL cannot be listed.
+        A result cannot be read, or the folder of results at a URL cannot be listed.
     """
     if existing == "refuse":
         _check_none([file.target for file in files] + ([shared_palette] if shared_palette else []))
@@ -99,7 +98,10 @@ def _check_alike(known: dict[PlannedFile, Options], wanted: Options, n_results: 
 
 
 def _palette_in(path: Place) -> Options:
+    with looked_into(path) as file:  # which raises where nobody knows
+        if file is None or not file.read(1):
+            return {}
     try:
-        return palette_options(read_palette(path)) if holds(path.is_file) else {}
+        return palette_options(read_palette(path))
     except GpuquantError:
         return {}

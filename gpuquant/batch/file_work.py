@@ -99,6 +99,8 @@ class FileWork:
         self, work: Callable[..., FileOutcome | None], file: PlannedFile, place: int, *given: Any
     ) -> FileOutcome | None:
         """Work on a file; an error is an outcome."""
+        if file.error is not None:
+            return FileOutcome(file.source, file.target, "failed", error=file.error)
         torch.set_num_threads(self._n_threads)
         try:
             return work(file, place, *given)

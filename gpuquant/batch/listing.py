@@ -1,16 +1,17 @@
 """Contents of a folder: the photos in it, results of earlier runs, and other files."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL import Image
 
+from gpuquant.errors import ImageFileError
 from gpuquant.images.heif import register
 from gpuquant.images.note import read_options
 from gpuquant.images.registry import results_by_ending
-from gpuquant.locations import Location, Place, for_each, is_below, is_inside
+from gpuquant.locations import Location, Place, for_each, holds, is_below, is_inside
 from gpuquant.report.folder import FILES
 
 NOT_PHOTOS = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}  # which Pillow knows, but does not decode by itself
@@ -25,6 +26,7 @@ class Listing:
     others: list[str] = field(default_factory=list)
     has_folders: bool = False
     sizes: dict[str, int | None] = field(default_factory=dict)  # bytes of images at URLs
+    unread: dict[str, ImageFileError] = field(default_factory=dict)  # images that may be results: nobody knows
 
 
 def contents_of(folder: Place, top: str, closed: str, *, recursive: bool, suffix: str) -> Listing:
@@ -69,12 +71,11 @@ def _on_disk(top: str, closed: str, recursive: bool, suffix: str) -> Listing:
                 continue
             elif ending_of(entry.name) not in endings:
                 found.others.append(place + entry.name)
-            elif _is_named_as_result(entry.name, suffix, photos) or (
-                ending_of(entry.name) in results_by_ending() and read_options(entry.path) is not None
-            ):
+            elif _is_named_as_result(entry.name, suffix, photos):
                 found.results.append(place + entry.name)
             else:
-                found.images.append(place + entry.name)
+                may_be_one = ending_of(entry.name) in results_by_ending()
+                _add(found, place + entry.name, may_be_one and _has_note(Path(entry.path)))
         found.has_folders |= bool(below)
         if recursive:
             waiting += reversed(below)
@@ -109,10 +110,24 @@ def _at_url(folder: Location, top: str, closed: str, recursive: bool, suffix: st
         for place in found.sizes
         if place not in named and ending_of(place) in results_by_ending()
     }
-    named |= {maybe[one] for one, options in for_each(read_options, maybe) if options is not None}  # type: ignore[index]
+    noted = {maybe[one]: has_note for one, has_note in for_each(_has_note, maybe)}  # type: ignore[index]
     for place in sorted(found.sizes, key=_order):
-        (found.results if place in named else found.images).append(place)
+        _add(found, place, place in named or noted.get(place, False))
     return found
+
+
+def _has_note(place: Place) -> bool | ImageFileError:
+    """True of a file that says that gpuquant wrote it; or why nobody knows."""
+    try:
+        return read_options(place) is not None
+    except ImageFileError as error:
+        return error
+
+
+def _add(found: Listing, place: str, is_result: bool | ImageFileError) -> None:
+    (found.results if is_result is True else found.images).append(place)
+    if isinstance(is_result, ImageFileError):
+        found.unread[place] = is_result
 
 
 def _order(place: str) -> list[tuple[bool, str]]:
@@ -170,11 +185,3 @@ def _leads_into(entry: os.DirEntry[str], folder: str) -> bool:
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     return holds(lambda: entry.is_dir(follow_symlinks=False))
-
-
-def holds(check: Callable[[], bool]) -> bool:
-    """Make a check of a path; False where the system refuses to answer."""
-    try:
-        return check()
-    except (OSError, ValueError):  # too long a name, a folder that cannot be entered, a symlink to itself
-        return False

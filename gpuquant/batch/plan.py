@@ -7,6 +7,7 @@ from itertools import count
 from pathlib import Path
 
 from gpuquant.batch.listing import contents_of, ending_of, is_folder, without_ending
+from gpuquant.batch.outcome import reason_of
 from gpuquant.batch.passed_over import passed_over_words
 from gpuquant.errors import ArgumentError, ImageFileError
 from gpuquant.locations import Location, Place, identity_of, is_inside, joined, place_of
@@ -20,6 +21,7 @@ class PlannedFile:
 
     source: Place
     target: Place
+    error: str | None = None  # why it cannot be read, where that was found out: it may be a result
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +81,7 @@ def plan_files(
     folders = {place: identity_of(place) for place in given if is_folder(place)}
     several = len(set(folders.values())) > 1
     found: dict[str, tuple[Place, str]] = {}  # identity, but of a symlink itself -> source, place in the targets' tree
+    unread: dict[Place, str] = {}
     others: set[str] = set()
     results: set[str] = set()
     more_below = False
@@ -99,7 +102,10 @@ def plan_files(
         others |= {f"{top}/{below}" for below in inside.others}
         for below in inside.images:
             source = place.at(below, inside.sizes[below]) if isinstance(place, Location) else place / below
-            found.setdefault(f"{top}/{below}", (source, prefix + below))
+            if f"{top}/{below}" not in found:
+                found[f"{top}/{below}"] = (source, prefix + below)
+                if below in inside.unread:
+                    unread[source] = reason_of(inside.unread[below], source)
     passed_over = dict(Counter(map(ending_of, others - set(found))).most_common())
     n_results = len(results - set(found))
     if not found:
@@ -111,7 +117,9 @@ def plan_files(
     else:
         tree = _targets([place for _, place in found.values()], suffix + ending)
         targets = [joined(folder, target) for target in tree]
-    return Plan([PlannedFile(*pair) for pair in zip(sources, targets, strict=True)], passed_over, n_results)
+    pairs = zip(sources, targets, strict=True)
+    files = [PlannedFile(source, target, unread.get(source)) for source, target in pairs]
+    return Plan(files, passed_over, n_results)
 
 
 def check_inside(target: Place, output: Place) -> None:

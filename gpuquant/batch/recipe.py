@@ -12,7 +12,6 @@ from gpuquant.batch.crew import Crew, Threads
 from gpuquant.batch.existing import EXISTING, results_to_keep
 from gpuquant.batch.file_work import FileWork, Settings
 from gpuquant.batch.job import SHARED_PALETTE, Batch
-from gpuquant.batch.listing import holds
 from gpuquant.batch.page import page_folder
 from gpuquant.batch.plan import PlannedFile, plan_files
 from gpuquant.batch.shares import shares_of
@@ -24,7 +23,7 @@ from gpuquant.fitting.search import check_not_searched, check_search
 from gpuquant.images.loading import parse_color
 from gpuquant.images.registry import result_formats
 from gpuquant.images.writing import check_format
-from gpuquant.locations import Location, Place, identity_of, is_url, place_of
+from gpuquant.locations import Location, Place, holds, identity_of, is_url, place_of
 from gpuquant.palettes.palette import PaletteLike
 from gpuquant.palettes.parsing import palette_to_apply
 from gpuquant.quantization.options import options_of

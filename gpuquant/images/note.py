@@ -3,11 +3,10 @@
 import io
 import json
 import zlib
-from pathlib import Path
-from typing import IO
+from typing import BinaryIO
 
 from gpuquant.images.directories import DirectoryFile
-from gpuquant.locations import Place, place_of
+from gpuquant.locations import Place, looked_into, place_of
 
 KEYWORD = "gpuquant"  # of a PNG's text, and the first word of a TIFF's description and of a GIF's comment
 MOST_BYTES = 1 << 14  # of a note; ours have some 400
@@ -19,7 +18,13 @@ PNG, GIF = b"\x89PNG\r\n\x1a\n", (b"GIF87a", b"GIF89a")
 
 
 def read_options(path: str | Place) -> dict[str, object] | None:
-    """The options in a file that `save` wrote; None where there are none, or the file is damaged."""
+    """The options in a file that `save` wrote; None where there are none, or no such file, or a damaged one.
+
+    Raises
+    ------
+    ImageFileError
+        Nobody knows: the file cannot be read, or a URL does not answer.
+    """
     try:
         options = json.loads(_read_note(path) or "null")
     except (ValueError, RecursionError):
@@ -28,20 +33,18 @@ def read_options(path: str | Place) -> dict[str, object] | None:
 
 
 def is_whole(path: str | Place) -> bool:
-    """Tell whether a file is a PNG, TIFF or GIF that ends as it should."""
-    try:
-        with place_of(path).open("rb") as file:
-            start, n_bytes = file.read(8), file.seek(0, io.SEEK_END)
-            file.seek(max(0, n_bytes - len(PNG_END)))
-            end = file.read()
-            if start == PNG:
-                return end == PNG_END
-            if start.startswith(GIF):
-                return end.endswith(b";")
-            directories = DirectoryFile(file)
-            return directories.at(directories.first) is not None if directories.first else False
-    except (OSError, ValueError, IndexError):
-        return False
+    """Tell whether a file is a PNG, TIFF or GIF that ends as it should.
+
+    Raises
+    ------
+    ImageFileError
+        Nobody knows, as of `read_options`.
+    """
+    with looked_into(place_of(path)) as file:
+        try:
+            return file is not None and _ends_well(file)
+        except (ValueError, IndexError):
+            return False
 
 
 def shortened(text: str, most: int) -> str:
@@ -52,23 +55,36 @@ def shortened(text: str, most: int) -> str:
 
 def _read_note(path: str | Place) -> str | None:
     """The note in a PNG, TIFF or GIF; None where there is none, or no such file, or a damaged one."""
-    place = place_of(path)
-    try:
-        if isinstance(place, Path) and not place.is_file():  # opening a pipe would wait for a writer
+    with looked_into(place_of(path)) as file:
+        try:
+            return None if file is None else _note_in(file)
+        except (ValueError, IndexError):
             return None
-        with place.open("rb") as file:
-            start = file.read(8)
-            if start == PNG:
-                return _in_png(file)
-            file.seek(0)
-            if start.startswith(GIF):
-                return _in_gif(file.read(MOST_GIF_BYTES))
-            return _in_tiff(file)
-    except (OSError, ValueError, IndexError):
-        return None
 
 
-def _in_png(file: IO[bytes]) -> str | None:
+def _note_in(file: BinaryIO) -> str | None:
+    start = file.read(8)
+    if start == PNG:
+        return _in_png(file)
+    file.seek(0)
+    if start.startswith(GIF):
+        return _in_gif(file.read(MOST_GIF_BYTES))
+    return _in_tiff(file)
+
+
+def _ends_well(file: BinaryIO) -> bool:
+    start, n_bytes = file.read(8), file.seek(0, io.SEEK_END)
+    file.seek(max(0, n_bytes - len(PNG_END)))
+    end = file.read()
+    if start == PNG:
+        return end == PNG_END
+    if start.startswith(GIF):
+        return end.endswith(b";")
+    directories = DirectoryFile(file)
+    return directories.at(directories.first) is not None if directories.first else False
+
+
+def _in_png(file: BinaryIO) -> str | None:
     for _ in range(MOST_CHUNKS):
         length, kind = int.from_bytes(file.read(4), "big"), file.read(4)
         if kind in (b"IDAT", b"IEND", b""):
@@ -98,8 +114,8 @@ def _in_gif(data: bytes) -> str | None:
     return None
 
 
-def _in_tiff(file: IO[bytes]) -> str | None:
-    directories = DirectoryFile(file)  # type: ignore[arg-type]
+def _in_tiff(file: BinaryIO) -> str | None:
+    directories = DirectoryFile(file)
     text = directories.at(directories.first).tags.get(DESCRIPTION) if directories.first else None
     return _after_keyword(text) if isinstance(text, str) else None
 

@@ -2,22 +2,11 @@
 
 from gpuquant.locations.copies import IN_MEMORY, LocalCopy
 from gpuquant.locations.folders import common_folder, is_inside, make_folder, resolved, way_to
+from gpuquant.locations.looking import holds, is_there, looked_into, size_of
 from gpuquant.locations.many import files_among, for_each
-from gpuquant.locations.places import (
-    Location,
-    Place,
-    identity_of,
-    is_below,
-    is_there,
-    is_url,
-    joined,
-    place_of,
-    place_shown,
-    size_of,
-    temporary_folder,
-    without_secrets,
-)
+from gpuquant.locations.places import Location, Place, identity_of, is_below, joined
 from gpuquant.locations.stores import support
+from gpuquant.locations.urls import is_url, place_of, place_shown, temporary_folder, without_secrets
 
 __all__ = [
     "IN_MEMORY",
@@ -27,12 +16,14 @@ __all__ = [
     "common_folder",
     "files_among",
     "for_each",
+    "holds",
     "identity_of",
     "is_below",
     "is_inside",
     "is_there",
     "is_url",
     "joined",
+    "looked_into",
     "make_folder",
     "place_of",
     "place_shown",

@@ -3,37 +3,23 @@
 import io
 import mimetypes
 import os
-import re
 import secrets
-import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
-from urllib.parse import unquote
 
 from gpuquant.errors import ArgumentError, ImageFileError
 from gpuquant.locations.blocks import BLOCK, Blocks
 from gpuquant.locations.copies import IN_MEMORY, LocalCopy
-from gpuquant.locations.stores import READ_ONLY, Address, renames
+from gpuquant.locations.stores import Address, renames
 from gpuquant.whole_file import DESCRIPTORS
 
 OBJECT_STORES = ("s3", "gs", "memory", "abfs", "abfss", "az", "oss", "oci")  # where what is put is whole or not there
 NAMES_OF_KIND = {"s3": "ContentType", "gs": "content_type"}  # of what s3fs and gcsfs take
-ALIASES = {"s3a": "s3", "gcs": "gs"}
-PROBE = ".gpuquant-probe"
 
-_URL_AS_PATH = re.compile(r"(?:.*::)?(s3a?|gcs|gs|https?|memory):/", re.DOTALL)
-_URL_WITHIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # two letters: not a drive's
-_URL = re.compile(rf"({_URL_WITHIN.pattern})([^/?#]*@)?(.*)", re.DOTALL)
-_SHOWN = re.compile(rf"({_URL_WITHIN.pattern})(.*)", re.DOTALL)
-_CHAINED = re.compile(rf"::.*{_URL_WITHIN.pattern}", re.DOTALL)
-_HOST = re.compile(r"(?:\[[^\]]*\]|[^:/]*)(?::[0-9]*)?(?:/.*)?", re.DOTALL)
-_BUCKET = re.compile(r"[^:/]*(?:/.*)?|arn:.*", re.DOTALL)  # or Amazon's name of an access point
-_TAIL_ON_THE_WEB = re.compile(r"[?#].*", re.DOTALL)
-_TAIL = re.compile(r"\?[\w.~%-]+=.*", re.DOTALL)  # else "?" and "#" are letters of names as others are
-_VERSION = re.compile(r"\?(?:versionId|versionid|generation)=[^/?#&=]+")
+PROBE = ".gpuquant-probe"
 
 
 @dataclass(frozen=True, repr=False)
@@ -248,85 +234,6 @@ Place = Path | Location
 """Where a file or a folder is."""
 
 
-def is_url(text: object) -> bool:
-    """True of a text that is a URL, or has one in it."""
-    return isinstance(text, str) and _URL_WITHIN.search(text) is not None
-
-
-def place_of(given: str | os.PathLike[str] | Location) -> Place:
-    """The place that a path or a URL names; that of `file://` is a path.
-
-    Raises
-    ------
-    ArgumentError
-        It is a `Path` made of a URL.
-
-    Examples
-    --------
-    >>> from gpuquant.locations import place_of
-    >>> place_of("s3://bucket/photos/") / "a.jpg"
-    Location('s3://bucket/photos/a.jpg')
-    >>> place_of("file:///photos/a%20b.jpg").name
-    'a b.jpg'
-    >>> print(place_of("https://me:secret@example.org/a.jpg?key=secret"))
-    https://example.org/a.jpg
-    """
-    if isinstance(given, Location):
-        return given
-    if isinstance(given, Path) and (as_path := _URL_AS_PATH.match(str(given))):
-        raise ArgumentError(f"a URL, {as_path[1]}://..., became a Path before, which takes a slash off: give a text")
-    if not isinstance(given, str) or not is_url(given):
-        return Path(given)
-    found = _URL.fullmatch(given)
-    if found is None or _CHAINED.search(given):
-        raise ArgumentError(
-            "a URL with something before it, or with '::' and another one in it, is not taken; name a file"
-        )
-    protocol, user, rest = found[1].removesuffix("://").lower(), found[2] or "", found[3]
-    if protocol in ("file", "local"):
-        return Path(unquote(f"{user}{rest}".removeprefix("localhost")))
-    protocol = ALIASES.get(protocol, protocol)
-    path, tail = _path_and_tail(protocol, rest)
-    return Location(protocol, path.rstrip("/"), (user, tail), ends_with_slash=path.endswith("/") and not tail)
-
-
-def _path_and_tail(protocol: str, rest: str) -> tuple[str, str]:
-    """What is shown of a URL, and what is a secret, behind user info: nothing of the latter is in an error."""
-    found = (_TAIL_ON_THE_WEB if protocol in READ_ONLY else _TAIL).search(rest)
-    path, tail = (rest[: found.start()], rest[found.start() :]) if found else (rest, "")
-    if protocol == "memory":
-        path = path.lstrip("/")
-    elif protocol in OBJECT_STORES and not _BUCKET.fullmatch(path):
-        raise ArgumentError(
-            f"a URL, {protocol}://..., has a ':' before its key; keys and secrets of users are no part of it"
-        )
-    elif protocol not in OBJECT_STORES and not _HOST.fullmatch(path):
-        raise ArgumentError(f"a URL, {protocol}://..., has a ':' without a port; a '/' in a password is written as %2F")
-    if tail and protocol in OBJECT_STORES and not _VERSION.fullmatch(tail):
-        advice = "a file with such a name is read where its folder is named"
-        raise ArgumentError(f"{protocol}://{path}?...: {protocol}:// takes no query but ?versionId=; {advice}")
-    return path, tail
-
-
-def without_secrets(text: str) -> str:
-    """A text with a URL at its end, of which only that is left which may be shown."""
-    found = _URL_WITHIN.search(text)
-    if found is None:
-        return text
-    try:
-        return text[: found.start()] + str(place_of(text[found.start() :]))
-    except ArgumentError:
-        return f"{text[: found.start()]}{found[0]}..."
-
-
-def place_shown(text: str) -> Place:
-    """The place that was shown as a text, as far as that tells: what "?" or "#" is in it is a part of a name."""
-    found = _SHOWN.fullmatch(text)
-    if found is None or found[1] in ("file://", "local://"):
-        return Path(text)
-    return Location(found[1].removesuffix("://"), found[2])
-
-
 def identity_of(place: Place) -> str:
     """A text that two places share if they are one: symlinks are followed. On the web the query is a part of it."""
     if isinstance(place, Path):
@@ -350,27 +257,3 @@ def joined(folder: Place, place: str) -> Place:
     if not is_below(place):
         raise ArgumentError(f"{place!r} is no place below {folder}")
     return folder / place
-
-
-def is_there(place: Place) -> bool:
-    """True where something is in a place; also False where the system refuses to answer for a path."""
-    if isinstance(place, Location):
-        return place.is_file()
-    try:
-        return place.exists()
-    except (OSError, ValueError):
-        return False
-
-
-def size_of(place: Place) -> int | None:
-    """The bytes of a file; None where that cannot be found out."""
-    try:
-        return place.stat().st_size if isinstance(place, Path) else place.size()
-    except OSError:
-        return None
-
-
-def temporary_folder(target: object) -> Path:
-    """The folder for the temporary files of a target: beside a path, else the system's."""
-    place = place_of(target) if isinstance(target, str | os.PathLike | Location) else None
-    return place.absolute().parent if isinstance(place, Path) else Path(tempfile.gettempdir())

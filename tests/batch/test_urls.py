@@ -222,6 +222,48 @@ def test_results_are_no_photos_and_photos_are_not_overwritten(photos: Path) -> N
         quantize_files("memory://photos/b.png", None, 4, suffix="-4", existing="overwrite")
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(OSError(16, "Please slow down"), "Please slow down (tried"), (PermissionError("No"), "access is denied (No)")],
+)
+def test_results_that_cannot_be_looked_into_are_no_photos(photos: Path, error: Exception, words: str) -> None:
+    """Nobody knows whether they are: none is taken for a photo, kept without its options, or overwritten."""
+
+    def fail(what: str, path: str) -> None:
+        if what == "read" and path == "/photos/b-4.png":
+            raise error
+
+    list(quantize_files("shelf://photos/b.png", None, 4, suffix="-4"))
+    before = contents("shelf://photos")
+    Shelf.fault = fail
+    batch = quantize_files("shelf://photos", "memory://out", 4)
+    assert batch.results_passed_over == 0
+    Shelf.fault = None  # by now it can be read
+    outcomes = by_name(batch)
+    assert outcomes["b-4.png"].status == "failed"
+    assert (outcomes["b-4.png"].error or "").startswith(f"cannot be read: {words}")
+    assert contents("memory://out").keys() == {"b.png", "a.jpg.png", "a.png.png"}
+    assert [one.error for one in quantize_files("shelf://photos/b-4.png", "memory://named", 4)] == [None]
+    Shelf.fault = fail
+    for existing in ("skip", "update", "overwrite"):
+        with pytest.raises(ImageFileError, match=f"^shelf://photos/b-4.png cannot be read: {re.escape(words)}"):
+            quantize_files("shelf://photos/b.png", None, 4, suffix="-4", existing=existing)
+    assert contents("shelf://photos") == before
+
+
+def test_a_shared_palette_that_cannot_be_read_is_not_taken_for_none(photos: Path) -> None:
+    list(quantize_files("shelf://photos", "shelf://out", 4, shared_palette=True))
+
+    def fail(what: str, path: str) -> None:
+        if what == "read" and path.endswith("palette.hex"):
+            raise PermissionError("Forbidden")
+
+    Shelf.fault = fail
+    for existing in ("skip", "update"):
+        with pytest.raises(ImageFileError, match=r"^shelf://out/palette.hex cannot be read: access is denied"):
+            quantize_files("shelf://photos", "shelf://out", 4, shared_palette=True, existing=existing)
+
+
 def test_one_listing_and_one_request_for_a_photo(photos: Path) -> None:
     list(quantize_files("shelf://photos", "memory://out", 4, recursive=True))
     asked = [what for what, path in Shelf.asked if not path.endswith(".png") and not path.endswith(".tif")]
