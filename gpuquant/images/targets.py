@@ -16,17 +16,20 @@ ImageTarget = str | Path | Location | BinaryFile
 def check_target(target: ImageTarget) -> None:
     """Raise, before any work is done, where nothing can be written, or what a URL needs is not installed.
 
+    At a URL a small file is written beside the target, and removed: nobody else knows.
+
     Raises
     ------
     ArgumentError
         That kind of URL can only be read, or needs what is not installed.
     ImageFileError
-        There is no such folder, it takes no files, or the path is that of a folder.
+        There is no such folder, it takes no files, or the path is that of a folder; or a URL cannot be written.
     """
     if isinstance(target, str | os.PathLike | Location):
         place = place_of(target)
         if isinstance(place, Location):
             place.check_target()
+            place.parent.check_writable()
         else:
             check_place(place)
 

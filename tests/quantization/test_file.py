@@ -10,6 +10,7 @@ import pytest
 from conftest import Pixels
 from image_files import swapped_profile
 from PIL import Image
+from stores import Shelf, shelf
 
 from gpuquant.errors import ArgumentError, ImageFileError
 from gpuquant.images.strips import StripPhoto
@@ -197,6 +198,20 @@ def test_a_profile_that_the_format_cannot_hold_is_said_before_it_is_counted(
 def test_a_place_that_takes_no_file_is_said_before_it_is_read(tmp_path: Path) -> None:
     with pytest.raises(ImageFileError, match=r"none/a\.png cannot be written: No such file or directory"):
         quantize_file(tmp_path / "missing.npy", tmp_path / "none" / "a.png", 3)
+
+
+def test_a_url_that_cannot_be_written_is_said_before_it_is_read(tmp_path: Path) -> None:
+    def denied(what: str, _: str) -> None:
+        if what == "write":
+            raise PermissionError("Forbidden")
+
+    with shelf() as store:
+        Shelf.fault = denied
+        with pytest.raises(ImageFileError, match="shelf://box cannot be written: access is denied"):
+            quantize_file(tmp_path / "missing.npy", "shelf://box/a.png", 3)
+        Shelf.fault = None
+        quantize_file(saved(noise(9, 9, 3), tmp_path / "a.npy"), "shelf://box/a.png", 3)
+        assert list(store) == ["/box/a.png"]
 
 
 @pytest.mark.parametrize("dither", ["none", "floyd-steinberg"])
