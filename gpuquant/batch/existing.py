@@ -6,7 +6,7 @@ from pathlib import Path
 from gpuquant.batch.plan import PlannedFile
 from gpuquant.errors import ArgumentError, GpuquantError
 from gpuquant.images.note import is_whole, read_options
-from gpuquant.locations import Location, Place, files_among, for_each, holds, identity_of, is_there, looked_into
+from gpuquant.locations import Place, files_among, for_each, identity_of, is_there, looked_into
 from gpuquant.palettes.files import read_palette
 from gpuquant.quantization.options import Options, difference, palette_options
 
@@ -58,20 +58,13 @@ def results_to_keep(
 
 def results_of(files: list[PlannedFile]) -> dict[PlannedFile, Place]:
     """The files whose targets are there, and these; with their sizes at URLs."""
-    listed = files_among(file.target for file in files if isinstance(file.target, Location))
-    there: dict[PlannedFile, Place] = {}
-    for file in files:
-        if isinstance(file.target, Path):
-            if holds(file.target.is_file):
-                there[file] = file.target
-        elif file.target in listed:
-            there[file] = listed[file.target]
-    return there
+    there = files_among(file.target for file in files)
+    return {file: there[file.target] for file in files if file.target in there}
 
 
 def _check_none(wanted: list[Place]) -> None:
-    listed = files_among(place for place in wanted if isinstance(place, Location))
-    there = [place for place in wanted if (place in listed if isinstance(place, Location) else is_there(place))]
+    found = files_among(wanted)
+    there = [place for place in wanted if place in found or (isinstance(place, Path) and is_there(place))]
     if there:
         message = f"{len(there)} of {len(wanted)} results exist already, such as {there[0]}"
         raise ArgumentError(f"{message}; use existing='skip' (--skip-existing) or existing='overwrite' (--force)")

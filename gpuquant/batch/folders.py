@@ -1,9 +1,7 @@
 """Folders for results: made and tried before work begins."""
 
-from pathlib import Path
-
 from gpuquant.batch.plan import PlannedFile
-from gpuquant.locations import Location, Place, make_folder
+from gpuquant.locations import Location, Place, check_folder
 
 
 def check_writable(output: Place | None, files: list[PlannedFile]) -> None:
@@ -14,12 +12,9 @@ def check_writable(output: Place | None, files: list[PlannedFile]) -> None:
     ArgumentError, ImageFileError
         It cannot be written.
     """
-    if isinstance(output, Path):
-        make_folder(output)
-        return
     if output is not None:
-        output.check_writable()
+        check_folder(output)
         return
     targets = [file.target for file in files if isinstance(file.target, Location)]
     for target in {one.store: one for one in targets}.values():
-        target.parent.check_writable()
+        check_folder(target.parent)

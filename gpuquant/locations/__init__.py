@@ -1,7 +1,7 @@
 """Places of files: paths, and URLs that fsspec knows."""
 
 from gpuquant.locations.copies import IN_MEMORY, LocalCopy
-from gpuquant.locations.folders import common_folder, is_inside, make_folder, resolved, way_to
+from gpuquant.locations.folders import check_folder, common_folder, is_inside, make_folder, resolved, way_to
 from gpuquant.locations.looking import holds, is_there, looked_into, size_of
 from gpuquant.locations.many import files_among, for_each
 from gpuquant.locations.places import Location, Place, identity_of, is_below, joined
@@ -13,6 +13,7 @@ __all__ = [
     "LocalCopy",
     "Location",
     "Place",
+    "check_folder",
     "common_folder",
     "files_among",
     "for_each",

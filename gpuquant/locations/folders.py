@@ -29,6 +29,20 @@ def make_folder(folder: Place) -> None:
         raise ImageFileError(f"{folder} cannot be written: {error.strerror or error}") from None
 
 
+def check_folder(folder: Place) -> None:
+    """Make a folder, or at a URL write a small file into it, and remove it.
+
+    Raises
+    ------
+    ArgumentError, ImageFileError
+        It cannot be written.
+    """
+    if isinstance(folder, Location):
+        folder.check_writable()
+    else:
+        make_folder(folder)
+
+
 def resolved(place: Place) -> str:
     """The identity of a file, but of a symlink its own: a result has one name."""
     return str(place) if isinstance(place, Location) else str(Path(identity_of(place.parent), place.name))

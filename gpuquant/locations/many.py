@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
 
+from gpuquant.locations.looking import holds
 from gpuquant.locations.places import Location, Place
 
 FEW = 16  # files that are asked for one by one, in place of listing all that lies around them
@@ -27,8 +28,8 @@ def for_each(look: Callable[[Place], Found], places: Iterable[Place]) -> Iterato
             yield from zip(remote, pool.map(look, remote), strict=True)
 
 
-def files_among(places: Iterable[Location]) -> dict[Location, Location]:
-    """The places where a file is, each with its bytes. Many are found by listing what lies around them.
+def files_among(places: Iterable[Place]) -> dict[Place, Place]:
+    """The places where a file is; at URLs each with its bytes, and many are found by listing what lies around them.
 
     Raises
     ------
@@ -36,9 +37,12 @@ def files_among(places: Iterable[Location]) -> dict[Location, Location]:
         Nobody answers.
     """
     stores: dict[object, list[Location]] = {}
+    found: dict[Place, Place] = {}
     for place in places:
-        stores.setdefault(place.store, []).append(place)
-    found: dict[Location, Location] = {}
+        if isinstance(place, Location):
+            stores.setdefault(place.store, []).append(place)
+        elif holds(place.is_file):
+            found[place] = place
     for wanted in stores.values():
         if len(wanted) <= FEW:
             sizes = {place: info.get("size") for place in wanted if (info := place.details()) is not None}

@@ -32,10 +32,13 @@ def is_url(text: object) -> bool:
 def place_of(given: str | os.PathLike[str] | Location) -> Place:
     """The place that a path or a URL names; that of `file://` is a path.
 
+    A query and a fragment end what is shown at https://; elsewhere "#" is a letter of a name as others are, and so is
+    "?", unless "name=" follows it: at object stores such as S3 that is ?versionId= alone.
+
     Raises
     ------
     ArgumentError
-        It is a `Path` made of a URL.
+        It is a `Path` made of a URL, or holds one in a way that is not taken; nothing secret of it is told.
 
     Examples
     --------
