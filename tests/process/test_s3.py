@@ -96,6 +96,24 @@ def test_a_tree_is_read_and_written(server: Faults, bucket: Any, photos: Path, t
     assert asked(server, "GET", "in/a.jpg") == 0
 
 
+def test_names_with_what_begins_a_query_or_fragment(bucket: Any, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "odd").mkdir()
+    for name in ("photo #1.jpg", "photo #2.jpg", "why?.jpg"):
+        (tmp_path / "odd" / name).write_bytes((photos / "a.jpg").read_bytes())
+        bucket.upload_file(str(tmp_path / "odd" / name), f"odd #1/{name}")
+    local, url = expected(tmp_path / "odd", tmp_path), f"s3://{bucket.name}"
+    for output in ("out#1", "out?"):
+        assert [one.error for one in quantize_files(f"{url}/odd #1/", f"{url}/{output}/", 8)] == [None] * 3
+        assert below(bucket, f"{output}/") == local
+    bucket.Versioning().enable()
+    first, _ = (
+        bucket.meta.client.put_object(Bucket=bucket.name, Key="versions/a #1.jpg", Body=body)["VersionId"]
+        for body in ((photos / "a.jpg").read_bytes(), b"not a photo")
+    )
+    quantize_file(f"{url}/versions/a #1.jpg?versionId={first}", f"{url}/old #1.png", 8)
+    assert below(bucket, "old #1.png") == {"": local["photo #1.png"]}
+
+
 def test_a_report(server: Faults, bucket: Any, photos: Path, tmp_path: Path) -> None:
     """The same page and thumbnails as on disk, which a browser is told to show; and again from what is there."""
     local, url = expected(photos, tmp_path, report=True), f"s3://{bucket.name}"
