@@ -15,7 +15,6 @@ ALIASES = {"s3a": "s3", "gcs": "gs"}
 _URL_AS_PATH = re.compile(r"(?:.*::)?(s3a?|gcs|gs|https?|memory):/", re.DOTALL)
 _URL_WITHIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # two letters: not a drive's
 _URL = re.compile(rf"({_URL_WITHIN.pattern})([^/?#]*@)?(.*)", re.DOTALL)
-_SHOWN = re.compile(rf"({_URL_WITHIN.pattern})(.*)", re.DOTALL)
 _CHAINED = re.compile(rf"::.*{_URL_WITHIN.pattern}", re.DOTALL)
 _HOST = re.compile(r"(?:\[[^\]]*\]|[^:/]*)(?::[0-9]*)?(?:/.*)?", re.DOTALL)
 _BUCKET = re.compile(r"[^:/]*(?:/.*)?|arn:.*", re.DOTALL)  # or Amazon's name of an access point
@@ -100,10 +99,9 @@ def without_secrets(text: str) -> str:
 
 def place_shown(text: str) -> Place:
     """The place that was shown as a text, as far as that tells: what "?" or "#" is in it is a part of a name."""
-    found = _SHOWN.fullmatch(text)
-    if found is None or found[1] in ("file://", "local://"):
-        return Path(text)
-    return Location(found[1].removesuffix("://"), found[2])
+    protocol, _, path = text.partition("://")
+    is_location = _URL_WITHIN.match(text) and protocol not in ("file", "local")
+    return Location(protocol, path) if is_location else Path(text)
 
 
 def temporary_folder(target: object) -> Path:
