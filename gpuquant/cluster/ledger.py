@@ -7,7 +7,7 @@ MOST_DEATHS = 3  # of workers that had an item in work: it is tried twice more, 
 
 
 class Ledger:
-    """Items by their numbers, and workers by theirs: two bytes an item, and a number for each that a worker keeps.
+    """Items by their numbers, and workers by theirs: two bytes an item, and eight more for one that a worker keeps.
 
     An item is done when its result is here; or, where workers keep what they made of items (one histogram of many
     photos), when that is here. A worker that dies takes with it what it keeps: all of that is worked on anew.

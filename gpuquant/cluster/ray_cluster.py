@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 import warnings
@@ -29,6 +30,7 @@ OBJECT_STORE = (
 )  # bytes, taken as they are needed: two histograms of all colors, of 2^24 * 11 bytes, on their way
 LONGEST = 300  # letters of Ray's errors, which may have pages
 MOST_OF_PLACE = 15  # letters of the temporary folder: names of sockets have at most 107, ours takes 22 and Ray up to 70
+NEWS = "print_to_stdstream"  # which prints what happens to nodes
 QUIETLY = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -117,13 +119,16 @@ def _quietly() -> Iterator[None]:
 @contextlib.contextmanager
 def _without_news() -> Iterator[None]:
     """Keep standard output free of what happens to nodes, with pages of their logs: Ray has no setting for that."""
-    module = import_module("ray._private.worker")
-    before = getattr(module, "print_to_stdstream", None)
-    module.print_to_stdstream = lambda *_, **__: None  # type: ignore[attr-defined]
+    module = sys.modules.get("ray._private.worker")
+    before = getattr(module, NEWS, None)
+    if before is None:  # another version of Ray: it is left as it is
+        yield
+        return
+    setattr(module, NEWS, lambda *_, **__: None)
     try:
         yield
     finally:
-        module.print_to_stdstream = before  # type: ignore[attr-defined]
+        setattr(module, NEWS, before)
 
 
 def _imported(cluster: str) -> Any:

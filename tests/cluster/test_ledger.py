@@ -1,5 +1,7 @@
 """Ledger: no item is lost, none is done twice, whoever dies whenever."""
 
+import tracemalloc
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -118,3 +120,19 @@ def test_who_dies_of_handing_over_does_so_three_times_at_most() -> None:
         given_up += ledger.lost(worker)
     assert given_up == [0, 1]
     assert ledger.is_over
+
+
+def test_the_bytes_of_an_item() -> None:
+    """Two, and eight more where a worker keeps it: an array grows by an eighth at a time."""
+    n_items = 100_000
+    tracemalloc.start()
+    ledger = Ledger(n_items)
+    begun, _ = tracemalloc.get_traced_memory()
+    for _ in range(n_items):
+        item = ledger.next_for(1)
+        assert item is not None
+        ledger.worked(1, item, is_kept=True)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert 2 * n_items <= begun <= 2 * n_items + 10_000
+    assert 8 * n_items <= kept - begun <= 9 * n_items + 10_000

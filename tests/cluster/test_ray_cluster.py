@@ -3,6 +3,7 @@
 import sys
 import tempfile
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -37,3 +38,18 @@ def test_sockets_in_the_temporary_folder_have_short_names(monkeypatch: pytest.Mo
     folder = Path(ray_cluster._short_folder())
     assert len(f"{folder}/session_2026-11-30_03-44-56_123456_1234567/sockets/plasma_store") <= 107
     folder.rmdir()
+
+
+@pytest.mark.parametrize("names", [{}, {"print_to_stdstream": print}])
+def test_ray_is_left_as_it_was_found(names: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that calls differently what prints the news, or has no such module."""
+    module = ModuleType("ray._private.worker")
+    vars(module).update(names)
+    before = dict(vars(module))
+    monkeypatch.setitem(sys.modules, "ray._private.worker", module)
+    with ray_cluster._without_news():
+        assert [getattr(module, name) for name in names] != list(names.values()) or not names
+    assert vars(module) == before
+    monkeypatch.delitem(sys.modules, "ray._private.worker")
+    with ray_cluster._without_news():
+        pass
