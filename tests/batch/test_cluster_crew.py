@@ -151,11 +151,13 @@ def test_what_cannot_be_used(settings: dict[str, Any], words: str, folder: Path)
 
 
 def test_stopping_finishes_what_is_in_work(folder: Path, tmp_path: Path, cluster: PlayedCluster) -> None:
-    job = quantize_files(folder, tmp_path / "out", 3, jobs=1, cluster="auto", recursive=True)
-    outcomes = []
+    out, outcomes = tmp_path / "out", []
+    job = quantize_files(folder, out, 3, jobs=1, cluster="auto", recursive=True)
     for outcome in job:
         outcomes.append(outcome)
-        job.stop()
-    assert 1 <= len(outcomes) < 10
-    assert len(list((tmp_path / "out").iterdir())) >= 1
+        if len(outcomes) == 3:
+            job.stop()
+    assert 3 < len(outcomes) < 10
+    written = [one.target.relative_to(out) for one in outcomes if one.status == "written"]
+    assert sorted(files_in(out)) == sorted(map(str, written))  # of no result its outcome is lost
     assert not any(played.is_alive for played in cluster.started)
