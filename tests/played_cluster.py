@@ -25,6 +25,7 @@ class Played:
     number: int
     worker: Worker
     is_alive: bool = True
+    waiting: list["Ticket"] = field(default_factory=list)  # items, the first of which are begun
 
 
 @dataclass(eq=False)
@@ -61,7 +62,15 @@ class PlayedCluster:
         return self.started[-1]
 
     def call(self, worker: Played, method: str, *given: Any) -> Ticket:
-        return Ticket(worker, method, tuple(one if isinstance(one, Ticket) else pickle.dumps(one) for one in given))
+        ticket = Ticket(worker, method, tuple(one if isinstance(one, Ticket) else pickle.dumps(one) for one in given))
+        if method == "work":
+            worker.waiting.append(ticket)
+        return ticket
+
+    def stop(self, worker: Played) -> None:
+        for ticket in worker.waiting[: worker.seat.n_jobs]:
+            self._play(ticket)
+        worker.worker.stop()
 
     def ready(self, tickets: list[Ticket], seconds: float) -> list[Ticket]:
         assert tickets, "nothing is waited for"
@@ -86,6 +95,8 @@ class PlayedCluster:
         played, given = ticket.played, [one.answer[0] if isinstance(one, Ticket) else one for one in ticket.given]
         assert played
         ticket.given = ()
+        if ticket in played.waiting:
+            played.waiting.remove(ticket)
         if not played.is_alive or any(one is GONE for one in given):
             ticket.answer = [GONE]
             return
@@ -105,7 +116,7 @@ class Tally:
     def __init__(self, seat: Seat, word: str) -> None:
         self.word, self.kept = word, list[int]()
 
-    def __call__(self, item: int, is_again: bool) -> str | None:
+    def __call__(self, item: int, is_again: bool, is_stopped: Callable[[], bool]) -> str | None:
         if item < 0:
             return f"{self.word} {item}"
         self.kept.append(item)
@@ -125,5 +136,5 @@ class Echo:
     def __init__(self, seat: Seat) -> None:
         pass
 
-    def __call__(self, item: Any, is_again: bool) -> Any:
+    def __call__(self, item: Any, is_again: bool, is_stopped: Callable[[], bool]) -> Any:
         return item, is_again

@@ -1,7 +1,7 @@
 """ClusterCrew: the workers of a cluster as the crew of a batch, and the steps that run in them."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -70,24 +70,33 @@ class ClusterCrew:
         def take(kept: Kept) -> None:
             _add(total, kept)
 
-        for number, found in self._pool_for(files).work(self._step("counting"), files, stopped, take):
-            outcome = _outcome(files[number], found)
+        for file, outcome in self._work("counting", (), files, stopped, take):
             if outcome:
                 yield outcome
             else:
-                counted(files[number])
+                counted(file)
 
     def write(
         self, files: list[PlannedFile], palette: Palette | None, options: Options, stopped: threading.Event
     ) -> Iterator[FileOutcome]:
         """Quantize files, and write the results."""
-        for number, found in self._pool_for(files).work(self._step("writing", palette, options), files, stopped):
-            outcome = _outcome(files[number], found)
+        for _, outcome in self._work("writing", (palette, options), files, stopped):
             if outcome:
                 yield outcome
 
-    def _step(self, name: str, *given: Any) -> Step:
-        return Step(f"{__name__}:{name}", (self._settings, self._memory, *given))
+    def _work(
+        self,
+        step: str,
+        given: tuple[Any, ...],
+        files: list[PlannedFile],
+        stopped: threading.Event,
+        take: Callable[[Kept], None] | None = None,
+    ) -> Iterator[tuple[PlannedFile, FileOutcome | None]]:
+        if stopped.is_set():  # before there is a cluster, which takes seconds
+            return
+        named = Step(f"{__name__}:{step}", (self._settings, self._memory, *given))
+        for number, found in self._pool_for(files).work(named, files, stopped, take):
+            yield files[number], _outcome(files[number], found)
 
     def _pool_for(self, files: list[PlannedFile]) -> Pool:
         if self._pool is None:
@@ -124,7 +133,7 @@ class Counting:
     def __init__(self, work: FileWork) -> None:
         self._work, self._total = work, ColorHistogram("cpu")
 
-    def __call__(self, file: PlannedFile, is_again: bool) -> FileOutcome | None:
+    def __call__(self, file: PlannedFile, is_again: bool, is_stopped: Callable[[], bool]) -> FileOutcome | None:
         """Add the colors of a file, or say why it fails."""
         return self._work.count(file, 0, self._total)
 
@@ -144,9 +153,9 @@ class Writing:
     def __init__(self, work: FileWork, palette: Palette | None, options: Options) -> None:
         self._work, self._palette, self._options = work, palette, options
 
-    def __call__(self, file: PlannedFile, is_again: bool) -> FileOutcome | None:
+    def __call__(self, file: PlannedFile, is_again: bool, is_stopped: Callable[[], bool]) -> FileOutcome | None:
         """Write the result of a file; over that which a worker wrote that died before it could tell."""
-        return self._work.write(file, 0, self._palette, self._options, is_again=is_again)
+        return self._work.write(file, 0, self._palette, self._options, is_stopped=is_stopped, is_again=is_again)
 
 
 def counting(seat: Seat, settings: Settings, memory: int | str | None) -> Counting:

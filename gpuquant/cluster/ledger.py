@@ -84,6 +84,11 @@ class Ledger:
         is_first, self._seen[item] = not self._seen[item], 1
         return is_first
 
+    def refused(self, worker: int, item: int) -> None:
+        """Take down that a worker has not begun with an item, which waits again."""
+        self._in_work[worker].remove(item)
+        self._again.append(item)
+
     def moved(self, giver: int, taker: int) -> None:
         """Take down that a worker has handed over what it keeps to another."""
         self._kept[taker] += self._kept.pop(giver)

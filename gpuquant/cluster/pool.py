@@ -12,11 +12,11 @@ from typing import Any
 from gpuquant.cluster.ledger import Ledger
 from gpuquant.cluster.nodes import trouble_with
 from gpuquant.cluster.transport import Transport, WorkerDiedError
-from gpuquant.cluster.worker import Node, Seat, Step, seats_of
+from gpuquant.cluster.worker import Node, NotBegun, Seat, Step, seats_of
 from gpuquant.errors import DeviceError, GpuquantError
 
 FOR_EACH_JOB = 2  # items that a worker has: one in work, and one that waits, as the next takes its time to come
-SECONDS = 1.0  # at most until an interrupt is noticed
+SECONDS = 0.2  # at most until an interrupt is noticed
 SECONDS_BETWEEN_LOOKS = 5.0  # for nodes that join: a machine takes longer to start
 SECONDS_TO_BEGIN = 60.0  # after which a person is told why nothing happens; importing torch takes up to ten
 MOST_FAILED_STARTS = 3  # in a row, of workers on one seat: then it is given up
@@ -50,9 +50,7 @@ class Pool:
     Raises
     ------
     DeviceError
-        There are no such nodes, or one has another version.
-    ImageFileError
-        A node does not see one of the paths.
+        There are no such nodes.
     """
 
     def __init__(self, transport: Transport, paths: list[str], *, jobs: int | None, device: str) -> None:
@@ -67,6 +65,7 @@ class Pool:
         self._n_failed: dict[tuple[str, int], int] = {}  # starts of a seat
         self._reason = ""  # of the last of them
         self._step: Step | None = None
+        self._is_stopped = False
         nodes = transport.nodes()
         has_gpus = any(node.n_gpus for node in nodes)
         self._on_gpus = device == "cuda" or (device == "auto" and has_gpus)
@@ -75,16 +74,12 @@ class Pool:
                 'device="cuda" is not there: no node of the cluster has a GPU; use device="auto" or "cpu"'
             )
         self._look(nodes)
-        while self._looks:
-            for node, trouble in self._seen(SECONDS):
-                if trouble:
-                    raise trouble
-                self._free += self._seats(node)
 
     def close(self) -> None:
-        """Wait for the items in work, whose results are lost, and end all workers."""
+        """Wait for the items that are begun, whose results are lost, and end all workers."""
         with suppress(GpuquantError):
             while tickets := [ticket for ticket, call in self._calls.items() if call.kind == "work"]:
+                self._stop()
                 for ticket in self._transport.ready(tickets, SECONDS):
                     del self._calls[ticket]
             for worker in self._hired.values():
@@ -96,8 +91,17 @@ class Pool:
         """The results as they come, with the numbers of their items; `WorkerDiedError` for one that was given up.
 
         What the workers keep goes to `take`, when no item is left; None tells that an item is kept, for the first time:
-        if workers die it is worked on anew, and may then be given up. Once stopped, items in work are finished.
+        if workers die it is worked on anew, and may then be given up. Once stopped, those are finished that are begun.
+
+        Raises
+        ------
+        DeviceError
+            A node has another version; or no node has a place to work.
+        ImageFileError
+            A node does not see one of the paths.
         """
+        if not self._n_hired:
+            self._meet(stopped)
         ledger = Ledger(len(items))
         self._step = step
         for worker in self._hired.values():
@@ -105,7 +109,9 @@ class Pool:
                 self._begin(worker)
         is_to_feed = True
         while ledger.n_in_work or not (stopped.is_set() or ledger.is_over):
-            if not stopped.is_set():
+            if stopped.is_set():
+                self._stop()
+            else:
                 self._tell_of_waiting()
                 is_to_feed |= self._hire()
                 if is_to_feed:
@@ -125,15 +131,32 @@ class Pool:
                     for worker in filter(None, (call.worker, call.giver)):
                         yield from ((item, WorkerDiedError()) for item in self._lose(worker, ledger))
                     continue
-                if call.kind == "work":
+                if isinstance(result, NotBegun):
+                    ledger.refused(call.worker.number, call.item)
+                elif call.kind == "work":
                     is_kept = take is not None and result is None
                     if ledger.worked(call.worker.number, call.item, is_kept=is_kept) or not is_kept:
                         yield call.item, result
                     if not stopped.is_set():
                         self._feed([call.worker], ledger, items)
-                    continue
-                is_to_feed = True
-                self._answered(call, result, ledger, take)
+                else:
+                    is_to_feed = True
+                    self._answered(call, result, ledger, take)
+
+    def _meet(self, stopped: threading.Event) -> None:
+        """Look at the nodes that are there first, each of which has to be able to do the work."""
+        while self._looks and not stopped.is_set():
+            for node, trouble in self._seen(SECONDS):
+                if trouble:
+                    raise trouble
+                self._free += self._seats(node)
+
+    def _stop(self) -> None:
+        """Have all workers stop, once."""
+        if not self._is_stopped:
+            self._is_stopped = True
+            for worker in self._hired.values():
+                self._transport.stop(worker.handle)
 
     def _answered(self, call: _Call, result: Any, ledger: Ledger, take: Callable[[Any], None] | None) -> None:
         if call.step:

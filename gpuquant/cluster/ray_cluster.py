@@ -30,6 +30,7 @@ OBJECT_STORE = (
 )  # bytes, taken as they are needed: two histograms of all colors, of 2^24 * 11 bytes, on their way
 LONGEST = 300  # letters of Ray's errors, which may have pages
 MOST_OF_PLACE = 15  # letters of the temporary folder: names of sockets have at most 107, ours takes 22 and Ray up to 70
+BESIDE = "beside"  # the work on items: Ray's name for threads of an actor that take certain calls
 NEWS = "print_to_stdstream"  # which prints what happens to nodes
 QUIETLY = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -170,7 +171,8 @@ class RayCluster:
         self._ray = ray
         self._exceptions = import_module("ray.exceptions")
         self._on_node = import_module("ray.util.scheduling_strategies").NodeAffinitySchedulingStrategy
-        self._look, self._worker = ray.remote(looking()), ray.remote(Worker)
+        self._look = ray.remote(looking())
+        self._worker = ray.remote(concurrency_groups={BESIDE: 1})(Worker)
 
     def nodes(self) -> list[Node]:
         """The machines that are there now."""
@@ -202,6 +204,10 @@ class RayCluster:
     def call(self, worker: Any, method: str, *given: Any) -> Any:
         """A ticket for what a method of an actor returns."""
         return getattr(worker, method).remote(*given)
+
+    def stop(self, worker: Any) -> None:
+        """Have an actor stop, by a thread beside those that work on items."""
+        worker.stop.options(concurrency_group=BESIDE).remote()
 
     def ready(self, tickets: list[Any], seconds: float) -> list[Any]:
         """Those of the tickets whose results are there; wait so long for one."""

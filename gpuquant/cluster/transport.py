@@ -24,6 +24,9 @@ class Transport(Protocol):
     def call(self, worker: Any, method: str, *given: Any) -> Any:
         """A ticket for what a method of `Worker` returns; tickets may be given in place of values."""
 
+    def stop(self, worker: Any) -> None:
+        """Have a worker stop, at once: also while it works on items, and before those that it has not begun with."""
+
     def ready(self, tickets: list[Any], seconds: float) -> list[Any]:
         """Those of the tickets whose results are there; wait so long for one."""
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import threading
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -35,23 +36,29 @@ class Seat:
 class Step:
     """A function by name, and what it is given behind the seat, to make in each worker what takes items.
 
-    That is called with an item, and whether a worker died that had it before. What it returns goes to whoever asked;
-    None says, in a step that keeps, that it keeps what it made of the item. Such a step also has `hand_over()`, which
-    gives away all that it keeps, and `take_over(kept)`, which adds what another one gave away.
+    That is called with an item, whether a worker died that had it before, and a function that tells if the work was
+    stopped meanwhile. What it returns goes to whoever asked; None says, in a step that keeps, that it keeps what it
+    made of the item. Such a step also has `hand_over()`, which gives away all that it keeps, and `take_over(kept)`,
+    which adds what another one gave away.
     """
 
     name: str  # "module:function"
     given: tuple[Any, ...]
 
 
+@dataclass(frozen=True)
+class NotBegun:
+    """The answer of a worker that was stopped before it began with an item."""
+
+
 class Worker:
-    """The work on items in a process of its own; the driver never asks for two things at a time, but for items."""
+    """The work on items in a process of its own; it is asked for one thing at a time, but items, and to stop."""
 
     def __init__(self, seat: Seat, folder: str) -> None:
         share_freed_memory()
         with contextlib.suppress(OSError):  # which may not be there; relative paths then fail as the driver has found
             os.chdir(folder)
-        self._seat = seat
+        self._seat, self._stopped = seat, threading.Event()
         self._step: Any = None
 
     def begin(self, step: Step) -> None:
@@ -60,8 +67,12 @@ class Worker:
         self._step = getattr(import_module(module), function)(self._seat, *step.given)
 
     def work(self, item: Any, is_again: bool) -> Any:
-        """Call the step with an item."""
-        return self._step(item, is_again)
+        """Call the step with an item, unless the work was stopped."""
+        return NotBegun() if self._stopped.is_set() else self._step(item, is_again, self._stopped.is_set)
+
+    def stop(self) -> None:
+        """Begin with no more items, for good."""
+        self._stopped.set()
 
     def hand_over(self) -> Any:
         """Give away all that the step keeps."""

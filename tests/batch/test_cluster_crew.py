@@ -2,19 +2,20 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from commands import by_name
+from commands import by_name, on_disk
 from commands import run as run_here
 from played_cluster import Played, PlayedCluster
 
 from gpuquant import quantize_files
 from gpuquant.batch import cluster_crew
 from gpuquant.batch.cluster_crew import paths_to_see
+from gpuquant.batch.file_work import FileWork
 from gpuquant.batch.plan import PlannedFile
 from gpuquant.errors import ArgumentError, ImageFileError
 
@@ -150,7 +151,39 @@ def test_what_cannot_be_used(settings: dict[str, Any], words: str, folder: Path)
         quantize_files(folder, folder.parent / "out", **settings)
 
 
-def test_stopping_finishes_what_is_in_work(folder: Path, tmp_path: Path, cluster: PlayedCluster) -> None:
+def test_one_that_is_stopped_before_it_began_needs_no_cluster(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_crew, "connected", None)
+    for shared in (False, True):
+        job = quantize_files(folder, tmp_path / "out", 3, cluster="auto", shared_palette=shared)
+        job.stop()
+        assert list(job) == []
+
+
+def test_files_that_wait_for_room_when_the_batch_is_stopped(
+    folder: Path, tmp_path: Path, cluster: PlayedCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are not begun."""
+    room = FileWork._room
+
+    @contextmanager
+    def stopped_meanwhile(work: FileWork, file: PlannedFile) -> Iterator[Any]:
+        with room(work, file) as opened:
+            if file.source.name == "p1.png":
+                job.stop()
+                for played in cluster.started:
+                    played.worker.stop()
+            yield opened
+
+    monkeypatch.setattr(FileWork, "_room", stopped_meanwhile)
+    job = quantize_files(folder, tmp_path / "out", 3, cluster="auto")
+    written = {outcome.target.name for outcome in job if outcome.status == "written"}
+    assert "p1.png" not in written
+    assert set(files_in(tmp_path / "out")) == written
+
+
+def test_stopping_finishes_what_is_begun(folder: Path, tmp_path: Path, cluster: PlayedCluster) -> None:
     out, outcomes = tmp_path / "out", []
     job = quantize_files(folder, out, 3, jobs=1, cluster="auto", recursive=True)
     for outcome in job:
@@ -158,6 +191,6 @@ def test_stopping_finishes_what_is_in_work(folder: Path, tmp_path: Path, cluster
         if len(outcomes) == 3:
             job.stop()
     assert 3 < len(outcomes) < 10
-    written = [one.target.relative_to(out) for one in outcomes if one.status == "written"]
+    written = [on_disk(one.target).relative_to(out) for one in outcomes if one.status == "written"]
     assert sorted(files_in(out)) == sorted(map(str, written))  # of no result its outcome is lost
     assert not any(played.is_alive for played in cluster.started)

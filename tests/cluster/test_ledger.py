@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from gpuquant.cluster.ledger import MOST_DEATHS, Ledger
 
 N_WORKERS = 3
-EVENTS = st.lists(st.tuples(st.sampled_from(["ask", "ask", "work", "work", "die", "move", "safe"]), st.integers(0, 99)))
+EVENTS = st.lists(
+    st.tuples(st.sampled_from(["ask", "ask", "work", "work", "refuse", "die", "move", "safe"]), st.integers(0, 99))
+)
 
 
 class Workers:
@@ -35,6 +37,8 @@ class Workers:
             is_kept = item % 3 != 0
             self.ledger.worked(worker, item, is_kept=is_kept)
             (self.kept[worker] if is_kept else self.results).append(item)
+        elif event == "refuse" and self.in_work[worker]:
+            self.ledger.refused(worker, self.in_work[worker].pop())
         elif event == "die":
             self.given_up += self.ledger.lost(worker)
             del self.in_work[worker], self.kept[worker]

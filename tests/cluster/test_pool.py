@@ -4,6 +4,7 @@ import random
 import threading
 import weakref
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import pytest
@@ -115,24 +116,63 @@ def test_a_node_that_is_lost_and_one_that_joins(monkeypatch: pytest.MonkeyPatch)
     assert not [one for _, one in found if one]
 
 
-def test_stopping_finishes_what_is_in_work() -> None:
+class Noting:
+    """A step that notes which items it had."""
+
+    begun: ClassVar[list[int]] = []
+
+    def __init__(self, _: Any) -> None:
+        self.begun.clear()
+
+    def __call__(self, item: int, is_again: bool, is_stopped: Callable[[], bool]) -> int | None:
+        self.begun.append(item)
+        return item
+
+    def hand_over(self) -> list[int]:
+        return []
+
+
+NOTING = Step(f"{__name__}:Noting", ())
+
+
+@pytest.mark.parametrize("take", [None, [].append])
+def test_stopping_finishes_what_is_begun(take: Callable[[Any], None] | None) -> None:
+    """Two items; not those that the worker has beside them, for later."""
     cluster, stopped = PlayedCluster(2), threading.Event()
     found = []
-    for one in pool_of(cluster).work(ECHO, range(100), stopped):
-        found.append(one)
+    for number, _ in pool_of(cluster).work(NOTING, range(100), stopped, take):
+        found.append(number)
         stopped.set()
-    assert len(found) == cluster.asked["work"] <= 4
+    assert len(found) == 1 + 2
+    assert sorted(found) == sorted(Noting.begun)
+    assert cluster.asked["work"] == 4
     assert counted(pool_of(PlayedCluster(2)), range(100), stopped) == ([], [])
 
 
-def test_closing_waits_for_what_is_in_work() -> None:
+def test_closing_waits_for_what_is_begun() -> None:
     cluster = PlayedCluster(2)
     pool = pool_of(cluster)
-    running = pool.work(ECHO, range(100), threading.Event())
+    running = pool.work(NOTING, range(100), threading.Event())
     next(running)
     pool.close()
-    assert cluster.asked["work"] == 4
+    assert len(Noting.begun) == 1 + 2
     assert not any(played.is_alive for played in cluster.started)
+
+
+def test_stopped_while_it_looks_at_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of them never answers."""
+    cluster, stopped = PlayedCluster(2), threading.Event()
+
+    def ready(tickets: list[Any], seconds: float) -> list[Any]:
+        assert not stopped.is_set()
+        stopped.set()
+        return []
+
+    monkeypatch.setattr(cluster, "ready", ready)
+    pool = pool_of(cluster)
+    assert list(pool.work(ECHO, range(9), stopped)) == []
+    pool.close()
+    assert not cluster.started
 
 
 class Result:
@@ -154,7 +194,7 @@ class Making:
     def __init__(self, _: Any) -> None:
         pass
 
-    def __call__(self, item: int, is_again: bool) -> Result:
+    def __call__(self, item: int, is_again: bool, is_stopped: Callable[[], bool]) -> Result:
         return Result(item)
 
 
@@ -188,7 +228,7 @@ def test_nodes_that_differ_are_named(sight: dict[str, Any], kind: type[Exception
     cluster = PlayedCluster(1, 1, 1)
     cluster.sights["node1"] = cluster.look(cluster.there[1], []).answer[0] | sight
     with pytest.raises(kind, match=words):
-        pool_of(cluster)
+        next(pool_of(cluster).work(ECHO, range(9), threading.Event()))
     assert not cluster.started
 
 

@@ -47,8 +47,38 @@ cluster.remove_node(second, allow_graceful=False)
 sys.stdin.readline()
 cluster.shutdown()
 """
-
-
+STEPS = """
+import time
+from pathlib import Path
+class Slow:
+    def __init__(self, seat, folder):
+        self.folder = Path(folder)
+    def __call__(self, item, is_again, is_stopped):
+        (self.folder / str(item)).touch()
+        for _ in range(1200):
+            if is_stopped():
+                return "stopped"
+            time.sleep(0.05)
+        return "slept"
+"""
+STOPPED = """
+import sys, threading, time
+from pathlib import Path
+from gpuquant.cluster.pool import Pool
+from gpuquant.cluster.ray_cluster import connected
+from gpuquant.cluster.worker import Step
+from gpuquant.threads import n_cores
+folder, jobs, stopped = sys.argv[1], int(sys.argv[2]) or None, threading.Event()
+def watch():
+    while len(list(Path(folder).iterdir())) < n_cores():
+        time.sleep(0.05)
+    stopped.set()
+threading.Thread(target=watch, daemon=True).start()
+with connected("local") as cluster:
+    pool = Pool(cluster, [], jobs=jobs, device="cpu")
+    print(n_cores(), *(word for _, word in pool.work(Step("steps:Slow", (folder,)), range(99), stopped)))
+    pool.close()
+"""
 OF_THIS_PROCESS = """
 import fcntl, os, sys
 folder = fcntl.fcntl(os.open(sys.argv[1], os.O_RDONLY), fcntl.F_DUPFD_CLOEXEC, 700)  # no other process has this number
@@ -239,6 +269,20 @@ def test_interrupted_and_taken_up(photos: Path, tmp_path: Path, results: dict[st
     assert done.returncode == 0, done.stderr
     assert f"{N_PHOTOS - n_written} written, {n_written} skipped; " in done.stdout
     assert files_in(out) == results["alone"]
+
+
+@pytest.mark.parametrize("jobs", [0, 1])  # 0: as many as there are cores, in one worker
+def test_items_that_are_not_begun_are_left_when_the_work_is_stopped(
+    jobs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "steps.py").write_text(STEPS)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")])))
+    with started(tmp_path / "begun", jobs, code=STOPPED) as process:
+        printed, errors = process.communicate()
+    n_begun, *words = printed.split() or pytest.fail(errors)
+    assert words == ["stopped"] * int(n_begun)
+    assert len(list((tmp_path / "begun").iterdir())) == int(n_begun)
 
 
 def test_a_running_cluster(photos: Path, tmp_path: Path, results: dict[str, dict[str, bytes]]) -> None:
