@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,7 @@ pytestmark = [
 ]
 
 N_PHOTOS = 24
+REAL_PHOTOS = Path(__file__).parents[3] / "shared" / "photos"  # beside the checkout, if they are there
 COMMAND = [sys.executable, "-m", "gpuquant", "batch"]
 JOB = """
 import sys, gpuquant
@@ -151,14 +154,14 @@ def command_of(pid: int) -> str:
         return ""
 
 
-def kill_a_worker(pid: int) -> None:
-    """Kill one that works on an item."""
+def kill_a_worker(pid: int) -> int:
+    """Kill one that works on an item; its number."""
     for _ in range(1000):
         if found := below(pid, "ray::Worker.work"):
             os.kill(found[0], signal.SIGKILL)
-            return
+            return found[0]
         time.sleep(0.01)
-    pytest.fail("no worker was found")
+    return pytest.fail("no worker was found")
 
 
 @contextmanager
@@ -215,18 +218,40 @@ def test_workers_that_are_killed_change_nothing(
     kind: str, photos: Path, tmp_path: Path, results: dict[str, dict[str, bytes]]
 ) -> None:
     """One while it counts, and another while it writes."""
-    n_counted, written = 0, []
-    with started(photos, tmp_path / "out", "local", kind) as process:
+    run_with_two_killed(photos, tmp_path / "out", kind, n_counted=7, n_written=5)
+    assert files_in(tmp_path / "out") == results[kind]
+
+
+@pytest.mark.skipif(not REAL_PHOTOS.is_dir(), reason="there are no photos beside the checkout, in shared/photos")
+def test_two_hundred_real_photos_and_workers_that_are_killed(tmp_path: Path) -> None:
+    """Large ones, and the Kodak set, again and again: bytes and palette are those of the local batch."""
+    photos, here, there = (tmp_path / name for name in ("photos", "here", "there"))
+    photos.mkdir()
+    found = sorted(REAL_PHOTOS.glob("[kl][oa]*/*"))
+    for number, path in zip(range(200), cycle(found), strict=False):
+        shutil.copy(path, photos / f"{number:03}-{path.name}")
+    for outcome in gpuquant.quantize_files(photos, here, 6, shared_palette=True):
+        assert outcome.status == "written"
+    run_with_two_killed(photos, there, "shared", n_counted=100, n_written=100)
+    assert len(files_in(there)) == 200 + 1
+    assert files_in(there) == files_in(here)
+
+
+def run_with_two_killed(photos: Path, out: Path, kind: str, *, n_counted: int, n_written: int) -> None:
+    """Kill one worker when so many photos are counted, and another when so many are written; all come through."""
+    counted, written, killed = list[str](), list[str](), list[int]()
+    with started(photos, out, "local", kind) as process:
         for word, name, *_ in lines_of(process):
-            n_counted += word == "counted"
+            counted += [name] * (word == "counted")
             written += [name] * (word == "written")
             assert word != "failed"
-            if (word == "counted" and n_counted == 7) or (word == "written" and len(written) == 5):
-                kill_a_worker(process.pid)
+            if (word == "counted" and len(counted) == n_counted) or (word == "written" and len(written) == n_written):
+                killed.append(kill_a_worker(process.pid))
         assert process.wait() == 0, process.communicate()[1]
-    assert len(written) == len(set(written)) == N_PHOTOS
-    assert n_counted == (N_PHOTOS if kind == "shared" else 0)
-    assert files_in(tmp_path / "out") == results[kind]
+    names = sorted(str(path) for path in photos.iterdir())
+    assert sorted(written) == names
+    assert sorted(counted) == (names if kind == "shared" else [])
+    assert len(set(killed)) == (2 if kind == "shared" else 1)
 
 
 def test_a_node_that_is_lost_changes_nothing(
