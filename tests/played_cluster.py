@@ -53,7 +53,7 @@ class PlayedCluster:
     def nodes(self) -> list[Node]:
         return list(self.there)
 
-    def look(self, node: Node, paths: list[str]) -> Ticket:
+    def look(self, node: Node, paths: dict[str, str]) -> Ticket:
         sight = self.sights.get(node.name) or looking()(paths)
         return Ticket(None, "look", (), [sight])
 

@@ -1,8 +1,9 @@
 """ClusterCrew: the workers of a cluster as the crew of a batch, and the steps that run in them."""
 
+import secrets
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,8 +22,8 @@ from gpuquant.cluster.transport import WorkerDiedError
 from gpuquant.cluster.worker import Seat, Step
 from gpuquant.counting.histogram import ColorHistogram
 from gpuquant.devices import resolve_device
-from gpuquant.errors import ArgumentError
-from gpuquant.locations import holds
+from gpuquant.errors import ArgumentError, ImageFileError
+from gpuquant.locations import is_there
 from gpuquant.memory import parse_memory
 from gpuquant.palettes.palette import Palette
 from gpuquant.quantization.options import Options
@@ -101,19 +102,49 @@ class ClusterCrew:
     def _pool_for(self, files: list[PlannedFile]) -> Pool:
         if self._pool is None:
             transport = self._ends.enter_context(connected(self._cluster))
-            paths = paths_to_see(files, self._settings.output)
+            paths, output = paths_to_see(files), self._settings.output
+            if isinstance(output, Path):  # until the end, as nodes may join
+                paths[str(self._ends.enter_context(_mark_in(output)))] = str(output.absolute())
             self._pool = Pool(transport, paths, jobs=self._jobs, device=self._device)
             self._ends.callback(self._pool.close)
         return self._pool
 
 
-def paths_to_see(files: list[PlannedFile], output: Any) -> list[str]:
-    """The folders that every machine has to see, those inside of others left out. Other places than paths are URLs."""
+def paths_to_see(files: list[PlannedFile]) -> dict[str, str]:
+    """A photo of each folder, those inside of others left out: every machine has to see it. URLs are seen anywhere.
+
+    The folder alone would not do: another machine may have one of its own that is called the same, such as /tmp.
+    """
     folders = {file.source.parent.absolute() for file in files if isinstance(file.source, Path)}
-    if isinstance(output, Path):
-        folders.add(output.absolute())
-    tops = [folder for folder in folders if folders.isdisjoint(folder.parents)]
-    return sorted(str(folder) for folder in tops if holds(folder.exists))
+    tops = {folder for folder in folders if folders.isdisjoint(folder.parents)}
+    found: dict[Path, str] = {}
+    for source in (file.source for file in files if isinstance(file.source, Path)):
+        folder = source.parent.absolute()
+        top = next(one for one in (folder, *folder.parents) if one in tops)
+        if top not in found and is_there(source):
+            found[top] = str(source.absolute())
+    return {path: path for path in sorted(found.values())}
+
+
+@contextmanager
+def _mark_in(folder: Path) -> Iterator[Path]:
+    """A hidden file, of a name that no other folder has: who sees it has this folder, not one that is called the same.
+
+    Raises
+    ------
+    ImageFileError
+        It cannot be written.
+    """
+    mark = folder.absolute() / f".gpuquant-{secrets.token_hex(8)}"
+    try:
+        mark.touch(exist_ok=False)
+    except OSError as error:
+        raise ImageFileError(f"{folder} cannot be written: {error.strerror or error}") from None
+    try:
+        yield mark
+    finally:
+        with suppress(OSError):
+            mark.unlink()
 
 
 def _outcome(file: PlannedFile, found: FileOutcome | WorkerDiedError | None) -> FileOutcome | None:

@@ -221,7 +221,8 @@ def quantize_files(
     if cluster is None:
         crew = _threads(settings, n_jobs, memory, device)
     else:
-        crew = ClusterCrew(check_cluster(cluster), settings, jobs=n_jobs, memory=memory, device=device)
+        _check_shared(check_cluster(cluster), [*given, folder])
+        crew = ClusterCrew(cluster, settings, jobs=n_jobs, memory=memory, device=device)
     return Batch(
         plan,
         settings,
@@ -255,6 +256,14 @@ def _check_urls(paths: list[Place], output: Place | None) -> None:
         place.system()
     if isinstance(output, Location):
         output.check_target()
+
+
+def _check_shared(cluster: str, places: list[Place | None]) -> None:
+    """Refuse what no other process sees: workers would write results into their own memory, which goes with them."""
+    for place in places:
+        if isinstance(place, Location) and place.is_private:
+            alone = f"{place} lies in the memory of this process"
+            raise ArgumentError(f"cluster={cluster!r}: {alone}; name a folder, or a URL, that all machines see")
 
 
 def _threads(settings: Settings, jobs: int | None, memory: int | str | None, device: str | torch.device) -> Threads:

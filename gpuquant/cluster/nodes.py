@@ -8,13 +8,13 @@ from gpuquant import __version__
 from gpuquant.cluster.worker import Node
 from gpuquant.errors import DeviceError, GpuquantError, ImageFileError
 
-Sight = dict[str, Any]  # "gpuquant" and "python", versions or None; "unseen", paths
+Sight = dict[str, Any]  # "gpuquant" and "python", versions or None; "unseen", names of paths
 
 
-def looking() -> Callable[[list[str]], Sight]:
+def looking() -> Callable[[dict[str, str]], Sight]:
     """A function that finds out what is on a machine. It is sent as code, as nobody knows if gpuquant is there."""
 
-    def look(paths: list[str]) -> Sight:
+    def look(paths: dict[str, str]) -> Sight:
         import os
         import platform
         from importlib import import_module
@@ -23,7 +23,7 @@ def looking() -> Callable[[list[str]], Sight]:
             found = import_module("gpuquant").__version__
         except ImportError:
             found = None
-        unseen = [path for path in paths if not os.path.exists(path)]  # noqa: PTH110
+        unseen = [name for path, name in paths.items() if not os.path.exists(path)]  # noqa: PTH110
         return {"gpuquant": found, "python": platform.python_version(), "unseen": unseen}
 
     return look

@@ -45,7 +45,7 @@ class _Call:
 
 
 class Pool:
-    """Workers of one kind: on GPUs, if there are any, or on CPUs.
+    """Workers of one kind: on GPUs, if there are any, or on CPUs; on nodes that see all the paths, which have names.
 
     Raises
     ------
@@ -53,7 +53,7 @@ class Pool:
         There are no such nodes.
     """
 
-    def __init__(self, transport: Transport, paths: list[str], *, jobs: int | None, device: str) -> None:
+    def __init__(self, transport: Transport, paths: dict[str, str], *, jobs: int | None, device: str) -> None:
         self._transport, self._paths, self._jobs = transport, paths, jobs
         self._hired: dict[int, _Hired] = {}
         self._calls: dict[Any, _Call] = {}

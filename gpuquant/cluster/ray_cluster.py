@@ -185,7 +185,7 @@ class RayCluster:
                 found.append(Node(node["NodeID"], name, n_cpus, n_gpus))
         return found
 
-    def look(self, node: Node, paths: list[str]) -> Any:
+    def look(self, node: Node, paths: dict[str, str]) -> Any:
         """A ticket for what a machine has."""
         return self._look.options(num_cpus=0, max_retries=0, scheduling_strategy=self._on(node)).remote(paths)
 

@@ -15,7 +15,7 @@ class Transport(Protocol):
     def nodes(self) -> list[Node]:
         """The machines that are there now."""
 
-    def look(self, node: Node, paths: list[str]) -> Any:
+    def look(self, node: Node, paths: dict[str, str]) -> Any:
         """A ticket for a `Sight`, taken by a machine of which nothing is known yet."""
 
     def start(self, seat: Seat) -> Any:

@@ -65,6 +65,11 @@ class Address:
     def is_read_only(self) -> bool:
         return self.protocol in READ_ONLY
 
+    @property
+    def is_private(self) -> bool:
+        """True where only this process sees what lies there."""
+        return self.protocol == "memory"
+
     def system(self) -> tuple[Any, str]:
         """fsspec's file system, which it keeps in this process, and the path in it.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from commands import by_name, on_disk
+from commands import by_name, on_disk, touch
 from commands import run as run_here
 from played_cluster import Played, PlayedCluster
 
@@ -17,7 +17,9 @@ from gpuquant.batch import cluster_crew
 from gpuquant.batch.cluster_crew import paths_to_see
 from gpuquant.batch.file_work import FileWork
 from gpuquant.batch.plan import PlannedFile
+from gpuquant.cluster.worker import Node
 from gpuquant.errors import ArgumentError, ImageFileError
+from gpuquant.locations import place_of
 
 VARYING = {"seconds", "target"}  # of outcomes
 
@@ -121,18 +123,63 @@ def test_nothing_to_do_needs_no_cluster(folder: Path, tmp_path: Path, monkeypatc
     assert {one.status for one in outcomes.values()} == {"skipped"}
 
 
-def test_the_folders_that_every_machine_has_to_see(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("a/b/c", "a/d", "e", "out"):
-        (tmp_path / name).mkdir(parents=True)
+def test_the_photos_that_every_machine_has_to_see(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of each folder that lies in no other; those that this machine does not see fail as they do here."""
     monkeypatch.chdir(tmp_path)
-    names = ("a/1", "a/b/c/2", "a/d/3", "e/4", "missing/5")
+    touch("a/2", "a/3", "a/b/c/4", "a/d/5", "e/d/6", "g/h/8")
+    names = ("a/1", "a/2", "a/3", "a/b/c/4", "a/d/5", "e/d/6", "missing/7", "g/7", "g/h/8")
     files = [PlannedFile(Path(name), Path("out", name)) for name in names]
-    assert paths_to_see(files, Path("out")) == [str(tmp_path / name) for name in ("a", "e", "out")]
-    assert paths_to_see(files[:1], None) == [str(tmp_path / "a")]
+    files.append(PlannedFile(place_of("s3://bucket/a.jpg"), Path("out/a.png")))
+    seen = [str(tmp_path / name) for name in ("a/2", "e/d/6", "g/h/8")]
+    assert paths_to_see(files) == dict(zip(seen, seen, strict=True))
+
+
+@pytest.mark.parametrize("of_another", ["photos", "out"])
+def test_a_node_with_other_folders_that_are_called_the_same(
+    of_another: str, folder: Path, tmp_path: Path, cluster: PlayedCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are on its own disk: results would be scattered, or photos be missing."""
+    touch(str(tmp_path / "of node1" / "other.jpg"))
+    there, look = str(tmp_path / "of node1"), cluster.look
+
+    def look_elsewhere(node: Node, paths: dict[str, str]) -> Any:
+        own = {path.replace(str(tmp_path / of_another), there): name for path, name in paths.items()}
+        return look(node, own if node.name == "node1" else paths)
+
+    monkeypatch.setattr(cluster, "look", look_elsewhere)
+    with pytest.raises(ImageFileError, match=f"the node node1 does not see {tmp_path / of_another}") as caught:
+        list(quantize_files(folder, tmp_path / "out", cluster="auto"))
+    assert ".gpuquant" not in str(caught.value)
+    assert not cluster.started
+    assert files_in(tmp_path / "out") == {}
+
+
+@pytest.mark.parametrize("suffix", [None, "-small"])
+def test_folders_are_as_they_were(suffix: str | None, folder: Path, tmp_path: Path, cluster: PlayedCluster) -> None:
+    """What shows that they are the same is gone at the end."""
+    out, before = folder if suffix else tmp_path / "out", set(files_in(folder))
+    for outcome in quantize_files(folder, out, 3, suffix=suffix, cluster="auto"):
+        assert outcome.status == "written" or outcome.source.name == "broken.jpg"
+    assert set(files_in(folder)) == before | (
+        {f"p{n}-small.png" for n in range(5)} | {"clear-small.png"} if suffix else set()
+    )
+    assert not [name for name in files_in(out) if name.startswith(".")]
+
+
+def test_a_folder_for_results_that_takes_none(
+    folder: Path, tmp_path: Path, cluster: PlayedCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, **_: Any) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    with pytest.raises(ImageFileError, match=f"{tmp_path / 'out'} cannot be written: Permission denied"):
+        list(quantize_files(folder, tmp_path / "out", cluster="auto"))
+    assert not cluster.started
 
 
 def test_a_folder_that_a_node_does_not_see(folder: Path, tmp_path: Path, cluster: PlayedCluster) -> None:
-    cluster.sights["node1"] = cluster.look(cluster.there[1], []).answer[0] | {"unseen": [str(folder)]}
+    cluster.sights["node1"] = cluster.look(cluster.there[1], {}).answer[0] | {"unseen": [str(folder)]}
     with pytest.raises(ImageFileError, match=f"the node node1 does not see {folder}; all machines need the same"):
         list(quantize_files(folder, tmp_path / "out", cluster="auto"))
     assert not cluster.started
@@ -144,11 +191,13 @@ def test_a_folder_that_a_node_does_not_see(folder: Path, tmp_path: Path, cluster
         ({"cluster": "everywhere"}, "cluster='everywhere' is no cluster"),
         ({"cluster": "auto", "device": "cuda:1"}, "device='cuda:1' names a device; on a cluster"),
         ({"cluster": "auto", "memory": "much"}, "memory='much'"),
+        ({"cluster": "local", "output": "memory://out/"}, "cluster='local': memory://out lies in the memory of this"),
+        ({"cluster": "auto", "paths": ["memory://in/a.png"]}, "memory://in/a.png lies in the memory of this process"),
     ],
 )
 def test_what_cannot_be_used(settings: dict[str, Any], words: str, folder: Path) -> None:
     with pytest.raises(ArgumentError, match=words):
-        quantize_files(folder, folder.parent / "out", **settings)
+        quantize_files(**{"paths": folder, "output": folder.parent / "out"} | settings)
 
 
 def test_one_that_is_stopped_before_it_began_needs_no_cluster(

@@ -23,7 +23,7 @@ Taken = list[list[int]]
 
 
 def pool_of(cluster: PlayedCluster, jobs: int | None = None, device: str = "auto") -> Pool:
-    return Pool(cluster, [], jobs=jobs, device=device)
+    return Pool(cluster, {}, jobs=jobs, device=device)
 
 
 def chained(taken: Taken) -> list[int]:
@@ -226,7 +226,7 @@ def test_a_hundred_thousand_items_leave_nothing_but_their_results() -> None:
 )
 def test_nodes_that_differ_are_named(sight: dict[str, Any], kind: type[Exception], words: str) -> None:
     cluster = PlayedCluster(1, 1, 1)
-    cluster.sights["node1"] = cluster.look(cluster.there[1], []).answer[0] | sight
+    cluster.sights["node1"] = cluster.look(cluster.there[1], {}).answer[0] | sight
     with pytest.raises(kind, match=words):
         next(pool_of(cluster).work(ECHO, range(9), threading.Event()))
     assert not cluster.started
@@ -237,7 +237,7 @@ def test_one_that_joins_and_differs_is_not_used(monkeypatch: pytest.MonkeyPatch)
     cluster = PlayedCluster(1)
     pool = pool_of(cluster)
     cluster.there.append(Node("id1", "node1", 1, 0))
-    cluster.sights["node1"] = cluster.look(cluster.there[0], []).answer[0] | {"unseen": ["/data"]}
+    cluster.sights["node1"] = cluster.look(cluster.there[0], {}).answer[0] | {"unseen": ["/data"]}
     with pytest.warns(UserWarning, match="node1 does not see /data; .* it is not used"):
         assert len(list(pool.work(ECHO, range(20), threading.Event()))) == 20
     assert {played.seat.node.name for played in cluster.started} == {"node0"}

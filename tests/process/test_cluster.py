@@ -78,7 +78,7 @@ def watch():
     stopped.set()
 threading.Thread(target=watch, daemon=True).start()
 with connected("local") as cluster:
-    pool = Pool(cluster, [], jobs=jobs, device="cpu")
+    pool = Pool(cluster, {}, jobs=jobs, device="cpu")
     print(n_cores(), *(word for _, word in pool.work(Step("steps:Slow", (folder,)), range(99), stopped)))
     pool.close()
 """
