@@ -7,8 +7,9 @@ from typing import Any
 from gpuquant import __version__
 from gpuquant.cluster.worker import Node
 from gpuquant.errors import DeviceError, GpuquantError, ImageFileError
+from gpuquant.images.libraries import versions
 
-Sight = dict[str, Any]  # "gpuquant" and "python", versions or None; "unseen", names of paths
+Sight = dict[str, Any]  # "gpuquant" and "python", versions or None; "libraries", versions; "unseen", names of paths
 
 
 def looking() -> Callable[[dict[str, str]], Sight]:
@@ -19,12 +20,14 @@ def looking() -> Callable[[dict[str, str]], Sight]:
         import platform
         from importlib import import_module
 
+        found, libraries = None, {}
         try:
             found = import_module("gpuquant").__version__
-        except ImportError:
-            found = None
+            libraries = import_module("gpuquant.images.libraries").versions()
+        except ImportError:  # also of one that is older, or needs what is not there
+            pass
         unseen = [name for path, name in paths.items() if not os.path.exists(path)]  # noqa: PTH110
-        return {"gpuquant": found, "python": platform.python_version(), "unseen": unseen}
+        return {"gpuquant": found, "python": platform.python_version(), "libraries": libraries, "unseen": unseen}
 
     return look
 
@@ -40,6 +43,21 @@ def trouble_with(node: Node, sight: Sight) -> GpuquantError | None:
         way_out = "all machines need the same folders at the same place, or URLs"
         return ImageFileError(f"the node {node.name} does not see {sight['unseen'][0]}{more}; {way_out}")
     return None
+
+
+def difference_of(sight: Sight) -> str | None:
+    """The libraries of a node that are not those of this machine, in words."""
+    theirs, ours = sight["libraries"], versions()
+    names = sorted(name for name in {*theirs, *ours} if theirs.get(name) != ours.get(name))
+    if not names:
+        return None
+    there, here = (
+        ", ".join(f"{name} {found[name]}" if name in found else f"no {name}" for name in names)
+        for found in (theirs, ours)
+    )
+    return (
+        f"{there}, and this machine {here}: results may differ in bits, or photos fail there; install the same on all"
+    )
 
 
 def _versions(program: str | None, python: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gpuquant.cluster.ledger import Ledger
-from gpuquant.cluster.nodes import trouble_with
+from gpuquant.cluster.nodes import Sight, difference_of, trouble_with
 from gpuquant.cluster.transport import Transport, WorkerDiedError
 from gpuquant.cluster.worker import Node, NotBegun, Seat, Step, seats_of
 from gpuquant.errors import DeviceError, GpuquantError
@@ -66,6 +66,7 @@ class Pool:
         self._reason = ""  # of the last of them
         self._step: Step | None = None
         self._is_stopped = False
+        self._told: set[str] = set()  # differences of nodes
         nodes = transport.nodes()
         has_gpus = any(node.n_gpus for node in nodes)
         self._on_gpus = device == "cuda" or (device == "auto" and has_gpus)
@@ -273,9 +274,21 @@ class Pool:
         for ticket in self._transport.ready(list(self._looks), seconds):
             node = self._looks.pop(ticket)
             try:
-                yield node, trouble_with(node, self._transport.result(ticket))
+                sight = self._transport.result(ticket)
             except WorkerDiedError:  # the node is gone, or comes again
                 self._nodes.pop(node.id, None)
+                continue
+            trouble = trouble_with(node, sight)
+            if trouble is None:
+                self._tell_of_difference(node, sight)
+            yield node, trouble
+
+    def _tell_of_difference(self, node: Node, sight: Sight) -> None:
+        """Warn of a node with other libraries; once of all nodes that have the same."""
+        difference = difference_of(sight)
+        if difference and difference not in self._told:
+            self._told.add(difference)
+            warnings.warn(f"the node {node.name} has {difference}", stacklevel=2)
 
     def _seats(self, node: Node) -> list[Seat]:
         return seats_of(node, self._jobs, on_gpus=self._on_gpus)

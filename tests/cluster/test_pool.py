@@ -232,6 +232,18 @@ def test_nodes_that_differ_are_named(sight: dict[str, Any], kind: type[Exception
     assert not cluster.started
 
 
+def test_nodes_with_other_libraries_are_used_and_told_of_once() -> None:
+    """The second of two that have the same says nothing new."""
+    cluster = PlayedCluster(1, 1, 1)
+    sight = cluster.look(cluster.there[1], {}).answer[0]
+    for name, libraries in (("node1", {"pillow": "9.1"}), ("node2", {"pillow": "9.1"})):
+        cluster.sights[name] = sight | {"libraries": sight["libraries"] | libraries}
+    with pytest.warns(UserWarning, match="the node node[12] has pillow 9.1, and this machine pillow") as told:
+        assert len(list(pool_of(cluster).work(ECHO, range(20), threading.Event()))) == 20
+    assert len(told) == 1
+    assert {played.seat.node.name for played in cluster.started} == {"node0", "node1", "node2"}
+
+
 def test_one_that_joins_and_differs_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pools, "SECONDS_BETWEEN_LOOKS", 0)
     cluster = PlayedCluster(1)
