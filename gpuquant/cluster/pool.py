@@ -113,8 +113,8 @@ class Pool:
             if stopped.is_set():
                 self._stop()
             else:
-                self._tell_of_waiting()
                 is_to_feed |= self._hire()
+                self._tell_of_waiting()
                 if is_to_feed:
                     self._feed(list(self._hired.values()), ledger, items)
                 if take and ledger.is_worked_off and not any(one.hands_over for one in self._hired.values()):
@@ -175,11 +175,13 @@ class Pool:
             call.worker.hands_over = False
 
     def _tell_of_waiting(self) -> None:
+        """Warn where no worker begins, also in the place of those that died, and name what one waits for."""
         if any(worker.is_ready for worker in self._hired.values()):
+            self._begins_by = time.monotonic() + SECONDS_TO_BEGIN
+        elif self._hired and time.monotonic() > self._begins_by:
             self._begins_by = math.inf
-        elif time.monotonic() > self._begins_by:
-            self._begins_by = math.inf
-            warnings.warn("no worker has begun yet: others may use all of the cluster; waiting for them", stacklevel=2)
+            seat = min((worker.seat for worker in self._hired.values()), key=lambda seat: seat.n_cpus)
+            warnings.warn(f"no worker begins: {_lack_of(seat)}", stacklevel=2)
 
     def _begin(self, worker: _Hired) -> None:
         worker.is_ready = False
@@ -292,6 +294,13 @@ class Pool:
 
     def _seats(self, node: Node) -> list[Seat]:
         return seats_of(node, self._jobs, on_gpus=self._on_gpus)
+
+
+def _lack_of(seat: Seat) -> str:
+    """The place that a worker waits for, and how to do with less."""
+    cpus = f"{seat.n_cpus} CPU{'s' * (seat.n_cpus > 1)}{' and a GPU' * seat.has_gpu}"
+    less = "; with jobs=1 a worker takes one CPU" if seat.n_cpus > 1 else ""
+    return f"one takes {cpus} of {seat.node.name} at once, which others may use; waiting for them{less}"
 
 
 def _key(seat: Seat) -> tuple[str, int]:

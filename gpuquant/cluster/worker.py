@@ -84,7 +84,7 @@ class Worker:
 
 
 def seats_of(node: Node, jobs: int | None, *, on_gpus: bool) -> list[Seat]:
-    """One seat for each GPU; or one for all CPUs of a node, or for as many CPUs as there are to be jobs.
+    """One seat for each GPU; or one for all CPUs of a node. With a number of jobs each takes as many CPUs.
 
     Examples
     --------
@@ -93,11 +93,14 @@ def seats_of(node: Node, jobs: int | None, *, on_gpus: bool) -> list[Seat]:
     >>> [(seat.n_jobs, seat.n_cpus) for seat in seats_of(Node("1", "a", 8, 2), None, on_gpus=True)]
     [(4, 4), (4, 4)]
     >>> [(seat.n_jobs, seat.n_cpus) for seat in seats_of(Node("1", "a", 8, 2), 3, on_gpus=False)]
-    [(3, 4), (3, 4)]
+    [(3, 3), (3, 3)]
+    >>> [(seat.n_jobs, seat.n_cpus) for seat in seats_of(Node("1", "a", 8, 2), 1, on_gpus=True)]
+    [(1, 1), (1, 1)]
     """
     on_cpus = max(1, node.n_cpus // (jobs or node.n_cpus)) if node.n_cpus else 0
     n_workers = node.n_gpus if on_gpus else on_cpus
-    n_cpus = node.n_cpus // max(1, n_workers)
+    share = node.n_cpus // max(1, n_workers)
+    n_cpus = min(share, jobs or share)
     return [
         Seat(node, number, n_workers, n_cpus, jobs or max(1, n_cpus), has_gpu=on_gpus) for number in range(n_workers)
     ]

@@ -1,11 +1,23 @@
-"""Versions of the libraries that decode, compute and encode: other ones may give other bits, or read fewer photos."""
+"""Versions of the libraries that fetch, decode, compute and encode: others may give other bits, or read less."""
 
 from contextlib import suppress
 from importlib import metadata
 
 from PIL import features
 
-PACKAGES = ("numba", "numpy", "pillow", "pillow-heif", "pyvips", "pyvips-binary", "scipy", "torch")
+PACKAGES = (
+    "fsspec",
+    "gcsfs",
+    "numba",
+    "numpy",
+    "pillow",
+    "pillow-heif",
+    "pyvips",
+    "pyvips-binary",
+    "s3fs",
+    "scipy",
+    "torch",
+)
 OF_PILLOW = ("avif", "jpg", "jpg_2000", "libjpeg_turbo", "libtiff", "littlecms2", "webp", "zlib", "zlib_ng")
 
 

@@ -1,10 +1,12 @@
 """Pool: items of a step in workers that are played, which come, die and go."""
 
+import itertools
 import random
 import threading
 import weakref
 from collections import Counter
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -15,7 +17,7 @@ from played_cluster import Played, PlayedCluster
 from gpuquant.cluster import pool as pools
 from gpuquant.cluster.pool import Pool
 from gpuquant.cluster.transport import WorkerDiedError
-from gpuquant.cluster.worker import Node, Step
+from gpuquant.cluster.worker import Node, Step, seats_of
 from gpuquant.errors import DeviceError, ImageFileError
 
 ECHO, TALLY = Step("played_cluster:Echo", ()), Step("played_cluster:Tally", ("no",))
@@ -280,9 +282,36 @@ def test_a_cluster_where_nothing_can_be_done() -> None:
 
 def test_who_waits_for_others_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pools, "SECONDS_TO_BEGIN", -1)
-    with pytest.warns(UserWarning, match="no worker has begun yet") as told:
-        assert len(list(pool_of(PlayedCluster(1)).work(ECHO, range(9), threading.Event()))) == 9
-    assert len(told) == 1
+    with pytest.warns(UserWarning, match="no worker begins") as told:
+        assert len(list(pool_of(PlayedCluster(8, 4)).work(ECHO, range(9), threading.Event()))) == 9
+    waiting = "no worker begins: one takes 4 CPUs of node1 at once, which others may use; waiting for them"
+    assert [str(one.message) for one in told] == [f"{waiting}; with jobs=1 a worker takes one CPU"]
+    with pytest.warns(UserWarning, match="one takes 1 CPU and a GPU of node0 at once, .* waiting for them$"):
+        list(pool_of(PlayedCluster(8, n_gpus=2), jobs=1).work(ECHO, range(9), threading.Event()))
+
+
+def test_who_waits_again_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The only worker died, and others were faster to take its place."""
+    monkeypatch.setattr(pools, "SECONDS_TO_BEGIN", 0)
+    now = itertools.count()
+    monkeypatch.setattr(pools, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    deaths = iter(["before"])
+    cluster = PlayedCluster(2, script=lambda _, method, __: next(deaths, None) if method == "work" else None)
+    with pytest.warns(UserWarning, match="no worker begins") as told:
+        assert len(list(pool_of(cluster).work(ECHO, range(9), threading.Event()))) == 9
+    assert len(told) == 2
+
+
+@settings(deadline=None)
+@given(n_cpus=st.integers(0, 64), n_gpus=st.integers(0, 8), jobs=st.none() | st.integers(1, 100), on_gpus=st.booleans())
+def test_seats(n_cpus: int, n_gpus: int, jobs: int | None, on_gpus: bool) -> None:
+    """None needs more than the node has, nor more CPUs than it has jobs: another may be at home there, too."""
+    seats = seats_of(Node("1", "a", n_cpus, n_gpus), jobs, on_gpus=on_gpus)
+    assert sum(seat.n_cpus for seat in seats) <= n_cpus
+    assert all(seat.n_cpus <= seat.n_jobs for seat in seats)
+    assert len(seats) == n_gpus or not on_gpus
+    assert bool(seats) == bool(n_gpus if on_gpus else n_cpus)
+    assert jobs is None or all(seat.n_jobs == jobs for seat in seats)
 
 
 def test_an_error_of_a_step_is_raised() -> None:
