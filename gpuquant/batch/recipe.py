@@ -97,10 +97,11 @@ def quantize_files(
         512 MB, if not given. Fewer are worked on at a time where it takes that; and photos of any size, strip by strip.
     cluster : "auto", "local", "HOST:PORT" or "ray://HOST:PORT", optional
         Work on the machines of a Ray cluster (the extra `ray`), which all have to see the same files and run the same
-        gpuquant: a running one (that of RAY_ADDRESS, or this machine's), or one that is started here for this batch.
-        Each GPU gets a worker, or where there is none each machine, with as many jobs as it has CPUs; `jobs` and
-        `memory` are then those of a worker and of a machine, and `device` is "auto", "cpu" or "cuda". Results are the
-        same. A worker that dies costs its files another try, two at most; then they fail with "the worker died".
+        gpuquant and libraries: a running one (that of RAY_ADDRESS, or this machine's), or one that is started here for
+        this batch. Each GPU gets a worker, or where there is none each machine, with as many jobs as it has CPUs;
+        `jobs`, for each of which a worker takes a CPU, and `memory` are then those of a worker and of a machine, and
+        `device` is "auto", "cpu" or "cuda". Results are the same. A worker that dies costs its files another try, two
+        at most; then they fail with "the worker died".
     existing : "refuse", "skip", "update" or "overwrite"
         What to do about results that are there already: raise before anything is written; go on where an earlier run
         stopped, which is an error if they say that they were made with other options, or if their shared palette is no

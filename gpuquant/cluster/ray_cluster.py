@@ -23,7 +23,7 @@ from gpuquant.cluster.worker import Node, Seat, Worker
 from gpuquant.errors import ArgumentError, DeviceError
 from gpuquant.threads import n_cores
 
-INSTALL = "pip install 'gpuquant[ray]'"
+INSTALL = "pip install 'gpuquant[ray]' (in a checkout: scripts/setup.sh ray)"
 FORMS = '"auto" (a running cluster), "local" (one for this batch), "HOST:PORT" or "ray://HOST:PORT"'
 OBJECT_STORE = (
     512 << 20

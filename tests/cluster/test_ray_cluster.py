@@ -26,7 +26,7 @@ def test_what_names_no_cluster(cluster: object) -> None:
 def test_a_missing_ray_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with (
-        pytest.raises(DeviceError, match=r"cluster='local' needs Ray: pip install 'gpuquant\[ray\]'"),
+        pytest.raises(DeviceError, match=r"cluster='local' needs Ray: pip install 'gpuquant\[ray\]'.*/setup.sh ray"),
         connected("local"),
     ):
         pass
