@@ -117,7 +117,7 @@ def test_links_are_those_that_can_be_followed(photos: Path, tmp_path: Path) -> N
 def test_on_a_cluster(photos: Path, local: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers write thumbnails and records where the results are; one dies when it has written, and its file again."""
     n_threads = torch.get_num_threads()
-    for source, target in ((photos, tmp_path / "there"), ("memory://photos", "shelf://all/out")):
+    for source, target in ((photos, tmp_path / "there"), ("shelf://all/photos", "shelf://all/out")):
         played = PlayedCluster(2, 1, script=dying_after(1))
         monkeypatch.setattr(cluster_crew, "connected", lambda _, played=played: nullcontext(played))
         list(quantize_files(source, target, 4, recursive=True, report=True, cluster="auto"))
