@@ -3,7 +3,7 @@
 The photos are mosaics that libvips makes of real ones: side by side, mirrored, with noise. Results that differ from
 those of the in-memory way fail. Memory is that of all processes, without files that are mapped into it.
 
-Run: pytest benchmarks/bench_large.py [--full]     (--full: also a gigapixel as a JPEG, four and sixteen as a tiled TIFF)
+Run: pytest benchmarks/bench_large.py [--full]     (--full: also 1 gigapixel as a JPEG, 4 and 16 as a tiled TIFF)
 """
 
 import subprocess

@@ -132,7 +132,8 @@ def with_image(
         if kind_of(file) == "HEIC":
             register()
         try:
-            return attempt(source.for_pillow(), file, ())
+            with source.for_pillow() as pillows:
+                return attempt(pillows, file, ())
         except Exception as error:
             if _is_final(error) or (isinstance(error, UnidentifiedImageError) and is_raw_photo(file)):
                 raise

@@ -67,9 +67,14 @@ class Source:
         """A file at its start, to be closed."""
         return io.BytesIO(self._data) if self.path is None else self.path.open("rb")
 
-    def for_pillow(self) -> Path | BinaryIO:
-        """The path, which Pillow may map into memory, or a file."""
-        return self.path or self.open()
+    @contextmanager
+    def for_pillow(self) -> Iterator[Path | BinaryIO]:
+        """The path, which Pillow may map into memory, or a file: a copy's path is a link that old Pillows resolve."""
+        if self.path is not None and self._copy is None:
+            yield self.path
+        else:
+            with self.open() as file:
+                yield file
 
     def n_bytes(self) -> int:
         """The size of the file."""
