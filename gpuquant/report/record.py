@@ -1,5 +1,6 @@
 """PhotoRecord: all that the page shows of one photo; and reading it back from JSON, of which nothing is trusted."""
 
+import os
 import re
 from dataclasses import dataclass, field, fields
 from typing import Any, get_args, get_origin
@@ -48,9 +49,20 @@ def record_of(values: object) -> PhotoRecord | None:
         return None
     given: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
     record = PhotoRecord(**given)
-    if len(record.colors) != len(record.shares) or not all(map(COLOR.fullmatch, record.colors)):
-        return None
-    return record
+    return record if _has_a_palette(record.colors, record.shares) and _has_paths(record.source, record.target) else None
+
+
+def _has_a_palette(colors: tuple[str, ...], shares: tuple[float, ...]) -> bool:
+    are_colors = len({len(color) for color in colors}) <= 1 and all(map(COLOR.fullmatch, colors))
+    return are_colors and len(colors) == len(shares) <= MOST_COLORS
+
+
+def _has_paths(*places: str | None) -> bool:
+    """True of texts that a file system may have; of what is half a surrogate pair no link can be made."""
+    try:
+        return all("\0" not in os.fsdecode(os.fsencode(place)) for place in places if place is not None)
+    except UnicodeEncodeError:
+        return False
 
 
 def _fits(value: object, kind: Any) -> bool:

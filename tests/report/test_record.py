@@ -8,11 +8,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gpuquant.report.page import page_of
 from gpuquant.report.record import PhotoRecord, record_of
 
 FULL = PhotoRecord(
     "holiday/a.jpg", "../holiday/a.jpg", "a.png", "1-before.jpg", "1-after.jpg", None, 40, 30, 2,
-    ("#000000", "#ffffff80"), (0.75, 0.25), 12.5, 37.2, -0.1, 1000, 10, {"read": 0.5, "map": 1}, ("odd",), "n colors 2",
+    ("#000000ff", "#ffffff80"), (0.75, 0.25), 12.5, 37.2, -0.1, 1000, 10, {"read": 0.5, "map": 1}, ("odd",), "n colors 2",
 )  # fmt: skip
 
 
@@ -37,6 +38,10 @@ def test_a_record_is_read_back() -> None:
         {"colors": "#000000"},
         {"colors": ["#000000", "url(http://host)"]},
         {"colors": ["#000000", 3]},
+        {"colors": ["#000000", "#ffffff80"]},
+        {"colors": ["#000000"] * 25, "shares": [0.04] * 25},
+        {"source": "\ud800"},
+        {"target": "a\0b"},
         {"shares": [1.0]},
         {"seconds": {"read": "long"}},
         {"seconds": [1, 2]},
@@ -52,10 +57,25 @@ JSON: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(list(asdict(FULL))) | st.text(), inner),
 )
+TEXTS = st.text(st.characters(), max_size=9)  # with halves of surrogate pairs
+COLORS = st.lists(st.sampled_from(["#000000", "#ff00ff", "#00000000", "#000000ff"]), max_size=26)
+FIELDS: dict[str, st.SearchStrategy[Any]] = {
+    **dict.fromkeys(("source", "target", "before", "after", "error", "settings"), TEXTS | st.none()),
+    **dict.fromkeys(("width", "height", "n_colors", "bytes_in", "bytes_out"), st.integers(0, 2**53 - 1) | st.none()),
+    **dict.fromkeys(("mse", "psnr", "ssim"), st.floats(-(2**53), 2**53, exclude_max=True) | st.integers(-9, 9)),
+    "seconds": st.dictionaries(TEXTS, st.floats(-1, 1e15), max_size=3),
+    "warnings": st.lists(TEXTS, max_size=3),
+}
+RECORDS = st.builds(
+    lambda values, colors: values | {"colors": colors, "shares": [1 / (number + 1) for number in range(len(colors))]},
+    st.fixed_dictionaries({"name": TEXTS}, optional=FIELDS),
+    COLORS,
+)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # as it is while other tests run
-@given(JSON)
-def test_any_json_is_a_record_or_none(values: Any) -> None:
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])  # as it is beside other tests
+@given(JSON | RECORDS)
+def test_any_json_is_a_record_that_a_page_shows_or_none(values: Any) -> None:
     found = record_of(values)
-    assert found is None or isinstance(found.name, str)
+    if found is not None:
+        assert b"</html>" in page_of([FULL, found], title="x")
