@@ -13,7 +13,7 @@ from gpuquant.errors import ArgumentError, GpuquantError, ImageFileError
 from gpuquant.locations import Place, common_folder, identity_of
 from gpuquant.palettes.palette import Palette
 from gpuquant.quantization.options import Options
-from gpuquant.report.folder import ReportFolder
+from gpuquant.report.folder import UNKEPT, ReportFolder
 from gpuquant.report.log import read_log
 from gpuquant.report.looking import palette_fields, settings_in_words
 from gpuquant.report.page import write_page
@@ -110,5 +110,5 @@ def with_kept_record(
     try:
         files.keep(record, outcome.source, outcome.target, made.encoded())
     except ImageFileError as error:
-        return replace(outcome, warnings=(*outcome.warnings, f"it has no thumbnails in the report: {error}"))
+        return replace(outcome, warnings=(*outcome.warnings, f"{UNKEPT}: {error}"))
     return outcome

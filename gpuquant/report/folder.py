@@ -8,13 +8,16 @@ import hashlib
 import json
 import os
 import posixpath
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from urllib.parse import quote
 
 from gpuquant.errors import ArgumentError, ImageFileError
 from gpuquant.images.targets import whole_target
-from gpuquant.locations import Place, is_there, make_folder, way_to
+from gpuquant.locations import Location, Place, is_there, make_folder, way_to
 from gpuquant.report.record import PhotoRecord, record_of
 
 PAGE = "report.html"
@@ -24,6 +27,7 @@ MOST_BYTES = 1 << 20  # of a record; ours have some 1500
 AT_ENDS = 1 << 12  # bytes at either end of a result that tell it from others: its palette, and what depends on all
 KEY_LETTERS = 20  # 80 bits: no two results of a folder have the same
 KINDS = "before", "after"
+UNKEPT = "it has no thumbnails in the report"
 
 
 class ReportFolder:
@@ -42,17 +46,12 @@ class ReportFolder:
         ArgumentError
             There is a file of this name that does not say that gpuquant wrote it.
         ImageFileError
-            A URL does not answer.
+            It cannot be read, or a URL does not answer.
         """
-        if (isinstance(self.page, Path) and self.page.is_symlink()) or is_there(self.page):
-            try:
-                with self.page.open("rb") as file:
-                    is_ours = GENERATOR.encode() in file.read(AT_ENDS)
-            except OSError:
-                is_ours = False
-            if not is_ours:
-                reason = f"{self.page} is not overwritten: it does not say that gpuquant wrote it"
-                raise ArgumentError(f"{reason}; move it, or choose another folder for the results (--output)")
+        has_name = (isinstance(self.page, Path) and self.page.is_symlink()) or is_there(self.page)
+        if has_name and GENERATOR.encode() not in (_start_of(self.page, AT_ENDS) or b""):
+            reason = f"{self.page} is not overwritten: it does not say that gpuquant wrote it"
+            raise ArgumentError(f"{reason}; move it, or choose another folder for the results (--output)")
 
     def keep(
         self,
@@ -83,18 +82,25 @@ class ReportFolder:
         return record
 
     def kept(self, target: Place) -> PhotoRecord | None:
-        """The record that was written when the result was; None where there is none, or the result is another one."""
+        """The record that was written when the result was; None where there is none, or the result is another one.
+
+        Raises
+        ------
+        ImageFileError
+            Nobody knows, as a file cannot be read, or a URL does not answer.
+        """
         key = self._key(target)
+        data = _start_of(self._files / f"{key}.json", MOST_BYTES)
         try:
-            with (self._files / f"{key}.json").open("rb") as file:
-                values = json.loads(file.read(MOST_BYTES))
-            record = record_of(values)
-            if record is None or values.get("mark") != _mark_of(target):
-                return None
-            names = zip((record.before, record.after), (f"{key}-{kind}.jpg" for kind in KINDS), strict=True)
-            before, after = (name if said == name and (self._files / name).is_file() else None for said, name in names)
-        except (OSError, ValueError, RecursionError):
+            values = json.loads(data or b"null")
+        except (ValueError, RecursionError):
             return None
+        record = record_of(values)
+        mark = None if record is None else _mark_of(target)
+        if record is None or mark is None or values.get("mark") != mark:
+            return None
+        names = zip((record.before, record.after), (f"{key}-{kind}.jpg" for kind in KINDS), strict=True)
+        before, after = (name if said == name and _regular(self._files / name) else None for said, name in names)
         return replace(record, target=self.place_of(target), before=before, after=after)
 
     def place_of(self, place: Place) -> str | None:
@@ -126,11 +132,53 @@ def link_to(place: str | None) -> str | None:
     return link if link.startswith("../") else f"./{link}"
 
 
-def _mark_of(place: Place) -> str:
-    """Bytes and their number that tell a result from another one under its name."""
-    with place.open("rb") as file:
+def _mark_of(place: Place) -> str | None:
+    """Bytes and their number that tell a result from another one under its name; None where there is none."""
+    found = _regular(place)
+    if found is None:
+        return None
+    with _told(place), found.open("rb") as file:
         digest = hashlib.sha256(file.read(AT_ENDS))
         n_bytes = file.seek(0, os.SEEK_END)
         file.seek(max(0, n_bytes - AT_ENDS))
         digest.update(file.read())
     return f"{n_bytes} {digest.hexdigest()[:KEY_LETTERS]}"
+
+
+def _start_of(place: Place, most: int) -> bytes | None:
+    """So many bytes of a file; None where there is none."""
+    found = _regular(place)
+    if found is None:
+        return None
+    with _told(place), found.open("rb") as file:
+        return file.read(most)
+
+
+def _regular(place: Place) -> Place | None:
+    """A file that is there, at a URL with its size; None where there is none, or a pipe, which would be waited for.
+
+    Raises
+    ------
+    ImageFileError
+        Nobody knows.
+    """
+    if isinstance(place, Location):
+        if place.n_bytes is not None:
+            return place
+        details = place.details()
+        return None if details is None else replace(place, n_bytes=details.get("size"))
+    with _told(place):
+        try:
+            return place if stat.S_ISREG(place.stat().st_mode) else None
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+
+@contextmanager
+def _told(place: Place) -> Iterator[None]:
+    try:
+        yield
+    except ImageFileError:
+        raise
+    except OSError as error:
+        raise ImageFileError(f"{place} cannot be read: {error.strerror or error}") from None

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from gpuquant.counting.counted_photo import CountedPhoto, count_strips
-from gpuquant.errors import GpuquantError
+from gpuquant.errors import GpuquantError, ImageFileError
 from gpuquant.images.note import read_options
 from gpuquant.images.strips import StripPhoto, open_strips
 from gpuquant.locations import Place, size_of, temporary_folder
 from gpuquant.memory import LEAST, free_memory
 from gpuquant.palettes.palette import Palette
-from gpuquant.report.folder import ReportFolder
+from gpuquant.report.folder import UNKEPT, ReportFolder
 from gpuquant.report.record import MOST_COLORS, PhotoRecord
 from gpuquant.report.thumbnails import MadeThumbnails, Picture, Samples, thumbnail
 from gpuquant.tensors import as_numpy, shared_tensor
@@ -45,15 +45,21 @@ def looked_at(
     name: str,
     source: Place | None,  # where it may have been
     target: Place,
-    kept: PhotoRecord | None,
+    kept: PhotoRecord | ImageFileError | None,  # or why nobody knows
     logged: PhotoRecord | None,  # a log's words about the result
     *,
     n_jobs: int,  # how many work at a time
 ) -> PhotoRecord:
-    """The record of a result: the one that was kept, or one that is made of the files and is kept from now on."""
+    """The record of a result: the one that was kept, or one that is made of the files and is kept from now on.
+
+    Where nobody knows of one that was kept none is made, which would have less than that, and take its place.
+    """
     hold_helper()
     n_bytes = size_of(target)
     said = logged if logged is not None and logged.bytes_out in (None, n_bytes) else None  # or it is about another one
+    if isinstance(kept, ImageFileError):
+        record = filled_in(PhotoRecord(name, target=files.place_of(target), bytes_out=n_bytes), said)
+        return warned(record, f"what was noted of it is not shown: {kept}")
     if kept is not None and (kept.before or not _is_file(source)):
         return filled_in(kept, said)
     record = kept or PhotoRecord(name)
@@ -73,7 +79,15 @@ def looked_at(
         record = replace(record, width=size[0], height=size[1], bytes_out=n_bytes, settings=settings_of(target))
         record = replace(record, **_colors_of(counted))
     record = filled_in(replace(record, ssim=pictures.ssim), said)
-    return files.keep(record, source, target, pictures.encoded())
+    try:
+        return files.keep(record, source, target, pictures.encoded())
+    except ImageFileError as error:
+        return warned(replace(record, target=files.place_of(target)), f"{UNKEPT}: {error}")
+
+
+def warned(record: PhotoRecord, warning: str) -> PhotoRecord:
+    """A record with one more warning."""
+    return replace(record, warnings=(*record.warnings, warning))
 
 
 def filled_in(record: PhotoRecord, said: PhotoRecord | None) -> PhotoRecord:

@@ -3,9 +3,10 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from gpuquant.errors import ArgumentError
+from gpuquant.errors import ArgumentError, ImageFileError
 from gpuquant.images.note import read_options
 from gpuquant.images.registry import results_by_ending
 from gpuquant.locations import (
@@ -15,7 +16,6 @@ from gpuquant.locations import (
     identity_of,
     is_below,
     is_inside,
-    is_there,
     place_of,
     resolved,
 )
@@ -59,12 +59,13 @@ def report_folder(
     files.check_page()
     logged = {} if log is None else read_log(place_of(log))
     found = results_in(folder)
+    there = set(map(resolved, found))
     results = [_place_of(place, files, logged.get(resolved(place))) for place in found]
     top = identity_of(folder)
     failed = [
         replace(one.record, name=files.name_of(one.source, one.target), source=files.place_of(one.source))
         for identity, one in logged.items()
-        if one.record.error is not None and is_inside(identity, top) and not is_there(one.target)
+        if one.record.error is not None and is_inside(identity, top) and identity not in there
     ]
     if not results and not failed:
         raise ArgumentError(f"{folder} holds no results that say that gpuquant wrote them; name another folder")
@@ -103,7 +104,7 @@ def records_of_results(
     progress: Callable[[int, int], None] | None = None,
 ) -> list[PhotoRecord]:
     """The record of each result, several looked at at a time."""
-    kept = dict(for_each(files.kept, [one.target for one in results]))
+    kept = dict(for_each(partial(_kept, files), [one.target for one in results]))
     records: list[PhotoRecord] = []
 
     def take(record: PhotoRecord) -> None:
@@ -121,6 +122,14 @@ def records_of_results(
         for one in results:
             hand_over(one)
     return records
+
+
+def _kept(files: ReportFolder, target: Place) -> PhotoRecord | ImageFileError | None:
+    """The record of a result, or why nobody knows of one: that of one photo stops no others."""
+    try:
+        return files.kept(target)
+    except ImageFileError as error:
+        return error
 
 
 def _place_of(target: Place, files: ReportFolder, logged: LoggedPhoto | None) -> ResultPlace:

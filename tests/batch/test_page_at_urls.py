@@ -185,9 +185,44 @@ def test_the_command_of_a_batch(photos: Path, monkeypatch: pytest.MonkeyPatch, c
     assert PAGE in contents("shelf://all/out")
 
 
+class BusyError(Exception):
+    """As aiohttp has it."""
+
+    status = 503
+
+
+@pytest.mark.parametrize("error", [BusyError("Slow Down"), PermissionError("Forbidden")])
+@pytest.mark.parametrize(("what", "ending"), [("read", ".json"), ("info", ".json"), ("info", "-before.jpg")])
+def test_what_was_noted_is_not_lost(photos: Path, error: Exception, what: str, ending: str) -> None:
+    """Where a record or a thumbnail does not answer, the photo has a warning, and next time all is there."""
+
+    def fault(asked: str, path: str) -> None:
+        if asked == what and path.startswith("/all/out/") and path.endswith(ending):
+            raise error
+
+    given: dict[str, Any] = {"recursive": True, "report": True}
+    list(quantize_files("memory://photos", "shelf://all/out", 4, **given))
+    before = contents("shelf://all/out")
+    Shelf.fault = fault
+    report_folder("shelf://all/out")
+    found = contents("shelf://all/out")
+    for photo in photos_on(found[PAGE]):
+        assert photo["warnings"][0].startswith("what was noted of it is not shown: ")
+        assert (photo["mse"], photo["error"]) == (None, None)
+        assert photo["bytesOut"] > 0
+    assert found | {PAGE: b""} == before | {PAGE: b""}
+    Shelf.fault = None
+    list(quantize_files("memory://photos", "shelf://all/out", 4, existing="skip", **given))
+    assert_same(contents("shelf://all/out"), before)
+
+
 def test_a_page_that_cannot_be_written(photos: Path) -> None:
     def denied(what: str, path: str) -> None:
-        if what == "write" and (FILES in path or path.endswith(PAGE)):
+        if what == "write" and FILES in path:
+            raise PermissionError("Forbidden")
+
+    def all_denied(what: str, _: str) -> None:
+        if what == "write":
             raise PermissionError("Forbidden")
 
     Shelf.fault = denied
@@ -195,7 +230,8 @@ def test_a_page_that_cannot_be_written(photos: Path) -> None:
     outcome = next(batch)
     assert outcome.status == "written"
     assert outcome.warnings[0].startswith("it has no thumbnails in the report: shelf://all/out/gpuquant-report-files/")
-    with pytest.raises(ImageFileError, match="cannot be written: access is denied"):
+    Shelf.fault = all_denied
+    with pytest.raises(ImageFileError, match=r"report\.html cannot be written: access is denied"):
         next(batch)
     Shelf.fault = None
     put("shelf://all/out/report.html", b"my thoughts")

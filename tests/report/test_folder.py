@@ -1,8 +1,12 @@
 """The files beside a page: what is kept of a result is found again, unless the result is another one."""
 
+import errno
 import json
 import os
+from collections.abc import Callable
+from itertools import product
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote_to_bytes, urljoin
 
 import pytest
@@ -76,6 +80,46 @@ def test_a_record_of_someone_else_is_not_trusted(files: ReportFolder) -> None:
     found = files.kept(target)
     assert found is not None
     assert (found.before, found.target) == (None, "sub/a.png")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_nobody_waits_for_a_pipe(files: ReportFolder, make: Callable[[Path], None]) -> None:
+    target = on_disk(files.folder) / "sub" / "a.png"
+    files.keep(RECORD, None, target, (b"before", b"after"))
+    (path,) = (on_disk(files.folder) / FILES).glob("*.json")
+    data = path.read_bytes()
+    path.unlink()
+    make(path)
+    assert files.kept(target) is None
+    path.rename(path.with_name("elsewhere"))
+    path.write_bytes(data)
+    assert files.kept(target) is not None
+    target.unlink()
+    make(target)
+    assert files.kept(target) is None
+    make(on_disk(files.page))
+    with pytest.raises(ArgumentError, match="is not overwritten"):
+        files.check_page()
+
+
+def test_a_record_that_cannot_be_read_may_be_there(files: ReportFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which is not the same as none: also of a result that cannot be read, and where the system does not say."""
+    target = on_disk(files.folder) / "sub" / "a.png"
+    files.keep(RECORD, None, target, (b"before", b"after"))
+    real: dict[str, Any] = {"open": Path.open, "stat": Path.stat}
+    for name, suffix in product(real, (".json", ".png", ".jpg")):
+
+        def denied(self: Path, *given: Any, name: str = name, suffix: str = suffix, **more: Any) -> Any:
+            if self.suffix == suffix:
+                raise PermissionError(errno.EACCES, "Permission denied")
+            return real[name](self, *given, **more)
+
+        if (name, suffix) != ("open", ".jpg"):  # which is not opened
+            with monkeypatch.context() as patch:
+                patch.setattr(Path, name, denied)
+                with pytest.raises(ImageFileError, match="cannot be read: Permission"):
+                    files.kept(target)
+    assert files.kept(target) is not None
 
 
 def test_what_cannot_be_written(files: ReportFolder, tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from gpuquant.report.record import PhotoRecord, record_of
 
 FULL = PhotoRecord(
     "holiday/a.jpg", "../holiday/a.jpg", "a.png", "1-before.jpg", "1-after.jpg", None, 40, 30, 2,
-    ("#000000ff", "#ffffff80"), (0.75, 0.25), 12.5, 37.2, -0.1, 1000, 10, {"read": 0.5, "map": 1}, ("odd",), "n colors 2",
+    ("#000000ff", "#ffffff80"), (0.75, 0.25), 12.5, 37.2, -0.1, 1000, 10, {"read": 0.5, "map": 1}, ("odd",),
+    "n colors 2",
 )  # fmt: skip
 
 
