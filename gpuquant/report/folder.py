@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import posixpath
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from urllib.parse import quote
 
 from gpuquant.errors import ArgumentError, ImageFileError
 from gpuquant.images.targets import whole_target
-from gpuquant.locations import Location, Place, is_there, make_folder, way_to
+from gpuquant.locations import Location, Place, identity_of, is_there, make_folder, way_to
 from gpuquant.report.record import PhotoRecord, record_of
 
 PAGE = "report.html"
@@ -28,6 +29,9 @@ AT_ENDS = 1 << 12  # bytes at either end of a result that tell it from others: i
 KEY_LETTERS = 20  # 80 bits: no two results of a folder have the same
 KINDS = "before", "after"
 UNKEPT = "it has no thumbnails in the report"
+OTHER_FOLDERS = re.compile(  # in words: those of a URL, and of a path, which may have spaces in it
+    r"""[A-Za-z][A-Za-z0-9+.-]*://\S*/|(?<![\w./~])/(?=\S)[^:;,'"()<>\n]*/"""
+)
 
 
 class ReportFolder:
@@ -78,6 +82,7 @@ class ReportFolder:
                 self._write(f"{key}-{kind}.jpg", data)
         place = None if source is None else self.place_of(source)
         record = replace(record, source=place, target=self.place_of(target), before=names[0], after=names[1])
+        record = self.to_share(record)
         self._write(f"{key}.json", json.dumps({"mark": _mark_of(target), **asdict(record)}).encode())
         return record
 
@@ -114,6 +119,23 @@ class ReportFolder:
         """A photo's name on the page: its path from there, or as if it lay beside its result; it tells no more."""
         beside = posixpath.dirname(self.place_of(target) or "")
         return self.place_of(source) or posixpath.join(beside, source.name)
+
+    def to_share(self, record: PhotoRecord) -> PhotoRecord:
+        """A record whose error and warnings tell names of files, and no longer where on this machine they are."""
+        tops = {
+            identity_of(self.folder),
+            str(self.folder if isinstance(self.folder, Location) else self.folder.absolute()),
+        }
+        tops |= {posixpath.dirname(posixpath.normpath(f"{top}/{record.source}")) for top in tops if record.source}
+        longest_first = sorted(tops - {"/"}, key=len, reverse=True)
+
+        def shared(text: str) -> str:
+            for top in longest_first:
+                text = text.replace(f"{top}/", "")
+            return OTHER_FOLDERS.sub("", text)
+
+        error = None if record.error is None else shared(record.error)
+        return replace(record, error=error, warnings=tuple(map(shared, record.warnings)))
 
     def _key(self, target: Place) -> str:
         name = self.place_of(target) or str(target)

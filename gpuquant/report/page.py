@@ -35,7 +35,7 @@ def write_page(folder: ReportFolder, records: Sequence[PhotoRecord], *, n_left: 
     """
     make_folder(folder.folder)
     place = folder.folder.resolve() if isinstance(folder.folder, Path) else folder.folder
-    page = page_of(records, title=place.name or "results", n_left=n_left)
+    page = page_of([folder.to_share(record) for record in records], title=place.name or "results", n_left=n_left)
     with whole_target(folder.page) as file:
         file.write(page)
     return folder.page

@@ -15,8 +15,11 @@ from gpuquant.batch import file_work
 from gpuquant.batch.plan import plan_files
 from gpuquant.images.reading import read_photo
 from gpuquant.report.folder import FILES, PAGE, ReportFolder
+from gpuquant.report.recipe import report_folder
 from gpuquant.report.record import PhotoRecord
 from gpuquant.report.similarity import ssim
+
+pytestmark = pytest.mark.usefixtures("no_place_is_told")
 
 
 def photos_of(page: Path) -> dict[str, dict[str, Any]]:
@@ -139,6 +142,25 @@ def test_what_cannot_be_kept_is_a_warning(folder: Path, tmp_path: Path) -> None:
     photo = photos_of(out / PAGE)["p0.png"]
     assert photo["warnings"][0].startswith("it has no thumbnails in the report: ")
     assert photo["target"] == "./p0.png"
+
+
+def test_failures_tell_names_and_not_where_they_are(folder: Path, tmp_path: Path) -> None:
+    """Of a result that came in between, of one whose folder leads elsewhere, and of one that cannot be read."""
+    out, elsewhere = tmp_path / "out, of mine", tmp_path / "else where"
+    for place in (out, elsewhere):
+        place.mkdir()
+    job = quantize_files(folder, out, 3, recursive=True, report=True)
+    (out / "p0.png").write_bytes(b"")
+    (out / "sub").symlink_to(elsewhere)
+    outcomes = by_name(job)
+    assert outcomes["p0.png"].error == f"{out / 'p0.png'} exists"
+    photos = photos_of(out / PAGE)
+    assert photos["p0.png"]["error"] == "p0.png exists"
+    error = "sub/p5.png is not written: it would go to else where, which is outside out, of mine"
+    assert photos["p5.png"]["error"] == error
+    (out / "p1.png").write_bytes((out / "p1.png").read_bytes()[:-1000])
+    assert report_folder(out)[2] == 1
+    assert photos_of(out / PAGE)["p1.png"]["error"].startswith("the result cannot be read: p1.png: ")
 
 
 def test_colors_are_shown_as_they_look(china: Pixels, tmp_path: Path) -> None:

@@ -24,6 +24,8 @@ from gpuquant.report.recipe import report_folder
 NAMES = ("a.png", "sub/a ä%.png", "sub/b.jpg")
 VARYING = "seconds", "source"  # of photos on a page
 
+pytestmark = pytest.mark.usefixtures("no_place_is_told")
+
 
 @pytest.fixture(autouse=True)
 def files(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from commands import run
 
+pytestmark = pytest.mark.usefixtures("no_place_is_told")
+
 
 def test_the_report_of_a_batch_and_of_a_folder(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

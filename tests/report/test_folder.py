@@ -134,6 +134,23 @@ def test_what_cannot_be_written(files: ReportFolder, tmp_path: Path) -> None:
     assert list((tmp_path / "photos").iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{out}/sub/a.png exists", "sub/a.png exists"),
+        ("{top}/photos/a.jpg: no such file", "a.jpg: no such file"),
+        ("'/home/me and you/b.png' and /var/tmp/c: full; s3://box/my/key.png?", "'b.png' and c: full; key.png?"),
+        ("10 m/s, 3/4 of a.png, out/b.png and/or ../c/d.png", "10 m/s, 3/4 of a.png, out/b.png and/or ../c/d.png"),
+        ("1 / 2, /", "1 / 2, /"),
+    ],
+)
+def test_words_tell_names_and_not_where_they_are(files: ReportFolder, tmp_path: Path, text: str, told: str) -> None:
+    text = text.format(out=tmp_path / "out", top=tmp_path)
+    found = files.to_share(PhotoRecord("a", source="../photos/a.jpg", error=text, warnings=(text, "b")))
+    assert (found.error, found.warnings) == (told, (told, "b"))
+    assert files.to_share(RECORD) == RECORD
+
+
 def test_a_page_of_someone_else_stays(files: ReportFolder) -> None:
     files.check_page()
     page = on_disk(files.folder) / PAGE

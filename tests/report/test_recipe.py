@@ -14,6 +14,8 @@ from gpuquant.report.recipe import report_folder, results_in
 from gpuquant.report.record import PhotoRecord
 from gpuquant.report.similarity import ssim
 
+pytestmark = pytest.mark.usefixtures("no_place_is_told")
+
 
 @pytest.fixture
 def out(china: Pixels, tmp_path: Path) -> Path:
