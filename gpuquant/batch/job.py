@@ -69,8 +69,8 @@ class Batch:
         self._kept, self._palette, self._shared = kept, palette, shared_palette
         self._log_path, self._counted, self._progress = log, counted, progress or (lambda stage: None)
         self.report: Place | None = None if settings.report is None else settings.report / PAGE
-        self._page = BatchPage(settings.report, plan.files, log, self._progress)
         self._stopped = threading.Event()
+        self._page = BatchPage(settings.report, plan.files, log, self._progress, self._stopped)
         self._running = self._logged()
 
     def __len__(self) -> int:

@@ -1,5 +1,6 @@
 """The page of a batch: what becomes of its photos is noted as they come, and the page is written at the end."""
 
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -31,8 +32,10 @@ class BatchPage:
         files: list[PlannedFile],
         log: Path | None,
         progress: Callable[[str], None],
+        stopped: threading.Event,  # then results that nothing was noted of are left out: looking at them takes time
     ) -> None:
         self._folder, self._files, self._log, self._progress = folder, files, log, progress
+        self._stopped = stopped
         self._errors: dict[Place, str | None] = {}  # by target: None where there is a result
 
     def __enter__(self) -> "BatchPage":
@@ -46,6 +49,8 @@ class BatchPage:
     def __exit__(self, kind: Any, *_: object) -> None:
         if self._folder is None:
             return
+        if kind is not None:
+            self._stopped.set()
         with suppress(*([] if kind is None else [GpuquantError])):  # after an error that one is told
             self._progress("report")
             self._write(ReportFolder(self._folder))
@@ -64,8 +69,8 @@ class BatchPage:
             for file in done
             if (error := self._errors[file.target]) is not None
         ]
-        records = failed + records_of_results(files, results, logged)
-        write_page(files, records, n_left=len(self._files) - len(done))
+        records = failed + records_of_results(files, results, logged, is_stopped=self._stopped.is_set)
+        write_page(files, records, n_left=len(self._files) - len(records))
 
 
 def page_folder(output: Place | None, files: list[PlannedFile], log: Path | None) -> Place:

@@ -26,7 +26,7 @@ ESCAPED = {ord(letter): f"\\u{ord(letter):04x}" for letter in "<>&"}  # in JSON 
 
 
 def write_page(folder: ReportFolder, records: Sequence[PhotoRecord], *, n_left: int = 0) -> Place:
-    """Write the page of a folder, whole or not at all: of all records, and of photos that have none yet.
+    """Write the page of a folder, whole or not at all: of all records; and how many photos have none yet.
 
     Raises
     ------

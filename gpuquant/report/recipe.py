@@ -102,20 +102,27 @@ def records_of_results(
     logged: dict[str, LoggedPhoto],
     *,
     progress: Callable[[int, int], None] | None = None,
+    is_stopped: Callable[[], bool] = lambda: False,
 ) -> list[PhotoRecord]:
-    """The record of each result, several looked at at a time."""
+    """The record of each result, several looked at at a time; once stopped only of those of which one was kept."""
     kept = dict(for_each(partial(_kept, files), [one.target for one in results]))
     records: list[PhotoRecord] = []
 
-    def take(record: PhotoRecord) -> None:
-        records.append(record)
+    def take(record: PhotoRecord | None) -> None:
+        if record is not None:
+            records.append(record)
         if progress:
             progress(len(records), len(results))
 
-    def look(one: ResultPlace) -> PhotoRecord:
+    def look(one: ResultPlace) -> PhotoRecord | None:
+        found, source = kept[one.target], one.source
+        if is_stopped():
+            if found is None:
+                return None
+            source = None  # a picture of which may be lacking
         said = logged.get(resolved(one.target))
         record = said.record if said and said.record.error is None else None
-        return looked_at(files, one.name, one.source, one.target, kept[one.target], record, n_jobs=n_jobs)
+        return looked_at(files, one.name, source, one.target, found, record, n_jobs=n_jobs)
 
     n_jobs = n_cores()
     with in_order(look, take, n_jobs) as hand_over:

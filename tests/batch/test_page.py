@@ -14,6 +14,8 @@ from gpuquant import ArgumentError, FileOutcome, quantize, quantize_files
 from gpuquant.batch import file_work
 from gpuquant.batch.plan import plan_files
 from gpuquant.images.reading import read_photo
+from gpuquant.locations import Place
+from gpuquant.report import looking, recipe
 from gpuquant.report.folder import FILES, PAGE, ReportFolder
 from gpuquant.report.recipe import report_folder
 from gpuquant.report.record import PhotoRecord
@@ -77,7 +79,7 @@ def test_a_batch_that_is_taken_up_has_the_page_of_one_that_ran_through(folder: P
         next(job)
     job.close()
     assert len(photos_of(stopped / PAGE)) == 3
-    assert "4 more photos have no result yet" in (stopped / PAGE).read_text()
+    assert "4 more photos are not on this page yet" in (stopped / PAGE).read_text()
     list(quantize_files(folder, stopped, 3, report=True, existing="skip"))
     one, other = photos_of(through / PAGE), photos_of(stopped / PAGE)
     for photo in (*one.values(), *other.values()):
@@ -101,6 +103,39 @@ def test_results_of_a_run_without_it_are_looked_at(folder: Path, tmp_path: Path)
     assert (photo["mse"], photo["psnr"], photo["seconds"]) == (None, None, {})
     assert photo["before"]
     assert photo["ssim"]
+
+
+@pytest.mark.parametrize("end", ["stop", "stop while looking", "close"])
+def test_a_batch_that_is_stopped_looks_at_no_more_results(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    """Of an earlier run without a report: the page then has those that something was noted of, and the failure."""
+    out, looked = tmp_path / "out", []
+    list(quantize_files(folder, out, 3))
+    (one,) = quantize_files(folder / "p1.png", out, 3, existing="overwrite", report=True)
+    (out / FILES / str(kept(one, out).before)).unlink()
+    real = looking._seen
+
+    def seen(place: Place, **given: Any) -> Any:
+        looked.append(place.name)
+        job.stop()
+        return real(place, **given)
+
+    monkeypatch.setattr(looking, "_seen", seen)
+    monkeypatch.setattr(recipe, "n_cores", lambda: 1)
+    job = quantize_files(folder, out, 3, existing="skip", report=True)
+    if end == "stop":
+        job.stop()
+    if end == "close":
+        for _ in range(6):
+            next(job)
+        job.close()
+    else:
+        list(job)
+    expected = {"p1.png"} if end != "stop while looking" else {"p1.png", "clear.png", "broken.jpg"}
+    assert looked == ["clear.png"] * 2 * (len(expected) > 1)  # the one that it was stopped at
+    assert set(photos_of(out / PAGE)) == expected
+    assert f"{7 - len(expected)} more photos are not on this page" in (out / PAGE).read_text()
 
 
 def test_results_that_are_made_anew_are_shown_anew(folder: Path, tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_the_totals() -> None:
     assert "size of results 1 MB 25% of 4 MB" in text
     assert "PSNR, median 42.9 dB" in text
     assert "work 3.5 s 1.75 s a photo" in text
-    assert "3 more photos have no result yet" in text
+    assert "3 more photos are not on this page yet" in text
     assert "1 failed" in text
     assert "before and after gpuquant: n colors 2" in text
     assert "stopped" not in Page(page_of([GOOD], title="out")).text
