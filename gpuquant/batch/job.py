@@ -19,7 +19,6 @@ from gpuquant.palettes.files import read_palette, write_palette
 from gpuquant.palettes.palette import Palette
 from gpuquant.quantization.options import palette_options
 from gpuquant.quantization.steps import palette_of
-from gpuquant.report.folder import PAGE
 
 SHARED_PALETTE = "palette.hex"
 
@@ -36,7 +35,7 @@ class Batch:
     results_passed_over : int
         How many results of earlier runs the folders have, which are not read.
     report : Path or Location, optional
-        The page that is written at the end.
+        The page, when it is written: at the end.
 
     Examples
     --------
@@ -44,9 +43,9 @@ class Batch:
     >>> from PIL import Image
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     Image.fromarray(np.eye(4, dtype=np.uint8)).save(f"{folder}/a.bmp")
-    ...     batch = gpuquant.quantize_files(folder, f"{folder}/out", 2)
-    ...     print(len(batch), batch.files[0].target.name, [outcome.status for outcome in batch])
-    1 a.png ['written']
+    ...     batch = gpuquant.quantize_files(folder, f"{folder}/out", 2, report=True)
+    ...     print(len(batch), batch.files[0].target.name, [outcome.status for outcome in batch], batch.report.name)
+    1 a.png ['written'] report.html
     """
 
     def __init__(
@@ -68,10 +67,14 @@ class Batch:
         self._output, self._existing = settings.output, settings.existing
         self._kept, self._palette, self._shared = kept, palette, shared_palette
         self._log_path, self._counted, self._progress = log, counted, progress or (lambda stage: None)
-        self.report: Place | None = None if settings.report is None else settings.report / PAGE
         self._stopped = threading.Event()
         self._page = BatchPage(settings.report, plan.files, log, self._progress, self._stopped)
         self._running = self._logged()
+
+    @property
+    def report(self) -> Place | None:
+        """The page, when it is written."""
+        return self._page.written
 
     def __len__(self) -> int:
         return len(self.files)

@@ -37,6 +37,7 @@ class BatchPage:
         self._folder, self._files, self._log, self._progress = folder, files, log, progress
         self._stopped = stopped
         self._errors: dict[Place, str | None] = {}  # by target: None where there is a result
+        self.written: Place | None = None  # the page, when it is
 
     def __enter__(self) -> "BatchPage":
         return self
@@ -70,7 +71,7 @@ class BatchPage:
             if (error := self._errors[file.target]) is not None
         ]
         records = failed + records_of_results(files, results, logged, is_stopped=self._stopped.is_set)
-        write_page(files, records, n_left=len(self._files) - len(records))
+        self.written = write_page(files, records, n_left=len(self._files) - len(records))
 
 
 def page_folder(output: Place | None, files: list[PlannedFile], log: Path | None) -> Place:

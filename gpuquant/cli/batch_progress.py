@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from gpuquant.cli.stages import STAGES
 from gpuquant.cli.words import in_cli_words, printable
-from gpuquant.locations import Place, size_of
+from gpuquant.locations import Place
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -85,7 +85,7 @@ class BatchProgress:
     def summarize(self, page: Place | None = None) -> None:
         """Print what became of the photos, what was passed over, and how long it took; before it where the page is."""
         if not self._quiet:
-            if page is not None and size_of(page) is not None:
+            if page is not None:
                 sys.stdout.write(f"wrote {printable(str(page))}\n")
             counts = ", ".join(f"{number} {status}" for status, number in self.n.items() if number)
             seconds = time.perf_counter() - self._start

@@ -141,8 +141,9 @@ def test_a_batch_that_is_taken_up(photos: Path, local: dict[str, bytes]) -> None
 
 def test_results_beside_their_photos_at_urls(photos: Path) -> None:
     batch = quantize_files(["shelf://all/photos/sub/", "shelf://all/photos/a.png"], None, 4, suffix="-4", report=True)
-    assert str(batch.report) == "shelf://all/photos/report.html"
+    assert batch.report is None
     assert {outcome.status for outcome in batch} == {"written", "failed"}
+    assert str(batch.report) == "shelf://all/photos/report.html"
     found = photos_on(contents("shelf://all/photos")[PAGE])
     assert {photo["target"] for photo in found} >= {"./a-4.png", "./sub/b-4.png"}
     with pytest.raises(ArgumentError, match="the results have no folder in common for the report; name one"):
@@ -235,6 +236,7 @@ def test_a_page_that_cannot_be_written(photos: Path) -> None:
     Shelf.fault = all_denied
     with pytest.raises(ImageFileError, match=r"report\.html cannot be written: access is denied"):
         next(batch)
+    assert batch.report is None
     Shelf.fault = None
     put("shelf://all/out/report.html", b"my thoughts")
     with pytest.raises(ArgumentError, match=r"shelf://all/out/report\.html is not overwritten"):

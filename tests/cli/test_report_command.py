@@ -5,6 +5,9 @@ from pathlib import Path
 import pytest
 from commands import run
 
+from gpuquant.batch import page
+from gpuquant.errors import ImageFileError
+
 pytestmark = pytest.mark.usefixtures("no_place_is_told")
 
 
@@ -25,6 +28,22 @@ def test_the_report_of_a_batch_and_of_a_folder(
     code, _, err = run([*given, "--report", "--force"], monkeypatch, capsys)
     assert code == 2
     assert "choose another folder for the results (--output)" in err
+
+
+def test_a_page_of_an_earlier_run_is_not_announced(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise ImageFileError("out/report.html cannot be written: No space left on device")
+
+    monkeypatch.chdir(folder.parent)
+    given = ["batch", "photos/p0.png", "-o", "out", "-k", "3", "--report", "--force"]
+    assert "wrote out/report.html\n" in run(given, monkeypatch, capsys)[1]
+    monkeypatch.setattr(page, "write_page", full)
+    code, out, err = run(given, monkeypatch, capsys)
+    assert (code, err) == (1, "gpuquant: out/report.html cannot be written: No space left on device\n")
+    assert "1 written" in out
+    assert "report.html" not in out
 
 
 @pytest.mark.parametrize(
