@@ -68,7 +68,7 @@ class Batch:
         self._kept, self._palette, self._shared = kept, palette, shared_palette
         self._log_path, self._counted, self._progress = log, counted, progress or (lambda stage: None)
         self._stopped = threading.Event()
-        self._page = BatchPage(settings.report, plan.files, log, self._progress, self._stopped)
+        self._page = BatchPage(settings.report, plan.files, log, settings.max_pixels, self._progress, self._stopped)
         self._running = self._logged()
 
     @property

@@ -31,11 +31,12 @@ class BatchPage:
         folder: Place | None,  # None: there is to be no page
         files: list[PlannedFile],
         log: Path | None,
+        max_pixels: int,
         progress: Callable[[str], None],
         stopped: threading.Event,  # then results that nothing was noted of are left out: looking at them takes time
     ) -> None:
         self._folder, self._files, self._log, self._progress = folder, files, log, progress
-        self._stopped = stopped
+        self._max_pixels, self._stopped = max_pixels, stopped
         self._errors: dict[Place, str | None] = {}  # by target: None where there is a result
         self.written: Place | None = None  # the page, when it is
 
@@ -70,7 +71,9 @@ class BatchPage:
             for file in done
             if (error := self._errors[file.target]) is not None
         ]
-        records = failed + records_of_results(files, results, logged, is_stopped=self._stopped.is_set)
+        records = failed + records_of_results(
+            files, results, logged, max_pixels=self._max_pixels, is_stopped=self._stopped.is_set
+        )
         self.written = write_page(files, records, n_left=len(self._files) - len(records))
 
 

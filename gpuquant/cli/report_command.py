@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from gpuquant.arguments import MAX_PIXELS
 from gpuquant.cli.words import printable
 
 Folder = Annotated[
@@ -21,9 +22,19 @@ Log = Annotated[
         help="The log that gpuquant batch --log wrote: it knows MSE, PSNR, times, warnings, failures, and the photos.",
     ),
 ]
+MaxPixels = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        metavar="PIXELS",
+        help="Decode no results, and no photos, with more pixels than this: they have no pictures on the page; 500 "
+        "million if not given.",
+        show_default=False,
+    ),
+]
 
 
-def report(folder: Folder, log: Log = None) -> None:
+def report(folder: Folder, log: Log = None, max_pixels: MaxPixels = MAX_PIXELS) -> None:
     """Write report.html into a folder of results: each before and after, with its palette, error, size and times.
 
     What gpuquant batch --report noted is taken from there. Of other results it is found in their files and in the log;
@@ -36,7 +47,10 @@ def report(folder: Folder, log: Log = None) -> None:
     console = Console(stderr=True)
     with console.status("looking at the results") as status:
         page, n_photos, n_failed = report_folder(
-            folder, log, progress=lambda n_done, n_all: status.update(f"looking at the results: {n_done} of {n_all}")
+            folder,
+            log,
+            max_pixels=max_pixels,
+            progress=lambda n_done, n_all: status.update(f"looking at the results: {n_done} of {n_all}"),
         )
     photos = f"{n_photos} photo{'s' * (n_photos != 1)}"
     failed = f", {n_failed} failed" if n_failed else ""

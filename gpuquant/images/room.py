@@ -1,6 +1,6 @@
 """Room in memory for a photo that is held whole."""
 
-from gpuquant.errors import ArgumentError
+from gpuquant.errors import ArgumentError, ImageFileError
 from gpuquant.memory import engine_memory, free_memory
 from gpuquant.threads import worker_threads
 from gpuquant.whole_file import size_in_words
@@ -8,6 +8,10 @@ from gpuquant.whole_file import size_in_words
 A_PIXEL = 7  # bytes at the peak: Pillow's pixels, ours, and labels (1.86 GB for 250 megapixels of a JPEG, measured)
 SURELY = 1 << 24  # pixels for which nobody asks what is free
 IN_STRIPS = "quantize_file (gpuquant quantize) works on it in strips"
+
+
+class NoRoomError(ImageFileError):
+    """A file has more pixels, or takes more memory, than it may; nobody knows of any damage."""
 
 
 def check_room(

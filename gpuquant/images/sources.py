@@ -11,7 +11,9 @@ from PIL import UnidentifiedImageError
 
 from gpuquant.errors import ArgumentError, GpuquantError, ImageFileError
 from gpuquant.images import heif
+from gpuquant.images.guard import TooLargeError
 from gpuquant.images.raw import is_raw_photo
+from gpuquant.images.room import NoRoomError
 from gpuquant.images.words import words_of
 from gpuquant.locations import LocalCopy, Location, place_of
 
@@ -160,6 +162,8 @@ def told(source: Source) -> Iterator[None]:
             raise ImageFileError(f"{name} is not a regular file")
     try:
         yield
+    except TooLargeError as error:
+        raise NoRoomError(f"{name}: {error}") from None
     except ArgumentError as error:
         raise ImageFileError(f"{name}: {error}") from None
     except FileNotFoundError:
@@ -169,7 +173,7 @@ def told(source: Source) -> Iterator[None]:
     except ImageFileError:
         raise
     except MemoryError:
-        raise ImageFileError(f"{name} does not fit into memory") from None
+        raise NoRoomError(f"{name} does not fit into memory") from None
     except Exception as error:  # what Pillow's decoders raise is not limited, see scripts/fuzz.py
         raise ImageFileError(f"{name} cannot be read: {words_of(error)}") from None
 

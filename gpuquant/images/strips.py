@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from gpuquant.arguments import MAX_PIXELS
-from gpuquant.errors import ImageFileError
 from gpuquant.images import vips
 from gpuquant.images.array_strips import is_array_file, mapped_array, strips_of_array
 from gpuquant.images.reading import Photo, read_photo, read_size
-from gpuquant.images.room import enough_for
+from gpuquant.images.room import NoRoomError, enough_for
 from gpuquant.images.samples import Pixels
 from gpuquant.images.sources import ImageSource, Source, as_source, told
 from gpuquant.images.strip_head import FORMATS, Head, read_head
@@ -116,10 +115,10 @@ def open_strips(
         if size is None and head.n_bytes <= most:
             yield _whole(read_whole())
         elif size is None:
-            raise ImageFileError(f"{given.name}: {_too_much(why_whole, head.n_bytes, most)}")
+            raise NoRoomError(f"{given.name}: {_too_much(why_whole, head.n_bytes, most)}")
         elif head.n_held > most:
             held = f"{_named(head)} whose decoder holds more than some rows"
-            raise ImageFileError(f"{given.name}: {_too_much(held, head.n_held, most)}")
+            raise NoRoomError(f"{given.name}: {_too_much(held, head.n_held, most)}")
         else:
             by_pillow: Callable[[], Photo] | None = read_whole if head.n_bytes <= most else None
             if once:

@@ -1,5 +1,6 @@
 """Records of results that are there already, found in their files: thumbnails, palette, sizes, settings."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -13,7 +14,9 @@ from torch import Tensor
 from gpuquant.counting.counted_photo import CountedPhoto, count_strips
 from gpuquant.errors import GpuquantError, ImageFileError
 from gpuquant.images.note import read_options
-from gpuquant.images.strips import StripPhoto, open_strips
+from gpuquant.images.room import NoRoomError
+from gpuquant.images.sources import Source
+from gpuquant.images.strips import StripPhoto, open_strips, photo_size
 from gpuquant.locations import Place, size_of, temporary_folder
 from gpuquant.memory import LEAST, free_memory
 from gpuquant.palettes.palette import Palette
@@ -49,6 +52,7 @@ def looked_at(
     logged: PhotoRecord | None,  # a log's words about the result
     *,
     n_jobs: int,  # how many work at a time
+    max_pixels: int,
 ) -> PhotoRecord:
     """The record of a result: the one that was kept, or one that is made of the files and is kept from now on.
 
@@ -63,20 +67,26 @@ def looked_at(
     if kept is not None and (kept.before or not _is_file(source)):
         return filled_in(kept, said)
     record = kept or PhotoRecord(name)
-    seen = partial(_seen, n_jobs=n_jobs, folder=temporary_folder(target))
+    seen = partial(_seen, n_jobs=n_jobs, max_pixels=max_pixels, folder=temporary_folder(target))
     try:
-        size, after, counted = seen(target, count=True)
+        opened = Source(target)
+        if kept is None:
+            size = photo_size(opened, sys.maxsize)
+            record = replace(record, width=size[0], height=size[1], bytes_out=n_bytes, settings=settings_of(target))
+        after, counted = seen(opened, count=True)
+    except NoRoomError as error:
+        record = filled_in(replace(record, target=files.place_of(target)), said)
+        return warned(record, f"it has no pictures here: {error}")
     except GpuquantError as error:
         return PhotoRecord(name, target=files.place_of(target), error=f"the result cannot be read: {error}")
     before = None
     if source is not None and _is_file(source):
         record = replace(record, bytes_in=size_of(source))
         with suppress(GpuquantError):  # then there is no picture of before, which is seen
-            _, before, _ = seen(source, count=False)
+            before, _ = seen(Source(source), count=False)
     pictures = MadeThumbnails(before, after)
     if kept is None:
         assert counted is not None
-        record = replace(record, width=size[0], height=size[1], bytes_out=n_bytes, settings=settings_of(target))
         record = replace(record, **_colors_of(counted))
     record = filled_in(replace(record, ssim=pictures.ssim), said)
     try:
@@ -131,11 +141,12 @@ def _is_file(source: Place | None) -> bool:
 
 
 def _seen(
-    place: Place, *, count: bool, n_jobs: int, folder: Path
-) -> tuple[tuple[int, int], Picture, CountedPhoto | None]:
-    """Width and height of a picture, its thumbnail, and its colors if they are to be counted."""
+    source: Source, *, count: bool, n_jobs: int, max_pixels: int, folder: Path
+) -> tuple[Picture, CountedPhoto | None]:
+    """The thumbnail of a picture, and its colors if they are to be counted."""
     whole = max(KEPT, (free_memory() or 0) // (2 * n_jobs))
-    with open_strips(place, budget=KEPT, whole=whole, preview=True, folder=folder) as photo:
+    opened = open_strips(source, budget=KEPT, whole=whole, max_pixels=max_pixels, preview=True, folder=folder)
+    with opened as photo:
         samples, counted = Samples(photo.shape), None
         if count:
             strips = partial(_strips, photo, samples)
@@ -143,7 +154,7 @@ def _seen(
         else:
             for _ in _strips(photo, samples):
                 pass
-        return (photo.shape[1], photo.shape[0]), thumbnail(samples.values, to_srgb=photo.to_srgb), counted
+        return thumbnail(samples.values, to_srgb=photo.to_srgb), counted
 
 
 def _strips(photo: StripPhoto, samples: Samples) -> Iterator[Tensor]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from gpuquant.arguments import MAX_PIXELS, check_positive
 from gpuquant.errors import ArgumentError, ImageFileError
 from gpuquant.images.note import read_options
 from gpuquant.images.registry import results_by_ending
@@ -37,11 +38,15 @@ class ResultPlace:
 
 
 def report_folder(
-    folder: str | Place, log: str | Place | None = None, *, progress: Callable[[int, int], None] | None = None
+    folder: str | Place,
+    log: str | Place | None = None,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Place, int, int]:
     """Write the page of all results in a folder and below it; the page, and how many photos it has, and failures.
 
-    Folder and log are paths or URLs.
+    Folder and log are paths or URLs. Results and photos with more pixels than `max_pixels` have no pictures.
 
     Raises
     ------
@@ -50,6 +55,7 @@ def report_folder(
     ImageFileError
         The log cannot be read, or the page cannot be written.
     """
+    check_positive("max_pixels", max_pixels)
     folder = place_of(folder)
     if isinstance(folder, Location):
         folder.check_target()
@@ -69,7 +75,7 @@ def report_folder(
     ]
     if not results and not failed:
         raise ArgumentError(f"{folder} holds no results that say that gpuquant wrote them; name another folder")
-    records = failed + records_of_results(files, results, logged, progress=progress)
+    records = failed + records_of_results(files, results, logged, max_pixels=max_pixels, progress=progress)
     page = write_page(files, records)
     return page, len(records), sum(record.error is not None for record in records)
 
@@ -101,6 +107,7 @@ def records_of_results(
     results: Sequence[ResultPlace],
     logged: dict[str, LoggedPhoto],
     *,
+    max_pixels: int,
     progress: Callable[[int, int], None] | None = None,
     is_stopped: Callable[[], bool] = lambda: False,
 ) -> list[PhotoRecord]:
@@ -122,7 +129,8 @@ def records_of_results(
             source = None  # a picture of which may be lacking
         said = logged.get(resolved(one.target))
         record = said.record if said and said.record.error is None else None
-        return looked_at(files, one.name, source, one.target, found, record, n_jobs=n_jobs)
+        given = files, one.name, source, one.target, found, record
+        return looked_at(*given, n_jobs=n_jobs, max_pixels=max_pixels)
 
     n_jobs = n_cores()
     with in_order(look, take, n_jobs) as hand_over:

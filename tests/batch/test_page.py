@@ -14,7 +14,8 @@ from gpuquant import ArgumentError, FileOutcome, quantize, quantize_files
 from gpuquant.batch import file_work
 from gpuquant.batch.plan import plan_files
 from gpuquant.images.reading import read_photo
-from gpuquant.locations import Place
+from gpuquant.images.sources import Source
+from gpuquant.images.strips import open_strips
 from gpuquant.report import looking, recipe
 from gpuquant.report.folder import FILES, PAGE, ReportFolder
 from gpuquant.report.recipe import report_folder
@@ -116,10 +117,10 @@ def test_a_batch_that_is_stopped_looks_at_no_more_results(
     (out / FILES / str(kept(one, out).before)).unlink()
     real = looking._seen
 
-    def seen(place: Place, **given: Any) -> Any:
-        looked.append(place.name)
+    def seen(source: Source, **given: Any) -> Any:
+        looked.append(source.name)
         job.stop()
-        return real(place, **given)
+        return real(source, **given)
 
     monkeypatch.setattr(looking, "_seen", seen)
     monkeypatch.setattr(recipe, "n_cores", lambda: 1)
@@ -133,7 +134,8 @@ def test_a_batch_that_is_stopped_looks_at_no_more_results(
     else:
         list(job)
     expected = {"p1.png"} if end != "stop while looking" else {"p1.png", "clear.png", "broken.jpg"}
-    assert looked == ["clear.png"] * 2 * (len(expected) > 1)  # the one that it was stopped at
+    two = [str(out / "clear.png"), str(folder / "clear.png")]
+    assert looked == two * (len(expected) > 1)  # of the one that it was stopped at
     assert set(photos_of(out / PAGE)) == expected
     assert f"{7 - len(expected)} more photos are not on this page" in (out / PAGE).read_text()
 
@@ -177,6 +179,20 @@ def test_what_cannot_be_kept_is_a_warning(folder: Path, tmp_path: Path) -> None:
     photo = photos_of(out / PAGE)["p0.png"]
     assert photo["warnings"][0].startswith("it has no thumbnails in the report: ")
     assert photo["target"] == "./p0.png"
+
+
+def test_as_large_as_the_batch_allows(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results of a run without a report are looked at with the limit of this one."""
+    out, limits, real = tmp_path / "out", [], open_strips
+
+    def opened(*given: Any, max_pixels: int, **more: Any) -> Any:
+        limits.append(max_pixels)
+        return real(*given, max_pixels=max_pixels, **more)
+
+    monkeypatch.setattr(looking, "open_strips", opened)
+    list(quantize_files(folder / "p0.png", out, 3))
+    list(quantize_files(folder / "p0.png", out, 3, max_pixels=10**9, existing="skip", report=True))
+    assert limits == [10**9, 10**9]
 
 
 def test_failures_tell_names_and_not_where_they_are(folder: Path, tmp_path: Path) -> None:

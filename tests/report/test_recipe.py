@@ -5,10 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import photos_on
 from conftest import Pixels
 from PIL import Image
 
 from gpuquant import ArgumentError, FileOutcome, quantize
+from gpuquant.images import strips, vips
+from gpuquant.report import looking
 from gpuquant.report.folder import FILES, ReportFolder
 from gpuquant.report.recipe import report_folder, results_in
 from gpuquant.report.record import PhotoRecord
@@ -92,6 +95,28 @@ def test_what_is_damaged_is_a_failure(out: Path) -> None:
     (out.parent / "log").write_text(written(out, "sub/b"))
     assert report_folder(out, out.parent / "log")[1:] == (2, 1)
     assert records(out)["b.png"].before is None
+
+
+@pytest.mark.parametrize("lacks", ["pixels", "memory"])
+def test_what_is_too_large_is_no_failure(out: Path, lacks: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no pictures, and has them as soon as there is room for it."""
+    log = out.parent / "log"
+    log.write_text(written(out, "a"))
+    with monkeypatch.context() as patch:
+        if lacks == "memory":
+            patch.setattr(strips, "SMALL", 0)
+            patch.setattr(vips, "library", lambda: None)
+            patch.setattr(looking, "KEPT", 1000)
+            patch.setattr(looking, "free_memory", lambda: 1000)
+        page = report_folder(out, log, max_pixels=1000 if lacks == "pixels" else 10**6)
+    assert page == (out / "report.html", 2, 0)
+    one = next(one for one in photos_on((out / "report.html").read_bytes()) if one["name"].endswith("a.png"))
+    assert (one["width"], one["height"], one["before"], one["after"], one["mse"]) == (214, 143, None, None, 3.5)
+    assert one["settings"] == "4 colors, dither bayer"
+    assert one["warnings"][0].startswith("it has no pictures here: a.png: ")
+    assert "more than the " in one["warnings"][0]
+    report_folder(out, log)
+    assert all(one["after"] and not one["warnings"] for one in photos_on((out / "report.html").read_bytes()))
 
 
 def test_what_a_folder_says_is_not_opened(out: Path) -> None:
