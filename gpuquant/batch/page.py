@@ -75,6 +75,8 @@ class BatchPage:
             files, results, logged, max_pixels=self._max_pixels, is_stopped=self._stopped.is_set
         )
         self.written = write_page(files, records, n_left=len(self._files) - len(records))
+        if isinstance(self._folder, Path):  # at a URL each record of another batch would be asked for
+            files.forget_gone(file.target for file in self._files)
 
 
 def page_folder(output: Place | None, files: list[PlannedFile], log: Path | None) -> Place:

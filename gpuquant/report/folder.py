@@ -10,8 +10,8 @@ import os
 import posixpath
 import re
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from urllib.parse import quote
@@ -28,6 +28,7 @@ MOST_BYTES = 1 << 20  # of a record; ours have some 1500
 AT_ENDS = 1 << 12  # bytes at either end of a result that tell it from others: its palette, and what depends on all
 KEY_LETTERS = 20  # 80 bits: no two results of a folder have the same
 KINDS = "before", "after"
+OUR_NAME = re.compile(rf"([0-9a-f]{{{KEY_LETTERS}}})(?:-(?:{'|'.join(KINDS)})\.jpg|\.json)")
 UNKEPT = "it has no thumbnails in the report"
 OTHER_FOLDERS = re.compile(  # in words: those of a URL, and of a path, which may have spaces in it
     r"""[A-Za-z][A-Za-z0-9+.-]*://\S*/|(?<![\w./~])/(?=\S)[^:;,'"()<>\n]*/"""
@@ -108,6 +109,24 @@ class ReportFolder:
         before, after = (name if said == name and _regular(self._files / name) else None for said, name in names)
         return replace(record, target=self.place_of(target), before=before, after=after)
 
+    def forget_gone(self, there: Iterable[Place]) -> None:
+        """Remove the records and thumbnails of results that are gone; which of them are there is known of some.
+
+        Of others it is looked up. Where nobody knows, or something cannot be removed, it stays.
+        """
+        known = {self._key(target) for target in there}
+        found: dict[str, list[str]] = {}
+        with suppress(OSError):
+            for name in self._names():
+                ours = OUR_NAME.fullmatch(name)
+                if ours and ours[1] not in known:
+                    found.setdefault(ours[1], []).append(name)
+        for key, names in found.items():
+            with suppress(OSError):
+                if self._is_gone(key):
+                    for name in sorted(names):  # the record last, without which nobody knows of what the others are
+                        _remove(self._files / name)
+
     def place_of(self, place: Place) -> str | None:
         """Path of a file from here; None where there is no way: no link leads from disk to a URL, or to another store.
 
@@ -136,6 +155,22 @@ class ReportFolder:
 
         error = None if record.error is None else shared(record.error)
         return replace(record, error=error, warnings=tuple(map(shared, record.warnings)))
+
+    def _names(self) -> list[str]:
+        if isinstance(self._files, Location):
+            return [name for name, _ in self._files.listed(recursive=False)]
+        return [] if self._files.is_symlink() else [path.name for path in self._files.iterdir()]
+
+    def _is_gone(self, key: str) -> bool:
+        """True where there is a record of that key, and no result that it is of."""
+        try:
+            record = record_of(json.loads(_start_of(self._files / f"{key}.json", MOST_BYTES) or b"null"))
+        except (ValueError, RecursionError):
+            return False
+        if record is None or record.target is None:
+            return False
+        target = self.folder / record.target
+        return self._key(target) == key and _regular(target) is None
 
     def _key(self, target: Place) -> str:
         name = self.place_of(target) or str(target)
@@ -174,6 +209,13 @@ def _start_of(place: Place, most: int) -> bytes | None:
         return None
     with _told(place), found.open("rb") as file:
         return file.read(most)
+
+
+def _remove(place: Place) -> None:
+    if isinstance(place, Path):
+        place.unlink()
+    else:
+        place.attempt(lambda fs, path: fs.rm_file(path), "removed")
 
 
 def _regular(place: Place) -> Place | None:

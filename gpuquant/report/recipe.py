@@ -77,6 +77,7 @@ def report_folder(
         raise ArgumentError(f"{folder} holds no results that say that gpuquant wrote them; name another folder")
     records = failed + records_of_results(files, results, logged, max_pixels=max_pixels, progress=progress)
     page = write_page(files, records)
+    files.forget_gone(found)
     return page, len(records), sum(record.error is not None for record in records)
 
 

@@ -148,6 +148,23 @@ def test_results_that_are_made_anew_are_shown_anew(folder: Path, tmp_path: Path)
     assert photos_of(out / PAGE)["p0.png"]["nColors"] == 6
 
 
+def test_thumbnails_of_results_that_are_gone_go(folder: Path, tmp_path: Path) -> None:
+    """When all is done: a batch that is stopped does not know of those that it did not come to."""
+    out = tmp_path / "out"
+    list(quantize_files(folder, out, 3, report=True))
+    before = {path.name for path in (out / FILES).iterdir()}
+    (out / "p0.png").unlink()
+    job = quantize_files(folder, out, 3, report=True, existing="overwrite", jobs=1)
+    job.stop()
+    assert list(job) == []
+    assert {path.name for path in (out / FILES).iterdir()} == before
+    list(quantize_files(folder / "p1.png", out, 3, report=True, existing="overwrite"))
+    assert len(list((out / FILES).iterdir())) == len(before) - 3
+    (out / "p2.png").unlink()
+    report_folder(out)
+    assert len(list((out / FILES).iterdir())) == len(before) - 6
+
+
 def test_the_page_lies_beside_results_that_lie_beside_their_photos(folder: Path) -> None:
     outcomes = list(quantize_files(folder, None, 3, suffix="-3", recursive=True, report=True))
     assert len(photos_of(folder / PAGE)) == len(outcomes) == 10

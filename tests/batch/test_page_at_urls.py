@@ -243,6 +243,13 @@ def test_a_page_that_cannot_be_written(photos: Path) -> None:
         quantize_files("memory://photos/a.png", "shelf://all/out", 4, report=True, existing="skip")
 
 
+def test_thumbnails_of_results_that_are_gone(photos: Path, local: dict[str, bytes]) -> None:
+    list(quantize_files("memory://photos", "shelf://all/out", 4, recursive=True, report=True))
+    del Shelf.store["/all/out/a.png"]
+    report_folder("shelf://all/out")
+    assert len(contents("shelf://all/out")) == len(local) - 4
+
+
 def denied_photos(what: str, path: str) -> None:
     """A log tells no user info, without which these photos may not be read."""
     if path.startswith("/all/photos"):

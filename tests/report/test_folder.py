@@ -122,6 +122,32 @@ def test_a_record_that_cannot_be_read_may_be_there(files: ReportFolder, monkeypa
     assert files.kept(target) is not None
 
 
+def test_what_is_noted_of_results_that_are_gone_goes(files: ReportFolder) -> None:
+    """And nothing else: of those that are there, that nobody can know of, or that others wrote."""
+    out = on_disk(files.folder)
+    places = [out / "sub" / "a.png", out / "b.png", out / "gone" / "c.png", out.parent / "d.png", out / "e.png"]
+    keys = []
+    for place in places:
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes(b"a result")
+        keys.append(str(files.keep(RECORD, None, place, (b"before", b"after")).after).partition("-")[0])
+        if place.name != "b.png":
+            place.unlink()
+    (out / "gone").rmdir()
+    others = {"0" * 20 + ".json", "0" * 20 + "-after.jpg", "1" * 20 + "-after.jpg", "mine.json"}
+    for name in others:
+        (out / FILES / name).write_text(json.dumps({"name": "x", "target": "../../no.png"}))
+    broken = json.loads((out / FILES / f"{keys[4]}.json").read_text())
+    (out / FILES / f"{keys[4]}.json").write_text(json.dumps(broken | {"target": "a\0.png"}))
+    files.forget_gone([places[0]])  # which is known to be there
+    kept = {f"{key}{end}" for key in (keys[0], keys[1], keys[4]) for end in (".json", "-before.jpg", "-after.jpg")}
+    assert {path.name for path in (out / FILES).iterdir()} == kept | others
+    (out / FILES).rename(out / "moved")
+    (out / FILES).symlink_to(out / "moved")
+    files.forget_gone([])
+    assert len(list((out / "moved").iterdir())) == len(kept | others)
+
+
 def test_what_cannot_be_written(files: ReportFolder, tmp_path: Path) -> None:
     target = on_disk(files.folder) / "sub" / "a.png"
     (on_disk(files.folder) / FILES).write_bytes(b"")
