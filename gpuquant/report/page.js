@@ -6,7 +6,8 @@
   const search = document.getElementById("search");
   const sort = document.getElementById("sort");
   const MOST_AHEAD = "1200px 0px"; // how far below the window a photo is filled in: two to three rows of cards
-  const NARROW = 0.75; // width of a picture, of its height, in which there is no room for words
+  const NARROW = 0.75; // width of a picture, of its height, in which there is no room for words,
+  const FLAT = 12; // and that from which on there is none for their height
   const FASTEST = 0.005; // seconds of a stage that are told
   const DRAGGED = 4; // pixels that a pointer moves before it drags, and is no click
 
@@ -34,6 +35,9 @@
   }
 
   function percent(share) {
+    if (share < 0.0005) {
+      return share ? "<0.1%" : "0%";
+    }
     return share >= 0.1 ? `${Math.round(100 * share)}%` : `${(100 * share).toFixed(1)}%`;
   }
 
@@ -95,8 +99,9 @@
       box.append(make("a", { class: side, ...opened }, picture));
     }
     if (photo.width && photo.height) {
-      box.style.setProperty("--ratio", String(photo.width / photo.height));
-      box.classList.toggle("narrow", photo.width < NARROW * photo.height);
+      const ratio = photo.width / photo.height;
+      box.style.setProperty("--ratio", String(ratio));
+      box.classList.toggle("cramped", ratio < NARROW || ratio > FLAT);
     }
     if (there.length === 2) {
       box.append(make("span", { class: "side left" }, "before"), make("span", { class: "side right" }, "after"));

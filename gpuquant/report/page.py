@@ -157,7 +157,7 @@ def _row(record: PhotoRecord, names: tuple[str, ...], words: dict[str, int]) -> 
         "height": record.height,
         "nColors": record.n_colors,
         "colors": "".join(record.colors),
-        "shares": [round(share * SHARE_UNITS) for share in record.shares],
+        "shares": [round(share * SHARE_UNITS) or int(share > 0) for share in record.shares],
         "names": [words.setdefault(name, len(words)) for name in names],
         "mse": _rounded(record.mse),
         "psnr": _rounded(record.psnr),

@@ -316,8 +316,54 @@ def test_a_thousand_photos_are_filled_in_as_they_are_seen(driver: Any, thousand:
     assert driver.execute_script(n_filled) == len(wanted)
 
 
+def test_the_focus_is_seen(driver: Any, address: str) -> None:
+    """On each side of a picture, and on its divider; and not below the bar that stays at the top."""
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    driver.get(f"{address}/out/report.html")
+    box = of(driver, "a.png", ".compare")
+    settled(driver)
+    press(driver, Keys.SHIFT)  # then a focus that a script sets is one of the keyboard
+    pictures = {box.screenshot_as_png}
+    for inside in ("a.before", "a.after", "input"):
+        driver.execute_script("arguments[0].querySelector(arguments[1]).focus()", box, inside)
+        pictures.add(box.screenshot_as_png)
+    assert len(pictures) == 4
+    BROWSER.resize(driver, 700, 400)
+    driver.execute_script("arguments[0].focus({preventScroll: true})", of(driver, "b10.png", ".palette button"))
+    for _ in range(12):
+        ActionChains(driver).key_down(Keys.SHIFT).send_keys(Keys.TAB).key_up(Keys.SHIFT).perform()
+        top, bar = driver.execute_script(
+            "return [document.activeElement, document.querySelector('.bar')].map(e => e.getBoundingClientRect())"
+        )
+        if driver.execute_script("return document.activeElement.closest('.photo') !== null"):
+            assert top["bottom"] - min(top["height"], 40) >= bar["bottom"] - 1
+
+
 def test_it_is_printed(driver: Any, tree: Path) -> None:
+    """On A4 without what one cannot use there; no line is broken, and nothing lies over something else."""
     driver.get((tree / "out" / "report.html").as_uri())
     settled(driver)
     printed = driver.print_page()
     assert len(printed) > 10_000
+    BROWSER.resize(driver, 718, 1000)
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        bars = driver.execute_script("return [...document.querySelectorAll('.bar, .how')].map(e => e.offsetHeight)")
+        assert set(bars) == {0}
+        assert driver.execute_script("return document.documentElement.scrollWidth") == 718
+        buttons = "return [...document.querySelectorAll('.palette button')].map(e => [e.scrollWidth, e.clientWidth])"
+        assert all(wanted <= there for wanted, there in driver.execute_script(buttons))
+        n_lines = driver.execute_script(
+            "return [...document.querySelectorAll('.facts dd:not(.wide)')].map(e => {"
+            "const all = document.createRange(); all.selectNodeContents(e); return all.getClientRects().length})"
+        )
+        assert set(n_lines) == {1}
+        gap = driver.execute_script(
+            "const [charts, photo] = ['.charts', '.photo'].map(n => document.querySelector(n).getBoundingClientRect());"
+            "return photo.top - charts.bottom"
+        )
+        assert gap > 5
+    finally:
+        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})

@@ -69,6 +69,12 @@ def test_the_data_are_those_of_the_records() -> None:
     assert [words[place] for place in second["names"]] == ["black", "red"]
 
 
+def test_colors_that_are_there_have_a_share() -> None:
+    """However small it is; 0 is that of an entry that no pixel has."""
+    record = PhotoRecord("a", colors=("#000000", "#ff0000", "#00ff00"), shares=(1 - 1e-9, 1e-9, 0.0))
+    assert Page(page_of([record], title="out")).photos[0]["shares"] == [10_000, 1, 0]
+
+
 def test_the_totals() -> None:
     text = " ".join(Page(page_of([GOOD, GOOD, BAD], title="out", n_left=3)).text.split())
     assert "photos 3 1 failed" in text
