@@ -9,17 +9,18 @@ import json
 import os
 import posixpath
 import re
-import stat
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from gpuquant.errors import ArgumentError, ImageFileError
 from gpuquant.images.targets import whole_target
-from gpuquant.locations import Location, Place, identity_of, is_there, make_folder, way_to
+from gpuquant.locations import Location, Place, identity_of, is_there, looked_into, make_folder, way_to
 from gpuquant.report.record import PhotoRecord, record_of
+from gpuquant.whole_file import told
 
 PAGE = "report.html"
 FILES = "gpuquant-report-files"  # not hidden, so that it is copied and served with the page; batches do not read it
@@ -54,7 +55,7 @@ class ReportFolder:
             It cannot be read, or a URL does not answer.
         """
         has_name = (isinstance(self.page, Path) and self.page.is_symlink()) or is_there(self.page)
-        if has_name and GENERATOR.encode() not in (_start_of(self.page, AT_ENDS) or b""):
+        if has_name and GENERATOR.encode() not in _start_of(self.page, AT_ENDS):
             reason = f"{self.page} is not overwritten: it does not say that gpuquant wrote it"
             raise ArgumentError(f"{reason}; move it, or choose another folder for the results (--output)")
 
@@ -96,17 +97,13 @@ class ReportFolder:
             Nobody knows, as a file cannot be read, or a URL does not answer.
         """
         key = self._key(target)
-        data = _start_of(self._files / f"{key}.json", MOST_BYTES)
-        try:
-            values = json.loads(data or b"null")
-        except (ValueError, RecursionError):
-            return None
+        values = self._values(key)
         record = record_of(values)
         mark = None if record is None else _mark_of(target)
         if record is None or mark is None or values.get("mark") != mark:
             return None
         names = zip((record.before, record.after), (f"{key}-{kind}.jpg" for kind in KINDS), strict=True)
-        before, after = (name if said == name and _regular(self._files / name) else None for said, name in names)
+        before, after = (name if said == name and _is_file(self._files / name) else None for said, name in names)
         return replace(record, target=self.place_of(target), before=before, after=after)
 
     def forget_gone(self, there: Iterable[Place]) -> None:
@@ -163,14 +160,18 @@ class ReportFolder:
 
     def _is_gone(self, key: str) -> bool:
         """True where there is a record of that key, and no result that it is of."""
-        try:
-            record = record_of(json.loads(_start_of(self._files / f"{key}.json", MOST_BYTES) or b"null"))
-        except (ValueError, RecursionError):
-            return False
+        record = record_of(self._values(key))
         if record is None or record.target is None:
             return False
         target = self.folder / record.target
-        return self._key(target) == key and _regular(target) is None
+        return self._key(target) == key and not _is_file(target)
+
+    def _values(self, key: str) -> Any:
+        """What the file of that key says, if it is JSON."""
+        try:
+            return json.loads(_start_of(self._files / f"{key}.json", MOST_BYTES) or b"null")
+        except (ValueError, RecursionError):
+            return None
 
     def _key(self, target: Place) -> str:
         name = self.place_of(target) or str(target)
@@ -191,10 +192,9 @@ def link_to(place: str | None) -> str | None:
 
 def _mark_of(place: Place) -> str | None:
     """Bytes and their number that tell a result from another one under its name; None where there is none."""
-    found = _regular(place)
-    if found is None:
-        return None
-    with _told(place), found.open("rb") as file:
+    with looked_into(place) as file:
+        if file is None:
+            return None
         digest = hashlib.sha256(file.read(AT_ENDS))
         n_bytes = file.seek(0, os.SEEK_END)
         file.seek(max(0, n_bytes - AT_ENDS))
@@ -202,13 +202,16 @@ def _mark_of(place: Place) -> str | None:
     return f"{n_bytes} {digest.hexdigest()[:KEY_LETTERS]}"
 
 
-def _start_of(place: Place, most: int) -> bytes | None:
-    """So many bytes of a file; None where there is none."""
-    found = _regular(place)
-    if found is None:
-        return None
-    with _told(place), found.open("rb") as file:
-        return file.read(most)
+def _start_of(place: Place, most: int) -> bytes:
+    """So many bytes of a file; none where there is none."""
+    with looked_into(place) as file:
+        return b"" if file is None else file.read(most)
+
+
+def _is_file(place: Place) -> bool:
+    """True where a file is there, and not something else; where nobody knows that is an error, as of `looked_into`."""
+    with told(lambda reason: ImageFileError(f"{place} cannot be read: {reason}")):
+        return place.is_file()
 
 
 def _remove(place: Place) -> None:
@@ -216,33 +219,3 @@ def _remove(place: Place) -> None:
         place.unlink()
     else:
         place.attempt(lambda fs, path: fs.rm_file(path), "removed")
-
-
-def _regular(place: Place) -> Place | None:
-    """A file that is there, at a URL with its size; None where there is none, or a pipe, which would be waited for.
-
-    Raises
-    ------
-    ImageFileError
-        Nobody knows.
-    """
-    if isinstance(place, Location):
-        if place.n_bytes is not None:
-            return place
-        details = place.details()
-        return None if details is None else replace(place, n_bytes=details.get("size"))
-    with _told(place):
-        try:
-            return place if stat.S_ISREG(place.stat().st_mode) else None
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-
-
-@contextmanager
-def _told(place: Place) -> Iterator[None]:
-    try:
-        yield
-    except ImageFileError:
-        raise
-    except OSError as error:
-        raise ImageFileError(f"{place} cannot be read: {error.strerror or error}") from None

@@ -82,9 +82,16 @@ def report_folder(
 
 
 def results_in(folder: Place) -> list[Place]:
-    """All files in a folder and below it that say that gpuquant wrote them, in the order of their names."""
+    """All files in a folder and below it that say that gpuquant wrote them, or of which nobody knows."""
     maybe = (place for place in _files_below(folder) if place.suffix.lower() in results_by_ending())
-    return [place for place, options in for_each(read_options, maybe) if options is not None]
+    return [place for place, may_be_one in for_each(_may_be_ours, maybe) if may_be_one]
+
+
+def _may_be_ours(place: Place) -> bool:
+    try:
+        return read_options(place) is not None
+    except ImageFileError:  # which looking at it tells
+        return True
 
 
 def _files_below(folder: Place) -> Iterator[Place]:

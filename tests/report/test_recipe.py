@@ -1,7 +1,9 @@
 """A page about results that are there: what their files, a log and a record of them tell, and nothing else."""
 
+import errno
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -117,6 +119,27 @@ def test_what_is_too_large_is_no_failure(out: Path, lacks: str, monkeypatch: pyt
     assert "more than the " in one["warnings"][0]
     report_folder(out, log)
     assert all(one["after"] and not one["warnings"] for one in photos_on((out / "report.html").read_bytes()))
+
+
+def test_a_result_that_cannot_be_read_has_its_reason(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be one of ours; what was noted of it is not lost."""
+    report_folder(out)
+    before = records(out)
+    real = Path.open
+
+    def denied(self: Path, *given: Any, **more: Any) -> Any:
+        if self.name in ("a.png", "photo.png"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        return real(self, *given, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", denied)
+        assert report_folder(out)[1:] == (3, 1)
+    photos = {photo["name"]: photo for photo in photos_on((out / "report.html").read_bytes())}
+    reason = "what was noted of it is not shown: a.png cannot be read: Permission denied"
+    assert photos["a.png"]["warnings"] == [reason]
+    assert photos["photo.png"]["error"] == "the result cannot be read: photo.png cannot be read: Permission denied"
+    assert records(out) == before
 
 
 def test_what_a_folder_says_is_not_opened(out: Path) -> None:
