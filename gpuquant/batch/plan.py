@@ -96,12 +96,12 @@ def plan_files(
         top = folders[place]
         name = Path(top).name
         prefix = f"{name}/" if several and name else ""
-        inside = contents_of(place, top, closed, recursive=recursive, suffix=suffix)
-        more_below |= inside.has_folders
+        inside = contents_of(place, closed, recursive=recursive, suffix=suffix)
+        more_below |= inside.tree.has_folders
         results |= {f"{top}/{below}" for below in inside.results}
         others |= {f"{top}/{below}" for below in inside.others}
         for below in inside.images:
-            source = place.at(below, inside.sizes[below]) if isinstance(place, Location) else place / below
+            source = inside.tree.at(below)
             if f"{top}/{below}" not in found:
                 found[f"{top}/{below}"] = (source, prefix + below)
                 if below in inside.unread:

@@ -6,6 +6,7 @@ from gpuquant.locations.looking import holds, is_there, looked_into, size_of
 from gpuquant.locations.many import files_among, for_each
 from gpuquant.locations.places import Location, Place, identity_of, is_below, joined
 from gpuquant.locations.stores import support
+from gpuquant.locations.trees import Tree, tree_of
 from gpuquant.locations.urls import is_url, place_of, place_shown, temporary_folder, without_secrets
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "LocalCopy",
     "Location",
     "Place",
+    "Tree",
     "check_folder",
     "common_folder",
     "files_among",
@@ -32,6 +34,7 @@ __all__ = [
     "size_of",
     "support",
     "temporary_folder",
+    "tree_of",
     "way_to",
     "without_secrets",
 ]

@@ -1,10 +1,9 @@
 """The report of a folder of results: what is there is looked at, and the page is written."""
 
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from gpuquant.arguments import MAX_PIXELS, check_positive
 from gpuquant.errors import ArgumentError, ImageFileError
@@ -13,12 +12,13 @@ from gpuquant.images.registry import results_by_ending
 from gpuquant.locations import (
     Location,
     Place,
+    Tree,
     for_each,
     identity_of,
-    is_below,
     is_inside,
     place_of,
     resolved,
+    tree_of,
 )
 from gpuquant.report.folder import FILES, ReportFolder
 from gpuquant.report.log import LoggedPhoto, read_log
@@ -64,7 +64,8 @@ def report_folder(
     files = ReportFolder(folder)
     files.check_page()
     logged = {} if log is None else read_log(place_of(log))
-    found = results_in(folder)
+    tree = tree_of(folder, recursive=True, but=FILES)
+    found = results_in(tree)
     there = set(map(resolved, found))
     results = [_place_of(place, files, logged.get(resolved(place))) for place in found]
     top = identity_of(folder)
@@ -73,6 +74,7 @@ def report_folder(
         for identity, one in logged.items()
         if one.record.error is not None and is_inside(identity, top) and identity not in there
     ]
+    failed += [PhotoRecord(place, error="this folder cannot be listed") for place in sorted(tree.unlisted)]
     if not results and not failed:
         raise ArgumentError(f"{folder} holds no results that say that gpuquant wrote them; name another folder")
     records = failed + records_of_results(files, results, logged, max_pixels=max_pixels, progress=progress)
@@ -81,10 +83,11 @@ def report_folder(
     return page, len(records), sum(record.error is not None for record in records)
 
 
-def results_in(folder: Place) -> list[Place]:
-    """All files in a folder and below it that say that gpuquant wrote them, or of which nobody knows."""
-    maybe = (place for place in _files_below(folder) if place.suffix.lower() in results_by_ending())
-    return [place for place, may_be_one in for_each(_may_be_ours, maybe) if may_be_one]
+def results_in(tree: Tree) -> list[Place]:
+    """All files of a tree that say that gpuquant wrote them, or of which nobody knows."""
+    maybe = [tree.at(place) for place in tree.files if PurePosixPath(place).suffix.lower() in results_by_ending()]
+    may_be_ours = dict(for_each(_may_be_ours, maybe))
+    return [place for place in maybe if may_be_ours[place]]
 
 
 def _may_be_ours(place: Place) -> bool:
@@ -92,22 +95,6 @@ def _may_be_ours(place: Place) -> bool:
         return read_options(place) is not None
     except ImageFileError:  # which looking at it tells
         return True
-
-
-def _files_below(folder: Place) -> Iterator[Place]:
-    """All files but hidden ones, and those of reports."""
-    if isinstance(folder, Location):
-        for below, n_bytes in sorted(folder.listed(recursive=True)):
-            if is_below(below) and not any(_is_passed_over(part) for part in below.split("/")):
-                yield folder.at(below, n_bytes)
-        return
-    for top, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not _is_passed_over(name))
-        yield from (Path(top, name) for name in sorted(names) if not _is_passed_over(name))
-
-
-def _is_passed_over(name: str) -> bool:
-    return name[0] == "." or name == FILES
 
 
 def records_of_results(

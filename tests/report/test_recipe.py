@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from PIL import Image
 
 from gpuquant import ArgumentError, FileOutcome, quantize
 from gpuquant.images import strips, vips
+from gpuquant.locations import tree_of
 from gpuquant.report import looking
 from gpuquant.report.folder import FILES, ReportFolder
 from gpuquant.report.recipe import report_folder, results_in
@@ -47,7 +49,7 @@ def written(out: Path, name: str) -> str:
 
 def records(out: Path) -> dict[str, PhotoRecord]:
     files = ReportFolder(out)
-    found = {path.name: files.kept(path) for path in results_in(out)}
+    found = {path.name: files.kept(path) for path in results_in(tree_of(out, recursive=True, but=FILES))}
     return {name: record for name, record in found.items() if record is not None}
 
 
@@ -65,7 +67,10 @@ def test_what_files_tell(out: Path) -> None:
     with Image.open(out / FILES / str(one.after)) as image:
         assert np.abs(np.asarray(image).astype(int) - result.to_array()).mean() < 25
     assert (found["b.png"].n_colors, len(found["b.png"].colors)) == (300, 24)
-    assert results_in(out) == [out / "a.png", out / "sub" / "b.png"]  # no thumbnail of ours
+    assert results_in(tree_of(out, recursive=True, but=FILES)) == [
+        out / "a.png",
+        out / "sub" / "b.png",
+    ]  # no thumbnail of ours
 
 
 def test_what_a_log_tells(out: Path, china: Pixels) -> None:
@@ -140,6 +145,20 @@ def test_a_result_that_cannot_be_read_has_its_reason(out: Path, monkeypatch: pyt
     assert photos["a.png"]["warnings"] == [reason]
     assert photos["photo.png"]["error"] == "the result cannot be read: photo.png cannot be read: Permission denied"
     assert records(out) == before
+
+
+def test_a_folder_that_cannot_be_listed_is_a_failure(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.scandir
+
+    def denied(path: str) -> Any:
+        if str(path).endswith("sub"):
+            raise PermissionError
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", denied)
+    assert report_folder(out)[1:] == (2, 1)
+    photos = {photo["name"]: photo["error"] for photo in photos_on((out / "report.html").read_bytes())}
+    assert photos == {"a.png": None, "sub": "this folder cannot be listed"}
 
 
 def test_what_a_folder_says_is_not_opened(out: Path) -> None:
