@@ -84,6 +84,8 @@ def looked_at(
         record = replace(record, bytes_in=size_of(source))
         with suppress(GpuquantError):  # then there is no picture of before, which is seen
             before, _ = seen(Source(source), count=False)
+    if kept is not None and before is None:
+        return filled_in(kept, said)
     pictures = MadeThumbnails(before, after)
     if kept is None:
         assert counted is not None

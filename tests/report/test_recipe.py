@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,19 @@ def test_a_folder_that_cannot_be_listed_is_a_failure(out: Path, monkeypatch: pyt
     assert report_folder(out)[1:] == (2, 1)
     photos = {photo["name"]: photo["error"] for photo in photos_on((out / "report.html").read_bytes())}
     assert photos == {"a.png": None, "sub": "this folder cannot be listed"}
+
+
+def test_a_photo_that_is_gone_takes_nothing_from_its_record(out: Path) -> None:
+    """Nor one that is damaged: where its thumbnail is gone, too, there is none, and all else stays."""
+    (out.parent / "log").write_text(written(out, "a"))
+    report_folder(out, out.parent / "log")
+    before = records(out)["a.png"]
+    assert before.ssim
+    (out / FILES / str(before.before)).unlink()
+    for damage in (lambda path: path.write_bytes(b"none"), Path.unlink):
+        damage(out.parent / "photos" / "a.png")
+        report_folder(out, out.parent / "log")
+        assert records(out)["a.png"] == replace(before, before=None)
 
 
 def test_what_a_folder_says_is_not_opened(out: Path) -> None:
