@@ -58,9 +58,12 @@ def bytes_chart(before: Sequence[int], after: Sequence[int]) -> Chart | None:
     edges = [math.floor(_round_size(min(every)))]
     while edges[-1] <= max(every) or len(edges) <= FEWEST_BARS:
         edges.append(_next_size(edges[-1]))
-    series: dict[str, Sequence[float]] = {"before": before, "after": after}
-    summary = f"sizes of {len(before)} photos and {len(after)} results, on a scale of 1, 2, 5, 10"
-    return _chart("Sizes before and after", summary, edges, series, lambda edge: size_in_words(round(edge)), "")
+    known: dict[str, Sequence[float]] = {"before": before, "after": after}
+    series = {kind: sizes for kind, sizes in known.items() if sizes}
+    title = "Sizes before and after" if len(series) > 1 else "Sizes of photos" if before else "Sizes of results"
+    numbers = [f"{len(before)} photos"] * bool(before) + [f"{len(after)} results"] * bool(after)
+    summary = f"sizes of {' and '.join(numbers)}, on a scale of 1, 2, 5, 10"
+    return _chart(title, summary, edges, series, lambda edge: size_in_words(round(edge)), "")
 
 
 def _round_size(n_bytes: float) -> float:

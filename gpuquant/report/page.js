@@ -83,12 +83,16 @@
     document.getElementById("shown").textContent = found.length === photos.length ? all : `${found.length} of ${all}`;
   }
 
+  function opener(link, what) {
+    return link && make("a", { href: link, target: "_blank", rel: "noopener" }, `open the ${what}`);
+  }
+
   // The two pictures above each other, of which the upper one begins at the divider.
   function comparison(photo) {
     const sides = [["before", photo.source, "original"], ["after", photo.target, "result"]];
     const there = sides.filter(([side]) => photo[side]);
     if (!there.length) {
-      return make("div", { class: "frame none" }, "no pictures");
+      return make("div", { class: "frame none" }, "no pictures", ...sides.map(([, link, what]) => opener(link, what)));
     }
     const box = make("div", { class: there.length === 2 ? "compare both" : "compare" });
     for (const [side, link, what] of there) {
@@ -242,7 +246,7 @@
     if (photo.error !== null) {
       card.append(make("p", { class: "error" }, `Failed: ${photo.error}`));
       if (photo.source) {
-        card.append(make("p", {}, make("a", { href: photo.source, target: "_blank", rel: "noopener" }, "open the original")));
+        card.append(make("p", {}, opener(photo.source, "original")));
       }
     } else {
       card.append(comparison(photo), facts(photo), ...(photo.shares.length ? palette(photo) : []));

@@ -14,6 +14,7 @@ from PIL import Image
 from gpuquant import quantize_files
 from gpuquant.report.folder import ReportFolder
 from gpuquant.report.page import write_page
+from gpuquant.report.recipe import report_folder
 from gpuquant.report.record import PhotoRecord
 from gpuquant.report.thumbnails import MadeThumbnails, thumbnail
 
@@ -250,6 +251,15 @@ def test_colors_are_copied(driver: Any, address: str, has_clipboard: bool) -> No
     search = driver.find_element(By.ID, "search")
     search.send_keys(Keys.CONTROL, "v")
     assert search.get_attribute("value") == color
+
+
+def test_results_without_pictures_can_be_opened(driver: Any, china: Pixels, tmp_path: Path) -> None:
+    Image.fromarray(china).save(tmp_path / "a.png")
+    (outcome,) = quantize_files(tmp_path / "a.png", tmp_path / "out", 8)
+    report_folder(tmp_path / "out", max_pixels=100)
+    driver.get((tmp_path / "out" / "report.html").as_uri())
+    assert of(driver, "a.png", ".frame a").get_attribute("href") == Path(str(outcome.target)).as_uri()
+    assert of(driver, "a.png", ".warnings").text.startswith("it has no pictures here: ")
 
 
 def test_names_run_nothing(driver: Any, address: str) -> None:

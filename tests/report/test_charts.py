@@ -53,6 +53,15 @@ def test_a_histogram_of_sizes() -> None:
     assert numbers_of(chart, "after") == [2, 1]
 
 
+def test_sizes_of_which_one_side_is_not_known() -> None:
+    results, photos = bytes_chart([], [45, 5_000]), bytes_chart([45, 5_000], [])
+    assert results is not None
+    assert photos is not None
+    assert (results.title, photos.title) == ("Sizes of results", "Sizes of photos")
+    assert results.summary == "sizes of 2 results, on a scale of 1, 2, 5, 10"
+    assert numbers_of(results, "after") == numbers_of(photos, "before") == [1, 1]
+
+
 def test_nothing_is_no_histogram() -> None:
     assert psnr_chart([], 3) is None
     assert bytes_chart([], [0]) is None
