@@ -3,11 +3,12 @@
 import threading
 from collections.abc import Iterator
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browsing import Quiet, names, of, press, settled
 from conftest import Pixels, script
 from PIL import Image
 
@@ -61,20 +62,6 @@ def thousand(china: Pixels, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    """Serves a folder and says nothing."""
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-    def do_GET(self) -> None:
-        if self.path == "/favicon.ico":  # which browsers ask for of themselves
-            self.send_response(204)
-            self.end_headers()
-        else:
-            super().do_GET()
-
-
 @pytest.fixture(scope="module", params=["file", "http"])
 def address(request: pytest.FixtureRequest, tree: Path) -> Iterator[str]:
     """The folder above the page, as a URL."""
@@ -100,42 +87,6 @@ def driver(started: Any) -> Iterator[Any]:
     BROWSER.resize(started, 1000, 900)
     yield started
     assert started.get_log("browser") == []
-
-
-def names(driver: Any) -> list[str]:
-    """The photos in the order in which they are listed."""
-    titles = "return [...document.querySelectorAll('.photo h3')].map(h => h.textContent)"
-    found: list[str] = driver.execute_script(titles)
-    return found
-
-
-def of(driver: Any, name: str, inside: str) -> Any:
-    """An element in the card of a photo, when the card is filled in."""
-    return driver.execute_async_script(
-        "const [name, inside, done] = arguments;"
-        "const card = [...document.querySelectorAll('.photo')].find(c => c.textContent.includes(name));"
-        "card.scrollIntoView({block: 'center'});"
-        "const found = () => card.querySelector(inside);"
-        "const wait = () => found() ? done(found()) : setTimeout(wait, 10); wait();",
-        name,
-        inside,
-    )
-
-
-def press(driver: Any, *keys: str) -> None:
-    from selenium.webdriver.common.action_chains import ActionChains
-
-    ActionChains(driver).send_keys(*keys).perform()
-
-
-def settled(driver: Any) -> None:
-    """Wait until what is on the screen is drawn, and its pictures are there."""
-    driver.execute_async_script(
-        "const done = arguments[0], images = () => [...document.images].filter(i => i.loading === 'lazy');"
-        "const wait = () => requestAnimationFrame(() => setTimeout(() => images().filter(i => {"
-        "const box = i.getBoundingClientRect(); return box.bottom > 0 && box.top < innerHeight;"
-        "}).every(i => i.complete) ? done() : wait(), 50)); wait();"
-    )
 
 
 def test_pictures_are_there_and_failures_come_first(driver: Any, address: str) -> None:
