@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from hypothesis import settings
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
@@ -24,6 +25,9 @@ from gpuquant import KMeans
 from gpuquant.estimator import level_pixels
 from gpuquant.estimator import model as estimator
 from gpuquant.estimator.level_pixels import fold_pixels
+
+settings.register_profile("any speed", deadline=None)  # machines are shared
+settings.load_profile("any speed")
 
 needs_numba = pytest.mark.skipif("WITHOUT_NUMBA" in os.environ, reason="Numba is hidden")
 

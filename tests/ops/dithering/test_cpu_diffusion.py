@@ -182,4 +182,4 @@ def test_a_thread_that_fails_ends_all(
     before = threading.active_count()
     with pytest.raises(KeyboardInterrupt):
         found_by(cpu_dither, noise(500, 300, 3), noise(7, 3, seed=1))
-    assert threading.active_count() == before
+    assert threading.active_count() <= before  # others of before may have ended
