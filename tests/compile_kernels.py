@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 import triton.backends.nvidia
-from triton.backends.compiler import GPUTarget
+from played.chips import SHARED, PlayedDriver
 from triton.backends.nvidia.compiler import get_ptxas
 from triton.runtime import driver
 
@@ -47,27 +47,10 @@ OPTIONS: dict[str, dict[str, Any]] = {  # as launched
     "try_pixels_kernel": triton_seeding.OPTIONS,
     "add_best_kernel": triton_pixels.ADD_OPTIONS,
 }
-CHIPS = {80: 166_912, 90: 232_448}  # bytes of shared memory that a program may take
 TYPES: dict[str, Any] = {  # an argument of each type, as the JIT takes it: tensors by their dtype, any number
     "*u8": torch.uint8, "*i16": torch.int16, "*i32": torch.int32, "*i64": torch.int64,
     "*fp32": torch.float32, "*fp64": torch.float64, "i32": 7,
 }  # fmt: skip
-
-
-class PlayedDriver:
-    """A driver that tells the JIT of a chip that is not there."""
-
-    def __init__(self, chip: int) -> None:
-        self._chip = chip
-
-    def get_current_device(self) -> int:
-        return self._chip
-
-    def get_current_stream(self, _: int) -> int:
-        return 0
-
-    def get_current_target(self) -> GPUTarget:
-        return GPUTarget("cuda", self._chip, 32)
 
 
 def variants(*, every: bool = True) -> list[Variant]:
@@ -115,11 +98,12 @@ def _keys() -> list[Variant]:
 def _dithering(every: bool) -> list[Variant]:
     found: list[Variant] = []
     kinds = list(product((1, 3, 4), ("u8", "i16", "i32"), ("u8", "i16")))
-    sizes = dict.fromkeys(("top", "width", "per_row", "mask_rows", "mask_columns", "n_entries"), "i32")
+    sizes = dict.fromkeys(("n_blocks", "top", "width", "per_row", "mask_rows", "mask_columns", "n_entries"), "i32")
     types = {"pixels": "*u8", "mixtures": "*i64", "palette": "*u8", "mask": "*i64", "totals": "*i64"} | sizes
     for n_columns, numbers, labels in kinds if every else [(1, "i32", "i16"), (3, "u8", "u8"), (4, "i16", "u8")]:
         name = f"choose, columns={n_columns}, {numbers}, {labels}"
         constants = {"COLUMNS": n_columns, "FIELD_BITS": FIELD_BITS, "BLOCK": triton_dithering.BLOCK}
+        constants["BINS"] = triton_dithering.bins_for(torch.empty(0, dtype=TYPES[f"*{labels}"]))
         words = {"numbers": f"*{numbers}", "labels": f"*{labels}"}
         found.append((name, triton_dithering.choose_entries_kernel, types | words, constants))
     return found
@@ -150,9 +134,9 @@ def _color_steps() -> list[Variant]:
     types = {"colors": "*u8", "weights": "*fp64", "labels": "*i16", "state": "*fp64", "sums": "*i64"}
     types |= {"scratch": "*i32"} | dict.fromkeys(("n_colors", "n_clusters", "n_runs", "max_iter", "n_steps"), "i32")
     found: list[Variant] = []
-    for lanes in (4 * triton_colors.FEW, 4):
-        constants = {"TILE": triton_colors.TILE, "CLUSTERS": triton_colors.CLUSTERS, "LANES": lanes}
-        found.append((f"color step, lanes={lanes}", triton_colors.color_step_kernel, types, constants))
+    for n_clusters in (triton_colors.FEW, triton_colors.FEW + 1):
+        constants = triton_colors.constants_for(n_clusters)
+        found.append((f"color step, {n_clusters=}", triton_colors.color_step_kernel, types, constants))
     return found
 
 
@@ -166,6 +150,8 @@ def _cells() -> list[Variant]:
 def _seeding(name: str, points: dict[str, str], sizes: dict[str, Any]) -> Variant:
     arrays = ("weights", "closest", "numbers", "part_sums", "chunk_sums", "found")
     types = points | dict.fromkeys(arrays, "*fp64") | {"candidates": "*i64"}
+    if name == "colors":
+        types["closest"] = "*i64"
     numbers = ("n_points", "n_runs", "first", "last", "n_centers", "n_candidates", "n_uniforms")
     width = {"WIDTH": triton_draws.WIDTH}
     constants = sizes | width | {"CHUNK": triton_seeding.chunk_for(sizes["LANES"]), "PARTS": triton_draws.PARTS}
@@ -216,7 +202,7 @@ def report(chip: int, every: bool, place: int) -> str:
         "spilled": sum(spills),
         "spill_lines": len(spills),
         "shared": compiled.metadata.shared,
-        "most_shared": CHIPS.get(chip),
+        "most_shared": SHARED.get(chip),
         "tf32": "tf32" in ptx,
         "float_atomics": bool(re.search(r"\b(atom|red)\.\S*\.(f16|bf16|f32|f64)", ptx)),
         "integer_atomics": bool(re.search(r"\b(atom|red)\.\S*\.(u32|s32|b32|u64|s64|b64)", ptx)),
@@ -238,7 +224,7 @@ def _instructions(cubin: bytes) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Compile every kernel without a device.")
-    parser.add_argument("chips", nargs="*", type=int, default=list(CHIPS), help="80 and 90 if none is given")
+    parser.add_argument("chips", nargs="*", type=int, default=[80, 90], help="80 and 90 if none is given")
     parser.add_argument("--every", action="store_true", help="also those that hardly differ")
     parser.add_argument("--most", type=int, help="so many variants, in place of all and one that must spill")
     given = parser.parse_args()

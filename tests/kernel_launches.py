@@ -1,33 +1,34 @@
 """Launches held against the variants of `compile_kernels`: what it compiles is what a device will ask for."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from compile_kernels import TYPES, variants
-
-from gpuquant.ops.dithering import cuda as triton_dithering
-from gpuquant.ops.lloyd import cuda_colors, cuda_runs
-from gpuquant.ops.pixels import cuda as triton_ops
-from gpuquant.ops.points import cuda as triton_points
-from gpuquant.ops.seeding import cuda as triton_seeding
-from gpuquant.ops.seeding import cuda_pixels
+from compile_kernels import OPTIONS, TYPES, variants
 
 NAMES = {dtype: name for name, dtype in TYPES.items() if isinstance(dtype, torch.dtype)}
-MODULES = triton_ops, triton_dithering, triton_points, cuda_colors, cuda_runs, triton_seeding, cuda_pixels
+SCRIPTS = Path(__file__).parents[1] / "scripts"
 
 
 def watch_launches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every launch fail that is not one of the variants, or whose tensors are not aligned as theirs are."""
-    known = {_key(kernel, types | constants) for _, kernel, types, constants in variants()}
-    for module in MODULES:
+    monkeypatch.syspath_prepend(SCRIPTS)
+    from gpu.kernels import kernel_modules
+
+    known = set()
+    for _, kernel, types, constants in variants():
+        own = {name: given for name, given in (types | constants).items() if name in kernel.arg_names}
+        known.add(_key(kernel, own | OPTIONS.get(kernel.fn.__name__, {})))
+    for module in kernel_modules():
         for name, kernel in list(vars(module).items()):
             if name.endswith("_kernel"):
                 monkeypatch.setattr(module, name, _Watched(kernel, known))
 
 
 def _key(kernel: Any, given: dict[str, Any]) -> tuple[Any, ...]:
-    return kernel.fn.__name__, *(f"{name}={given[name]}" for name in kernel.arg_names)
+    options = sorted(set(given) - set(kernel.arg_names))
+    return kernel.fn.__name__, *(f"{name}={given[name]}" for name in [*kernel.arg_names, *options])
 
 
 class _Watched:

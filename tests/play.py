@@ -54,10 +54,12 @@ def recorded(row: Row) -> Iterator[None]:
     yield
     row |= RECORD.counts() | {"direct": sum(event.is_direct for event in RECORD.events), "stages": RECORD.stages()}
     row["host_ms"] = HOST.pop("breathe", 0.0)
-    row["ms"] = sum(map(event_us, RECORD.events)) / 1e3
     for event in RECORD.events:
         stage = row["stages"][event.stage]
         stage["ms"] = stage.get("ms", 0) + event_us(event) / 1e3
+    if row["host_ms"]:
+        row["stages"]["breathing"]["ms"] += row["host_ms"]
+    row["ms"] = sum(stage["ms"] for stage in row["stages"].values())
     row["named"] = {kind: RECORD.names(kind) for kind in ("operation", "launch", "wait")}
 
 

@@ -18,15 +18,15 @@ def kmeans_plus_plus(
     random_states: Sequence[np.random.RandomState],  # [B]: one per problem
     n_runs: int = 1,
     *,
-    least: float = 0.0,
+    least: Sequence[float] = (),  # [B] or []
 ) -> tuple[Tensor, list[float]]:  # [B * n_runs, K, D] float64 and the inertia of each
     """Choose centers among the points by greedy k-means++, for all runs on all problems at once.
 
     Each new center is the best of 2 + floor(ln K) points, drawn with probability proportional to weight times squared
     distance to the closest center so far (Arthur and Vassilvitskii 2007, "k-means++: the advantages of careful
     seeding"; the greedy variant is described there too). The draws are those of scikit-learn: one uniform number for
-    the first center, then 2 + floor(ln K) for each further one, run by run. No more centers are added once the
-    inertia of a run is below `least`.
+    the first center, then 2 + floor(ln K) for each further one, run by run. No more centers are added, and
+    those that are missing are 0, once the inertia of a run is below the `least` of its problem.
     """
     n_candidates = 2 + int(math.log(n_clusters))
     per_run = 1 + n_candidates * (n_clusters - 1)

@@ -56,7 +56,7 @@ class CountedPhoto:
 
     def label_strips(
         self,
-        color_labels: Tensor,  # [M] int32, 0..65535: of each color
+        color_labels: Tensor,  # [M] uint8 or int32, 0..65535: of each color
         dtype: torch.dtype,  # uint8, uint16 or int32
     ) -> Iterator[Tensor]:  # [h, W] of that dtype
         """Give every pixel the label of its color."""
@@ -67,7 +67,7 @@ class CountedPhoto:
     @contextmanager
     def lookup(
         self,
-        color_labels: Tensor,  # [M] int32
+        color_labels: Tensor,  # [M] uint8 or int32
         dtype: torch.dtype,
     ) -> Iterator[Callable[[Tensor], Tensor]]:
         """A function that gives rows of `strips` the labels of their colors."""

@@ -54,7 +54,7 @@ class ColorHistogram:
         self._keys = torch.empty(0, dtype=torch.int32, device=self._device)  # of opaque colors, in Z-order
         self._counts = torch.empty(0, dtype=torch.int64, device=self._device)
         self._table: Tensor | None = None  # [2^24] int64, 128 MiB: in place of these, while many are added
-        self._others = self._keys.long(), self._counts  # keys with alpha of those that are not opaque, ascending
+        self._others = self._counts, self._counts  # keys with alpha of those that are not opaque, ascending
 
     def __getstate__(self) -> dict[str, Any]:
         colors, counts = self._total()  # a lock cannot be pickled

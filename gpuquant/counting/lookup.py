@@ -16,7 +16,7 @@ from gpuquant.colors.alpha import OPAQUE
 @contextmanager
 def label_lookup(
     colors: Tensor,  # [M, 3] uint8, or [M, 4] for pixels with alpha: distinct
-    labels: Tensor,  # [M] int32, 0..65535: the label of each color
+    labels: Tensor,  # [M] uint8 or int32, 0..65535: the label of each color
     dtype: torch.dtype,  # uint8, uint16 or int32
 ) -> Iterator[Callable[[Tensor], Tensor]]:  # pixels [N, 3], [N, 4] or [N] (gray) uint8 -> [N] of that dtype
     """A function that gives pixels whose colors are among these their labels, as long as the context is open."""

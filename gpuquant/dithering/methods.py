@@ -74,7 +74,7 @@ def dither_strips(
     Pixels that are not opaque, or whose nearest entry is not, keep their entry: a clear or partly transparent one says
     nothing of what is behind it.
     """
-    colors, still = photo.colors, None
+    colors, still, palette = photo.colors, None, palette.to(photo.device, non_blocking=True)
     if photo.has_alpha or palette.shape[1] == 4:
         colors, palette = with_alpha(colors), with_alpha(palette)
         still = (colors[:, 3] < OPAQUE) | (palette[labels.long(), 3] < OPAQUE)

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby, islice
 from operator import itemgetter
 from typing import Any
 
@@ -33,6 +34,7 @@ COARSE_ITERATIONS = 300  # scikit-learn's limit: on cells none needs as many
 SEEDING_COLORS = 1 << 16  # k-means++ chooses among at most about this many colors or cell means
 FEW_COLORS = 8  # breathing splits and merges so few clusters in the same way each time: their starts are settled first
 CELLS_PER_COLOR = 32  # fewer cells than that are not worth a try: they lose too much (measured)
+MANY_LAUNCHES = 64  # of a center each: from so many on all choices are seeded at once on a device, which has room
 START_PAIRS = 1 << 18  # pairs of cell and color that may be spent on starts: only the best is continued
 FEWEST_CYCLES = 3  # on the finest cells that breathe: so few there find more than many on coarser ones (measured)
 REPEATED_COLORS = 48  # up to which other starts gain more than to go on from what they led to (measured: 12 to 256)
@@ -44,13 +46,18 @@ MOST_PADDING = 2  # problems that go together differ at most so much in size: th
 
 @dataclass(frozen=True, eq=False)
 class StartsWanted:
-    """Asks for starts by k-means++, and their inertias: [n_starts, K, D] float64, [n_starts]."""
+    """Asks for starts by k-means++ on some levels, and their inertias: [n_starts, K, D] float64, [n_starts] of each."""
 
-    level: Level
+    levels: list[Level]
     n_colors: int
     n_starts: int
-    draws: np.random.RandomState
-    least: float  # no more centers are needed once the inertia is below it
+    draws: list[np.random.RandomState]  # for each level
+    least: list[float]  # of a level no more centers are needed once the inertia is below it
+
+    @property
+    def level(self) -> Level:
+        """The largest, which the others are filled up to."""
+        return max(self.levels, key=len)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,9 +92,11 @@ def fit_palettes(
     searched = {place: problem for place, problem in enumerate(problems) if len(problem) > n_colors}
     fits: dict[int, PaletteFit] = {}
     with one_torch_thread():
-        for place, run in search_centers(searched, n_colors, cost, **settings):
-            fit = settle(problems[place], run, cost.settle_tol)
-            fits[place] = min(fits.get(place, fit), fit, key=lambda fit: fit.error)
+        for _, some in groupby(search_centers(searched, n_colors, cost, **settings), key=lambda one: id(one[1].runs)):
+            places, runs = zip(*some, strict=True)
+            found = settle([(problems[place], run) for place, run in zip(places, runs, strict=True)], cost.settle_tol)
+            for place, fit in zip(places, found, strict=True):
+                fits[place] = min(fits.get(place, fit), fit, key=lambda fit: fit.error)
     return [fits.get(place) or lossless(one.colors, one.counts) for place, one in enumerate(problems)]
 
 
@@ -116,7 +125,8 @@ def search_centers(
     else:
         tried: list[dict[int, list[Tensor]]] = []
         for run in range(n_init):
-            steps = {place: coarse_steps(one, n_colors, (random_state, run), cost) for place, one in problems.items()}
+            seed, is_alone = (random_state, run), len(problems) == 1
+            steps = {place: coarse_steps(one, n_colors, seed, cost, is_alone) for place, one in problems.items()}
             tried.append(_answered(steps, COARSE_TOL * tol))
         for phase in (slice(1), slice(1, None)):
             every = {place: [start for found in tried for start in found[place][phase]] for place in problems}
@@ -152,7 +162,9 @@ def _starts_of(
     return INITIALIZATIONS[init](level.prepared, points, counts, n_colors, draws, n_init)
 
 
-def coarse_steps(problem: PaletteProblem, n_colors: int, seed: tuple[int, int], effort: Effort) -> Steps:
+def coarse_steps(
+    problem: PaletteProblem, n_colors: int, seed: tuple[int, int], effort: Effort, is_alone: bool = True
+) -> Steps:
     """k-means++ on the coarsest cells that do, then breathing k-means on the coarsest that stand for the colors well.
 
     Where that would take too long there are Lloyd steps on finer and finer cells, as far as they help.
@@ -160,7 +172,7 @@ def coarse_steps(problem: PaletteProblem, n_colors: int, seed: tuple[int, int], 
     What takes time is asked for, so that it can be done for many problems together.
     """
     n_runs, draws = max(1, round(effort.run_colors / n_colors)), np.random.RandomState(list(seed))
-    starts, error = yield from _starts(problem, n_colors, seed, draws, n_runs, effort.max_starts)
+    starts, error = yield from _starts(problem, n_colors, seed, draws, n_runs, effort.max_starts, is_alone)
     levels = problem.levels(n_colors)
     level = _breathing_level(levels, error, n_runs * FEWEST_CYCLES * math.sqrt(n_colors))
     if level is None:
@@ -175,7 +187,7 @@ def coarse_steps(problem: PaletteProblem, n_colors: int, seed: tuple[int, int], 
     if not effort.is_repeated:
         return [first[0]]
     if n_colors <= REPEATED_COLORS:
-        starts, _ = yield from _starts(problem, n_colors, (*seed, 1), draws, n_runs, effort.max_starts)
+        starts, _ = yield from _starts(problem, n_colors, (*seed, 1), draws, n_runs, effort.max_starts, is_alone)
         others += [breathes(start) for start in starts[:n_runs]]
     else:
         others.append(breathes(first[0]))
@@ -186,9 +198,10 @@ def _starts(
     problem: PaletteProblem,
     n_colors: int,
     seed: tuple[int, ...],
-    draws: np.random.RandomState,  # seeded with it
+    draws: np.random.RandomState,  # goes on where those of the starts have ended
     n_runs: int,
     max_starts: int,
+    is_alone: bool,  # no other problem keeps a device busy
 ) -> Generator[Wanted, Any, tuple[Tensor, float]]:  # [n, K, D] float64, the best first, and its mean error
     """Starts by k-means++, at least as many as there are runs; or the best of several settled, of few colors."""
     *levels, finest = problem.levels(n_colors)
@@ -198,17 +211,25 @@ def _starts(
     elif not choices:
         choices.append(levels[0])
     total = finest.n_pixels
-    for choice in choices:  # the first that loses little beside the palette
-        least = choice.error * total / COARSE_ERROR if choice is not choices[-1] else 0.0
-        n_starts = max(n_runs, min(max_starts, START_PAIRS // (len(choice) * n_colors)))
-        draws.seed(list(seed))
-        starts, potentials = yield StartsWanted(choice, n_colors, n_starts, draws, least)
-        if min(potentials) >= least:
+    least = [*(choice.error * total / COARSE_ERROR for choice in choices[:-1]), 0.0]
+    n_starts = [max(n_runs, min(max_starts, START_PAIRS // (len(choice) * n_colors))) for choice in choices]
+    launches = is_alone and n_colors >= MANY_LAUNCHES and problem.device.type == "cuda" and len(set(n_starts)) == 1
+    at_once = len(choices) if launches and finest.points.dtype == torch.uint8 else 1
+    states = [np.random.RandomState(list(seed)) for _ in choices]
+    tried, place = list[tuple[Tensor, list[float]]](), 0
+    while True:  # the first that loses little beside the palette is taken
+        if place == len(tried):
+            some = slice(place, place + at_once)
+            tried += yield StartsWanted(choices[some], n_colors, n_starts[place], states[some], least[some])
+        starts, potentials = tried[place]
+        if min(potentials) >= least[place]:
             break
-    order = sorted(range(n_starts), key=potentials.__getitem__)
+        place += 1
+    draws.set_state(states[place].get_state())
+    order = sorted(range(len(potentials)), key=potentials.__getitem__)
     starts = starts[order]
-    if n_colors <= FEW_COLORS and n_starts > 1:
-        starts = (yield IterationsWanted(choice, starts))[None]
+    if n_colors <= FEW_COLORS and len(order) > 1:
+        starts = (yield IterationsWanted(choices[place], starts))[None]
     return starts, potentials[order[0]] / total
 
 
@@ -242,20 +263,18 @@ def _answered(steps: dict[int, Steps], tol: float) -> dict[int, list[Tensor]]:  
 
 def _answer(wanted: list[Wanted], tol: float) -> list[Any]:
     """The answers to questions of one kind, with equally many starts."""
-    points = _together([one.level for one in wanted])
     starts = [one.starts for one in wanted if isinstance(one, IterationsWanted)]
     if starts:
+        points = _together([one.level for one in wanted])
         best = best_runs(points, torch.stack(starts), max_iter=COARSE_ITERATIONS, tol=tol, **PACE)
         return [run.centers for run in best]
     asked = [one for one in wanted if isinstance(one, StartsWanted)]
-    draws = [one.draws for one in asked]
-    least = asked[0].least if len(asked) == 1 else 0.0  # others would end with the first
-    n_starts = asked[0].n_starts
+    n_starts, points = asked[0].n_starts, _together([level for one in asked for level in one.levels])
+    draws = [state for one in asked for state in one.draws]
+    least = [limit for one in asked for limit in one.least]
     centers, potentials = kmeans_plus_plus(points, asked[0].n_colors, draws, n_starts, least=least)
-    return [
-        (centers[place : place + n_starts], potentials[place : place + n_starts])
-        for place in range(0, len(centers), n_starts)
-    ]
+    every = (slice(place, place + n_starts) for place in range(0, len(centers), n_starts))
+    return [[(centers[some], potentials[some]) for some in islice(every, len(one.levels))] for one in asked]
 
 
 def _of_a_size(levels: dict[int, Level], n_clusters: int) -> list[list[int]]:

@@ -65,9 +65,9 @@ def effort_for(init: str | Tensor, effort: str) -> Effort:
 class PaletteFit:
     """A palette settled on all colors."""
 
-    palette: Tensor  # [K, 3] uint8, or [K, 4] with alpha
-    labels: Tensor  # [M] int32
-    counts: Tensor  # [K] int64: of pixels, or their weights
+    palette: Tensor  # [K, 3] uint8, or [K, 4] with alpha, on the host
+    labels: Tensor  # [M] int32, where the colors are
+    counts: Tensor  # [K] int64, on the host: of pixels, or their weights
     error: float  # sum over these of the squared distance to the palette entry, in the space of the search
     inertia: float
     n_iter: int
@@ -77,4 +77,4 @@ class PaletteFit:
 def lossless(colors: Tensor, counts: Tensor) -> PaletteFit:
     """All colors as entries."""
     labels = torch.arange(len(colors), dtype=torch.int32, device=colors.device)
-    return PaletteFit(colors, labels, counts, error=0.0, inertia=0.0, n_iter=0, converged=True)
+    return PaletteFit(colors.cpu(), labels, counts.cpu(), error=0.0, inertia=0.0, n_iter=0, converged=True)

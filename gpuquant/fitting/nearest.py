@@ -40,4 +40,5 @@ def nearest_entries(
     _, totals, _ = state.step(entered, [0])
     labels = state.labels_of_points()[0]
     error = state.inertia(entered)[0] if points is colors else squared_error(colors, palette, labels, counts)
-    return PaletteFit(palette, labels, totals[0].round().to(torch.int64), error, error, n_iter=0, converged=True)
+    n_pixels = totals[0].round().to(torch.int64)
+    return PaletteFit(palette.cpu(), labels, n_pixels.cpu(), error, error, n_iter=0, converged=True)

@@ -101,6 +101,7 @@ def find_palette(
     counts: Tensor,  # [M] int64
     search: PaletteSearch,
     *,
+    n_pixels: int | None = None,  # the sum of the counts, where it is known: to ask a device takes time
     chunk_size: int | None = None,
     **pace: Any,  # init, n_init, max_iter, tol
 ) -> PaletteFit:
@@ -113,7 +114,7 @@ def find_palette(
     """
     is_plain = search.color_space == "srgb" and colors.shape[1] == 3
     most_exact = ops.MAX_EXACT if is_plain else ops.MAX_EXACT_STEPS
-    is_exact = search.weighting == 1 and float(counts.double().sum()) <= most_exact
+    is_exact = search.weighting == 1 and (n_pixels or float(counts.double().sum())) <= most_exact
     weights = counts if is_exact else spread_weights(colors, counts, search.weighting)
     if colors.shape[1] == 4 and isinstance(pace.get("init"), Tensor):
         raise ArgumentError(f"init must be {names_or()} for an image with transparency, or give a background")
@@ -132,7 +133,7 @@ def find_palette(
     if search.n_colors is not None:
         return fit(search.n_colors)
     assert search.target_psnr is not None
-    n_pixels, n_channels = int(counts.sum()), colors.shape[1]
+    n_pixels, n_channels = n_pixels or int(counts.sum()), colors.shape[1]
     most = max(LEAST_ERROR, n_channels * 255**2 * 10 ** (-search.target_psnr / 10) * n_pixels)
     first = 1
     if search.effort != "fast":
@@ -214,6 +215,6 @@ def _of_pixels(
     counts: Tensor,  # [M] int64
 ) -> PaletteFit:
     """A fit with the counts and the error of its labels on pixels as they are, in sRGB."""
-    n_pixels = torch.zeros_like(fit.counts).index_add_(0, fit.labels.long(), counts)
-    error = squared_error(colors, fit.palette, fit.labels, counts)
-    return replace(fit, counts=n_pixels, error=error, inertia=error)
+    n_pixels = counts.new_zeros(len(fit.palette)).index_add_(0, fit.labels.long(), counts)
+    error = squared_error(colors, fit.palette.to(colors.device), fit.labels, counts)
+    return replace(fit, counts=n_pixels.cpu(), error=error, inertia=error)

@@ -1,9 +1,11 @@
 """Rounded centers settled on all colors by Lloyd steps, as long as what is written gets better."""
 
 import math
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -13,16 +15,31 @@ from gpuquant.colors.alpha import OPAQUE
 from gpuquant.fitting.fit import PaletteFit
 from gpuquant.fitting.problem import PaletteProblem
 
+Floats = npt.NDArray[np.float64]
+
 FLOAT_TOL = 1e-4  # at least, in other spaces: half the time for less than 0.1 % of the error (three photos)
 
 
-def settle(problem: PaletteProblem, run: Run, tol: float) -> PaletteFit:
-    """Round the centers of a run to a palette, and settle it on all colors; the run goes on if it was on these."""
+def settle(found: Sequence[tuple[PaletteProblem, Run]], tol: float) -> list[PaletteFit]:
+    """Round the centers of runs to palettes, and settle these on all colors; runs go on if they were on these.
+
+    All runs are those of one state: of 8-bit colors they make their steps together.
+    """
+    state = found[0][1].runs.state
+    if isinstance(state, ops.ColorLloyd) and all(_goes_on(*one) for one in found):
+        return _settle_levels([(problem, problem.space.leave(run.centers), run) for problem, run in found], tol, state)
+    return [_settle_alone(problem, run, tol) for problem, run in found]
+
+
+def _goes_on(problem: PaletteProblem, run: Run) -> bool:
+    """Tell whether a run was on all colors, and these are 8-bit colors."""
+    return problem.levels(len(run.centers))[-1] is problem.all and problem.all.points.dtype == torch.uint8
+
+
+def _settle_alone(problem: PaletteProblem, run: Run, tol: float) -> PaletteFit:
     state, palette = run.runs.state, problem.space.leave(run.centers)
     if problem.levels(len(palette))[-1] is not problem.all:  # it was on cells
         return settle_entries(problem, palette, run, tol)
-    if isinstance(state, ops.ColorLloyd) and problem.all.points.dtype == torch.uint8:
-        return _settle_levels(problem, palette, run, tol, state)
     return _settle(problem, palette, run, tol, state, run.runs.centers.clone(), run.index)
 
 
@@ -40,34 +57,55 @@ def settle_entries(
 
 
 def _settle_levels(
+    found: Sequence[tuple[PaletteProblem, Tensor, Run]],  # with a palette [K, 3] uint8
+    tol: float,
+    state: ops.ColorLloyd,  # of 8-bit colors
+) -> list[PaletteFit]:
+    """Settle palettes, whose steps are made together until all of them have ended."""
+    settling = {run.index: _level_steps(problem, palette, run, tol, state) for problem, palette, run in found}
+    wanted, fits = {run: next(steps) for run, steps in settling.items()}, dict[int, PaletteFit]()
+    while wanted:
+        runs = sorted(wanted)
+        entered = state.enter(torch.from_numpy(np.stack([wanted[run] for run in runs])).to(state.home))
+        sums, weights = (part.cpu().numpy() for part in state.step(entered, runs)[:2])
+        for place, run in enumerate(runs):
+            try:
+                wanted[run] = settling[run].send((sums[place], weights[place]))
+            except StopIteration as end:
+                fits[run] = end.value
+                del wanted[run]
+    return [fits[run.index] for _, _, run in found]
+
+
+def _level_steps(
     problem: PaletteProblem,
     palette: Tensor,  # [K, 3] uint8
     found: Run,
     tol: float,  # it ends when the error falls by no more than this share
-    state: ops.ColorLloyd,  # of 8-bit colors
-) -> PaletteFit:
+    state: ops.ColorLloyd,
+) -> Generator[Floats, tuple[Floats, Floats], PaletteFit]:  # steps with levels [K, 3] give sums [K, 3], weights [K]
     """Move entries to the means of their colors, rounded, and unused ones to the colors farthest from theirs.
 
     The mean rounded is the best integer entry for given labels, so both lower the error, which is an integer, and this
     ends. What is small is worked on by NumPy: it has no device to wait for.
     """
-    run, device, least = found.index, problem.device, math.inf
+    run, least = found.index, math.inf
     levels = palette.cpu().numpy().astype(np.float64)
     while True:
-        entered = state.enter(torch.from_numpy(levels).to(state.home)[None])
-        sums, weights = (part[0].cpu().numpy() for part in state.step(entered, [run])[:2])
+        sums, weights = yield levels
         unused = np.flatnonzero(weights == 0)
         if len(unused):
-            farthest = state.leave(state.farthest(run, len(unused), entered[0])[0]).cpu().numpy()
+            entered = state.enter(torch.from_numpy(levels).to(state.home))
+            farthest = state.leave(state.farthest(run, len(unused), entered)[0]).cpu().numpy()
             if len(farthest):
                 levels[unused[: len(farthest)]] = farthest
                 continue
         error, before = state.error_of_levels(run, levels), least
         if error < before:
-            labels, least = state.labels_of_points()[run, : len(problem)].clone(), error
+            labels, least = state.labels_of_run(run)[: len(problem)], error
             best = levels.astype(np.uint8), np.rint(weights).astype(np.int64)
         if error >= (1 - tol) * before:
-            entries, n_pixels = (torch.from_numpy(part).to(device, non_blocking=True) for part in best)
+            entries, n_pixels = map(torch.from_numpy, best)
             return PaletteFit(entries, labels, n_pixels, least, found.inertia, found.n_iter, found.converged)
         means = state.leave(torch.from_numpy(sums / weights.clip(min=1)[:, None])).numpy()
         levels = np.rint(means).clip(0, 255)
@@ -114,7 +152,8 @@ def _settle(
                     palette, labels.clone(), n_pixels, error, found.inertia, found.n_iter, found.converged
                 )
             if best is not None and error >= (1 - tol) * least:
-                return replace(best, labels=problem.given_order(best.labels))
+                labels = problem.given_order(best.labels)
+                return replace(best, palette=best.palette.cpu(), labels=labels, counts=best.counts.cpu())
         is_opaque_known = True
         entered[run] = sums[0] / weights[0, :, None].clamp(min=1)
         palette = space.leave(state.leave(entered)[run])

@@ -58,5 +58,5 @@ def _with_clear(fit: PaletteFit, clear: Tensor, counts: Tensor) -> PaletteFit:
     labels = torch.full((len(clear),), len(fit.palette) - 1, dtype=torch.int32, device=clear.device)
     labels[~clear] = fit.labels
     n_pixels = fit.counts.clone()
-    n_pixels[-1] += counts[clear].sum()
+    n_pixels[-1] += counts[clear].sum().cpu()
     return replace(fit, labels=labels, counts=n_pixels)

@@ -5,15 +5,16 @@ import triton
 import triton.language as tl
 
 
-@triton.jit
+@triton.jit(do_not_specialize_on_alignment=["target"])
 def probe_kernel(target):
-    """target[0] = 1."""
-    tl.store(target, 1)
+    """target = [1, 0], by the newest of what other kernels ask of Triton."""
+    place = tl.arange(0, 2)
+    tl.store(target + place, tl.gather(place, 1 - place, 0))
 
 
 def runs_on(device: torch.device) -> bool:
     """Build the kernel for a device, and see what it writes there."""
-    target = torch.zeros(1, dtype=torch.int32, device=device)
+    target = torch.zeros(2, dtype=torch.int32, device=device)
     with torch.cuda.device_of(target):  # Triton launches on the current device
         probe_kernel[(1,)](target)
-    return bool(target.item() == 1)
+    return target.tolist() == [1, 0]

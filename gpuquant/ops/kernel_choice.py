@@ -41,15 +41,19 @@ def kernels_in_use(device: torch.device) -> str:
 def _trouble_on(device: torch.device) -> str:
     with _lock:
         if device not in _troubles:
-            _troubles[device] = _try_to_build(device) if find_spec("triton") else "Triton is not installed"
+            if torch.version.hip:
+                _troubles[device] = "kernels are made for CUDA alone"
+            else:
+                _troubles[device] = _try_to_build(device) if find_spec("triton") else "Triton is not installed"
         return _troubles[device]
 
 
 def _try_to_build(device: torch.device) -> str:
-    """Build the smallest kernel and run it; where that fails, warn with the way out."""
+    """Import the kernels, build the smallest one and run it; where that fails, warn with the way out."""
     torch.cuda.synchronize(device)  # what went wrong on the device before is told as what it is
     try:
         from gpuquant.ops.cuda_probe import runs_on
+        from gpuquant.ops.pixels import cuda  # noqa: F401 (another Triton may not know what they ask for)
 
         if runs_on(device):
             return ""

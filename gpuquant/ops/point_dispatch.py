@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from gpuquant.ops import compiled, kernel_choice
 from gpuquant.ops.lloyd import reference_grid
@@ -160,9 +161,17 @@ def grid_points(
     """Prepare points for cycles of breathing k-means."""
     points = levels_of(points) if points.dtype == torch.int16 else points
     if points.is_cuda and compiled.has_numba():  # a cycle is some 300 operations of torch, one after the other
-        points, weights = points.cpu(), weights.cpu()
+        weights, points = _to_host(weights, points)  # in this order all numbers are aligned
     made: GridPoints = _grid_module(points).GridPoints(points, weights)
     return made
+
+
+def _to_host(*tensors: Tensor) -> list[Tensor]:
+    """Copy tensors of one device to the host together: it waits once."""
+    in_bytes = [one.contiguous().view(-1).view(torch.uint8) for one in tensors]
+    together = torch.cat(in_bytes).cpu()
+    parts = together.split([len(one) for one in in_bytes])
+    return [part.view(one.dtype).view(one.shape) for part, one in zip(parts, tensors, strict=True)]
 
 
 def _grid_module(points: Tensor) -> ModuleType:
@@ -180,18 +189,19 @@ def choose_centers(
     n_candidates: int,  # L
     n_runs: int = 1,
     *,
-    least: float = 0.0,  # no more centers are needed once the potential of a run is below it
-) -> tuple[Tensor, list[float]]:  # [P, K, D] float64, or fewer than K where a run ended early; [P]
+    least: Sequence[float] = (),  # [B] or []: a problem needs no more centers once the potential of a run is below
+) -> tuple[Tensor, list[float]]:  # [P, K, D] float64; [P]
     """Choose centers by greedy k-means++; the potentials that the runs reach.
 
-    Where kernels choose them, the centers are on the CPU, and the potentials of other runs than the one that ended
-    early may be those of some center on the way.
+    Of a problem that needs no more some centers are missing: 0 is in their place. Where kernels choose them, the
+    centers are on the CPU, and potentials of other runs of such a problem may be those of some center on the way.
     """
+    limits = least or [0.0] * points.n_problems
     kernels = kernel_choice.kernels_for(points.weights)
     if kernels and points.n_columns <= kernels.MAX_COLUMNS:
         rows = points.colors if isinstance(points, ColorPoints) else points.points
         seeding = kernels.KernelSeeding(rows.contiguous(), points.weights.contiguous(), n_runs)
-        chosen, reached = seeding.choose(n_clusters, uniforms, n_candidates, least)
+        chosen, reached = seeding.choose(n_clusters, uniforms, n_candidates, limits)
         return torch.from_numpy(chosen), reached
     unit, n_workers = 1.0, 1
     if isinstance(points, ColorPoints):
@@ -206,12 +216,12 @@ def choose_centers(
 
     def choose_in(problem: int) -> None:
         given = rows[problem], points.weights[problem], shares[problem]
-        found[problem] = choose(*given, n_candidates, n_clusters, least / unit)
+        found[problem] = choose(*given, n_candidates, n_clusters, limits[problem] / unit)
 
     share_out(range(points.n_problems), choose_in, n_workers)
     index = [torch.from_numpy(found[problem][0]).to(rows.device) for problem in range(points.n_problems)]
-    n_centers = min(some.shape[1] for some in index)
-    centers = [points.points_at(problem, some[:, :n_centers]) for problem, some in enumerate(index)]
+    found_there = [points.points_at(problem, some) for problem, some in enumerate(index)]
+    centers = [functional.pad(some, (0, 0, 0, n_clusters - some.shape[1])) for some in found_there]
     return torch.cat(centers), [reached * unit for problem in sorted(found) for reached in found[problem][1]]
 
 

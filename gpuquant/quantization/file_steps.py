@@ -33,7 +33,7 @@ from gpuquant.locations import temporary_folder
 from gpuquant.memory import OF_PIXEL, default_budget, engine_memory, free_memory, parse_memory, strip_rows
 from gpuquant.palettes.palette import Palette, shares_of
 from gpuquant.quantization.options import Options, options_text
-from gpuquant.quantization.steps import count_image, label_dtype, order_of, ordered_palette, timed
+from gpuquant.quantization.steps import color_labels, count_image, label_dtype, order_of, ordered_palette, timed
 from gpuquant.tensors import as_numpy, shared_tensor
 from gpuquant.threads import worker_threads
 from gpuquant.whole_file import size_in_words
@@ -258,7 +258,7 @@ def map_to_file(
 
     def tell(counts: Tensor) -> None:
         if found:
-            found(ordered_palette(rows[as_numpy(order)], as_numpy(counts[order])))
+            found(ordered_palette(rows[as_numpy(order)], as_numpy(counts)[as_numpy(order)]))
 
     def put(strip: Labels, write: Callable[[Labels], None]) -> None:
         write(strip)
@@ -283,13 +283,13 @@ def map_to_file(
             with closing(LabelFile(temporary_folder(target), n_bytes, budget.kept)) as waiting:
                 for labels in dither_strips(photo, fit.palette, fit.labels, dither, tally):
                     waiting.add(as_numpy(labels))
-                order, places = order_of(tally.counts, in_order=False)
+                order, places = order_of(tally.counts.cpu(), in_order=False)
                 writing = _Stage(photo.shape[0], progress)
                 writing.begin("write")
                 with sink(rows[as_numpy(order)]) as write:
                     tell(tally.counts)
                     for strip in waiting.strips():
-                        ops.renumber(torch.from_numpy(strip), places.cpu())
+                        ops.renumber(torch.from_numpy(strip), places)
                         put(strip, write)
                         writing.add(len(strip))
         else:
@@ -298,13 +298,13 @@ def map_to_file(
                 strips = dither_strips(photo, fit.palette, fit.labels, dither, tally)
             else:
                 tally.counts, tally.error = fit.counts, fit.error
-                strips = photo.label_strips(places.to(torch.int32)[fit.labels.long()], label_dtype(rows))
+                strips = photo.label_strips(color_labels(fit, places), label_dtype(rows))
             with sink(rows[as_numpy(order)]) as write:
                 if not dither:
                     tell(fit.counts)
                 for labels in strips:
                     put(as_numpy(labels), write)
-    counts = as_numpy(tally.counts[order])
+    counts = as_numpy(tally.counts)[as_numpy(order)]
     return FileResult(
         *size,
         palette=ordered_palette(rows[as_numpy(order)], counts),

@@ -1,5 +1,6 @@
 """The steps of a recipe: count an image, find its palette or take a given one, map its pixels."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -7,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -59,7 +61,7 @@ def count_image(
 def fit_colors(photo: CountedPhoto, search: PaletteSearch, **settings: Any) -> PaletteFit:
     """Find the palette of a photo; the settings are those of `find_palette`."""
     with timed(photo.seconds, "cluster", photo.device, photo.progress):
-        return find_palette(photo.colors, photo.counts, search, **settings)
+        return find_palette(photo.colors, photo.counts, search, n_pixels=math.prod(photo.shape), **settings)
 
 
 def fit_together(photos: list[CountedPhoto], search: PaletteSearch) -> list[PaletteFit]:
@@ -106,20 +108,22 @@ def map_image(
         if dither:
             tally = Tally(len(fit.palette), device)
             labels = _joined(dither_strips(photo, fit.palette, fit.labels, dither, tally))
-            order, places = order_of(tally.counts, in_order=in_order)
-            counts, error = tally.counts, tally.error
+            counts, error = tally.counts.cpu(), tally.error
+            order, places = order_of(counts, in_order=in_order)
             if not in_order:
-                ops.renumber(labels, places)
+                ops.renumber(labels, places.to(device, non_blocking=True))
         else:
             order, places = order_of(fit.counts, in_order=in_order)
             counts, error = fit.counts, fit.error
-            labels = _joined(photo.label_strips(places.to(torch.int32)[fit.labels.long()], label_dtype(order)))
-        found: list[Any] = [fit.palette[order], labels, counts[order]]
-        if device.type == "cuda" and not (isinstance(image, Tensor) and image.is_cuda):
-            found = [ops.download(output) for output in found]
-    found = [output.to(image.device) if isinstance(image, Tensor) else as_numpy(output) for output in found]
+            labels = _joined(photo.label_strips(color_labels(fit, places), label_dtype(order)))
+        if labels.is_cuda and not (isinstance(image, Tensor) and image.is_cuda):
+            labels = ops.download(labels)
+        entries, counts = fit.palette[order], counts[order]
+        found: list[Any] = [entries, labels, counts, shares_of(counts)]
+        found = [_as_image(output, image) for output in found]
+        palette = _palette(found[0], found[3])  # the check of its shares waits until a device has done all
     return QuantizedImage(
-        palette=ordered_palette(found[0], found[2]),
+        palette=palette,
         labels=found[1],
         counts=found[2],
         mse=error / labels.numel(),
@@ -132,13 +136,22 @@ def map_image(
     )
 
 
+def color_labels(
+    fit: PaletteFit,
+    places: Tensor,  # [K] int64, on the host: the place of each entry
+) -> Tensor:  # [M] uint8, or int32 above 256 entries
+    """The places of the entries of a photo's colors."""
+    kind = torch.uint8 if len(places) <= 256 else torch.int32
+    return places.to(kind).to(fit.labels.device, non_blocking=True).index_select(0, fit.labels)
+
+
 def order_of(
-    counts: Tensor,  # [K] int64
+    counts: Tensor,  # [K] int64, on the host
     *,
     in_order: bool,
 ) -> tuple[Tensor, Tensor]:  # [K] int64, both
     """The entries from the most common one, or as they are; and the place of each."""
-    order = torch.arange(len(counts), device=counts.device)
+    order = torch.arange(len(counts))
     if not in_order:
         order = counts.argsort(descending=True, stable=True)
     return order, order.argsort()
@@ -154,7 +167,16 @@ def ordered_palette(
     counts: Any,  # [K]
 ) -> Palette:
     """A palette with the shares of its entries."""
-    return Palette(entries[:, :3], entries[:, 3] if entries.shape[1] == 4 else None, shares_of(counts))
+    return _palette(entries, shares_of(counts))
+
+
+def _palette(entries: Any, shares: Any) -> Palette:
+    return Palette(entries[:, :3], entries[:, 3] if entries.shape[1] == 4 else None, shares)
+
+
+def _as_image(values: Tensor, image: ImageLike) -> npt.NDArray[Any] | Tensor:
+    """The values as a tensor where the image is one, there where it is, or else as an array."""
+    return values.to(image.device, non_blocking=not values.is_cuda) if isinstance(image, Tensor) else as_numpy(values)
 
 
 def _joined(strips: Iterable[Tensor]) -> Tensor:
@@ -164,12 +186,13 @@ def _joined(strips: Iterable[Tensor]) -> Tensor:
 
 @contextmanager
 def timed(seconds: dict[str, float], stage: str, device: torch.device, progress: Progress) -> Iterator[None]:
-    """Take down the wall time of a stage, in which torch works as it is to."""
+    """Take down the wall time of a stage, in which torch works as it is to.
+
+    Each stage ends with what the host waits for: a device has little left to do then, which the next stage waits for.
+    """
     if progress:
         progress(stage)
     start = time.perf_counter()
     with memory_error_as_device_error(), one_torch_thread() if device.type == "cpu" else nullcontext():
         yield
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
     seconds[stage] = time.perf_counter() - start

@@ -122,13 +122,8 @@ def fill_cache() -> Iterator[dict[str, object]]:
 
 def run_tests() -> Iterator[dict[str, object]]:
     """The tests that need a device, and those of the kernels, in one process: it compiles nothing twice."""
-    files = [
-        "tests/test_gpu.py",
-        "tests/ops/test_kernel_choice.py",
-        "tests/ops/test_cuda.py",
-        "tests/ops/dithering/test_cuda.py",
-        "tests/ops/seeding/test_cuda.py",
-    ]
+    kernels = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("tests/ops/**/test_cuda*.py"))
+    files = ["tests/test_gpu.py", "tests/ops/test_kernel_choice.py", *kernels]
     options = ["-o", "addopts=", "-o", "filterwarnings=default", "-p", "no:cacheprovider", "-q", "-rfE", "--tb=short"]
     if REHEARSAL:
         options += ["-k", "gpu or kernel_choice or looked_up"]

@@ -18,7 +18,7 @@ STEPS = {
     for step in (
         Step("first", "first:first_call", 30, 75),  # does it run at all
         Step("cache", "first:fill_cache", 25, 90),
-        Step("tests", "first:run_tests", 60, 110),
+        Step("tests", "first:run_tests", 65, 120),
         Step("profile", "profiling:profile_quantize", 30, 60),
         Step("times", "operations:time_operations", 50, 80),
         Step("sanitizer", "sturdiness:sanitize", 80, 90),

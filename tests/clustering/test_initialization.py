@@ -118,14 +118,29 @@ def test_no_center_is_added_below_the_least_inertia() -> None:
     colors, counts = colors_in_z_order(1000)
     prepared = point_set(colors[None], counts[None])
     every, _ = kmeans_plus_plus(prepared, 30, [np.random.RandomState(0)])
-    _, (at_ten,) = kmeans_plus_plus(prepared, 30, [np.random.RandomState(0)], least=0.0)
-    stopped, (inertia,) = kmeans_plus_plus(prepared, 30, [np.random.RandomState(0)], least=4 * at_ten)
-    n_centers = stopped.shape[1]
+    _, (at_ten,) = kmeans_plus_plus(prepared, 30, [np.random.RandomState(0)], least=[0.0])
+    stopped, (inertia,) = kmeans_plus_plus(prepared, 30, [np.random.RandomState(0)], least=[4 * at_ten])
+    n_centers = 1 + int(stopped[0].any(dim=1).nonzero().max())
     assert 1 < n_centers < 30
-    assert torch.equal(stopped[0], every[0, :n_centers])
+    assert torch.equal(stopped[0, :n_centers], every[0, :n_centers])
     distances = squared_distances(colors.double().numpy(), every[0].numpy())
     before, after = (counts.numpy() @ distances[:, :n].min(axis=1) for n in (n_centers - 1, n_centers))
     assert after == inertia < 4 * at_ten <= before
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float64])
+def test_each_problem_has_a_least_inertia_of_its_own(dtype: torch.dtype) -> None:
+    colors, counts = colors_in_z_order(500)
+    prepared = point_set(torch.stack([colors, colors]).to(dtype), torch.stack([counts, counts]))
+    states = [np.random.RandomState(seed) for seed in (0, 1)]
+    least = kmeans_plus_plus(prepared, 5, states)[1][0]
+    found, reached = kmeans_plus_plus(prepared, 20, [np.random.RandomState(seed) for seed in (0, 1)], least=[least, 0])
+    assert reached[0] < least
+    assert not found[0, -1].any()
+    alone = point_set(colors[None].to(dtype), counts[None])
+    expected, (potential,) = kmeans_plus_plus(alone, 20, [np.random.RandomState(1)])
+    assert torch.equal(found[1], expected[0])
+    assert reached[1] == potential
 
 
 def first_points(

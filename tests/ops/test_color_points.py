@@ -176,3 +176,9 @@ def test_cells_have_the_means_of_their_pixels(coarsen: Any, some: Any, counts: i
             error += int(weights @ np.square(own - mean).sum(axis=1))
         assert len(found.counts) == len(set(cells))
         assert found.error == pytest.approx(error / numbers.sum() / unit, rel=1e-14)
+
+
+def test_tensors_of_any_type_come_to_the_host_together() -> None:
+    given_there = torch.arange(5), torch.rand(2, 2).double()[:, :1], torch.arange(15, dtype=torch.uint8).view(5, 3)
+    found = point_dispatch._to_host(*given_there)
+    assert all(map(torch.equal, found, given_there))

@@ -1,5 +1,6 @@
 """Choice of Triton's kernels on a device: decided once, with the way out where they cannot."""
 
+import sys
 import warnings
 from types import SimpleNamespace
 from typing import Any
@@ -105,6 +106,24 @@ def test_the_advice_is_that_of_the_case(
     fail_with(monkeypatch, error)
     with pytest.warns(UserWarning, match=advice):
         assert kernel_choice.kernels_for(tensor_on(FIRST)) is None
+
+
+def test_kernels_that_another_triton_does_not_know_are_told(
+    tried: list[torch.device], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "gpuquant.ops.pixels.cuda", None)  # importing it is an error
+    monkeypatch.delattr("gpuquant.ops.pixels.cuda")
+    with pytest.warns(UserWarning, match="the Triton that your torch was made with"):
+        assert kernel_choice.kernels_for(tensor_on(FIRST)) is None
+    assert tried == []
+
+
+def test_on_rocm_plain_torch_runs(tried: list[torch.device], monkeypatch: pytest.MonkeyPatch) -> None:
+    """There, too, tensors say that they are on cuda."""
+    monkeypatch.setattr(torch.version, "hip", "6.4")
+    assert kernel_choice.kernels_for(tensor_on(FIRST)) is None
+    assert kernel_choice.kernels_in_use(FIRST) == "plain torch, as kernels are made for CUDA alone"
+    assert tried == []
 
 
 def test_a_kernel_that_writes_nothing_is_told(tried: list[torch.device], monkeypatch: pytest.MonkeyPatch) -> None:

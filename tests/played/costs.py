@@ -1,5 +1,7 @@
 """Estimated times on an H200, in microseconds: of the host for each thing it asks for, and of the device for it.
 
+Costs see the arguments as the emulation of the kernel has left them, with the steps that it says were made.
+
 A kernel takes as long as its instructions or its bytes, whichever is more. Beside what was measured on one H200 (copies
 and, by others, launches) all of this is arithmetic, off by 40 % either way.
 """
@@ -7,15 +9,19 @@ and, by others, launches) all of this is arithmetic, off by 40 % either way.
 from collections.abc import Callable, Iterable
 from types import SimpleNamespace
 
+import torch
 from torch import Tensor
 
+from gpuquant.ops.lloyd import cuda_color_steps as color_steps
 from played.record import Event
 
 OPERATION_US, VIEW_US, WAIT_US = 5.5, 1.0, 12.0  # of the host
 LAUNCH_US, JIT_US = 4.0, 15.0  # of a compiled kernel, and through the JIT's Python, which binds its arguments anew
 LEAST_US = 3.0  # of the device for the smallest kernel
 BYTES_US = 4.3e6  # read plus written: measured
-SLOTS_US = 132 * 4 * 1755 * 0.6  # instructions of a warp: processors, schedulers, MHz, and the share that is reached
+PROCESSORS, MHZ = 132, 1755
+SLOTS_US = PROCESSORS * 4 * MHZ * 0.6  # instructions of a warp: four schedulers each, and the share that is reached
+CYCLES = 4  # from an instruction to the next one of a warp that nothing else hides
 ATOMICS_US = 1e5  # of different addresses
 ROW_BYTES_US = 2e4  # of one row of a running sum over rows, which one block goes along: 1.2 ms for 1.5 million int64
 PASSES = {"aten::sort": 6, "aten::sort.stable": 6, "aten::argsort": 6, "aten::nonzero": 2, "aten::index.Tensor": 2,
@@ -23,12 +29,7 @@ PASSES = {"aten::sort": 6, "aten::sort.stable": 6, "aten::argsort": 6, "aten::no
 
 Grid = tuple[int, int, int]
 Work = tuple[float, float, float]  # instructions of warps, bytes, and microseconds that nothing shortens
-
-COUNT_INSTRUCTIONS, LOOKUP_INSTRUCTIONS, CHOICE_INSTRUCTIONS = (
-    1480,
-    4 * 272,
-    2272,
-)  # of all warps of a program, by their SASS for sm_90
+PRESENT = 0.5  # of the centers in reach of a tile that are the nearest ones of some color in it
 
 
 def event_us(event: Event) -> float:
@@ -49,17 +50,81 @@ def operation_us(name: str, tensors: Iterable[Tensor]) -> float:
 
 
 def device_us(name: str, grid: Grid, a: SimpleNamespace) -> float:
-    """The device's time for a launch."""
-    n_instructions, n_bytes, fixed = WORK[name](grid, a) if name in WORK else (0.0, 0.0, 0.0)
-    return LEAST_US + fixed + max(n_instructions / SLOTS_US, n_bytes / BYTES_US)
+    """The device's time for a launch, of which fewer programs than processors use as many."""
+    n_instructions, n_bytes, fixed = WORK[name](grid, a)
+    share = min(1.0, grid[0] * grid[1] / PROCESSORS)
+    return LEAST_US + fixed + max(n_instructions / (share * SLOTS_US), n_bytes / BYTES_US)
+
+
+def _serial_us(n_instructions: float) -> float:
+    """The time of instructions of one warp for which all others wait."""
+    return n_instructions * CYCLES / MHZ
+
+
+def _blocks(n_items: int, size: int) -> int:
+    return -(-n_items // size)
+
+
+# Instructions below are those of a warp, by the SASS for sm_90, times the warps of a program.
+
+
+def _probe(grid: Grid, a: SimpleNamespace) -> Work:
+    return 0.0, 4.0, 0.0
 
 
 def _count(grid: Grid, a: SimpleNamespace) -> Work:
-    return COUNT_INSTRUCTIONS * grid[0], a.pixels.numel(), a.n_pixels / 2 / ATOMICS_US
+    return 1480.0 * grid[0], a.pixels.numel(), a.n_pixels / 2 / ATOMICS_US
 
 
 def _lookup(grid: Grid, a: SimpleNamespace) -> Work:
-    return LOOKUP_INSTRUCTIONS * grid[0], a.pixels.numel() + 2 * a.labels.numel() * a.labels.element_size(), 0.0
+    return 272.0 * 4 * grid[0], a.pixels.numel() + 2 * a.labels.numel() * a.labels.element_size(), 0.0
+
+
+def _keys(grid: Grid, a: SimpleNamespace) -> Work:
+    return 290.0 * 4 * grid[0], 7.0 * a.n_colors, 0.0
+
+
+def _sum_cells(grid: Grid, a: SimpleNamespace) -> Work:
+    """Ten additions where a cell or a tile ends."""
+    n_cells = int((a.colors.view(-1, 3)[1:] >> 8 - a.bits != a.colors.view(-1, 3)[:-1] >> 8 - a.bits).any(dim=1).sum())
+    return 2813.0 * 4 * grid[0], 14.0 * a.n_colors, 10 * (n_cells + grid[0]) / ATOMICS_US
+
+
+def _cells(grid: Grid, a: SimpleNamespace, base: int, of_each: int) -> Work:
+    """Tiles beyond the cells of a size do nothing; a cell is read as all the smallest in it."""
+    n_instructions = 0.0
+    for level in range(grid[1]):
+        n_adjacent = 1 << 3 * (a.finest - (a.packed >> 4 * level & 15))
+        n_instructions += 8 * (base + of_each * n_adjacent) * _blocks((1 << 3 * a.finest) // n_adjacent, a.TILE)
+    return n_instructions, 8.0 * a.sums.numel() * grid[1], 0.0
+
+
+def _measure_cells(grid: Grid, a: SimpleNamespace) -> Work:
+    return _cells(grid, a, 2200, 130)
+
+
+def _list_cells(grid: Grid, a: SimpleNamespace) -> Work:
+    return _cells(grid, a, 1470, 110)
+
+
+def _color_step(grid: Grid, a: SimpleNamespace) -> Work:
+    """Tiles list the centers in reach, look at all of them, and add up a share of these; then one program moves."""
+    n_tiles, size, n_warps = _blocks(a.n_colors, a.TILE), _blocks(a.n_clusters, 32), color_steps.OPTIONS["num_warps"]
+    n_near = _near(a, n_tiles) if a.n_made else 0.0
+    a_step = n_tiles * (650 + 73 * size) + n_near * (98 + PRESENT * 100)
+    moving = _serial_us((58 + 83 + 289 + 606) * size) if a.n_made else 0.0
+    return n_warps * a.n_made * a_step, a.n_made * a.n_colors * (3.0 + 8 + 4), moving * -(-a.n_made // grid[1])
+
+
+def _near(a: SimpleNamespace, n_tiles: int) -> float:
+    """The centers that are not out of reach of the boxes around tiles, all together, for the first run."""
+    levels = a.colors[0].float() - 128
+    levels = torch.cat([levels, levels[-1:].expand(n_tiles * a.TILE - len(levels), -1)]).view(n_tiles, a.TILE, 3)
+    low, high = levels.aminmax(dim=1)
+    low, high, centers = low[:, None], high[:, None], a.state[0, : 3 * a.n_clusters].view(-1, 3).float()
+    close = torch.maximum(low - centers, centers - high).clamp_(min=0).square_().sum(dim=2)
+    far = torch.maximum(centers - low, high - centers).square_().sum(dim=2)
+    return float((close <= far.amin(dim=1, keepdim=True)).sum())
 
 
 def _step(grid: Grid, a: SimpleNamespace) -> Work:
@@ -81,33 +146,66 @@ def _move(_: Grid, a: SimpleNamespace) -> Work:
     return 0.0, 0.0, 2.0 + 2 * -(-a.n_clusters // a.CLUSTERS)
 
 
-def _try(grid: Grid, a: SimpleNamespace) -> Work:
-    """Every program adds up the sums of all and draws, some microseconds, before its own points."""
+def _inertia(grid: Grid, a: SimpleNamespace) -> Work:
     n_points = grid[1] * a.n_points
-    return n_points / 32 * a.n_candidates * 20, n_points * (4.0 * a.D + 16), 4.0
+    return 185.0 * 4 * n_points / a.BLOCK, n_points * (a.points.element_size() * a.D + 8.0 + 4), 0.0
+
+
+def _drawing(a: SimpleNamespace, n_parts: int, n_chunks: int) -> float:
+    """Every program adds up the sums of all, and looks for the part, the chunk and the point of each candidate."""
+    per_part = _blocks(n_chunks, n_parts)
+    found = 160 * _blocks(n_parts, a.WIDTH) + 125 * _blocks(per_part, a.WIDTH) + 150 * _blocks(a.CHUNK, a.WIDTH)
+    return float(200 + 65 * _blocks(n_parts, 64) + found)
+
+
+def _choose_centers(grid: Grid, a: SimpleNamespace) -> Work:
+    """A chunk of all distances to as many candidates as fit is 635 instructions; runs that have ended do nothing."""
+    n_chunks = _blocks(a.n_points, a.CHUNK)
+    a_step = grid[0] * _drawing(a, grid[0], n_chunks) + n_chunks * 635 * a.LANES * a.CHUNK / 4096
+    n_bytes = a.n_points * (a.D * a.points.element_size() + 24.0)
+    return 8 * a.n_made * a_step, a.n_made * n_bytes, 0.0
+
+
+def _try_pixels(grid: Grid, a: SimpleNamespace) -> Work:
+    """Points are few, pixels many: these are only drawn from."""
+    drawing = 0.0 if a.n_known else _drawing(a, a.n_draw_parts, _blocks(a.n_pixels, a.CHUNK))
+    n_chunks = _blocks(a.n_points, a.CHUNK)
+    return 8 * (grid[0] * drawing + n_chunks * (55 + 89 * a.n_candidates)), a.n_points * (a.D + 16.0), 0.0
 
 
 def _add_best(grid: Grid, a: SimpleNamespace) -> Work:
-    n_points = grid[1] * a.n_points
-    return n_points / 32 * 40, n_points * (4.0 * a.D + 24), 2.0
+    a_program, n_chunks = 130 + 60 * _blocks(grid[0], a.PARTS), _blocks(a.n_points, a.CHUNK)
+    return 4.0 * (grid[0] * a_program + 136 * n_chunks), a.n_points * (a.D + 16.0), 0.0
+
+
+def _sum_shares(grid: Grid, a: SimpleNamespace) -> Work:
+    """Closest distances are read one by one, a sector each, most of them from a cache."""
+    n_bytes = a.n_pixels * (4 + 8 + (8.0 if a.WEIGHTED else 0.0))
+    return 4.0 * (76 * grid[0] + 97 * _blocks(a.n_pixels, a.CHUNK)), n_bytes, 0.0
 
 
 def _choose_entries(grid: Grid, a: SimpleNamespace) -> Work:
     n_pixels = a.labels.numel()
-    return (
-        CHOICE_INSTRUCTIONS * grid[0],
-        n_pixels * (a.COLUMNS + a.numbers.element_size() + a.labels.element_size() + 40.0),
-        0.0,
-    )
+    return 1635.0 * a.n_blocks, n_pixels * (a.COLUMNS + a.numbers.element_size() + a.labels.element_size() + 40.0), 0.0
 
 
 WORK: dict[str, Callable[[Grid, SimpleNamespace], Work]] = {
+    "probe_kernel": _probe,
     "count_colors_kernel": _count,
     "apply_lookup_kernel": _lookup,
+    "keys_from_colors_kernel": _keys,
+    "colors_from_keys_kernel": _keys,
+    "sum_cells_kernel": _sum_cells,
+    "measure_cells_kernel": _measure_cells,
+    "list_cells_kernel": _list_cells,
+    "color_step_kernel": _color_step,
     "lloyd_step_kernel": _step,
     "add_parts_kernel": _add_parts,
     "move_centers_kernel": _move,
-    "try_candidates_kernel": _try,
+    "inertia_kernel": _inertia,
+    "choose_centers_kernel": _choose_centers,
+    "try_pixels_kernel": _try_pixels,
     "add_best_kernel": _add_best,
+    "sum_shares_kernel": _sum_shares,
     "choose_entries_kernel": _choose_entries,
 }

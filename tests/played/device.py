@@ -3,8 +3,9 @@
 Operations are what torch's dispatcher is asked for on such tensors, or to make one:
 - a view is one whose result shares memory with what it was given; it launches nothing;
 - a wait is where the host would stand still until the device has done all it was asked for: it reads a number (`item`,
-  `tolist`, `bool`), copies between the host's ordinary memory and the device, either way, asks for a result whose size
-  depends on values (`nonzero`, `unique`, a mask as an index), or waits by name (`synchronize`);
+  `tolist`, `bool`), copies between the host's ordinary memory and the device, either way, unless `non_blocking` and
+  little enough to the device, asks for a result whose size depends on values (`nonzero`, `unique`, a mask as an index),
+  or waits by name (`synchronize`);
 - an operation is everything else, and copies and such results are both operations and waits.
 """
 
@@ -33,6 +34,7 @@ SIZED_BY_VALUES = {  # and how often torch waits in each
     "aten::nonzero": 1, "aten::masked_select": 1, "aten::equal": 1, "aten::bincount": 2, "aten::_unique2": 1,
     "aten::unique_consecutive": 1, "aten::unique_dim": 1, "aten::repeat_interleave.Tensor": 1,
 }  # fmt: skip
+MOST_STAGED = 1 << 16  # bytes that are copied from ordinary memory to a device without a wait, by CUDA's documentation
 MIXED = {"aten::copy_", "aten::_to_copy", "aten::index.Tensor", "aten::index_put_", "aten::_index_put_impl_"}
 
 
@@ -158,8 +160,9 @@ def _n_waits(name: str, given: Any, named: dict[str, Any], is_there: bool) -> in
     if name == "aten::_local_scalar_dense":
         return 1
     if name == "aten::_to_copy":
-        return int(_is_played(given[0]) != is_there and not named.get("non_blocking"))
-    if name == "aten::copy_":
+        is_async = named.get("non_blocking") and _is_soon_copied(given[0], to_host=not is_there)
+        return int(_is_played(given[0]) != is_there and not is_async)
+    if name == "aten::copy_":  # asynchronous ones are those of pinned buffers
         is_async = named.get("non_blocking") or (len(given) > 2 and given[2])
         return int(_is_played(given[0]) != _is_played(given[1]) and not is_async)
     if name in ("aten::index.Tensor", "aten::index_put_", "aten::_index_put_impl_"):
@@ -169,6 +172,11 @@ def _n_waits(name: str, given: Any, named: dict[str, Any], is_there: bool) -> in
             masks = 0  # torch fills what is masked
         return masks + sum(not _is_played(one) for one in index)
     return SIZED_BY_VALUES.get(name, 0)
+
+
+def _is_soon_copied(tensor: Tensor, *, to_host: bool) -> bool:
+    """Tell whether a copy from or to ordinary memory that is asked not to block does not."""
+    return not to_host and tensor.numel() * tensor.element_size() <= MOST_STAGED
 
 
 def _is_played(tensor: Tensor) -> bool:

@@ -10,7 +10,7 @@ from played.emulations import Grid, emulates
 
 @emulates("choose_entries_kernel")
 def choose(grid: Grid, a: SimpleNamespace) -> None:
-    assert grid[0] == len(a.pixels) * a.per_row
+    assert a.n_blocks == len(a.pixels) * a.per_row
     numbers = a.numbers.view(torch.uint16) if a.numbers.dtype == torch.int16 else a.numbers
     labels = a.labels.view(torch.uint16) if a.labels.dtype == torch.int16 else a.labels
     counts, error = choose_entries(a.top, a.pixels, numbers, a.mixtures, a.palette, a.mask, labels)

@@ -5,31 +5,13 @@ from typing import Any
 
 import triton.compiler
 from torch.utils._python_dispatch import _disable_current_modes
-from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 
+from played.chips import SHARED, PlayedDriver
 from played.costs import device_us
 from played.device import DeviceTensor
 from played.emulations import EMULATIONS, load_emulations
 from played.record import RECORD
-
-SHARED = {75: 65_536, 80: 166_912, 86: 101_376, 89: 101_376, 90: 232_448, 120: 101_376}  # bytes that a program may take
-
-
-class PlayedDriver:
-    """Tells the JIT of a chip."""
-
-    def __init__(self, chip: int) -> None:
-        self._chip = chip
-
-    def get_current_device(self) -> int:
-        return 0
-
-    def get_current_stream(self, _: int) -> int:
-        return 0
-
-    def get_current_target(self) -> GPUTarget:
-        return GPUTarget("cuda", self._chip, 32)
 
 
 class PlayedKernel:
@@ -59,9 +41,10 @@ class PlayedKernel:
         assert y < 1 << 16, (self._name, grid)
         if not x * y:
             return
-        RECORD.add("launch", self._name, device_us=device_us(self._name, (x, y, z), given), is_direct=is_direct)
         with _disable_current_modes():
             EMULATIONS[self._name]((x, y, z), given)
+            taken = device_us(self._name, (x, y, z), given)
+        RECORD.add("launch", self._name, device_us=taken, is_direct=is_direct)
 
 
 def _held(value: Any) -> Any:

@@ -11,9 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import torch
+from torch import Tensor
+
 Grid = tuple[int, int, int]
 Emulation = Callable[[Grid, SimpleNamespace], None]
 
+SCORES_AT_ONCE = 1 << 22  # 32 MiB of float64
 EMULATIONS: dict[str, Emulation] = {}
 
 
@@ -26,6 +30,16 @@ def emulates(name: str) -> Callable[[Emulation], Emulation]:
         return function
 
     return register
+
+
+def nearest_of(
+    points: Tensor,  # [n, D] float32 or float64
+    centers: Tensor,  # [K, D] of the same type
+) -> Tensor:  # [n] int64: the first of equal ones
+    """The nearest center of each point."""
+    squares = centers.square().sum(dim=1)
+    parts = points.split(max(1, SCORES_AT_ONCE // len(centers)))
+    return torch.cat([torch.addmm(squares, part, centers.T, alpha=-2).argmin(dim=1) for part in parts])
 
 
 def load_emulations() -> None:

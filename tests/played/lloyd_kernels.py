@@ -7,9 +7,7 @@ from torch import Tensor
 
 from gpuquant.ops.lloyd.moves import move_centers
 from gpuquant.ops.lloyd.run_status import RunStatus
-from played.emulations import Grid, emulates
-
-SCORES_AT_ONCE = 1 << 22  # 32 MiB of float64
+from played.emulations import Grid, emulates, nearest_of
 
 
 def points_of(a: SimpleNamespace, problem: int) -> Tensor:  # [n_points, D] float64
@@ -20,10 +18,13 @@ def points_of(a: SimpleNamespace, problem: int) -> Tensor:  # [n_points, D] floa
 
 @emulates("lloyd_step_kernel")
 def step(grid: Grid, a: SimpleNamespace) -> None:
+    assert a.sums.shape == (len(a.status), grid[0], a.n_clusters, a.D + 1)
+    assert a.n_changed.shape == (len(a.status), grid[0])
     for run in _going(grid, a):
         problem = run // a.n_runs
         points, weights, labels = points_of(a, problem), a.weights[problem], a.labels[run]
-        nearest = _nearest(points, a.centers[run], torch.float32 if a.SINGLE else torch.float64)
+        kind = torch.float32 if a.SINGLE else torch.float64
+        nearest = nearest_of(points.to(kind), a.centers[run].to(kind))
         differ = nearest != labels
         a.n_changed[run] = 0
         a.n_changed[run, 0] = int((differ if a.COUNT_WEIGHTLESS else differ & (weights > 0)).sum())
@@ -39,13 +40,6 @@ def step(grid: Grid, a: SimpleNamespace) -> None:
 def _going(grid: Grid, a: SimpleNamespace) -> list[int]:
     assert grid[1] == len(a.runs)
     return [run for run in a.runs.tolist() if a.status[run] == RunStatus.GOING]
-
-
-def _nearest(points: Tensor, centers: Tensor, kind: torch.dtype) -> Tensor:  # [n] int64: the first of equal ones
-    given, columns = points.to(kind), centers.to(kind)
-    squares = columns.square().sum(dim=1)
-    parts = given.split(max(1, SCORES_AT_ONCE // len(centers)))
-    return torch.cat([torch.addmm(squares, part, columns.T, alpha=-2).argmin(dim=1) for part in parts])
 
 
 @emulates("add_parts_kernel")

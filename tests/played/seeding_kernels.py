@@ -11,12 +11,20 @@ from played.emulations import Grid, emulates
 @emulates("choose_centers_kernel")
 def choose_centers(grid: Grid, a: SimpleNamespace) -> None:
     assert a.last - a.first == 1 or grid[0] == 1
+    n_chunks = -(-a.n_points // a.CHUNK)
+    assert a.part_sums.shape == (grid[1], 2, a.LANES, grid[0])
+    assert a.chunk_sums.shape == (grid[1], 2, a.LANES, n_chunks)
+    assert a.candidates.shape == (grid[1], 2, a.LANES)
+    assert a.closest.shape == (grid[1], a.n_points)
+    assert a.found.shape == (grid[1], a.n_centers * a.D + 2)
+    a.n_made = 0
     for run in range(grid[1]):
         points, weights = a.points[run // a.n_runs].double(), a.weights[run // a.n_runs]
-        found, uniforms = a.found[run], a.numbers[1 + run * a.n_uniforms :]
+        found, uniforms = a.found[run], a.numbers[grid[1] + run * a.n_uniforms :]
         for step in range(a.first, a.last):
             if found[-1] > 0:
                 break
+            a.n_made += 1
             now, before = step % 2, (step + 1) % 2
             if step == 0:
                 continue
@@ -27,7 +35,7 @@ def choose_centers(grid: Grid, a: SimpleNamespace) -> None:
                 apart = (points - points[index]).square().sum(dim=1)
                 a.closest[run] = apart if step == 2 else torch.minimum(a.closest[run], apart)
                 found[(step - 2) * a.D : (step - 1) * a.D], found[-2] = points[index], potential
-                if step > a.n_centers or potential < float(a.numbers[0]):
+                if step > a.n_centers or potential < float(a.numbers[run]):
                     found[-1] = step - 1
                     break
             shares = weights * a.closest[run] if step > 1 else weights
@@ -48,7 +56,10 @@ def _drawn(shares: Tensor, uniforms: Tensor, *, right: bool = False) -> Tensor: 
 
 
 @emulates("try_pixels_kernel")
-def try_pixels(_: Grid, a: SimpleNamespace) -> None:
+def try_pixels(grid: Grid, a: SimpleNamespace) -> None:
+    assert a.part_sums.shape == (a.LANES, grid[0])
+    assert len(a.draw_sums) == a.n_draw_parts
+    assert len(a.chunk_sums) * a.CHUNK >= a.n_pixels
     if a.n_known == 0:
         shares = (a.pixel_weights if a.WEIGHTED else 1) * a.closest[a.ranks.long()]
         assert abs(float(a.draw_sums.sum() - shares.sum())) <= 1e-9 * float(shares.sum())
@@ -63,7 +74,8 @@ def try_pixels(_: Grid, a: SimpleNamespace) -> None:
 
 
 @emulates("add_best_kernel")
-def add_best(_: Grid, a: SimpleNamespace) -> None:
+def add_best(grid: Grid, a: SimpleNamespace) -> None:
+    assert a.part_sums.shape == (a.LANES, grid[0])
     totals = a.part_sums.sum(dim=1)
     best, points = int(totals.argmin()), a.points.double()
     a.chosen[a.step], a.reached[0] = a.candidates[best], totals[best]
@@ -71,6 +83,7 @@ def add_best(_: Grid, a: SimpleNamespace) -> None:
 
 
 @emulates("sum_shares_kernel")
-def sum_shares(_: Grid, a: SimpleNamespace) -> None:
+def sum_shares(grid: Grid, a: SimpleNamespace) -> None:
+    assert len(a.draw_sums) == grid[0]
     a.draw_sums.zero_()
     a.draw_sums[0] = ((a.pixel_weights if a.WEIGHTED else 1) * a.closest[a.ranks.long()]).sum()

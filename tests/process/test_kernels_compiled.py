@@ -1,4 +1,4 @@
-"""The kernels as Triton compiles them for two chips: nothing spilled, shared memory in its limit, exact arithmetic."""
+"""The kernels as Triton compiles them for four chips: nothing spilled, shared memory in its limit, exact arithmetic."""
 
 import json
 import os
@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 pytest.importorskip("triton", reason="Triton is made for Linux")
-SCRIPT = Path(__file__).parents[1] / "compile_kernels.py"
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "tests" / "compile_kernels.py"
 ADDING = {  # to integers, atomically
     "count_colors_kernel", "choose_entries_kernel", "color_step_kernel", "sum_cells_kernel", "measure_cells_kernel"
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=[pytest.param(80, marks=pytest.mark.slow), 90])
+@pytest.fixture(scope="module", params=[*(pytest.param(chip, marks=pytest.mark.slow) for chip in (75, 80, 120)), 90])
 def compiled(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     command = [sys.executable, str(SCRIPT), str(request.param)]
@@ -25,20 +26,11 @@ def compiled(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_every_kernel_is_compiled(compiled: list[dict[str, Any]]) -> None:
-    from gpuquant.ops import cuda_probe as triton_probe
-    from gpuquant.ops.dithering import cuda as triton_dithering
-    from gpuquant.ops.lloyd import cuda as triton_lloyd
-    from gpuquant.ops.lloyd import cuda_color_steps as triton_colors
-    from gpuquant.ops.pixels import cuda as triton_ops
-    from gpuquant.ops.points import cuda as triton_points
-    from gpuquant.ops.seeding import cuda as triton_seeding
-    from gpuquant.ops.seeding import cuda_pixels as triton_pixels
+def test_every_kernel_is_compiled(compiled: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    from gpu.kernels import every_kernel
 
-    counting = triton_dithering, triton_ops, triton_points, triton_probe
-    modules = *counting, triton_lloyd, triton_colors, triton_seeding, triton_pixels
-    kernels = {name for module in modules for name in vars(module) if name.endswith("_kernel")}
-    assert {row["function"] for row in compiled} == kernels
+    assert {row["function"] for row in compiled} == set(every_kernel())
 
 
 def test_no_register_is_spilled_and_shared_memory_fits(compiled: list[dict[str, Any]]) -> None:

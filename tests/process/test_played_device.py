@@ -9,20 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from played import costs
 
 pytest.importorskip("triton", reason="Triton is made for Linux")
 ROOT = Path(__file__).parents[2]
 PLAY, ESTIMATE = ROOT / "tests" / "play.py", ROOT / "scripts" / "estimate_gpu.py"
 LIMITS = {  # operations, views, launches and waits
-    "quantize, K = 8": (69, 26, 18, 17),
-    "quantize, K = 256": (69, 27, 26, 18),
-    "KMeans on levels": (117, 41, 77, 27),
-    "KMeans on points": (124, 41, 10, 24),
-    "batch": (1925, 788, 306, 434),
-    "blue noise": (81, 33, 14, 23),
-    "Floyd-Steinberg": (74, 23, 10, 23),
+    "quantize, K = 8": (53, 39, 27, 11),
+    "quantize, K = 256": (66, 41, 281, 11),
+    "KMeans on levels": (115, 38, 113, 27),
+    "KMeans on points": (124, 41, 16, 24),
+    "batch": (1302, 980, 262, 147),
+    "blue noise": (72, 46, 44, 20),
+    "Floyd-Steinberg": (65, 33, 24, 19),
 }
-WHOLE_PHOTO = {8: (64, 25, 13, 15), 256: (74, 28, 291, 19)}  # of 13.7 megapixels and 1.5 million colors
+WHOLE_PHOTO = {8: (50, 35, 35, 10), 256: (64, 37, 296, 11)}  # of 13.7 megapixels and 1.5 million colors
 
 
 def run(script: Path, *options: str) -> str:
@@ -57,6 +58,13 @@ def test_nothing_is_compiled_for_other_sizes(played: dict[str, dict[str, Any]]) 
     """For photos of other sizes, numbers of colors up to the same power of two, and views at odd addresses."""
     assert played["others"]["launches"] > 50
     assert {case: row["compiled"] for case, row in played.items()} == dict.fromkeys(played, 0)
+
+
+def test_every_kernel_has_costs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    from gpu.kernels import SHOWN_IN
+
+    assert set(costs.WORK) == set(SHOWN_IN)
 
 
 @pytest.mark.slow

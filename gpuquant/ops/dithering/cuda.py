@@ -6,15 +6,17 @@ import triton.language as tl
 from torch import Tensor
 
 from gpuquant.ops.dithering.reference import FIELD_BITS
+from gpuquant.ops.lloyd.cuda import n_programs
 from gpuquant.ops.pixels.cuda import add_runs
 from gpuquant.tensors import uint16_as_int16
 
-BLOCK = 256  # pixels of a row that one warp works on, as counting them takes a sort
+BLOCK = 256  # pixels of a row that one warp works on, as counting those of many entries takes a sort
+PER_PROCESSOR = 16  # programs that work side by side
 OPTIONS = {"num_warps": 1}
 
 
 @triton.jit(
-    do_not_specialize=["top", "width", "per_row", "mask_rows", "mask_columns", "n_entries"],
+    do_not_specialize=["n_blocks", "top", "width", "per_row", "mask_rows", "mask_columns", "n_entries"],
     do_not_specialize_on_alignment=["pixels", "numbers", "labels"],  # parts of a photo begin anywhere
 )
 def choose_entries_kernel(
@@ -25,6 +27,7 @@ def choose_entries_kernel(
     mask,
     labels,
     totals,
+    n_blocks,
     top,
     width,
     per_row,
@@ -34,36 +37,55 @@ def choose_entries_kernel(
     COLUMNS: tl.constexpr,
     FIELD_BITS: tl.constexpr,
     BLOCK: tl.constexpr,
+    BINS: tl.constexpr,
 ):
-    """labels = the first entries of mixtures whose limits are above the mask; totals: their pixels, squared errors."""
-    row = tl.program_id(0) // per_row
-    column = tl.program_id(0) % per_row * BLOCK + tl.arange(0, BLOCK)
-    inside = column < width
-    place = row.to(tl.int64) * width + column
-    red = tl.load(pixels + place * COLUMNS, mask=inside, other=0).to(tl.int64)
-    green = red if COLUMNS == 1 else tl.load(pixels + place * COLUMNS + 1, mask=inside, other=0).to(tl.int64)
-    blue = red if COLUMNS == 1 else tl.load(pixels + place * COLUMNS + 2, mask=inside, other=0).to(tl.int64)
-    number = tl.load(numbers + place, mask=inside, other=0).to(tl.int64)
-    if numbers.dtype.element_ty == tl.int16:  # uint16, which torch hands over as this
-        number = number & 0xFFFF
-    mixture = mixtures + number * 5
-    limits = tl.load(mixture + 3, mask=inside, other=0) + red * tl.load(mixture, mask=inside, other=0)
-    limits += green * tl.load(mixture + 1, mask=inside, other=0) + blue * tl.load(mixture + 2, mask=inside, other=0)
-    repeated = (row + top) % mask_rows * mask_columns + column % mask_columns
-    threshold = tl.load(mask + repeated, mask=inside, other=0) & ((1 << (FIELD_BITS - 1)) - 1)
-    passed = tl.zeros([BLOCK], tl.int64)
-    for field in tl.static_range(3):
-        passed += ((limits >> (field * FIELD_BITS)) & ((1 << FIELD_BITS) - 1) <= threshold).to(tl.int64)
-    entry = ((tl.load(mixture + 4, mask=inside, other=0) >> (16 * passed)) & 0xFFFF).to(tl.int32)
-    tl.store(labels + place, entry.to(labels.dtype.element_ty), mask=inside)
-    apart = red.to(tl.int32) - tl.load(palette + entry * 3, mask=inside, other=0).to(tl.int32)
-    squares = apart * apart
-    apart = green.to(tl.int32) - tl.load(palette + entry * 3 + 1, mask=inside, other=0).to(tl.int32)
-    squares += apart * apart
-    apart = blue.to(tl.int32) - tl.load(palette + entry * 3 + 2, mask=inside, other=0).to(tl.int32)
-    squares += apart * apart
-    tl.atomic_add(totals + n_entries, tl.sum(tl.where(inside, squares, 0)).to(tl.int64), sem="relaxed")
-    add_runs(totals, tl.where(inside, entry, -1), BLOCK)
+    """labels = the first entries of mixtures whose limits are above the mask; totals: their pixels, squared errors.
+
+    A program adds up what its blocks have in common: the errors, and the pixels of entries whose labels are bytes.
+    """
+    bins = tl.arange(0, BINS)
+    kept = tl.zeros([BINS], tl.int32)
+    error = tl.zeros([], tl.int64)
+    for block in range(tl.program_id(0), n_blocks, tl.num_programs(0)):
+        row = block // per_row
+        column = block % per_row * BLOCK + tl.arange(0, BLOCK)
+        inside = column < width
+        place = row.to(tl.int64) * width + column
+        red = tl.load(pixels + place * COLUMNS, mask=inside, other=0).to(tl.int64)
+        green = red if COLUMNS == 1 else tl.load(pixels + place * COLUMNS + 1, mask=inside, other=0).to(tl.int64)
+        blue = red if COLUMNS == 1 else tl.load(pixels + place * COLUMNS + 2, mask=inside, other=0).to(tl.int64)
+        number = tl.load(numbers + place, mask=inside, other=0).to(tl.int64)
+        if numbers.dtype.element_ty == tl.int16:  # uint16, which torch hands over as this
+            number = number & 0xFFFF
+        mixture = mixtures + number * 5
+        limits = tl.load(mixture + 3, mask=inside, other=0) + red * tl.load(mixture, mask=inside, other=0)
+        limits += green * tl.load(mixture + 1, mask=inside, other=0) + blue * tl.load(mixture + 2, mask=inside, other=0)
+        repeated = (row + top) % mask_rows * mask_columns + column % mask_columns
+        threshold = tl.load(mask + repeated, mask=inside, other=0) & ((1 << (FIELD_BITS - 1)) - 1)
+        passed = tl.zeros([BLOCK], tl.int64)
+        for field in tl.static_range(3):
+            passed += ((limits >> (field * FIELD_BITS)) & ((1 << FIELD_BITS) - 1) <= threshold).to(tl.int64)
+        entry = ((tl.load(mixture + 4, mask=inside, other=0) >> (16 * passed)) & 0xFFFF).to(tl.int32)
+        tl.store(labels + place, entry.to(labels.dtype.element_ty), mask=inside)
+        apart = red.to(tl.int32) - tl.load(palette + entry * 3, mask=inside, other=0).to(tl.int32)
+        squares = apart * apart
+        apart = green.to(tl.int32) - tl.load(palette + entry * 3 + 1, mask=inside, other=0).to(tl.int32)
+        squares += apart * apart
+        apart = blue.to(tl.int32) - tl.load(palette + entry * 3 + 2, mask=inside, other=0).to(tl.int32)
+        squares += apart * apart
+        error += tl.sum(tl.where(inside, squares, 0))
+        if BINS > 1:
+            n_outside = BLOCK - tl.sum(inside.to(tl.int32))  # counted as entry 0
+            kept += tl.histogram(tl.where(inside, entry, 0), BINS) - tl.where(bins == 0, n_outside, 0)
+        else:
+            add_runs(totals, tl.where(inside, entry, -1), BLOCK)
+    tl.atomic_add(totals + n_entries, error, sem="relaxed")
+    tl.atomic_add(totals + bins, kept.to(tl.int64), mask=kept > 0, sem="relaxed")
+
+
+def bins_for(labels: Tensor) -> int:
+    """Choose for how many entries a program counts pixels by itself: as many as bytes tell apart, or none."""
+    return 256 if labels.dtype == torch.uint8 else 1
 
 
 def choose_entries(
@@ -79,8 +101,9 @@ def choose_entries(
     height, width, n_columns = rows.shape
     totals = torch.zeros(len(palette) + 1, dtype=torch.int64, device=rows.device)
     per_row = triton.cdiv(width, BLOCK)
+    n_blocks = height * per_row
     with torch.cuda.device_of(rows):  # Triton launches on the current device
-        choose_entries_kernel[(height * per_row,)](
+        choose_entries_kernel[(n_programs(n_blocks, rows.device, PER_PROCESSOR),)](
             rows.contiguous(),
             uint16_as_int16(numbers).contiguous(),
             mixtures.contiguous(),
@@ -88,6 +111,7 @@ def choose_entries(
             mask.contiguous(),
             uint16_as_int16(labels),
             totals,
+            n_blocks,
             top,
             width,
             per_row,
@@ -96,6 +120,7 @@ def choose_entries(
             COLUMNS=n_columns,
             FIELD_BITS=FIELD_BITS,
             BLOCK=BLOCK,
+            BINS=bins_for(labels),
             **OPTIONS,
         )
     return totals[:-1], int(totals[-1])

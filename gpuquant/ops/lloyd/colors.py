@@ -112,6 +112,11 @@ class ColorLloyd(ABC):
     def labels_of_points(self) -> Tensor:  # [P, M] int32, in the order in which the colors were given
         return self.points.caller_order(self.labels).to(torch.int32)
 
+    def labels_of_run(self, run: int) -> Tensor:  # [M] int32, in the order in which the colors were given
+        """The labels of one run, in memory of their own."""
+        problem = run // self.n_runs
+        return self.points.caller_order(self.labels[run, None], problem)[0].to(torch.int32)
+
     def inertia(
         self,
         centers: Tensor,  # [P, K, D] float64

@@ -18,18 +18,17 @@ POINTS = 1024  # of a program at a time
 CLUSTERS = 64  # that are moved together
 SUMS = 128  # that are added up together, of PARTS programs at a time
 PARTS = 32
-PROGRAMS_PER_PROCESSOR = 4
+PER_PROCESSOR = 3  # programs that step side by side: up to 168 of 65,536 registers for each of 128 threads
 
 GOING, STILL, CLOSE, OUT_OF_TIME, EMPTY = (tl.constexpr(status.value) for status in RunStatus)
 
 
-def n_programs(n_items: int, device: torch.device) -> int:
-    """As many programs as keep every multiprocessor busy; on the CPU, in Triton's interpreter, a few."""
+def n_programs(n_blocks: int, device: torch.device, per_processor: int, n_runs: int = 1) -> int:
+    """As many programs a run as keep every multiprocessor busy; on the CPU, in Triton's interpreter, a few."""
+    most = 3
     if device.type == "cuda":
-        most = PROGRAMS_PER_PROCESSOR * torch.cuda.get_device_properties(device).multi_processor_count
-    else:
-        most = 3
-    return min(most, -(-n_items // POINTS))
+        most = max(1, per_processor * torch.cuda.get_device_properties(device).multi_processor_count // n_runs)
+    return min(most, n_blocks)
 
 
 @triton.jit
@@ -85,10 +84,10 @@ def lloyd_step_kernel(
                 places = start + tl.arange(0, BLOCK)
                 tl.store(sums + places, tl.zeros([BLOCK], tl.int64), mask=places < n_clusters * (D + 1))
             tl.debug_barrier()  # every sum is zero before any thread adds to it
-        first = tl.program_id(0) * BLOCK
-        for start in range(first, n_points, tl.num_programs(0) * BLOCK):
-            offsets = start + tl.arange(0, BLOCK)
-            mask = offsets < n_points
+        for block in range(tl.program_id(0), (n_points - 1) // BLOCK + 1, tl.num_programs(0)):
+            offsets = block * BLOCK + tl.arange(0, BLOCK)
+            mask = tl.arange(0, BLOCK) < n_points - block * BLOCK  # offsets could pass 2^31
+            begun = block > tl.program_id(0)
             x0 = _point_column(points, origin, offsets, mask, 0, D)
             x1 = _point_column(points, origin, offsets, mask, 1, D) if D > 1 else x0
             x2 = _point_column(points, origin, offsets, mask, 2, D) if D > 2 else x0
@@ -132,14 +131,14 @@ def lloyd_step_kernel(
                 for k in range(n_clusters):
                     member = nearest == k
                     own_sums = sums + k * (D + 1)
-                    _add(own_sums, member, weight * x0, start > first)
+                    _add(own_sums, member, weight * x0, begun)
                     if D > 1:
-                        _add(own_sums + 1, member, weight * x1, start > first)
+                        _add(own_sums + 1, member, weight * x1, begun)
                     if D > 2:
-                        _add(own_sums + 2, member, weight * x2, start > first)
+                        _add(own_sums + 2, member, weight * x2, begun)
                     if D > 3:
-                        _add(own_sums + 3, member, weight * x3, start > first)
-                    _add(own_sums + D, member, weight, start > first)
+                        _add(own_sums + 3, member, weight * x3, begun)
+                    _add(own_sums + D, member, weight, begun)
         tl.store(n_changed + own, total_changed)
 
 
@@ -308,7 +307,7 @@ def inertia_kernel(
     labels += run.to(tl.int64) * n_points
     centers += run * n_clusters * D
     total = tl.zeros([], tl.float64)
-    for start in range(tl.program_id(0) * BLOCK, n_points, tl.num_programs(0) * BLOCK):
+    for start in range(tl.program_id(0).to(tl.int64) * BLOCK, n_points, tl.num_programs(0) * BLOCK):
         offsets = start + tl.arange(0, BLOCK)
         mask = offsets < n_points
         label = tl.load(labels + offsets, mask=mask, other=0).to(tl.int32)

@@ -12,13 +12,21 @@ from torch import Tensor
 from gpuquant.ops.cuda_launches import Launches
 from gpuquant.ops.lloyd.colors import GRID, ColorLloyd
 from gpuquant.ops.lloyd.cuda import n_programs
-from gpuquant.ops.lloyd.cuda_color_steps import CLUSTERS, FEW, LABELING, OPTIONS, TILE, Number, color_step_kernel
-from gpuquant.ops.lloyd.moves import AS_LONG_AS_NEEDED
+from gpuquant.ops.lloyd.cuda_color_steps import (
+    LABELING,
+    OPTIONS,
+    PER_PROCESSOR,
+    TILE,
+    Number,
+    color_step_kernel,
+    constants_for,
+)
+from gpuquant.ops.lloyd.moves import AS_LONG_AS_NEEDED, LOOKS
 from gpuquant.ops.lloyd.run_status import RunStatus
 from gpuquant.ops.points.colors import ORIGIN, ColorPoints
 
-LOOKS = 2, 4, 8  # launches before the host looks for the first time whether runs have ended, and before it looks again
-ALONE = 1 << 17  # pairs of color and cluster with which one program is done in about the time that launches take
+ALONE = 2  # tiles of colors with which one program is done in about the time that a launch takes
+MOST_SCRATCH = 1 << 25  # numbers of all programs: 128 MiB
 MOST_LOOKED_AT = 1 << 20  # bytes: of more only what tells whether runs have ended
 
 Floats = npt.NDArray[np.float64]
@@ -33,14 +41,15 @@ class KernelColorLloyd(ColorLloyd):
     def __init__(self, points: ColorPoints, n_clusters: int, n_runs: int = 1) -> None:
         super().__init__(points, n_clusters, n_runs)
         device = points.weights.device
-        is_alone = points.n_points * n_clusters <= ALONE
-        self._device, self._n_parts = device, 1 if is_alone else n_programs(points.n_points, device)
+        constants, n_tiles = constants_for(n_clusters), -(-points.n_points // TILE)
+        scratch = 6, -(-n_clusters // constants["NEAR"]) * constants["NEAR"]
+        most = max(1, MOST_SCRATCH // (self.n_all * math.prod(scratch)))
+        self._device = device
+        self._n_parts = 1 if n_tiles <= ALONE else min(most, n_programs(n_tiles, device, PER_PROCESSOR, self.n_all))
         self._labels = torch.full((self.n_all, points.n_points), -1, dtype=torch.int16, device=device)
         self._sums = torch.zeros(self.n_all, 4 * n_clusters + 2, dtype=torch.int64, device=device)
-        scratch = self.n_all, self._n_parts, 6 * n_clusters
-        self._scratch = torch.empty(scratch, dtype=torch.int32, device=device)
+        self._scratch = torch.empty(self.n_all, self._n_parts, *scratch, dtype=torch.int32, device=device)
         self._rows = np.zeros((self.n_all, 10 * n_clusters + len(Number)))
-        constants = {"TILE": TILE, "CLUSTERS": CLUSTERS, "LANES": 4 * FEW if n_clusters <= FEW else 4}
         grid = self._n_parts, self.n_all
         self._launch = Launches(color_step_kernel, grid, constants, **OPTIONS)
 

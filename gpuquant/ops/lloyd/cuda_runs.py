@@ -9,9 +9,11 @@ import torch
 import triton
 from torch import Tensor
 
+from gpuquant.ops.cuda_launches import Launches
 from gpuquant.ops.lloyd.cuda import (
     CLUSTERS,
     PARTS,
+    PER_PROCESSOR,
     POINTS,
     SUMS,
     add_parts_kernel,
@@ -20,18 +22,13 @@ from gpuquant.ops.lloyd.cuda import (
     move_centers_kernel,
     n_programs,
 )
-from gpuquant.ops.lloyd.moves import AS_LONG_AS_NEEDED
+from gpuquant.ops.lloyd.moves import AS_LONG_AS_NEEDED, LOOKS
 from gpuquant.ops.lloyd.run_status import RunStatus
 from gpuquant.tensors import power_of_two
 
 MAX_COLUMNS = 4
 Result = TypeVar("Result")
 
-LOOKS = (
-    2,
-    4,
-    8,
-)  # iterations before the host looks for the first time whether runs have ended, and before it looks again
 LEAST_SHARE = 1e-9  # of all weights
 SCATTERED = 17  # clusters from which points are added one by one: fewer are faster summed up block by block
 
@@ -86,7 +83,7 @@ class KernelLloyd:
         self._n_runs = n_all // len(weights)
         self._scales = self._find_scales()
         self._scatters = n_clusters >= SCATTERED and single and self._weights_are_alike()
-        self._n_parts = n_programs(weights.shape[1], device)
+        self._n_parts = n_programs(-(-weights.shape[1] // POINTS), device, PER_PROCESSOR)
         shape = n_clusters, self._n_columns + 1
         kind = torch.int64 if self._scatters else torch.float64
         self._parts = torch.empty(n_all, self._n_parts, *shape, dtype=kind, device=device)
@@ -117,8 +114,10 @@ class KernelLloyd:
         """Label all points with their nearest center (the lowest of equal scores) and sum up the clusters."""
         runs = torch.tensor(active, device=centers.device)
         self._centers[runs] = centers
-        self._launch(self._centers, runs, self._going)
-        return *self.sums_of(active), self.changed(active)
+        self._begin(len(active))(self._centers, runs, self._going)
+        totals = self.totals[runs]
+        changed: list[int] = self._n_changed[runs].sum(dim=1).tolist()
+        return totals[:, :, :-1], totals[:, :, -1], changed
 
     def sums_of(self, runs: list[int]) -> tuple[Tensor, Tensor]:  # [A, K, D], [A, K]
         """The sums and the weights of the clusters after the last step of some runs."""
@@ -130,44 +129,22 @@ class KernelLloyd:
         changed: list[int] = self._n_changed[runs].sum(dim=1).tolist()
         return changed
 
-    def _launch(self, centers: Tensor, runs: Tensor, status: Tensor) -> None:  # [P, K, D], [A] int64, [P] int32
-        n_points = self._weights.shape[1]
-        lloyd_step_kernel[(self._n_parts, len(runs))](
-            self._points,
-            self._origin,
-            self._weights,
-            centers,
-            runs,
-            status,
-            self._labels,
-            self._parts,
-            self._n_changed,
-            self._scales,
-            n_points,
-            self._n_clusters,
-            self._n_runs,
-            n_points * self._n_columns,
-            D=self._n_columns,
-            BLOCK=POINTS,
-            SINGLE=self._single,
-            COUNT_WEIGHTLESS=self._count_weightless,
-            SCATTER=self._scatters,
-        )
-        n_sums = self._n_clusters * (self._n_columns + 1)
-        add_parts_kernel[(triton.cdiv(n_sums, SUMS), len(runs))](
-            self._parts,
-            runs,
-            status,
-            self.totals,
-            self._scales,
-            n_sums,
-            self._n_parts,
-            self._n_runs,
-            D=self._n_columns,
-            SUMS=SUMS,
-            PARTS=PARTS,
-            SCATTER=self._scatters,
-        )
+    def _begin(self, n_active: int) -> Callable[[Tensor, Tensor, Tensor], None]:
+        """Make a function that launches a step of so many runs: centers [P, K, D], runs [A] int64, status [P] int32."""
+        n_points, n_sums = self._weights.shape[1], self._n_clusters * (self._n_columns + 1)
+        shared = {"D": self._n_columns, "SCATTER": self._scatters}
+        kind = {"SINGLE": self._single, "COUNT_WEIGHTLESS": self._count_weightless}
+        label = Launches(lloyd_step_kernel, (self._n_parts, n_active), shared | kind | {"BLOCK": POINTS})
+        parts = {"SUMS": SUMS, "PARTS": PARTS}
+        add_up = Launches(add_parts_kernel, (triton.cdiv(n_sums, SUMS), n_active), shared | parts)
+        data, sizes = (self._points, self._origin, self._weights), (n_points, self._n_clusters, self._n_runs)
+        found = self._labels, self._parts, self._n_changed, self._scales
+
+        def launch(centers: Tensor, runs: Tensor, status: Tensor) -> None:
+            label(*data, centers, runs, status, *found, *sizes, n_points * self._n_columns)
+            add_up(self._parts, runs, status, self.totals, self._scales, n_sums, self._n_parts, self._n_runs)
+
+        return launch
 
     @_on_its_device
     def iterate(
@@ -185,30 +162,17 @@ class KernelLloyd:
     ) -> list[int]:  # the `RunStatus` of each run
         """Iterate until every run has ended, needs the host, or made so many steps."""
         runs = torch.arange(len(centers), device=centers.device)
+        step, constants = self._begin(len(runs)), {"RELAXATION": relaxation, "MOMENTUM": momentum, "SNAP": self._snap}
+        constants |= {"D": self._n_columns, "CLUSTERS": CLUSTERS, "PARTS": PARTS}
+        rounding = {"enable_fp_fusion": False}  # as on the host
+        move = Launches(move_centers_kernel, (len(runs), 1), constants, **rounding)
+        moved = self.totals, self._n_changed, status, centers, moves, n_iter, limits
         for look in chain(LOOKS, repeat(LOOKS[-1])):
             at_once = min(look, n_steps)
             n_steps -= at_once
             for _ in range(at_once):
-                self._launch(centers, runs, status)
-                move_centers_kernel[(len(runs),)](
-                    self.totals,
-                    self._n_changed,
-                    status,
-                    centers,
-                    moves,
-                    n_iter,
-                    limits,
-                    self._n_clusters,
-                    self._n_parts,
-                    max_iter,
-                    RELAXATION=relaxation,
-                    MOMENTUM=momentum,
-                    D=self._n_columns,
-                    CLUSTERS=CLUSTERS,
-                    PARTS=PARTS,
-                    SNAP=self._snap,
-                    enable_fp_fusion=False,  # rounded as on the host
-                )
+                step(centers, runs, status)
+                move(*moved, self._n_clusters, self._n_parts, max_iter)
             stands: list[int] = status.tolist()
             if RunStatus.GOING not in stands or not n_steps:
                 break

@@ -13,6 +13,9 @@ from torch import Tensor
 
 from gpuquant.ops.lloyd.run_status import RunStatus
 
+# Steps before the host looks for the first time whether runs on a device have ended, and before it looks again: a look
+# takes as long as three launches, and runs on all colors after those on cells are often at their end after one or two.
+LOOKS = 4, 8, 16
 AS_LONG_AS_NEEDED = 1 << 30  # iterations: a run ends long before
 
 

@@ -30,7 +30,8 @@ def _send(pixels: Tensor, there: Tensor, consume: Callable[[Tensor], None]) -> N
         for number, (source, target) in enumerate(zip(pixels.split(step), there.split(step), strict=True)):
             turn = number % 2
             if buffers:
-                copied[turn].synchronize()  # the buffer has gone
+                if number > 1:
+                    copied[turn].synchronize()  # what the buffer held has gone
                 source = buffers[turn][: len(source)].copy_(source)
             with torch.cuda.stream(stream):
                 target.copy_(source, non_blocking=True)

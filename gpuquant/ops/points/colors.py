@@ -82,11 +82,13 @@ class ColorPoints:
 
     def caller_order(
         self,
-        values: Tensor,  # [B * R, M], in Z-order: R runs on each problem
-    ) -> Tensor:  # [B * R, M], in the order in which the colors were given
+        values: Tensor,  # [B * R, M], in Z-order: R runs on each problem; or [R, M], of one
+        problem: int | None = None,
+    ) -> Tensor:  # the same in the order in which the colors were given
         if self._order is None:
             return values
-        order = self._order.repeat_interleave(len(values) // self.n_problems, dim=0)
+        own = self._order if problem is None else self._order[problem, None]
+        order = own.repeat_interleave(len(values) // len(own), dim=0)
         return torch.empty_like(values).scatter_(1, order, values)
 
 

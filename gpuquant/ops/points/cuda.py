@@ -4,6 +4,7 @@ Colors in Z-order are sorted by cell, for cells of every size, and a cell is as 
 come from one pass over the colors, and two over the sums of the smallest cells; all sums are integers.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -159,9 +160,9 @@ def coarsen(
     packed = sum(bits << 4 * level for level, bits in enumerate(cell_bits))
     n_cells = 1 << 3 * finest
     n_tiles, n_places = triton.cdiv(n_cells, TILE), -(-min(n_colors, n_cells) // 16) * 16  # so that all are aligned
-    sums = torch.zeros(n_cells * SUMS, dtype=torch.int64, device=device)
-    numbers = torch.zeros((n_levels + 1, NUMBERS), dtype=torch.int64, device=device)
-    occupied = torch.empty(n_levels, n_tiles, dtype=torch.int64, device=device)
+    shapes = (n_cells, SUMS), (n_levels, n_tiles + n_tiles % 2), (n_levels + 1, NUMBERS)  # so that all are aligned
+    zeros = torch.zeros(sum(map(math.prod, shapes)), dtype=torch.int64, device=device)
+    sums, occupied, numbers = zeros.split([math.prod(shape) for shape in shapes])
     means = torch.empty(n_levels * n_places, 3, dtype=torch.uint8, device=device)
     totals = torch.empty(n_levels * n_places, dtype=torch.int64, device=device)
     with torch.cuda.device_of(sums):
@@ -169,7 +170,7 @@ def coarsen(
         grid = n_tiles, n_levels
         measure_cells_kernel[grid](sums, numbers, occupied, finest, packed, TILE=TILE, **CELL_OPTIONS)
         list_cells_kernel[grid](sums, occupied, means, totals, finest, packed, n_places, TILE=TILE, **CELL_OPTIONS)
-    found = numbers.cpu().numpy()
+    found = numbers.cpu().numpy().reshape(n_levels + 1, NUMBERS)
     folded: list[CoarseColors] = []
     moments = found[:, 2:].astype(np.float64)
     for level, (n_found, error, n_pixels, *_) in enumerate(found[:-1].tolist()):

@@ -6,6 +6,8 @@ another pass over the points. What all programs need, they all work out, from th
 alike. Over distinct colors every sum is exact, and the draws are those of the CPU.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -24,9 +26,11 @@ from gpuquant.ops.seeding.cuda_draws import (
     lowered,
 )
 
-ALONE = 1 << 14  # points that one program works on without the others: about as long as the launches would take
+ALONE = 1 << 12  # points that one program works on in about the time that a launch takes
+PER_PROCESSOR = 2  # programs that work side by side: 128 of 65,536 registers for each of 256 threads
 DISTANCES = 1 << 12  # that a program works out at once
-LOOK = 16  # centers between two looks of the host whether there are enough
+MANY = 16  # candidates with which it works out half as many: more would spill registers on some chips
+LOOK = 64  # centers between two looks of the host whether there are enough: one takes as long as five launches
 OPTIONS = {"num_warps": 8, "maxnreg": 128}  # left alone, the compiler spills registers
 
 
@@ -34,8 +38,8 @@ OPTIONS = {"num_warps": 8, "maxnreg": 128}  # left alone, the compiler spills re
 def choose_centers_kernel(
     points,  # [B, N, D]
     weights,  # [B, N] float64
-    closest,  # [P, N] float64
-    numbers,  # [1 + P * n_uniforms] float64: the potential below which no more centers are needed, and uniform numbers
+    closest,  # [P, N] float64, of uint8 points int64
+    numbers,  # [P + P * n_uniforms] float64: potentials below which runs need no more centers, and uniform numbers
     part_sums,  # [P, 2, LANES, programs] float64
     chunk_sums,  # [P, 2, LANES, chunks] float64
     candidates,  # [P, 2, LANES] int64
@@ -65,10 +69,11 @@ def choose_centers_kernel(
     weights += problem * n_points
     closest += run * n_points
     found += run * (n_centers * D + 2)
-    n_chunks = (n_points + CHUNK - 1) // CHUNK
+    n_chunks = (n_points - 1) // CHUNK + 1
     per_part = (n_chunks + n_parts - 1) // n_parts
     lane = tl.arange(0, LANES)
     column = tl.arange(0, 4)
+    exact: tl.constexpr = tl.int64 if points.dtype.element_ty == tl.uint8 else tl.float64
     goes_on = tl.load(found + n_centers * D + 1) == 0
     for step in range(first, last):
         now, before = (run * 2 + step % 2) * LANES, (run * 2 + (step + 1) % 2) * LANES
@@ -77,7 +82,7 @@ def choose_centers_kernel(
         if goes_on & (step > 1):
             sums = part_sums + before * n_parts
             best, place, potential = best_candidate(sums, candidates + before, n_parts, lane, PARTS, LANES)
-            is_last = (step > n_centers) | (potential < tl.load(numbers))
+            is_last = (step > n_centers) | (potential < tl.load(numbers + run))
             if part == 0:
                 levels = tl.load(points + best * D + column, mask=column < D, other=0).to(tl.float64)
                 tl.store(found + (step - 2) * D + column, levels, mask=column < D)
@@ -90,7 +95,10 @@ def choose_centers_kernel(
             drawn = tl.zeros([LANES], tl.int64)
             if step > 0:
                 drawn = draw_items(
-                    numbers + 1 + run * n_uniforms + tl.where(step > 1, 1 + (step - 2) * n_candidates, 0),
+                    numbers
+                    + tl.num_programs(1)
+                    + run * n_uniforms
+                    + tl.where(step > 1, 1 + (step - 2) * n_candidates, 0),
                     weights,
                     closest,
                     points,
@@ -110,29 +118,30 @@ def choose_centers_kernel(
                 )
                 if part == 0:
                     tl.store(candidates + now + lane, drawn)
-            total = tl.zeros([LANES], tl.float64)
+            total = tl.zeros([LANES], exact)
             for chunk in range(part * per_part, tl.minimum(part * per_part + per_part, n_chunks)):
                 offsets = chunk * CHUNK + tl.arange(0, CHUNK)
-                mask = offsets < n_points
-                weight = tl.load(weights + offsets, mask=mask, other=0)
-                nearest = tl.full([CHUNK], float("inf"), tl.float64)
-                if step > 1:
-                    nearest = lowered(points, closest, offsets, mask, best, step - 1, D)
-                    tl.store(closest + offsets, nearest, mask=mask)
-                in_chunk = tl.where(lane == 0, tl.sum(weight), 0.0)
-                if step > 0:
-                    distance = tl.minimum(nearest[None, :], _distances(points, offsets, mask, drawn, D))
-                    in_chunk = tl.where(lane < n_tried, tl.sum(weight[None, :] * distance, axis=1), 0.0)
-                tl.store(chunk_sums + (now + lane) * n_chunks + chunk, in_chunk, mask=lane < n_tried)
+                mask = tl.arange(0, CHUNK) < n_points - chunk * CHUNK
+                weight = tl.load(weights + offsets, mask=mask, other=0).to(exact)
+                if step == 0:
+                    in_chunk = tl.where(lane == 0, tl.sum(weight), 0)
+                else:
+                    distance = _distances(points, offsets, mask, drawn, D)
+                    if step > 1:
+                        nearest = lowered(points, closest, offsets, mask, best, step - 1, D)
+                        tl.store(closest + offsets, nearest, mask=mask)
+                        distance = tl.minimum(nearest[None, :], distance)
+                    in_chunk = tl.where(lane < n_tried, tl.sum(weight[None, :] * distance, axis=1), 0)
+                tl.store(chunk_sums + (now + lane) * n_chunks + chunk, in_chunk.to(tl.float64), mask=lane < n_tried)
                 total += in_chunk
             sums = part_sums + (now + lane) * n_parts + part
-            tl.store(sums, tl.where(lane < n_tried, total, float("inf")))
+            tl.store(sums, tl.where(lane < n_tried, total.to(tl.float64), float("inf")))
             tl.debug_barrier()  # what all threads have written is read in the next step, where there is one program
 
 
 @triton.jit
 def _distances(points, offsets, mask, drawn, D: tl.constexpr):
-    """The squared distances of some points to all candidates at once, [LANES, n]."""
+    """The squared distances of some points to all candidates at once, [LANES, n], of 8-bit colors as integers."""
     number: tl.constexpr = tl.int32 if points.dtype.element_ty == tl.uint8 else tl.float64
     place = points + offsets.to(tl.int64) * D
     apart = tl.load(place, mask=mask, other=0).to(number)[None, :] - tl.load(points + drawn * D).to(number)[:, None]
@@ -141,12 +150,12 @@ def _distances(points, offsets, mask, drawn, D: tl.constexpr):
         own = tl.load(place + column, mask=mask, other=0).to(number)[None, :]
         apart = own - tl.load(points + drawn * D + column).to(number)[:, None]
         distance += apart * apart
-    return distance.to(tl.float64)
+    return distance
 
 
 def chunk_for(lanes: int) -> int:
     """Choose how many points are measured together: all candidates at once take as many registers."""
-    return min(CHUNK, DISTANCES // lanes)
+    return min(CHUNK, DISTANCES // lanes // (1 + (lanes >= MANY)))
 
 
 class KernelSeeding:
@@ -167,16 +176,21 @@ class KernelSeeding:
         n_clusters: int,  # K
         uniforms: npt.NDArray[np.float64],  # [P, 1 + L (K - 1)]
         n_candidates: int,  # L
-        least: float = 0.0,  # no more centers are needed once the potential of a run is below it
-    ) -> tuple[npt.NDArray[np.float64], list[float]]:  # [P, K, D], or fewer than K if a run ended; [P]
+        least: Sequence[float] = (),  # [B] or []: a problem needs no more centers once the potential of a run is below
+    ) -> tuple[npt.NDArray[np.float64], list[float]]:  # [P, K, D], fewer of problems that needed no more; [P]
         """Choose K of the points; the potentials that the runs reach."""
-        _, n_points, n_columns = self._points.shape
+        n_problems, n_points, n_columns = self._points.shape
         device, n_all, lanes = self._points.device, len(uniforms), triton.next_power_of_2(n_candidates)
-        n_parts = 1 if n_points <= ALONE else n_programs(n_points, device)
-        numbers = torch.from_numpy(np.append(least, uniforms)).to(device, non_blocking=True)
+        limits = np.repeat(least or [0.0] * n_problems, self._n_runs)
+        n_sharing = n_all if self._points.dtype == torch.uint8 else 1  # float sums do not depend on other runs
         chunk = chunk_for(lanes)
-        sums = [(n_all, 2, lanes, n_parts), (n_all, 2, lanes, -(-n_points // chunk)), (n_all, n_points)]
-        part_sums, chunk_sums, closest = (torch.empty(s, dtype=torch.float64, device=device) for s in sums)
+        n_chunks = -(-n_points // chunk)
+        n_parts = 1 if n_points <= ALONE else n_programs(n_chunks, device, PER_PROCESSOR, n_sharing)
+        numbers = torch.from_numpy(np.append(limits, uniforms)).to(device, non_blocking=True)
+        sums = (n_all, 2, lanes, n_parts), (n_all, 2, lanes, n_chunks)
+        part_sums, chunk_sums = (torch.empty(s, dtype=torch.float64, device=device) for s in sums)
+        number = torch.int64 if self._points.dtype == torch.uint8 else torch.float64
+        closest = torch.empty(n_all, n_points, dtype=number, device=device)
         candidates = torch.empty(n_all, 2, lanes, dtype=torch.int64, device=device)
         found = torch.zeros(n_all, n_clusters * n_columns + 2, dtype=torch.float64, device=device)
         constants = {"LANES": lanes, "D": n_columns, "CHUNK": chunk, "WIDTH": WIDTH, "PARTS": PARTS}
@@ -201,9 +215,9 @@ class KernelSeeding:
                     n_candidates,
                     uniforms.shape[1],
                 )
-                if least > 0 and step % LOOK == LOOK - 1 and bool((found[:, -1] > 0).any()):
-                    break
+                if limits.min() > 0 and step % LOOK == LOOK - 1 and step + LOOK < n_clusters:
+                    lengths = found[:, -1].cpu().numpy().reshape(n_problems, self._n_runs)
+                    if (lengths > 0).any(axis=1).all():
+                        break
         rows = found.cpu().numpy()
-        lengths = rows[:, -1]
-        n_chosen = int(lengths[lengths > 0].min())
-        return rows[:, : n_chosen * n_columns].reshape(n_all, n_chosen, n_columns), rows[:, -2].tolist()
+        return rows[:, :-2].reshape(n_all, n_clusters, n_columns), rows[:, -2].tolist()

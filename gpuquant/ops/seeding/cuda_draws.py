@@ -14,21 +14,23 @@ PARTS = 64  # sums that are added up together
 
 @triton.jit
 def squared_distance(points, places, valid, index, D: tl.constexpr):
-    """The squared distances of some points to another one, of 8-bit colors by integers."""
+    """The squared distances of some points to another one, of 8-bit colors as integers."""
     number: tl.constexpr = tl.int32 if points.dtype.element_ty == tl.uint8 else tl.float64
     distance = tl.zeros(places.shape, number)
     for column in tl.static_range(D):
         own = tl.load(points + places.to(tl.int64) * D + column, mask=valid, other=0).to(number)
         apart = own - tl.load(points + index * D + column).to(number)
         distance += apart * apart
-    return distance.to(tl.float64)
+    return distance
 
 
 @triton.jit
 def lowered(points, closest, places, valid, best, n_centers, D: tl.constexpr):
     """The squared distances of points to the closest of some centers, of which the best one was added last."""
-    before = tl.load(closest + places, mask=valid & (n_centers > 1), other=float("inf"))
-    return tl.minimum(before, squared_distance(points, places, valid, best, D))
+    farthest: tl.constexpr = 2147483647 if points.dtype.element_ty == tl.uint8 else float("inf")
+    before = tl.load(closest + places, mask=valid & (n_centers > 1), other=farthest)
+    distance = squared_distance(points, places, valid, best, D)
+    return tl.minimum(before.to(distance.dtype), distance)
 
 
 @triton.jit
@@ -60,7 +62,7 @@ def draw_items(
     Before there is a center, items have their weight as share, and pass it if the sum is equal, as in scikit-learn.
     RANKED items are pixels, and what is called points is the point of each.
     """
-    n_chunks = (n_items + CHUNK - 1) // CHUNK
+    n_chunks = (n_items - 1) // CHUNK + 1
     per_part = (n_chunks + n_parts - 1) // n_parts
     column = tl.arange(0, WIDTH)
     total = tl.zeros([], tl.float64)
@@ -94,6 +96,10 @@ def draw_items(
     chunk = tl.minimum(tl.minimum(chunk, part * per_part + per_part - 1), n_chunks - 1)
     item = chunk.to(tl.int64) * CHUNK
     carry = reached
+    is_whole: tl.constexpr = points.dtype.element_ty == tl.uint8
+    if is_whole:  # shares are summed as integers, which pass the same targets
+        carry = reached.to(tl.int64)
+        targets = tl.where(n_centers == 0, tl.floor(targets), tl.ceil(targets)).to(tl.int64)
     for start in range(0, CHUNK, WIDTH):
         place = chunk[:, None].to(tl.int64) * CHUNK + start + column[None, :]
         valid = place < n_items
@@ -101,7 +107,8 @@ def draw_items(
             shares = pixel_shares(weights, points, closest, place, valid, WEIGHTED)
         else:
             nearest = lowered(points, closest, place, valid, best, n_centers, D)
-            shares = tl.load(weights + place, mask=valid, other=0) * tl.where(n_centers > 0, nearest, 1.0)
+            weight = tl.load(weights + place, mask=valid, other=0).to(carry.dtype)
+            shares = weight * tl.where(n_centers > 0, nearest, 1)
         running = carry[:, None] + tl.cumsum(shares, axis=1)
         item += tl.sum(_passed(running, targets, valid, n_centers).to(tl.int64), axis=1)
         carry += tl.sum(shares, axis=1)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gpuquant.ops.cuda_launches import Launches
 from gpuquant.ops.lloyd.cuda import n_programs
-from gpuquant.ops.seeding.cuda import OPTIONS
+from gpuquant.ops.seeding.cuda import OPTIONS, PER_PROCESSOR
 from gpuquant.ops.seeding.cuda_draws import (
     CHUNK,
     PARTS,
@@ -24,6 +24,7 @@ from gpuquant.ops.seeding.cuda_draws import (
     squared_distance,
 )
 
+SUMMING = 4  # programs of a multiprocessor that sum up shares: every draw looks at the sums of all
 ADD_OPTIONS = {"num_warps": 4, "maxnreg": 128}
 
 
@@ -78,7 +79,7 @@ def try_pixels_kernel(
         if tl.program_id(0) == 0:
             tl.store(candidates + lane, drawn)
     total = tl.zeros([LANES], tl.float64)
-    for start in range(tl.program_id(0) * CHUNK, n_points, tl.num_programs(0) * CHUNK):
+    for start in range(tl.program_id(0).to(tl.int64) * CHUNK, n_points, tl.num_programs(0) * CHUNK):
         offsets = start + tl.arange(0, CHUNK)
         mask = offsets < n_points
         weight = tl.load(weights + offsets, mask=mask, other=0)
@@ -86,7 +87,7 @@ def try_pixels_kernel(
         for candidate in range(n_candidates):
             index = tl.sum(tl.where(lane == candidate, drawn, 0))
             distance = squared_distance(points, offsets, mask, index, D)
-            total += tl.where(lane == candidate, tl.sum(weight * tl.minimum(nearest, distance)), 0.0)
+            total += tl.where(lane == candidate, tl.sum(weight * tl.minimum(nearest, distance.to(tl.float64))), 0.0)
     places = part_sums + lane * tl.num_programs(0) + tl.program_id(0)
     tl.store(places, tl.where(lane < n_candidates, total, float("inf")))
 
@@ -112,12 +113,12 @@ def add_best_kernel(
     if tl.program_id(0) == 0:
         tl.store(chosen + step, index)
         tl.store(reached, potential)
-    for start in range(tl.program_id(0) * CHUNK, n_points, n_parts * CHUNK):
+    for start in range(tl.program_id(0).to(tl.int64) * CHUNK, n_points, n_parts * CHUNK):
         offsets = start + tl.arange(0, CHUNK)
         mask = offsets < n_points
         nearest = tl.load(closest + offsets, mask=mask, other=0)
         distance = squared_distance(points, offsets, mask, index, D)
-        tl.store(closest + offsets, tl.minimum(nearest, distance), mask=mask)
+        tl.store(closest + offsets, tl.minimum(nearest, distance.to(tl.float64)), mask=mask)
 
 
 @triton.jit(do_not_specialize=["n_pixels"])
@@ -125,13 +126,14 @@ def sum_shares_kernel(
     pixel_weights, ranks, closest, draw_sums, chunk_sums, n_pixels, WEIGHTED: tl.constexpr, CHUNK: tl.constexpr
 ):  # fmt: skip
     """Sum up the shares of pixels, chunk by chunk and part by part."""
-    n_chunks = (n_pixels + CHUNK - 1) // CHUNK
+    n_chunks = (n_pixels - 1) // CHUNK + 1
     per_part = (n_chunks + tl.num_programs(0) - 1) // tl.num_programs(0)
     first = tl.program_id(0) * per_part
     total = tl.zeros([], tl.float64)
     for chunk in range(first, tl.minimum(first + per_part, n_chunks)):
         place = chunk * CHUNK + tl.arange(0, CHUNK)
-        in_chunk = tl.sum(pixel_shares(pixel_weights, ranks, closest, place, place < n_pixels, WEIGHTED))
+        valid = tl.arange(0, CHUNK) < n_pixels - chunk * CHUNK
+        in_chunk = tl.sum(pixel_shares(pixel_weights, ranks, closest, place, valid, WEIGHTED))
         tl.store(chunk_sums + chunk, in_chunk)
         total += in_chunk
     tl.store(draw_sums + tl.program_id(0), total)
@@ -149,7 +151,8 @@ def choose_pixels(
     device, (n_points, n_columns), n_pixels = colors.device, colors.shape, len(ranks)
     n_clusters, n_candidates = len(uniforms) + 1, uniforms.shape[1]
     lanes, is_weighted = triton.next_power_of_2(max(n_candidates, 1)), weights is not None
-    n_parts, n_draw_parts = n_programs(n_points, device), n_programs(n_pixels, device)
+    n_parts = n_programs(-(-n_points // CHUNK), device, PER_PROCESSOR)
+    n_draw_parts = n_programs(-(-n_pixels // CHUNK), device, SUMMING)
     points, pixel_weights = colors.contiguous(), totals if weights is None else weights
     numbers = torch.from_numpy(np.append(uniforms, 0.0)).to(device, non_blocking=True)
     closest = torch.full((n_points,), torch.inf, dtype=torch.float64, device=device)

@@ -175,6 +175,8 @@ def test_runs_and_problems_of_a_batch_are_those_of_each_alone(make: Make) -> Non
             np.testing.assert_array_equal(sums[place].numpy(), totals[0])
             np.testing.assert_array_equal(weights[place].numpy(), totals[1])
         np.testing.assert_array_equal(batch.labels_of_points().numpy(), expected)
+    for run in range(4):
+        np.testing.assert_array_equal(batch.labels_of_run(run).numpy(), expected[run])
 
 
 class ByHand:

@@ -11,7 +11,7 @@ pytest.importorskip("triton", reason="Triton is made for Linux")
 
 from gpuquant.clustering.lloyd import lloyd
 from gpuquant.ops import kernel_choice
-from gpuquant.ops.lloyd import cuda_colors
+from gpuquant.ops.lloyd import cuda_color_steps, cuda_colors
 from gpuquant.ops.lloyd.cuda_colors import KernelColorLloyd
 from gpuquant.ops.lloyd.reference import ReferenceLloyd
 from gpuquant.ops.pixels import cuda as triton_ops
@@ -24,13 +24,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:Conversion of an array with ndim
 
 
 def problem(n_colors: int, seed: int = 0, n_problems: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
-    """Clouds of colors, with outliers; some counts are 0, and some large."""
+    """Clouds of colors, with outliers; some counts are 0, and in the first half some are large."""
     random = np.random.RandomState(seed)
     shape = n_problems, n_colors
     middles = random.randint(0, 256, (6, 3))[random.randint(0, 6, shape)]
     colors = (middles + random.normal(0, 9, (*shape, 3))).clip(0, 255).astype(np.uint8)
     colors[:, ::50] = random.randint(0, 256, colors[:, ::50].shape)
-    counts = random.randint(0, 5, shape) * 10 ** random.randint(0, 9, shape)
+    counts = random.randint(0, 5, shape)
+    counts[:, : n_colors // 2] *= 10 ** random.randint(0, 9, (n_problems, n_colors // 2))
     return torch.from_numpy(colors), torch.from_numpy(counts)
 
 
@@ -42,6 +43,7 @@ def both(colors: torch.Tensor, counts: torch.Tensor, n_clusters: int, n_runs: in
 @pytest.fixture(params=["one program", "three programs"])
 def programs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cuda_colors, "ALONE", 1 << 30 if request.param == "one program" else 0)
+    monkeypatch.setattr(cuda_color_steps, "NEAR", 32)  # so that more clusters take more than one pass
 
 
 def check_same(found: Any, expected: ReferenceLloyd, runs: list[int], centers: torch.Tensor) -> None:
@@ -125,7 +127,7 @@ def test_runs_are_those_of_plain_torch(
 @pytest.mark.usefixtures("programs")
 def test_a_run_goes_on_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """As the estimator asks for it with verbose."""
-    colors, counts = problem(1500)
+    colors, counts = problem(1500, 1)
     found, expected = both(colors, counts, 6)
     progress = [
         (state.enter(colors[0, :6].double()[None]).contiguous(), torch.zeros(1, 6, 3).double(),

@@ -53,6 +53,14 @@ def test_colors_are_chosen_as_by_plain_torch(n_points: int, n_clusters: int, n_r
         assert reached[of_problem] == potentials
 
 
+def test_loops_over_programs_and_chunks_make_more_than_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a device, which has hundreds of programs: here less is looked at together."""
+    for name, value in {"ALONE": 0, "CHUNK": 8, "WIDTH": 2, "PARTS": 2}.items():
+        monkeypatch.setattr(cuda, name, value)
+    monkeypatch.setattr(cuda, "n_programs", lambda n_blocks, *_: min(5, n_blocks))
+    test_colors_are_chosen_as_by_plain_torch(150, 3, 1)
+
+
 @pytest.mark.parametrize("share", [0.3, 0.0])
 @pytest.mark.usefixtures("programs")
 def test_no_more_centers_are_added_than_needed(share: float) -> None:
@@ -64,10 +72,12 @@ def test_no_more_centers_are_added_than_needed(share: float) -> None:
     _, (all_of_it,) = reference.choose_colors(*own, 1)
     expected, potentials = reference.choose_colors(*own, 8, share * all_of_it)
     seeding = KernelSeeding(points.colors.to(DEVICE), points.weights.to(DEVICE))
-    found, reached = seeding.choose(8, uniforms, 4, share * all_of_it)
-    np.testing.assert_array_equal(found[0], points.colors[0].numpy()[expected[0]])
+    found, reached = seeding.choose(8, uniforms, 4, [share * all_of_it])
+    n_centers = expected.shape[1]
+    np.testing.assert_array_equal(found[0, :n_centers], points.colors[0].numpy()[expected[0]])
     assert reached == potentials
-    assert (len(found[0]) < 8) == (share > 0)
+    assert (n_centers < 8) == (share > 0)
+    assert not found[0, n_centers:].any()
 
 
 def test_the_host_looks_whether_there_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,12 +89,13 @@ def test_the_host_looks_whether_there_are_enough(monkeypatch: pytest.MonkeyPatch
             super().__call__(*given)
 
     monkeypatch.setattr(cuda, "ALONE", 0)
+    monkeypatch.setattr(cuda, "LOOK", 16)
     monkeypatch.setattr(cuda, "Launches", Counted)
     colors = (torch.arange(3300) % 256).to(torch.uint8).view(1, 1100, 3)
     KernelSeeding(colors.to(DEVICE), torch.ones(1, 1100).double().to(DEVICE)).choose(
-        40, np.random.RandomState(0).uniform(size=(1, 1 + 3 * 39)), 3, 1e12
+        40, np.random.RandomState(0).uniform(size=(1, 1 + 3 * 39)), 3, [1e12]
     )
-    assert len(launched) == cuda.LOOK
+    assert len(launched) == 16
 
 
 @pytest.mark.parametrize(
