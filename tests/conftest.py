@@ -4,6 +4,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,6 +19,11 @@ from sklearn.datasets import load_sample_image
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # before Triton is imported: its kernels then run on the CPU
+    if importlib.util.find_spec("triton") and version("triton").startswith("3.3."):  # whose interpreter lacks this type
+        import triton.language
+        from triton.runtime.interpreter import InterpreterBuilder
+
+        InterpreterBuilder.get_int1_ty = lambda _: triton.language.int1
 if os.environ.get("WITHOUT_NUMBA"):  # plain torch is tested in this process, as if Numba could not be imported
     sys.modules["numba"] = None  # type: ignore[assignment]
 
