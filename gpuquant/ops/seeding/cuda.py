@@ -177,7 +177,7 @@ class KernelSeeding:
         uniforms: npt.NDArray[np.float64],  # [P, 1 + L (K - 1)]
         n_candidates: int,  # L
         least: Sequence[float] = (),  # [B] or []: a problem needs no more centers once the potential of a run is below
-    ) -> tuple[npt.NDArray[np.float64], list[float]]:  # [P, K, D], fewer of problems that needed no more; [P]
+    ) -> tuple[npt.NDArray[np.float64], list[float]]:  # [P, K, D], 0 where no more were needed; [P]
         """Choose K of the points; the potentials that the runs reach."""
         n_problems, n_points, n_columns = self._points.shape
         device, n_all, lanes = self._points.device, len(uniforms), triton.next_power_of_2(n_candidates)
