@@ -57,7 +57,7 @@ class ReportFolder:
         has_name = (isinstance(self.page, Path) and self.page.is_symlink()) or is_there(self.page)
         if has_name and GENERATOR.encode() not in _start_of(self.page, AT_ENDS):
             reason = f"{self.page} is not overwritten: it does not say that gpuquant wrote it"
-            raise ArgumentError(f"{reason}; move it, or choose another folder for the results (--output)")
+            raise ArgumentError(f"{reason}; move or rename it")
 
     def keep(
         self,

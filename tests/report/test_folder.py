@@ -183,7 +183,7 @@ def test_a_page_of_someone_else_stays(files: ReportFolder) -> None:
     page.write_text('<html><meta name="generator" content="gpuquant 9">')
     files.check_page()
     page.write_text("<html>my thoughts on gpuquant")
-    with pytest.raises(ArgumentError, match=r"report\.html is not overwritten: .*; move it, or choose another folder"):
+    with pytest.raises(ArgumentError, match=r"report\.html is not overwritten: .*; move or rename it$"):
         files.check_page()
     page.unlink()
     page.mkdir()
