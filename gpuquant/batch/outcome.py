@@ -77,7 +77,7 @@ class FileOutcome:
 
 
 def reason_of(error: Exception, source: Place) -> str:
-    """Say in one line why a file failed, without its name."""
+    """Say in one line why a file failed, without its name, for which "it" stands where it is the subject."""
     if isinstance(error, GpuquantError | OSError):
         message = str(error)
     elif is_lack_of_memory(error):
@@ -86,8 +86,9 @@ def reason_of(error: Exception, source: Place) -> str:
         place = traceback.extract_tb(error.__traceback__)[-1:]
         at = "".join(f" ({Path(frame.filename).name}, line {frame.lineno})" for frame in place)
         message = f"{type(error).__name__}: {error}{at}"
-    line = " ".join(message.split())
-    return line.removeprefix(str(source)).removeprefix(":").strip() or type(error).__name__
+    line, name = " ".join(message.split()), " ".join(str(source).split())
+    line = f"it{line.removeprefix(name)}" if line.startswith(f"{name} ") else line.removeprefix(name)
+    return line.removeprefix(":").strip() or type(error).__name__
 
 
 class OutcomeLog:

@@ -123,6 +123,8 @@ def settings_in_words(options: dict[str, object]) -> str:
         if name != VERSION and value not in (None, False, "none", USUAL.get(name)):
             words = str(value).partition(DIGEST)[0]
             said.append(name if value is True else f"{words} colors" if name == "n_colors" else f"{name} {words}")
+            if name == "palette" and words in said[:-1]:  # a shared one, which has as many colors as were asked for
+                said.pop()
     return ", ".join(said).replace("_", " ")[:MOST_SETTINGS]
 
 

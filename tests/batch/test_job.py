@@ -30,7 +30,7 @@ def test_results_are_those_of_quantize(folder: Path, tmp_path: Path, jobs: int) 
     outcomes = by_name(job)
     assert torch.get_num_threads() == n_threads
     assert len(job) == len(outcomes) == 10
-    assert outcomes.pop("broken.jpg").error == "is not an image in a format that Pillow can read"
+    assert outcomes.pop("broken.jpg").error == "it is not an image in a format that Pillow can read"
     planned = [(on_disk(file.source), on_disk(file.target)) for file in job.files]
     for source, target in (pair for pair in planned if pair[0].name != "broken.jpg"):
         assert target == output / source.relative_to(folder).with_suffix(".png")

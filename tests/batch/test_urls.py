@@ -165,7 +165,7 @@ def test_a_store_that_is_busy_costs_one_file(photos: Path) -> None:
 
     Shelf.fault = busy
     outcomes = by_name(quantize_files("shelf://photos", "memory://out", 4))
-    assert outcomes["a.jpg"].error == "cannot be read: Please reduce your request rate. (tried several times)"
+    assert outcomes["a.jpg"].error == "it cannot be read: Please reduce your request rate. (tried several times)"
     assert sorted(contents("memory://out")) == ["a.png.png", "b.png"]
 
 
@@ -241,7 +241,7 @@ def test_results_that_cannot_be_looked_into_are_no_photos(photos: Path, error: E
     Shelf.fault = None  # by now it can be read
     outcomes = by_name(batch)
     assert outcomes["b-4.png"].status == "failed"
-    assert (outcomes["b-4.png"].error or "").startswith(f"cannot be read: {words}")
+    assert (outcomes["b-4.png"].error or "").startswith(f"it cannot be read: {words}")
     assert contents("memory://out").keys() == {"b.png", "a.jpg.png", "a.png.png"}
     assert [one.error for one in quantize_files("shelf://photos/b-4.png", "memory://named", 4)] == [None]
     Shelf.fault = fail

@@ -80,7 +80,7 @@ def test_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     code, out, error = run(batch, monkeypatch, capsys)
     assert code == 1
     assert "wrote memory://out/photo.png: 20 x 20, 4 colors" in out
-    assert error == "gpuquant: shelf://box/broken.jpg: is not an image in a format that Pillow can read\n"
+    assert error == "gpuquant: shelf://box/broken.jpg: it is not an image in a format that Pillow can read\n"
     code, out, _ = run([*batch, "--skip-existing"], monkeypatch, capsys)
     assert "2 skipped, 1 failed" in out
     assert not any(secret in (tmp_path / "log").read_text() for secret in SECRETS)

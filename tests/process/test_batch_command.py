@@ -178,7 +178,7 @@ def test_a_terminal_shows_progress(photos: Path, tmp_path: Path) -> None:
     ):
         last = [line.strip() for line in lines if line.startswith(stage)][-1]
         assert re.search(end, last), last
-    assert f"gpuquant: {photos / 'p00.jpg'}: is not an image" in "".join(lines)
+    assert f"gpuquant: {photos / 'p00.jpg'}: it is not an image" in "".join(lines)
     assert printed.startswith("11 written, 1 failed; ")
     assert len(printed.splitlines()) == 1
     assert (tmp_path / "out" / "palette.hex").exists()

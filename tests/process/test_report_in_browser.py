@@ -93,7 +93,7 @@ def test_pictures_are_there_and_failures_come_first(driver: Any, address: str) -
     driver.get(f"{address}/out/report.html")
     settled(driver)
     assert names(driver)[0] == "broken & <b>.jpg"
-    assert of(driver, "broken", ".error").text.startswith("Failed: is not an image")
+    assert of(driver, "broken", ".error").text.startswith("Failed: it is not an image")
     sizes = driver.execute_script(
         "return [...document.images].filter(i => i.complete).map(i => [i.naturalWidth, i.naturalHeight])"
     )

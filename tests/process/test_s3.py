@@ -161,7 +161,7 @@ def test_a_server_that_stays_busy_costs_one_file(server: Faults, bucket: Any, ph
     outcomes = by_name(quantize_files(f"{url}/in", f"{url}/out", 8))
     assert outcomes["b.png"].status == "written"
     assert outcomes["a.jpg"].status == "failed"
-    assert str(outcomes["a.jpg"].error).startswith("cannot be read: Please reduce your request rate.")
+    assert str(outcomes["a.jpg"].error).startswith("it cannot be read: Please reduce your request rate.")
     assert str(outcomes["a.jpg"].error).endswith("(tried several times)")
 
 

@@ -74,6 +74,22 @@ def test_what_files_tell(out: Path) -> None:
     ]  # no thumbnail of ours
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (
+            {"gpuquant": "1", "n_colors": 8, "shared_palette": True, "palette": "8 colors, sha256 1f"},
+            "8 colors, shared palette",
+        ),
+        ({"target_psnr": 30.0, "palette": "8 colors, sha256 1f"}, "target psnr 30.0, palette 8 colors"),
+        ({"palette": "1 color, sha256 1f", "dither": "bayer"}, "palette 1 color, dither bayer"),
+        ({"n_colors": 8, "shared_palette": True, "palette": "7 colors, sha256 1f"}, "8 colors, shared palette, palette 7 colors"),
+    ],
+)
+def test_settings_say_nothing_twice(options: dict[str, object], words: str) -> None:
+    assert looking.settings_in_words(options) == words
+
+
 def test_what_a_log_tells(out: Path, china: Pixels) -> None:
     report_folder(out)
     other = json.loads(written(out, "sub/b")) | {"bytes_out": 17}
