@@ -1,7 +1,7 @@
 """The page of a batch: what becomes of its photos is noted as they come, and the page is written at the end."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from gpuquant.batch.existing import results_of
 from gpuquant.batch.outcome import FileOutcome
 from gpuquant.batch.plan import PlannedFile
 from gpuquant.errors import ArgumentError, GpuquantError, ImageFileError
-from gpuquant.locations import Place, common_folder, identity_of
+from gpuquant.locations import Place, common_folder, identity_of, is_inside
 from gpuquant.palettes.palette import Palette
 from gpuquant.quantization.options import Options
 from gpuquant.report.folder import UNKEPT, ReportFolder
@@ -79,24 +79,35 @@ class BatchPage:
             files.forget_gone(file.target for file in self._files)
 
 
-def page_folder(output: Place | None, files: list[PlannedFile], log: Path | None) -> Place:
+def page_folder(output: Place | None, given: Sequence[Place], files: list[PlannedFile], log: Path | None) -> Place:
     """The folder of the page: that of the results, or the lowest one that holds all of them.
 
     Raises
     ------
     ArgumentError
-        There is none, a page of someone else's, or a log in its place.
+        There is none that has results or lies in a given folder; or a page of someone else's, or a log in its place.
     ImageFileError
         A URL does not answer.
     """
-    folder = output or common_folder([file.target.parent for file in files])
-    if folder is None:  # on several drives, or in several stores
-        raise ArgumentError("the results have no folder in common for the report; name one with output (--output)")
+    folder = output or _among_results({file.target.parent: None for file in files}, given)
     found = ReportFolder(folder)
     found.check_page()
     if log is not None and identity_of(log) == identity_of(found.page):
         raise ArgumentError(f"the log {log} is also the place of the report; name another file")
     return folder
+
+
+def _among_results(folders: Iterable[Place], given: Sequence[Place]) -> Place:
+    """The lowest folder that holds these, if something is written there anyway, or it lies in one that was given."""
+    several = list(folders)
+    common = common_folder(several)
+    if common is None:  # on several drives, or in several stores
+        raise ArgumentError("the results have no folder in common for the report; name one with output (--output)")
+    top = identity_of(common)
+    if top in map(identity_of, several) or any(is_inside(top, identity_of(one)) for one in given):
+        return common
+    reason = f"{common}, which holds all results, is no place for the report: it is none of the folders given"
+    raise ArgumentError(f"{reason}; name one for both with output (--output)")
 
 
 def with_kept_record(

@@ -69,14 +69,15 @@ def way_to(place: Place, folder: Place) -> str | None:
 
 
 def common_folder(folders: Sequence[Place]) -> Place | None:
-    """The lowest folder that all of these lie in; None where they have none."""
-    paths = [folder.absolute() for folder in folders if isinstance(folder, Path)]
+    """The lowest folder that all of these lie in, as the first one says it if it can; None where they have none."""
+    paths = [folder for folder in folders if isinstance(folder, Path)]
     locations = [folder for folder in folders if isinstance(folder, Location)]
     if not locations:
         try:
-            return Path(os.path.commonpath(paths))
+            common = os.path.commonpath(list(map(identity_of, paths)))
         except ValueError:
             return None
+        return next((one for one in (paths[0], *paths[0].parents) if identity_of(one) == common), Path(common))
     if paths or len({one.store for one in locations}) > 1:
         return None
     shared = os.path.commonprefix([one.path.split("/") for one in locations])  # noqa: RUF071 - of lists

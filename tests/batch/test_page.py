@@ -173,6 +173,28 @@ def test_the_page_lies_beside_results_that_lie_beside_their_photos(folder: Path)
     assert plan.results_passed_over == 9
 
 
+def test_the_page_lies_where_it_was_asked_for(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside results, or in a folder that was given; in no other one that happens to hold all of them."""
+    monkeypatch.chdir(tmp_path)
+    photo = (folder / "p0.png").read_bytes()
+    for place in ("top/x/a.png", "top/y/b.png", "top/y/z/c.png"):
+        Path(place).parent.mkdir(parents=True, exist_ok=True)
+        Path(place).write_bytes(photo)
+    before = sorted(Path("top").rglob("*"))
+    for given in (["top/x", "top/y"], ["top/x/a.png", "top/y/b.png"], [tmp_path / "top/x", "top/y"]):
+        with pytest.raises(ArgumentError, match=r"top, which holds all results, is no place for the report: .*output"):
+            quantize_files(given, None, 3, suffix="-3", report=True)
+    assert sorted(Path("top").rglob("*")) == before
+    for number, (given, page) in enumerate(
+        [(["top"], "top"), (["top/x"], "top/x"), (["top/x", "top"], "top"), (["top/y/z/c.png", "top/y"], "top/y")]
+    ):
+        job = quantize_files(given, None, 3, suffix=f"-{number}", recursive=True, report=True)
+        list(job)
+        assert job.report == Path(page) / PAGE
+
+
 def test_what_would_be_overwritten(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
