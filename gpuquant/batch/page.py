@@ -60,7 +60,7 @@ class BatchPage:
     def _write(self, files: ReportFolder) -> None:
         """Write the page: what earlier runs did is known by what they left, or by the log."""
         has_log = self._log is not None and self._log.is_file()
-        logged = read_log(self._log) if self._log is not None and has_log else {}
+        logged = read_log(self._log).photos if self._log is not None and has_log else {}
         done = [file for file in self._files if file.target in self._errors]
         there = results_of([file for file in done if self._errors[file.target] is None])
         results = [

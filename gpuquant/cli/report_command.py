@@ -45,13 +45,17 @@ def report(folder: Folder, log: Log = None, max_pixels: MaxPixels = MAX_PIXELS) 
     from gpuquant.report.recipe import report_folder
 
     console = Console(stderr=True)
+    told: list[str] = []
     with console.status("looking at the results") as status:
         page, n_photos, n_failed = report_folder(
             folder,
             log,
             max_pixels=max_pixels,
             progress=lambda n_done, n_all: status.update(f"looking at the results: {n_done} of {n_all}"),
+            tell=told.append,
         )
+    for line in told:
+        sys.stderr.write(f"gpuquant: {printable(line)}\n")
     photos = f"{n_photos} photo{'s' * (n_photos != 1)}"
     failed = f", {n_failed} failed" if n_failed else ""
     sys.stdout.write(f"wrote {printable(str(page))}: {photos}{failed}\n")

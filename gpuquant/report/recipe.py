@@ -43,15 +43,18 @@ def report_folder(
     *,
     max_pixels: int = MAX_PIXELS,
     progress: Callable[[int, int], None] | None = None,
+    tell: Callable[[str], None] = lambda said: None,
 ) -> tuple[Place, int, int]:
     """Write the page of all results in a folder and below it; the page, and how many photos it has, and failures.
 
-    Folder and log are paths or URLs. Results and photos with more pixels than `max_pixels` have no pictures.
+    Folder and log are paths or URLs. Results and photos with more pixels than `max_pixels` have no pictures. Lines on
+    what is unknown for all its looking are told.
 
     Raises
     ------
     ArgumentError
-        There is no such folder, no result in it, or a page of someone else's; or the URL can only be read.
+        There is no such folder, no result in it, or a page of someone else's; or the URL can only be read. Or the log
+        is none.
     ImageFileError
         The log cannot be read, or the page cannot be written.
     """
@@ -63,7 +66,7 @@ def report_folder(
         raise ArgumentError(f"{folder} is not a folder; name one that holds results, as gpuquant batch writes them")
     files = ReportFolder(folder)
     files.check_page()
-    logged = {} if log is None else read_log(place_of(log))
+    logged = {} if log is None else _photos_in(place_of(log), tell)
     tree = tree_of(folder, recursive=True, but=FILES)
     found = results_in(tree)
     there = set(map(resolved, found))
@@ -81,6 +84,23 @@ def report_folder(
     page = write_page(files, records)
     files.forget_gone(found)
     return page, len(records), sum(record.error is not None for record in records)
+
+
+def _photos_in(log: Place, tell: Callable[[str], None]) -> dict[str, LoggedPhoto]:
+    """The photos that a log tells of.
+
+    Raises
+    ------
+    ArgumentError
+        There is something in it, and nothing that a batch would have written.
+    """
+    read = read_log(log)
+    if read.n_unknown and not read.n_known:
+        raise ArgumentError(f"{log} is no log of gpuquant batch")
+    if read.n_unknown:
+        lines = "1 line was" if read.n_unknown == 1 else f"{read.n_unknown} lines were"
+        tell(f"{log}: {lines} not understood")
+    return read.photos
 
 
 def results_in(tree: Tree) -> list[Place]:

@@ -132,8 +132,8 @@ def test_what_begins_a_query_or_fragment_is_a_part_of_names(photos: Path, tmp_pa
     for output in ("out#1", "out#2", "deep/out?"):
         list(quantize_files(f"{store}://keys/", f"{store}://{output}/", 4, recursive=True, log=log))
         assert contents(f"{store}://{output}").keys() == set(names)
-    assert len(read_log(log)) == 3 * len(names)
-    assert {one.target.name for one in read_log(log).values()} == {name.rpartition("/")[2] for name in names}
+    assert len(read_log(log).photos) == 3 * len(names)
+    assert {one.target.name for one in read_log(log).photos.values()} == {name.rpartition("/")[2] for name in names}
     outcomes = list(quantize_files(f"{store}://keys/photo #1.png", f"{store}://named", 4))
     assert [(one.error, str(one.target)) for one in outcomes] == [(None, f"{store}://named/photo #1.png")]
 

@@ -19,7 +19,9 @@ def test_the_last_words_about_a_result(tmp_path: Path) -> None:
             log.add(FileOutcome(Path("a.jpg"), target, "written", mse=0.0, psnr=float("inf"), bytes_out=size))
             log.add(FileOutcome(Path("a.jpg"), target, "skipped"))
             log.add(FileOutcome(Path("b.jpg"), tmp_path / "b.png", "failed", error="no such file"))
-    found = read_log(tmp_path / "log")
+    log = read_log(tmp_path / "log")
+    assert (log.n_known, log.n_unknown) == (8, 0)
+    found = log.photos
     assert set(found) == {resolved(target), str(tmp_path / "b.png")}
     first, second = found[resolved(target)], found[str(tmp_path / "b.png")]
     assert (first.source, first.target) == (Path("a.jpg"), target)
@@ -49,7 +51,9 @@ def test_results_have_one_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_other_lines_are_left_out(line: bytes, tmp_path: Path) -> None:
     good = json.dumps({"status": "written", "source": "a.jpg", "target": "/a.png", "mse": 2}).encode()
     (tmp_path / "log").write_bytes(line + b"\n" + good)
-    assert list(read_log(tmp_path / "log")) == ["/a.png"]
+    log = read_log(tmp_path / "log")
+    assert list(log.photos) == ["/a.png"]
+    assert log.n_unknown == (0 if line.isspace() or not line or b"skipped" in line else 1)
 
 
 def test_a_log_that_is_not_there(tmp_path: Path) -> None:

@@ -110,6 +110,18 @@ def test_what_a_log_tells(out: Path, china: Pixels) -> None:
     assert (out / "report.html").read_bytes() == page
 
 
+@pytest.mark.parametrize("text", ["one line", '{"a": 1}', "[1]\nnull", '{"status": "fine"}', "\x00\x01\x02"])
+def test_what_is_no_log(out: Path, text: str) -> None:
+    log, told = out.parent / "log", list[str]()
+    log.write_text(text)
+    with pytest.raises(ArgumentError, match="log is no log of gpuquant batch$"):
+        report_folder(out, log)
+    assert not (out / "report.html").exists()
+    log.write_text(f"{text}\n{written(out, 'a')}{written(out, 'sub/b')}")
+    assert report_folder(out, log, tell=told.append)[1:] == (2, 0)
+    assert told == [f"{log}: {'2 lines were' if 'null' in text else '1 line was'} not understood"]
+
+
 def test_what_is_damaged_is_a_failure(out: Path) -> None:
     data = (out / "a.png").read_bytes()
     (out / "a.png").write_bytes(data[: len(data) // 2])
