@@ -8,6 +8,7 @@ from gpuquant.whole_file import size_in_words
 
 WIDTH, HEIGHT = 460, 150  # of the area of the bars, in units of the drawing
 FEWEST_BARS, MOST_BARS = 8, 16  # a single bar would be as wide as the drawing
+FEWEST_SIZES = 5  # of which each bar reaches twice as far up: with more the largest is lost on the way to gigabytes
 STEPS = (0.25, 0.5, 1, 2, 5, 10, 20)  # dB that a bar may span
 MOST_LABELS = 6  # below the bars
 
@@ -56,8 +57,12 @@ def bytes_chart(before: Sequence[int], after: Sequence[int]) -> Chart | None:
     if not every:
         return None
     edges = [math.floor(_round_size(min(every)))]
-    while edges[-1] <= max(every) or len(edges) <= FEWEST_BARS:
+    while edges[-1] <= max(every):
         edges.append(_next_size(edges[-1]))
+    while len(edges) <= FEWEST_SIZES:  # as many on either side
+        edges.append(_next_size(edges[-1]))
+        if edges[0] > 1:
+            edges.insert(0, math.floor(_round_size(edges[0] - 1)))
     known: dict[str, Sequence[float]] = {"before": before, "after": after}
     series = {kind: sizes for kind, sizes in known.items() if sizes}
     title = "Sizes before and after" if len(series) > 1 else "Sizes of photos" if before else "Sizes of results"

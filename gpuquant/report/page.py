@@ -61,6 +61,7 @@ def page_of(records: Sequence[PhotoRecord], *, title: str, n_left: int = 0) -> b
             style=style,
             script=script,
             data=_data(ordered),
+            heading=f"{'Photos before and after' if any(one.before for one in there) else 'Results of'} gpuquant",
             settings=next(iter(settings)) if len(settings) == 1 else None,
             n_left=n_left,
             n_failed=len(ordered) - len(there),
@@ -115,6 +116,8 @@ def _totals(records: Sequence[PhotoRecord], there: Sequence[PhotoRecord]) -> lis
         beside = f"{after / before:.0%} of {size_in_words(before)}"
         beside += "" if len(known) == len(there) else f", of {len(known)} photos"
         found.append(("size of results", size_in_words(after), beside))
+    elif sizes := _known(there, "bytes_out"):
+        found.append(("size of results", size_in_words(sum(sizes)), ""))
     psnrs = [record.psnr for record in there if record.psnr is not None]
     if psnrs:
         beside = f"{min(psnrs):.1f} to {max(psnrs):.1f}" if len(psnrs) > 1 else ""

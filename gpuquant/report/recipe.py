@@ -82,6 +82,11 @@ def report_folder(
         raise ArgumentError(f"{folder} holds no results that say that gpuquant wrote them; name another folder")
     records = failed + records_of_results(files, results, logged, max_pixels=max_pixels, progress=progress)
     page = write_page(files, records)
+    n_unknown = sum(record.error is None and record.mse is None for record in records)
+    if n_unknown:
+        results = "1 result" if n_unknown == 1 else f"{n_unknown} results"
+        way_out = "name the log of the batch with --log, or use gpuquant batch --report"
+        tell(f"{results} of unknown error: {way_out if log is None else f'{log} tells nothing of them'}")
     files.forget_gone(found)
     return page, len(records), sum(record.error is not None for record in records)
 

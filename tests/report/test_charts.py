@@ -62,6 +62,24 @@ def test_sizes_of_which_one_side_is_not_known() -> None:
     assert numbers_of(results, "after") == numbers_of(photos, "before") == [1, 1]
 
 
+@pytest.mark.parametrize("n_bytes", [1, 2, 3, 1000, 70_000, 99_999_999])
+def test_the_axis_of_sizes_stays_near_them(n_bytes: int) -> None:
+    chart = bytes_chart([], [n_bytes])
+    assert chart is not None
+    (bar,) = chart.bars
+    labels = [label for _, label in chart.labels]
+    assert labels == sorted(labels, key=_bytes)
+    assert _bytes(labels[-1]) <= max(10 * n_bytes, 50)
+    assert _bytes(labels[0]) <= n_bytes < _bytes(labels[-1])
+    low, high = map(_bytes, bar.title.removesuffix(": 1 photo").split(" to "))
+    assert low <= n_bytes < high
+
+
+def _bytes(words: str) -> float:
+    number, unit = words.split()
+    return float(number) * {"bytes": 1, "byte": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9}[unit]
+
+
 def test_nothing_is_no_histogram() -> None:
     assert psnr_chart([], 3) is None
     assert bytes_chart([], [0]) is None

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,17 @@ def test_the_totals() -> None:
     assert "1 failed" in text
     assert "before and after gpuquant: n colors 2" in text
     assert "stopped" not in Page(page_of([GOOD], title="out")).text
+
+
+def test_a_page_says_no_more_than_is_known() -> None:
+    """Of results without their photos, whose sizes are known."""
+    result = replace(GOOD, before=None, bytes_in=None, mse=None, psnr=None, ssim=None, seconds={})
+    text = " ".join(Page(page_of([result, result], title="out")).text.split())
+    assert "Results of gpuquant" in text
+    assert "before and after" not in text
+    assert "size of results 1 MB" in text
+    assert "% of" not in text
+    assert "Photos before and after gpuquant" in Page(page_of([result, GOOD], title="out")).text
 
 
 def test_a_page_of_nothing_but_failures() -> None:

@@ -90,6 +90,20 @@ def test_settings_say_nothing_twice(options: dict[str, object], words: str) -> N
     assert looking.settings_in_words(options) == words
 
 
+def test_what_nobody_knows_is_told(out: Path) -> None:
+    told = list[str]()
+    report_folder(out, tell=told.append)
+    way_out = "name the log of the batch with --log, or use gpuquant batch --report"
+    assert told == [f"2 results of unknown error: {way_out}"]
+    log = out.parent / "log"
+    log.write_text(written(out, "a"))
+    report_folder(out, log, tell=told.append)
+    assert told[1:] == [f"1 result of unknown error: {log} tells nothing of them"]
+    log.write_text(written(out, "a") + written(out, "sub/b"))
+    report_folder(out, log, tell=told.append)
+    assert len(told) == 2
+
+
 def test_what_a_log_tells(out: Path, china: Pixels) -> None:
     report_folder(out)
     other = json.loads(written(out, "sub/b")) | {"bytes_out": 17}
