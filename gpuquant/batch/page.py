@@ -71,7 +71,7 @@ class BatchPage:
             for file in done
             if (error := self._errors[file.target]) is not None
         ]
-        records = failed + records_of_results(
+        records = files.with_links_that_lead(failed) + records_of_results(
             files, results, logged, max_pixels=self._max_pixels, is_stopped=self._stopped.is_set
         )
         self.written = write_page(files, records, n_left=len(self._files) - len(records))

@@ -9,7 +9,7 @@ import json
 import os
 import posixpath
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from gpuquant.errors import ArgumentError, ImageFileError
 from gpuquant.images.targets import whole_target
-from gpuquant.locations import Location, Place, identity_of, is_there, looked_into, make_folder, way_to
+from gpuquant.locations import Location, Place, files_among, identity_of, is_there, looked_into, make_folder, way_to
 from gpuquant.report.record import PhotoRecord, record_of
 from gpuquant.whole_file import told
 
@@ -152,6 +152,22 @@ class ReportFolder:
 
         error = None if record.error is None else shared(record.error)
         return replace(record, error=error, warnings=tuple(map(shared, record.warnings)))
+
+    def with_links_that_lead(self, records: Sequence[PhotoRecord]) -> list[PhotoRecord]:
+        """The same records, without the places of photos that are not there; where nobody knows they stay."""
+        places = {one.source: self._at_end_of(one.source) for one in records if one.source is not None}
+        try:
+            there = files_among(places.values())
+        except ImageFileError:
+            return list(records)
+        return [one if one.source is None or places[one.source] in there else replace(one, source=None) for one in records]
+
+    def _at_end_of(self, way: str) -> Place:
+        """The place at the end of a way from here, as `place_of` gives it."""
+        if isinstance(self.folder, Path):
+            return Path(os.path.normpath(Path(identity_of(self.folder), way)))
+        path = posixpath.normpath(posixpath.join(f"/{self.folder.path}", way)).lstrip("/")
+        return replace(self.folder / PAGE, path=path)
 
     def _names(self) -> list[str]:
         if isinstance(self._files, Location):

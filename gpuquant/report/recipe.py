@@ -80,8 +80,13 @@ def report_folder(
     failed += [PhotoRecord(place, error="this folder cannot be listed") for place in sorted(tree.unlisted)]
     if not results and not failed:
         raise ArgumentError(f"{folder} holds no results that say that gpuquant wrote them; name another folder")
-    records = failed + records_of_results(files, results, logged, max_pixels=max_pixels, progress=progress)
+    noted = failed + records_of_results(files, results, logged, max_pixels=max_pixels, progress=progress)
+    records = files.with_links_that_lead(noted)
     page = write_page(files, records)
+    n_lost = sum(old.source != new.source and not old.error for old, new in zip(noted, records, strict=True))
+    if n_lost:
+        photos = "1 photo is" if n_lost == 1 else f"{n_lost} photos are"
+        tell(f"{photos} no longer where the results say; no links lead there")
     n_unknown = sum(record.error is None and record.mse is None for record in records)
     if n_unknown:
         results = "1 result" if n_unknown == 1 else f"{n_unknown} results"

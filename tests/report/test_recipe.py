@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -215,6 +216,26 @@ def test_a_photo_that_is_gone_takes_nothing_from_its_record(out: Path) -> None:
         damage(out.parent / "photos" / "a.png")
         report_folder(out, out.parent / "log")
         assert records(out)["a.png"] == replace(before, before=None)
+
+
+def test_no_link_leads_nowhere(out: Path) -> None:
+    """From a folder that was copied to where its photos are not; in its old place they still are."""
+    log, told = out.parent / "log", list[str]()
+    failed = FileOutcome(out.parent / "photos" / "gone.jpg", out / "gone.png", "failed", error="no such file").as_json()
+    log.write_text(f"{written(out, 'a')}{written(out, 'sub/b')}{failed}\n")
+    report_folder(out, log, tell=told.append)
+    photos = {photo["name"]: photo["source"] for photo in photos_on((out / "report.html").read_bytes())}
+    links = {"a.png": "../photos/a.png", "b.png": "../photos/b.png", "gone.jpg": None}
+    assert {Path(name).name: source for name, source in photos.items()} == links
+    assert told == []  # of that the failure tells
+    moved = out.parent / "elsewhere" / "moved"
+    shutil.copytree(out, moved)
+    report_folder(moved, tell=told.append)
+    photos = photos_on((moved / "report.html").read_bytes())
+    assert [(photo["source"], bool(photo["before"])) for photo in photos] == [(None, True), (None, True)]
+    assert told == ["2 photos are no longer where the results say; no links lead there"]
+    report_folder(out)
+    assert {photo["source"] for photo in photos_on((out / "report.html").read_bytes())} == {*links.values()} - {None}
 
 
 def test_what_a_folder_says_is_not_opened(out: Path) -> None:
