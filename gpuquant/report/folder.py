@@ -71,21 +71,29 @@ class ReportFolder:
         Raises
         ------
         ImageFileError
-            They cannot be written.
+            They cannot be written. Then there are none.
         """
         if isinstance(self._files, Path) and self._files.is_symlink():
             raise ImageFileError(f"{self._files} is a symlink; remove it, and the report's files are written there")
         make_folder(self._files)
         key = self._key(target)
-        names: list[str | None] = [None, None]
-        for number, (data, kind) in enumerate(zip(thumbnails, KINDS, strict=True)):
-            if data is not None:
-                names[number] = f"{key}-{kind}.jpg"
-                self._write(f"{key}-{kind}.jpg", data)
+        before, after = (
+            None if data is None else f"{key}-{kind}.jpg" for data, kind in zip(thumbnails, KINDS, strict=True)
+        )
         place = None if source is None else self.place_of(source)
-        record = replace(record, source=place, target=self.place_of(target), before=names[0], after=names[1])
+        record = replace(record, source=place, target=self.place_of(target), before=before, after=after)
         record = self.to_share(record)
-        self._write(f"{key}.json", json.dumps({"mark": _mark_of(target), **asdict(record)}).encode())
+        values = json.dumps({"mark": _mark_of(target), **asdict(record)}).encode()
+        data_of = {before: thumbnails[0], after: thumbnails[1], f"{key}.json": values}
+        try:
+            for name, data in data_of.items():
+                if name is not None and data is not None:
+                    self._write(name, data)
+        except ImageFileError:  # what is there without its record would be found by nobody, and fill the disk
+            for name in filter(None, data_of):
+                with suppress(OSError):
+                    _remove(self._files / name)
+            raise
         return record
 
     def kept(self, target: Place) -> PhotoRecord | None:
@@ -160,7 +168,9 @@ class ReportFolder:
             there = files_among(places.values())
         except ImageFileError:
             return list(records)
-        return [one if one.source is None or places[one.source] in there else replace(one, source=None) for one in records]
+        return [
+            one if one.source is None or places[one.source] in there else replace(one, source=None) for one in records
+        ]
 
     def _at_end_of(self, way: str) -> Place:
         """The place at the end of a way from here, as `place_of` gives it."""

@@ -173,9 +173,7 @@ def test_the_page_lies_beside_results_that_lie_beside_their_photos(folder: Path)
     assert plan.results_passed_over == 9
 
 
-def test_the_page_lies_where_it_was_asked_for(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_page_lies_where_it_was_asked_for(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beside results, or in a folder that was given; in no other one that happens to hold all of them."""
     monkeypatch.chdir(tmp_path)
     photo = (folder / "p0.png").read_bytes()

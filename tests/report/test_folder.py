@@ -13,6 +13,7 @@ import pytest
 from commands import on_disk
 
 from gpuquant.errors import ArgumentError, ImageFileError
+from gpuquant.report import folder
 from gpuquant.report.folder import FILES, PAGE, ReportFolder, link_to
 from gpuquant.report.record import PhotoRecord
 
@@ -158,6 +159,25 @@ def test_what_cannot_be_written(files: ReportFolder, tmp_path: Path) -> None:
     with pytest.raises(ImageFileError, match="is a symlink; remove it"):
         files.keep(RECORD, None, target, (b"before", b"after"))
     assert list((tmp_path / "photos").iterdir()) == []
+
+
+@pytest.mark.parametrize("full_at", ["-before.jpg", "-after.jpg", ".json"])
+def test_on_a_full_disk_nothing_is_left_behind(
+    files: ReportFolder, full_at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither of this result nor of the one before it, which it was written over."""
+    target, real = on_disk(files.folder) / "sub" / "a.png", folder.whole_target
+    files.keep(RECORD, None, target, (b"before", b"after"))
+
+    def full(path: Path) -> Any:
+        if path.name.endswith(full_at):
+            raise ImageFileError(f"{path} cannot be written: No space left on device")
+        return real(path)
+
+    monkeypatch.setattr(folder, "whole_target", full)
+    with pytest.raises(ImageFileError, match="No space left on device"):
+        files.keep(RECORD, None, target, (b"before", b"after"))
+    assert list((on_disk(files.folder) / FILES).iterdir()) == []
 
 
 @pytest.mark.parametrize(

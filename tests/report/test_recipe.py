@@ -84,7 +84,10 @@ def test_what_files_tell(out: Path) -> None:
         ),
         ({"target_psnr": 30.0, "palette": "8 colors, sha256 1f"}, "target psnr 30.0, palette 8 colors"),
         ({"palette": "1 color, sha256 1f", "dither": "bayer"}, "palette 1 color, dither bayer"),
-        ({"n_colors": 8, "shared_palette": True, "palette": "7 colors, sha256 1f"}, "8 colors, shared palette, palette 7 colors"),
+        (
+            {"n_colors": 8, "shared_palette": True, "palette": "7 colors, sha256 1f"},
+            "8 colors, shared palette, palette 7 colors",
+        ),
     ],
 )
 def test_settings_say_nothing_twice(options: dict[str, object], words: str) -> None:
