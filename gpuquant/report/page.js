@@ -6,7 +6,7 @@
   const search = document.getElementById("search");
   const sort = document.getElementById("sort");
   const MOST_AHEAD = "1200px 0px"; // how far below the window a photo is filled in: two to three rows of cards
-  const NARROW = 0.75; // width of a picture, of its height, in which there is no room for words,
+  const NARROW = 0.75; // width of a picture, of its height, in which there is no room for words, which are then beside it,
   const FLAT = 12; // and that from which on there is none for their height
   const FASTEST = 0.005; // seconds of a stage that are told
   const DRAGGED = 4; // pixels that a pointer moves before it drags, and is no click
@@ -102,18 +102,20 @@
       const opened = link ? { href: link, target: "_blank", rel: "noopener", title: `open the ${what}` } : {};
       box.append(make("a", { class: side, ...opened }, picture));
     }
+    const frame = make("div", { class: "frame" }, box);
+    let labeled = box;
     if (photo.width && photo.height) {
       const ratio = photo.width / photo.height;
       box.style.setProperty("--ratio", String(ratio));
-      box.classList.toggle("cramped", ratio < NARROW || ratio > FLAT);
+      labeled = ratio < NARROW || ratio > FLAT ? frame : box;
     }
     if (there.length === 2) {
-      box.append(make("span", { class: "side left" }, "before"), make("span", { class: "side right" }, "after"));
+      labeled.append(make("span", { class: "side left" }, "before"), make("span", { class: "side right" }, "after"));
       slide(box, photo.name);
     } else {
-      box.append(make("span", { class: "side left" }, there[0][0]));
+      labeled.append(make("span", { class: "side left" }, there[0][0]));
     }
-    return make("div", { class: "frame" }, box);
+    return frame;
   }
 
   function slide(box, name) {

@@ -20,6 +20,7 @@ from gpuquant.report.record import PhotoRecord
 from gpuquant.report.thumbnails import MadeThumbnails, thumbnail
 
 BROWSER = script("parts/browser")
+RECTANGLE = "return arguments[0].getBoundingClientRect().toJSON()"
 HOSTILE = "script><img src=x onerror=alert(1)>.png"
 
 pytestmark = [
@@ -211,6 +212,40 @@ def test_results_without_pictures_can_be_opened(driver: Any, china: Pixels, tmp_
     driver.get((tmp_path / "out" / "report.html").as_uri())
     assert of(driver, "a.png", ".frame a").get_attribute("href") == Path(str(outcome.target)).as_uri()
     assert of(driver, "a.png", ".warnings").text.startswith("it has no pictures here: ")
+
+
+@pytest.mark.parametrize("width", [360, 1000])
+def test_pictures_of_any_shape_are_seen(driver: Any, tmp_path: Path, width: int) -> None:
+    """Of a single row, of a single column, and of a single pixel, with their labels; others keep their shape."""
+    shapes = {
+        "row": (1, 20_000),
+        "column": (20_000, 1),
+        "dot": (1, 1),
+        "flat": (10, 200),
+        "high": (200, 10),
+        "usual": (40, 60),
+    }
+    (tmp_path / "photos").mkdir()
+    for name, shape in shapes.items():
+        Image.effect_noise(shape[::-1], 90).save(tmp_path / "photos" / f"{name}.png")
+    list(quantize_files(tmp_path / "photos", tmp_path / "out", 4, report=True))
+    BROWSER.resize(driver, width, 900)
+    driver.get(f"file://{tmp_path}/out/report.html")
+    settled(driver)
+    for name, shape in shapes.items():
+        box, frame = (
+            driver.execute_script(RECTANGLE, of(driver, f"{name}.png", part)) for part in (".compare", ".frame")
+        )
+        assert min(box["width"], box["height"]) >= 9, name
+        assert box["width"] <= frame["width"] + 1, name
+        assert box["height"] <= frame["height"] + 1, name
+        if 1 not in shape:
+            assert box["width"] / box["height"] == pytest.approx(shape[1] / shape[0], rel=0.1)
+        for side in ("left", "right"):
+            label = driver.execute_script(RECTANGLE, of(driver, f"{name}.png", f".side.{side}"))
+            assert label["width"] > 10, name
+            assert frame["left"] <= label["left"] < label["right"] <= frame["right"] + 1, name
+            assert frame["top"] <= label["top"] < label["bottom"] <= frame["bottom"] + 1, name
 
 
 def test_names_run_nothing(driver: Any, address: str) -> None:
