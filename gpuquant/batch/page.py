@@ -106,8 +106,8 @@ def _among_results(folders: Iterable[Place], given: Sequence[Place]) -> Place:
     top = identity_of(common)
     if top in map(identity_of, several) or any(is_inside(top, identity_of(one)) for one in given):
         return common
-    reason = f"{common}, which holds all results, is no place for the report: it is none of the folders given"
-    raise ArgumentError(f"{reason}; name one for both with output (--output)")
+    reason = f"the report would lie in {common}, which is none of the folders given"
+    raise ArgumentError(f"{reason}; name one for all results with output (--output)")
 
 
 def with_kept_record(

@@ -117,11 +117,11 @@ def quantize_files(
         {"status": "passed over", "endings": {".heic": 6}, "results": 0}.
     report : bool
         Also write report.html into the output folder, or the lowest folder that holds all results, which has to be a
-        given one, or lie in one: every photo before and after, with its palette, errors, sizes and times. Its files are beside it, in gpuquant-report-files; its
-        links are relative, so that the folder can be moved, and so it has no other place. Photos at https://, in
-        another store, or on disk where the results are at URLs, have thumbnails and no link. It is written at the end,
-        also of a batch that fails or is stopped, and has the results of earlier runs; of a stopped one those that had a
-        report.
+        given one, or lie in one: every photo before and after, with its palette, errors, sizes and times. Its files are
+        beside it, in gpuquant-report-files; its links are relative, so that the folder can be moved, and so it has no
+        other place. Photos at https://, in another store, or on disk where the results are at URLs, have thumbnails and
+        no link. It is written at the end, also of a batch that fails or is stopped, and has the results of earlier
+        runs; of a stopped one those that had a report.
     compression : int, optional
         As for `QuantizedImage.save`.
     counted : callable, optional

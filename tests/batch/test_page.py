@@ -182,7 +182,7 @@ def test_the_page_lies_where_it_was_asked_for(folder: Path, tmp_path: Path, monk
         Path(place).write_bytes(photo)
     before = sorted(Path("top").rglob("*"))
     for given in (["top/x", "top/y"], ["top/x/a.png", "top/y/b.png"], [tmp_path / "top/x", "top/y"]):
-        with pytest.raises(ArgumentError, match=r"top, which holds all results, is no place for the report: .*output"):
+        with pytest.raises(ArgumentError, match=r"would lie in .*top, which is none of the folders given; .*output"):
             quantize_files(given, None, 3, suffix="-3", report=True)
     assert sorted(Path("top").rglob("*")) == before
     for number, (given, page) in enumerate(

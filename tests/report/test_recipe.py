@@ -132,7 +132,7 @@ def test_what_a_log_tells(out: Path, china: Pixels) -> None:
 def test_what_is_no_log(out: Path, text: str) -> None:
     log, told = out.parent / "log", list[str]()
     log.write_text(text)
-    with pytest.raises(ArgumentError, match="log is no log of gpuquant batch$"):
+    with pytest.raises(ArgumentError, match=r"log is no log of gpuquant batch$"):
         report_folder(out, log)
     assert not (out / "report.html").exists()
     log.write_text(f"{text}\n{written(out, 'a')}{written(out, 'sub/b')}")
