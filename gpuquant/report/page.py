@@ -105,7 +105,7 @@ def _policy(style: str, script: str) -> str:
 def _totals(records: Sequence[PhotoRecord], there: Sequence[PhotoRecord]) -> list[tuple[str, str, str]]:
     """Figures of all photos: what, the figure, and what stands beside it."""
     n_failed = len(records) - len(there)
-    found = [("photos", str(len(records)), f"{n_failed} failed" if n_failed else "none failed")]
+    found = [("photos", str(len(records)), f"{n_failed} failed" if n_failed else "")]
     n_pixels = sum((record.width or 0) * (record.height or 0) for record in there)
     if n_pixels:
         found.append(("megapixels", f"{n_pixels / 1e6:,.1f}", ""))

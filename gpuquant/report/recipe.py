@@ -89,9 +89,9 @@ def report_folder(
         tell(f"{photos} no longer where the results say; no links lead there")
     n_unknown = sum(record.error is None and record.mse is None for record in records)
     if n_unknown:
-        results = "1 result" if n_unknown == 1 else f"{n_unknown} results"
+        such = "1 result" if n_unknown == 1 else f"{n_unknown} results"
         way_out = "name the log of the batch with --log, or use gpuquant batch --report"
-        tell(f"{results} of unknown error: {way_out if log is None else f'{log} tells nothing of them'}")
+        tell(f"{such} of unknown error: {way_out if log is None else f'{log} tells nothing of them'}")
     files.forget_gone(found)
     return page, len(records), sum(record.error is not None for record in records)
 

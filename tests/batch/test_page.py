@@ -181,14 +181,16 @@ def test_the_page_lies_where_it_was_asked_for(folder: Path, tmp_path: Path, monk
         Path(place).parent.mkdir(parents=True, exist_ok=True)
         Path(place).write_bytes(photo)
     before = sorted(Path("top").rglob("*"))
-    for given in (["top/x", "top/y"], ["top/x/a.png", "top/y/b.png"], [tmp_path / "top/x", "top/y"]):
+    several: list[list[str | Path]] = [
+        ["top/x", "top/y"], ["top/x/a.png", "top/y/b.png"], [tmp_path / "top/x", "top/y"]
+    ]  # fmt: skip
+    for given in several:
         with pytest.raises(ArgumentError, match=r"would lie in .*top, which is none of the folders given; .*output"):
             quantize_files(given, None, 3, suffix="-3", report=True)
     assert sorted(Path("top").rglob("*")) == before
-    for number, (given, page) in enumerate(
-        [(["top"], "top"), (["top/x"], "top/x"), (["top/x", "top"], "top"), (["top/y/z/c.png", "top/y"], "top/y")]
-    ):
-        job = quantize_files(given, None, 3, suffix=f"-{number}", recursive=True, report=True)
+    beside = [(["top"], "top"), (["top/x"], "top/x"), (["top/x", "top"], "top"), (["top/y/z/c.png", "top/y"], "top/y")]
+    for number, (paths, page) in enumerate(beside):
+        job = quantize_files(paths, None, 3, suffix=f"-{number}", recursive=True, report=True)
         list(job)
         assert job.report == Path(page) / PAGE
 

@@ -49,11 +49,12 @@ def test_ways_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_folder_that_several_have_in_common(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "link").symlink_to("a/b")
-    for folders, path in (
+    paths: list[tuple[list[str | Path], str | Path]] = [
         (["a/b", tmp_path / "a" / "c"], "a"), (["a", "b"], "."), (["a/b", "link"], "a/b"), (["a/c", "link"], "a"),
         (["x/y"], "x/y"), ([tmp_path / "a", "a/b"], tmp_path / "a"), (["../b", "c"], ".."),
-    ):  # fmt: skip
-        assert common_folder(list(map(Path, folders))) == Path(path)
+    ]  # fmt: skip
+    for folders, path in paths:
+        assert common_folder([Path(folder) for folder in folders]) == Path(path)
     for names, common in (
         (["a/b", "a/c/d"], "a"), (["a/b"], "a/b"), (["a/bc", "a/bd"], "a"), (["a", "b"], ""), (["a/b", "a"], "a")
     ):  # fmt: skip

@@ -13,6 +13,7 @@ import pytest
 from commands import on_disk
 
 from gpuquant.errors import ArgumentError, ImageFileError
+from gpuquant.images.targets import whole_target
 from gpuquant.report import folder
 from gpuquant.report.folder import FILES, PAGE, ReportFolder, link_to
 from gpuquant.report.record import PhotoRecord
@@ -166,7 +167,7 @@ def test_on_a_full_disk_nothing_is_left_behind(
     files: ReportFolder, full_at: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither of this result nor of the one before it, which it was written over."""
-    target, real = on_disk(files.folder) / "sub" / "a.png", folder.whole_target
+    target, real = on_disk(files.folder) / "sub" / "a.png", whole_target
     files.keep(RECORD, None, target, (b"before", b"after"))
 
     def full(path: Path) -> Any:

@@ -19,9 +19,9 @@ def test_the_last_words_about_a_result(tmp_path: Path) -> None:
             log.add(FileOutcome(Path("a.jpg"), target, "written", mse=0.0, psnr=float("inf"), bytes_out=size))
             log.add(FileOutcome(Path("a.jpg"), target, "skipped"))
             log.add(FileOutcome(Path("b.jpg"), tmp_path / "b.png", "failed", error="no such file"))
-    log = read_log(tmp_path / "log")
-    assert (log.n_known, log.n_unknown) == (8, 0)
-    found = log.photos
+    read = read_log(tmp_path / "log")
+    assert (read.n_known, read.n_unknown) == (8, 0)
+    found = read.photos
     assert set(found) == {resolved(target), str(tmp_path / "b.png")}
     first, second = found[resolved(target)], found[str(tmp_path / "b.png")]
     assert (first.source, first.target) == (Path("a.jpg"), target)

@@ -227,9 +227,9 @@ def test_no_link_leads_nowhere(out: Path) -> None:
     failed = FileOutcome(out.parent / "photos" / "gone.jpg", out / "gone.png", "failed", error="no such file").as_json()
     log.write_text(f"{written(out, 'a')}{written(out, 'sub/b')}{failed}\n")
     report_folder(out, log, tell=told.append)
-    photos = {photo["name"]: photo["source"] for photo in photos_on((out / "report.html").read_bytes())}
+    seen = {photo["name"]: photo["source"] for photo in photos_on((out / "report.html").read_bytes())}
     links = {"a.png": "../photos/a.png", "b.png": "../photos/b.png", "gone.jpg": None}
-    assert {Path(name).name: source for name, source in photos.items()} == links
+    assert {Path(name).name: source for name, source in seen.items()} == links
     assert told == []  # of that the failure tells
     moved = out.parent / "elsewhere" / "moved"
     shutil.copytree(out, moved)
