@@ -77,7 +77,7 @@ class FileOutcome:
 
 
 def reason_of(error: Exception, source: Place) -> str:
-    """Say in one line why a file failed, without its name, for which "it" stands where it is the subject."""
+    """Say in one line why a file failed, without its name."""
     if isinstance(error, GpuquantError | OSError):
         message = str(error)
     elif is_lack_of_memory(error):
@@ -87,6 +87,7 @@ def reason_of(error: Exception, source: Place) -> str:
         at = "".join(f" ({Path(frame.filename).name}, line {frame.lineno})" for frame in place)
         message = f"{type(error).__name__}: {error}{at}"
     line, name = " ".join(message.split()), " ".join(str(source).split())
+    # where the name is the subject "it" stands for it
     line = f"it{line.removeprefix(name)}" if line.startswith(f"{name} ") else line.removeprefix(name)
     return line.removeprefix(":").strip() or type(error).__name__
 
