@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
@@ -32,7 +32,7 @@ from gpuquant.estimator import level_pixels
 from gpuquant.estimator import model as estimator
 from gpuquant.estimator.level_pixels import fold_pixels
 
-settings.register_profile("any speed", deadline=None)  # machines are shared
+settings.register_profile("any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # machines are shared
 settings.load_profile("any speed")
 
 needs_numba = pytest.mark.skipif("WITHOUT_NUMBA" in os.environ, reason="Numba is hidden")
