@@ -70,6 +70,12 @@ class TargetError(GpuquantError):
     """
 
 
+def with_name(error: OSError) -> str:
+    """The words of an error of the system's, after the name of the file that it is about where it knows one."""
+    said = error.strerror or str(error)
+    return said if error.filename is None else f"{error.filename}: {said}"
+
+
 def is_lack_of_memory(error: BaseException) -> bool:
     """Tell whether an error is about a lack of memory: a MemoryError of Python, or a RuntimeError of torch."""
     words = "not enough memory", "can't allocate memory", "out of memory"

@@ -330,14 +330,22 @@ def check_place(path: str | Path) -> None:
         There is no such folder, it takes no files, or the path is that of a folder.
     """
     path, number = Path(path), 0
-    if path.is_dir():
-        number = errno.EISDIR
-    elif not path.parent.is_dir():
-        number = errno.ENOTDIR if path.parent.exists() else errno.ENOENT
-    elif not os.access(path.parent, os.W_OK | os.X_OK):
-        number = errno.EACCES
-    if number:
-        raise ImageFileError(f"{path} cannot be written: {os.strerror(number)}")
+    with told(lambda reason: ImageFileError(f"{path} cannot be written: {reason}")):
+        if path.is_dir():
+            number = errno.EISDIR
+        elif not path.parent.is_dir():
+            number = errno.ENOTDIR if path.parent.exists() else errno.ENOENT
+        if number:
+            raise OSError(number, os.strerror(number))
+        check_takes_files(path.parent)
+
+
+def check_takes_files(folder: Path) -> None:
+    """Raise the system's error where a folder takes no files."""
+    if not os.access(folder, os.W_OK | os.X_OK):
+        is_read_only = hasattr(os, "statvfs") and os.statvfs(folder).f_flag & os.ST_RDONLY
+        number = errno.EROFS if is_read_only else errno.EACCES
+        raise OSError(number, os.strerror(number))
 
 
 def size_in_words(n_bytes: int) -> str:

@@ -11,12 +11,14 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NoReturn
 
 import pytest
 
 import gpuquant.whole_file
 from gpuquant.errors import ImageFileError
+from gpuquant.locations import make_folder
 from gpuquant.whole_file import EncoderError, check_place, temporary_file, whole_bytes, whole_file
 
 unnamed_files = pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="unnamed files are Linux's")
@@ -269,3 +271,14 @@ def test_places_are_checked_before_the_work(tmp_path: Path) -> None:
     ):
         with pytest.raises(ImageFileError, match=f"{place} cannot be written: {words}$"):
             check_place(tmp_path / place)
+
+
+def test_a_file_system_that_is_only_read_is_named_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked whether it may write, the system says no of both alike."""
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    for flags, reason in ((os.ST_RDONLY, "Read-only file system"), (0, "Permission denied")):
+        monkeypatch.setattr(os, "statvfs", lambda _, flags=flags: SimpleNamespace(f_flag=flags))
+        for check, place in ((check_place, tmp_path / "a.png"), (make_folder, tmp_path)):
+            with pytest.raises(ImageFileError) as error:
+                check(place)
+            assert str(error.value) == f"{place} cannot be written: {reason}"

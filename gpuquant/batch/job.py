@@ -14,7 +14,7 @@ from gpuquant.batch.page import BatchPage
 from gpuquant.batch.plan import Plan, PlannedFile, check_inside
 from gpuquant.counting.histogram import ColorHistogram
 from gpuquant.errors import ArgumentError
-from gpuquant.locations import Place, identity_of, is_inside, make_folder
+from gpuquant.locations import Place, holds, identity_of, is_inside, make_folder
 from gpuquant.palettes.files import read_palette, write_palette
 from gpuquant.palettes.palette import Palette
 from gpuquant.quantization.options import palette_options
@@ -168,7 +168,7 @@ class Batch:
         """
         assert self._output is not None
         path = self._output / SHARED_PALETTE
-        if there and (not path.is_file() or not np.array_equal(read_palette(path).rgba, palette.rgba)):
+        if there and (not holds(path.is_file) or not np.array_equal(read_palette(path).rgba, palette.rgba)):
             if self._existing == "skip":
                 other = f"the palette of all photos is not, or no longer, that of {path}, which results that exist have"
                 ways_out = "write those anew with existing='update' (--skip-existing --force)"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from gpuquant.errors import GpuquantError, ImageFileError, is_lack_of_memory
+from gpuquant.errors import GpuquantError, ImageFileError, is_lack_of_memory, with_name
 from gpuquant.locations import Place
 
 
@@ -78,8 +78,10 @@ class FileOutcome:
 
 def reason_of(error: Exception, source: Place) -> str:
     """Say in one line why a file failed, without its name."""
-    if isinstance(error, GpuquantError | OSError):
+    if isinstance(error, GpuquantError):
         message = str(error)
+    elif isinstance(error, OSError):
+        message = with_name(error)
     elif is_lack_of_memory(error):
         message = "out of memory; use fewer jobs"
     else:  # a defect: say where

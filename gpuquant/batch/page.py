@@ -11,7 +11,7 @@ from gpuquant.batch.existing import results_of
 from gpuquant.batch.outcome import FileOutcome
 from gpuquant.batch.plan import PlannedFile
 from gpuquant.errors import ArgumentError, GpuquantError, ImageFileError
-from gpuquant.locations import Place, common_folder, identity_of, is_inside
+from gpuquant.locations import Place, common_folder, holds, identity_of, is_inside
 from gpuquant.palettes.palette import Palette
 from gpuquant.quantization.options import Options
 from gpuquant.report.folder import UNKEPT, ReportFolder
@@ -59,7 +59,7 @@ class BatchPage:
 
     def _write(self, files: ReportFolder) -> None:
         """Write the page: what earlier runs did is known by what they left, or by the log."""
-        has_log = self._log is not None and self._log.is_file()
+        has_log = self._log is not None and holds(self._log.is_file)
         logged = read_log(self._log).photos if self._log is not None and has_log else {}
         done = [file for file in self._files if file.target in self._errors]
         there = results_of([file for file in done if self._errors[file.target] is None])

@@ -21,7 +21,7 @@ from gpuquant.cli.palette_commands import apply, palette
 from gpuquant.cli.quantize_command import quantize
 from gpuquant.cli.report_command import report
 from gpuquant.cli.words import in_cli_words, printable, safe
-from gpuquant.errors import ArgumentError, GpuquantError, is_lack_of_memory
+from gpuquant.errors import ArgumentError, GpuquantError, is_lack_of_memory, with_name
 from gpuquant.memory import share_freed_memory
 
 app = typer.Typer(
@@ -113,8 +113,9 @@ def _run(arguments: list[str]) -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
-    except OSError as error:  # files have errors of ours
-        _stop(f"standard output cannot be written: {error.strerror}", code=1)
+    except OSError as error:  # nearly all files have errors of ours
+        is_of_file = error.filename is not None
+        _stop(with_name(error) if is_of_file else f"standard output cannot be written: {error.strerror}", code=1)
 
 
 def _in_short(message: str) -> str:

@@ -5,12 +5,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from gpuquant.cli.photo import STANDARD
 from gpuquant.cli.words import printable
 from gpuquant.errors import ArgumentError, ImageFileError
 from gpuquant.locations import Location, Place, identity_of, is_there
+from gpuquant.whole_file import told
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -162,14 +164,20 @@ def check_outputs(inputs: Sequence[Place], outputs: Sequence[Place], force: bool
             raise ArgumentError(f"{path} is named twice; give every output a name of its own")
         if isinstance(path, Location):
             path.check_target()
-        elif path.is_dir():
-            raise ArgumentError(f"{path} is a folder; name a file in it")
-        elif not path.parent.is_dir():
-            raise ArgumentError(f"{path} cannot be written: there is no folder {path.parent}")
+        else:
+            _check_path(path)
         if not force and is_there(path):
             raise ArgumentError(f"{path} exists; use --force to overwrite it")
         if isinstance(path, Location):
             path.parent.check_writable()
+
+
+def _check_path(path: Path) -> None:
+    with told(lambda reason: ImageFileError(f"{path} cannot be written: {reason}")):
+        if path.is_dir():
+            raise ArgumentError(f"{path} is a folder; name a file in it")
+        if not path.parent.is_dir():
+            raise ArgumentError(f"{path} cannot be written: there is no folder {path.parent}")
 
 
 def summary(result: "QuantizedImage | FileResult", outputs: list[Place]) -> dict[str, object]:

@@ -152,15 +152,10 @@ def _all_of(file: Readable, name: str) -> bytes:
 @contextmanager
 def told(source: Source) -> Iterator[None]:
     """Turn all that goes wrong with a file into an error of ours."""
-    name, path = source.name, source.path
-    if path is not None:
-        if path.is_dir():
-            listed = os.access(path, os.R_OK | os.X_OK)
-            advice = "name a photo in it, or take all of them with quantize_files (gpuquant batch)"
-            raise ImageFileError(f"{name} is a folder{f'; {advice}' if listed else ' that cannot be listed'}")
-        if path.exists() and not path.is_file():  # a pipe would be waited for
-            raise ImageFileError(f"{name} is not a regular file")
+    name = source.name
     try:
+        if source.path is not None:
+            _check_kind(name, source.path)
         yield
     except TooLargeError as error:
         raise NoRoomError(f"{name}: {error}") from None
@@ -176,6 +171,15 @@ def told(source: Source) -> Iterator[None]:
         raise NoRoomError(f"{name} does not fit into memory") from None
     except Exception as error:  # what Pillow's decoders raise is not limited, see scripts/fuzz.py
         raise ImageFileError(f"{name} cannot be read: {words_of(error)}") from None
+
+
+def _check_kind(name: str, path: Path) -> None:
+    if path.is_dir():
+        listed = os.access(path, os.R_OK | os.X_OK)
+        advice = "name a photo in it, or take all of them with quantize_files (gpuquant batch)"
+        raise ImageFileError(f"{name} is a folder{f'; {advice}' if listed else ' that cannot be listed'}")
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise ImageFileError(f"{name} is not a regular file")
 
 
 def _unidentified(source: Source) -> str:

@@ -2,7 +2,7 @@
 
 from gpuquant.locations.copies import IN_MEMORY, LocalCopy
 from gpuquant.locations.folders import check_folder, common_folder, is_inside, make_folder, resolved, way_to
-from gpuquant.locations.looking import holds, is_there, looked_into, size_of
+from gpuquant.locations.looking import check_file, holds, is_there, looked_into, size_of
 from gpuquant.locations.many import files_among, for_each
 from gpuquant.locations.places import Location, Place, identity_of, is_below, joined
 from gpuquant.locations.stores import support
@@ -15,6 +15,7 @@ __all__ = [
     "Location",
     "Place",
     "Tree",
+    "check_file",
     "check_folder",
     "common_folder",
     "files_among",

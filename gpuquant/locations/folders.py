@@ -1,6 +1,5 @@
 """Folders of places: made, and the ways from one to what lies in and around it."""
 
-import errno
 import os
 import posixpath
 from collections.abc import Sequence
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from gpuquant.errors import ImageFileError
 from gpuquant.locations.places import Location, Place, identity_of, is_below
+from gpuquant.whole_file import check_takes_files
 
 
 def make_folder(folder: Place) -> None:
@@ -23,8 +23,7 @@ def make_folder(folder: Place) -> None:
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        check_takes_files(folder)
     except OSError as error:
         raise ImageFileError(f"{folder} cannot be written: {error.strerror or error}") from None
 

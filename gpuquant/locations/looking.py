@@ -1,5 +1,6 @@
 """Looks at places: what is there, and what is in it; nobody knows is told apart from nothing is there."""
 
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,24 @@ def size_of(place: Place) -> int | None:
         return place.stat().st_size if isinstance(place, Path) else place.size()
     except OSError:
         return None
+
+
+def check_file(path: Path) -> None:
+    """Raise unless a file can be read there; a pipe would be waited for.
+
+    Raises
+    ------
+    ImageFileError
+        There is none, something else, or the system refuses to answer.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, ValueError):  # no file has such a name
+        raise ImageFileError(f"{path}: no such file") from None
+    except OSError as error:
+        raise ImageFileError(f"{path} cannot be read: {error.strerror or error}") from None
+    if not stat.S_ISREG(mode):
+        raise ImageFileError(f"{path} is not a regular file")
 
 
 @contextmanager

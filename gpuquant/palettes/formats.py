@@ -1,6 +1,5 @@
 """Palettes read from files as entries, not yet a `Palette`: the ending names the format."""
 
-import os
 from pathlib import Path
 from pkgutil import resolve_name
 
@@ -8,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpuquant.errors import ArgumentError, ImageFileError
-from gpuquant.locations import Location, Place, is_url, place_of
+from gpuquant.locations import Location, Place, check_file, is_url, place_of
 from gpuquant.palettes.entries import MAX_ENTRIES, checked_shares
 from gpuquant.palettes.registry import FORMATS, endings, endings_with_alpha
 from gpuquant.tensors import as_numpy
@@ -56,9 +55,8 @@ def read_entries(given: str | Path | Location) -> tuple[npt.NDArray[np.uint8], n
         The file cannot be read, is malformed, or holds no colors or too many.
     """
     form, path = FORMATS[check_palette_format(given)], place_of(given)
-    if isinstance(path, Path) and not os.path.isfile(path):  # noqa: PTH113 - a pipe would be waited for; it answers for names of any length
-        there = os.path.exists(path)  # noqa: PTH110
-        raise ImageFileError(f"{path} is not a regular file" if there else f"{path}: no such file")
+    if isinstance(path, Path):
+        check_file(path)
     read, shares = resolve_name(form.read), None
     if form.kind == "picture":
         entries = read(path)
