@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,8 @@ from gpuquant.threads import n_cores
 
 INSTALL = "pip install 'gpuquant[ray]' (in a checkout: scripts/setup.sh ray)"
 FORMS = '"auto" (a running cluster), "local" (one for this batch), "HOST:PORT" or "ray://HOST:PORT"'
+HOST_AND_PORT = re.compile(r"(?:ray://)?([^\s/:]+):([0-9]+)")
+MOST_SECONDS = 10.0  # that a head may take to accept a connection
 OBJECT_STORE = (
     512 << 20
 )  # bytes, taken as they are needed: two histograms of all colors, of 2^24 * 11 bytes, on their way
@@ -46,7 +49,7 @@ def check_cluster(cluster: object) -> str:
     ArgumentError
         It has not.
     """
-    if isinstance(cluster, str) and re.fullmatch(r"auto|local|(ray://)?[^\s/:]+:[0-9]+", cluster):
+    if isinstance(cluster, str) and (cluster in ("auto", "local") or HOST_AND_PORT.fullmatch(cluster)):
         return cluster
     raise ArgumentError(f"cluster={cluster!r} is no cluster; use {FORMS}")
 
@@ -68,6 +71,7 @@ def connected(cluster: str) -> Iterator["RayCluster"]:
             )
         yield RayCluster(ray)
         return
+    _check_answers(cluster)
     with _temporary_folder() if cluster == "local" else contextlib.nullcontext() as folder:
         try:
             _connect(ray, cluster, folder)
@@ -75,6 +79,19 @@ def connected(cluster: str) -> Iterator["RayCluster"]:
                 yield RayCluster(ray)
         finally:
             ray.shutdown()
+
+
+def _check_answers(cluster: str) -> None:
+    """Raise where nobody listens: Ray would try for ten minutes, and print what it tries."""
+    address = os.environ.get("RAY_ADDRESS", "") if cluster == "auto" else cluster
+    found = HOST_AND_PORT.fullmatch(address)
+    if found is None:
+        return
+    try:
+        socket.create_connection((found[1], int(found[2])), timeout=MOST_SECONDS).close()
+    except (OSError, ValueError, OverflowError) as error:  # of what is no name of a host, or a port above all others
+        said = getattr(error, "strerror", None) or str(error)
+        raise DeviceError(f"cluster={cluster!r} cannot be used: {address} does not answer: {said}") from None
 
 
 def _connect(ray: Any, cluster: str, folder: str | None) -> None:

@@ -1,5 +1,7 @@
 """Names of clusters, and a Ray that is missing; tests/process/test_cluster.py has one that is there."""
 
+import re
+import socket
 import sys
 import tempfile
 from pathlib import Path
@@ -30,6 +32,34 @@ def test_a_missing_ray_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         connected("local"),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("cluster", "port", "said"),
+    [
+        ("{}", 0, "cannot be used: {} does not answer: Connection refused"),
+        ("ray://{}", 0, "cannot be used: ray://{} does not answer: Connection refused"),
+        ("auto", 0, "cannot be used: {} does not answer: Connection refused"),
+        ("{}", 65536, "cannot be used: {} does not answer: "),
+    ],
+)
+def test_a_head_that_does_not_answer_is_told_at_once(
+    cluster: str, port: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begin(**_: object) -> None:
+        raise AssertionError("Ray was asked, which tries for ten minutes")
+
+    ray = ModuleType("ray")
+    vars(ray).update(is_initialized=lambda: False, init=begin, shutdown=lambda: None)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    with socket.socket() as unheard:  # a port that is taken, on which nobody listens
+        unheard.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{port or unheard.getsockname()[1]}"
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        cluster = cluster.format(address)
+        words = re.escape(f"cluster={cluster!r} {said.format(address)}")
+        with pytest.raises(DeviceError, match=words), connected(cluster):
+            pass
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sockets")
