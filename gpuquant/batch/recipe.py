@@ -180,7 +180,7 @@ def quantize_files(
     n_entries, alpha = (search.n_colors or 1, None) if applied is None else (len(applied), applied.alpha)
     given = [_place("paths", path) for path in (paths if _are_several(paths) else [paths])]
     folder = None if output is None else _place("output", output)
-    log_path = _place("log", log) if log else None
+    log_path = None if log is None else _place("log", log)
     check_format(folder / f"*{ending}" if folder else f"*{ending}", n_entries, alpha=alpha)
     if isinstance(log_path, Location):
         raise ArgumentError(f"the log is written line by line, which {log_path} does not take; name a file on disk")

@@ -119,7 +119,7 @@ def palette(
     from gpuquant.quantization.recipes import extract_palette
 
     search = check_search(colors, target_psnr, color_space, weighting, effort, random_state)
-    out_ending = check_palette_format(out, search.n_colors or 1) if out else ""
+    out_ending = "" if out is None else check_palette_format(out, search.n_colors or 1)
     ending = f".{text_format}" if text_format else ""
     check_prefix(prefix, ending, out_ending)
     places, target = [place_of(photo) for photo in photos], maybe_place(out)

@@ -37,7 +37,8 @@ def place_of(given: str | os.PathLike[str] | Location) -> Place:
     Raises
     ------
     ArgumentError
-        It is a `Path` made of a URL, or holds one in a way that is not taken; nothing secret of it is told.
+        It is empty, which would be the current folder; or a `Path` made of a URL, or holds one in a way that is not
+        taken; nothing secret of it is told.
 
     Examples
     --------
@@ -51,6 +52,8 @@ def place_of(given: str | os.PathLike[str] | Location) -> Place:
     """
     if isinstance(given, Location):
         return given
+    if given in ("", "file://", "local://"):
+        raise ArgumentError(f"{given!r} is no file or folder")
     if isinstance(given, Path) and (as_path := _URL_AS_PATH.match(str(given))):
         raise ArgumentError(f"a URL, {as_path[1]}://..., became a Path before, which takes a slash off: give a text")
     if not isinstance(given, str) or not is_url(given):

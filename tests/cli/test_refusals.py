@@ -1,10 +1,13 @@
 """Files that the system refuses to read, to write or to look at are named, with its reason."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from commands import run
 from PIL import Image
+
+import gpuquant
 
 LONG = "n" * 300  # a name that the system takes for no file
 REASON = "File name too long"
@@ -40,3 +43,51 @@ def test_the_file_is_named(
 ) -> None:
     code, _, error = run(given.split(), monkeypatch, capsys)
     assert (code, error) == (1, f"gpuquant: {said}\n")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "report !",
+        "report . --log !",
+        "palette !",
+        "palette a.png !",
+        "palette a.png --out !",
+        "quantize !",
+        "quantize a.png !",
+        "quantize a.png x.png --palette !",
+        "quantize a.png x.png --side-by-side !",
+        "quantize a.png x.png --error-map !",
+        "apply black.hex ! x.png",
+        "apply black.hex a.png !",
+        "batch ! -o x",
+        "batch a.png ! -o x",
+        "batch a.png -o !",
+        "batch a.png -o x --log !",
+    ],
+)
+def test_nothing_is_no_name(given: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """An empty text, of a variable of a shell that is not set, does not stand for the current folder."""
+    arguments = [word.replace("!", "") for word in given.split()]
+    code, _, error = run(arguments, monkeypatch, capsys)
+    assert (code, error) == (2, "gpuquant: '' is no file or folder\n")
+    assert not Path("x").exists()
+    assert not Path("x.png").exists()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: gpuquant.quantize(""),
+        lambda: gpuquant.quantize_file("", "x.png"),
+        lambda: gpuquant.quantize_file("a.png", ""),
+        lambda: gpuquant.extract_palette([""]),
+        lambda: gpuquant.quantize_files("", "x"),
+        lambda: gpuquant.quantize_files("a.png", "x", log=""),
+        lambda: gpuquant.read_palette(""),
+        lambda: gpuquant.quantize("a.png").save(""),
+    ],
+)
+def test_nothing_is_no_name_in_python(call: Callable[[], object]) -> None:
+    with pytest.raises(gpuquant.ArgumentError, match="'' is no file or folder"):
+        call()
