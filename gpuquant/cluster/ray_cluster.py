@@ -27,7 +27,10 @@ from gpuquant.threads import n_cores
 INSTALL = "pip install 'gpuquant[ray]' (in a checkout: scripts/setup.sh ray)"
 FORMS = '"auto" (a running cluster), "local" (one for this batch), "HOST:PORT" or "ray://HOST:PORT"'
 HOST_AND_PORT = re.compile(r"(?:ray://)?([^\s/:]+):([0-9]+)")
-MOST_SECONDS = 10.0  # that a head may take to accept a connection
+MOST_SECONDS = 10.0  # that a head may take to accept a connection, and to answer
+SETTINGS = b"\0\0\0\4\0\0\0\0\0"  # an empty frame of that type, with which both sides begin (RFC 9113, 3.4)
+OF_TYPE = slice(3, 4)  # where its type is
+GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SETTINGS  # of gRPC, which Ray speaks
 OBJECT_STORE = (
     512 << 20
 )  # bytes, taken as they are needed: two histograms of all colors, of 2^24 * 11 bytes, on their way
@@ -82,13 +85,19 @@ def connected(cluster: str) -> Iterator["RayCluster"]:
 
 
 def _check_answers(cluster: str) -> None:
-    """Raise where nobody listens: Ray would try for ten minutes, and print what it tries."""
+    """Raise where nobody listens, or not as Ray does: it would try for ten minutes, and print what it tries."""
     address = os.environ.get("RAY_ADDRESS", "") if cluster == "auto" else cluster
     found = HOST_AND_PORT.fullmatch(address)
     if found is None:
         return
     try:
-        socket.create_connection((found[1], int(found[2])), timeout=MOST_SECONDS).close()
+        with socket.create_connection((found[1], int(found[2])), timeout=MOST_SECONDS) as line:
+            if "RAY_USE_TLS" not in os.environ:
+                line.sendall(GREETING)
+                if line.recv(len(SETTINGS), socket.MSG_WAITALL)[OF_TYPE] != SETTINGS[OF_TYPE]:
+                    raise ConnectionError("what listens there is no cluster of Ray")
+    except TimeoutError:
+        raise DeviceError(f"cluster={cluster!r} cannot be used: {address} does not answer") from None
     except (OSError, ValueError, OverflowError) as error:  # of what is no name of a host, or a port above all others
         said = getattr(error, "strerror", None) or str(error)
         raise DeviceError(f"cluster={cluster!r} cannot be used: {address} does not answer: {said}") from None

@@ -4,6 +4,8 @@ import re
 import socket
 import sys
 import tempfile
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -34,6 +36,47 @@ def test_a_missing_ray_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         pass
 
 
+def _played(begin: Callable[..., None]) -> ModuleType:
+    ray = ModuleType("ray")
+    vars(ray).update(is_initialized=lambda: False, init=begin, shutdown=lambda: None)
+    return ray
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (None, "does not answer$"),
+        (b"", "does not answer: what listens there is no cluster of Ray"),
+        (b"HTTP/1.1 400 Bad Request", "does not answer: what listens there is no cluster of Ray"),
+        (b"\0\0\x06\4\0\0\0\0\0", "Ray was asked"),
+    ],
+)
+def test_what_answers_but_is_no_ray_is_told_at_once(
+    answer: bytes | None, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begin(**_: object) -> None:
+        raise AssertionError("Ray was asked")
+
+    def serve() -> None:
+        with head.accept()[0] as line:
+            line.recv(1 << 10)
+            if answer is not None:
+                line.sendall(answer)
+            else:
+                done.wait(10)
+
+    monkeypatch.setitem(sys.modules, "ray", _played(begin))
+    monkeypatch.setattr(ray_cluster, "MOST_SECONDS", 0.2)
+    done = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as head:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with pytest.raises(DeviceError, match=said), connected(f"127.0.0.1:{head.getsockname()[1]}"):
+            pass
+        done.set()
+        thread.join()
+
+
 @pytest.mark.parametrize(
     ("cluster", "port", "said"),
     [
@@ -49,9 +92,7 @@ def test_a_head_that_does_not_answer_is_told_at_once(
     def begin(**_: object) -> None:
         raise AssertionError("Ray was asked, which tries for ten minutes")
 
-    ray = ModuleType("ray")
-    vars(ray).update(is_initialized=lambda: False, init=begin, shutdown=lambda: None)
-    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setitem(sys.modules, "ray", _played(begin))
     with socket.socket() as unheard:  # a port that is taken, on which nobody listens
         unheard.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{port or unheard.getsockname()[1]}"
