@@ -9,11 +9,11 @@ import numpy as np
 from gpuquant.batch.crew import Crew
 from gpuquant.batch.file_work import Settings
 from gpuquant.batch.folders import check_writable
-from gpuquant.batch.outcome import FileOutcome, OutcomeLog
+from gpuquant.batch.outcome import FileOutcome, OutcomeLog, is_of_full_disk
 from gpuquant.batch.page import BatchPage
 from gpuquant.batch.plan import Plan, PlannedFile, check_inside
 from gpuquant.counting.histogram import ColorHistogram
-from gpuquant.errors import ArgumentError
+from gpuquant.errors import ArgumentError, ImageFileError
 from gpuquant.locations import Place, holds, identity_of, is_inside, make_folder
 from gpuquant.palettes.files import read_palette, write_palette
 from gpuquant.palettes.palette import Palette
@@ -124,10 +124,19 @@ class Batch:
             check_writable(self._output, self.files)
             if self.passed_over or self.results_passed_over:
                 log.add_passed_over(self.passed_over, self.results_passed_over)
+            n_left, full = len(self.files), None
             for outcome in self._outcomes():
+                n_left -= 1
+                if is_of_full_disk(outcome):  # as those of all others would be, each after all its work
+                    full = outcome.target.parent
+                    self.stop()
                 log.add(outcome)
                 page.add(outcome)
                 yield outcome
+            if full and n_left:
+                left = f"{n_left} photo{'s were' if n_left > 1 else ' was'} not begun"
+                way_out = "make room there, and go on with existing='skip' (--skip-existing)"
+                raise ImageFileError(f"{full} has no room left, and {left}; {way_out}")
 
     def _outcomes(self) -> Iterator[FileOutcome]:
         there, palette, options = self._kept, self._palette, self._settings.options

@@ -1,5 +1,6 @@
 """FileOutcome: the outcome of one file of a batch; and the log of them."""
 
+import errno
 import json
 import math
 import os
@@ -74,6 +75,12 @@ class FileOutcome:
         if self.psnr is not None and math.isinf(self.psnr):
             values["psnr"] = None
         return json.dumps(values)
+
+
+def is_of_full_disk(outcome: FileOutcome) -> bool:
+    """True of a result for which there was no room on its disk."""
+    reasons = {os.strerror(number) for number in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))}
+    return outcome.error in {f"{outcome.target} cannot be written: {reason}" for reason in reasons}
 
 
 def reason_of(error: Exception, source: Place) -> str:

@@ -142,7 +142,8 @@ def quantize_files(
     DeviceError
         A device is not there.
     ImageFileError
-        The log or the report cannot be written; after the last file, if that happens on the way.
+        The log or the report cannot be written; after the last file, if that happens on the way. Or the disk of the
+        results is full: no more files are then begun.
 
     Notes
     -----

@@ -1,6 +1,8 @@
 """quantize_files(): the results of quantize, whatever happens to other files."""
 
+import errno
 import json
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from commands import by_name, on_disk
+from commands import by_name, on_disk, run
 from PIL import Image
 
 import gpuquant
@@ -297,3 +299,32 @@ def test_the_memory_of_a_gif_is_that_of_a_failed_file(tmp_path: Path) -> None:
     (outcome,) = quantize_files(tmp_path / "large.png", tmp_path / "out", 2, image_format="gif", memory="1MB")
     assert outcome.status == "failed"
     assert "large.gif: a GIF of 20000 x 20000 pixels takes 1.6 GB of memory while it is written" in str(outcome.error)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_ends_the_job(
+    number: int, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is begun fails; all others would, too, each after all its work."""
+    replace, most = Path.replace, 2
+
+    def replace_if_there_is_room(path: Path, target: Path) -> Path:
+        if len(list((tmp_path / "out").glob("*.png"))) >= most:
+            raise OSError(number, os.strerror(number))
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", replace_if_there_is_room)
+    monkeypatch.chdir(tmp_path)
+    given = ["batch", folder.name, "-o", "out", "-k", 2, "-j", 1, "--log", "log", "--skip-existing"]
+    code, out, error = run(given, monkeypatch, capsys)
+    first, failed, last = error.splitlines()
+    assert (code, out.splitlines()[2][:21]) == (1, "2 written, 2 failed; ")
+    assert first == "gpuquant: photos/broken.jpg: is not an image in a format that Pillow can read"
+    assert failed.endswith(f".png cannot be written: {os.strerror(number)}")
+    way_out = "make room there, and go on with --skip-existing"
+    assert last == f"gpuquant: out has no room left, and 3 photos were not begun; {way_out}"
+    assert [json.loads(line)["status"] for line in Path("log").read_text().splitlines()].count("failed") == 2
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    outcomes = by_name(quantize_files(folder, "out", 2, existing="skip"))
+    assert sorted(one.status for one in outcomes.values()) == ["failed", *["skipped"] * 2, *["written"] * 4]

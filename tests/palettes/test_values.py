@@ -99,7 +99,7 @@ def test_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "white").write_text("a color comes before a file")
     assert Palette("white").hex == ("#ffffff",)
     for path in ("#000,#fff.hex", "a\0.hex", "a" * 5000 + ".gpl"):
-        with pytest.raises(ImageFileError, match="no such file"):
+        with pytest.raises(ImageFileError, match=r"no such file|too long"):
             Palette(path)
     Image.fromarray(ROWS[None]).save("photo.jpg")
     with pytest.raises(ArgumentError, match=r"photo.jpg is no palette: .* end in \.hex, .* extract_palette"):
