@@ -57,7 +57,8 @@ def plan_files(
         lies in it is not read, unless it is named as a file, or there is a suffix. None stands for the folder of each
         source, and needs a suffix.
     recursive : bool, default False
-        Whether sub-folders are read, too, after the files beside them; hidden and symlinked ones are not.
+        Whether sub-folders are read, too, after the files beside them; hidden and symlinked ones are not. A symlink to
+        nothing is a file that cannot be read.
     ending : str, default ".png"
         The ending of all targets. Sources that differ in nothing but their ending keep it (a.jpg.png, a.tif.png), and
         what is still the same, in upper or lower case, is numbered (a-2.png).

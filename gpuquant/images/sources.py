@@ -162,7 +162,8 @@ def told(source: Source) -> Iterator[None]:
     except ArgumentError as error:
         raise ImageFileError(f"{name}: {error}") from None
     except FileNotFoundError:
-        raise ImageFileError(f"{name}: no such file") from None
+        is_link = source.path is not None and source.path.is_symlink()
+        raise ImageFileError(f"{name} is a symlink to no file" if is_link else f"{name}: no such file") from None
     except UnidentifiedImageError:
         raise ImageFileError(_unidentified(source)) from None
     except ImageFileError:

@@ -10,7 +10,7 @@ from gpuquant.locations.places import Location, Place, identity_of, is_below
 
 @dataclass(eq=False)
 class Tree:
-    """Files of a folder, as places below it: "sub/a.jpg"."""
+    """Files of a folder, as places below it: "sub/a.jpg"; with them what cannot be read, such as a broken symlink."""
 
     folder: Place
     files: list[str] = field(default_factory=list)
@@ -60,7 +60,7 @@ def _find_on_disk(found: Tree, top: str, recursive: bool, but: str, closed: str)
             if _is_folder(entry):
                 if entry.path != closed and entry.name != but:
                     below.append((entry.path, f"{place}{entry.name}/"))
-            elif holds(entry.is_file) and not _leads_into(entry, closed):
+            elif not holds(entry.is_dir) and not _leads_into(entry, closed):
                 found.files.append(place + entry.name)
         found.has_folders |= bool(below)
         if recursive:

@@ -1,5 +1,6 @@
 """The plan of a batch: which files are read, and that every result has a place of its own inside the output folder."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from commands import check, on_disk, touch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from gpuquant import quantize_files
 from gpuquant.batch.plan import Plan, check_inside, plan_files
 from gpuquant.errors import ArgumentError, ImageFileError
 
@@ -47,6 +49,7 @@ def test_a_folder_gives_its_images_in_order() -> None:
     Path("in/folder.jpg").mkdir()
     os.mkfifo("in/pipe.jpg")
     expected = [("in/B.webp", "B.webp.png"), ("in/a.PNG", "a.png"), ("in/b.jpg", "b.jpg.png"), ("in/c.tiff", "c.png")]
+    expected += [("in/pipe.jpg", "pipe.png")]  # which fails
     assert pairs(plan_files(["in"], "out")) == expected
     assert not Path("out").exists()
 
@@ -83,8 +86,9 @@ def test_symlinks() -> None:
     Path("in/itself.jpg").symlink_to("itself.jpg")
     Path("in/broken.jpg").symlink_to("nothing.jpg")
     Path("link").symlink_to("in")
-    assert sources(plan_files(["in"], "out", recursive=True)) == ["in/a.jpg", "in/file.jpg"]
-    assert sources(plan_files(["link"], "out", recursive=True)) == ["link/a.jpg", "link/file.jpg"]
+    names = ["a.jpg", "broken.jpg", "file.jpg", "itself.jpg"]  # the broken ones fail
+    assert sources(plan_files(["in"], "out", recursive=True)) == [f"in/{name}" for name in names]
+    assert sources(plan_files(["link"], "out", recursive=True)) == [f"link/{name}" for name in names]
     assert sources(plan_files(["in/itself.jpg"], "out")) == ["in/itself.jpg"]
 
 
@@ -289,3 +293,21 @@ def test_planning_does_not_load_torch() -> None:
     code = "import sys, gpuquant.batch.plan; print('torch' in sys.modules, 'numpy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False False\n"
+
+
+def test_what_cannot_be_read_in_a_folder_is_told(tmp_path: Path) -> None:
+    """Broken symlinks and pipes: one of them may have been a photo; without a photo's ending they are counted."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("dangling.jpg", "dangling"):
+        (folder / name).symlink_to(tmp_path / "none.jpg")
+    (folder / "round.png").symlink_to(folder / "round.png")
+    (folder / "folder.png").symlink_to(tmp_path)  # which is not followed
+    os.mkfifo(folder / "pipe.jpg")
+    job = quantize_files(folder, tmp_path / "out")
+    assert job.passed_over == {"": 1}
+    assert {outcome.source.name: outcome.error for outcome in job} == {
+        "dangling.jpg": "is a symlink to no file",
+        "pipe.jpg": "is not a regular file",
+        "round.png": f"cannot be read: {os.strerror(errno.ELOOP)}",
+    }

@@ -56,7 +56,7 @@ def test_a_closed_folder(folder: Place) -> None:
 
 
 def test_what_is_no_file_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Symlinks to files are files; those to folders are not followed, nor is a pipe read."""
+    """Symlinks to files are files; those to folders are not followed. What cannot be read is there, to be told."""
     for name in ("a", "b", "closed"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "x").write_bytes(b"")
@@ -64,6 +64,7 @@ def test_what_is_no_file_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "into").symlink_to(tmp_path / "closed" / "x")
     (tmp_path / "folder").symlink_to(tmp_path / "a")
     (tmp_path / "nowhere").symlink_to(tmp_path / "none")
+    (tmp_path / "round").symlink_to(tmp_path / "round")
     os.mkfifo(tmp_path / "pipe")
     real = os.scandir
 
@@ -74,6 +75,6 @@ def test_what_is_no_file_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(os, "scandir", denied)
     tree = tree_of(tmp_path, recursive=True, but="ours", closed=str(tmp_path / "closed"))
-    assert told(tree) == ["file", "a/x", "b"]
+    assert told(tree) == ["file", "nowhere", "pipe", "round", "a/x", "b"]
     assert tree.unlisted == {"b"}
     assert tree_of(tmp_path / "b", recursive=True, but="ours").files == ["."]
