@@ -109,7 +109,7 @@ class BatchProgress:
         self._print(f"gpuquant: {outcome.source}: {in_cli_words(said, names)}", sys.stderr)
 
     def _print(self, line: str, stream: TextIO) -> None:
-        text = line.replace("\n", "\\n")
+        text = printable(line)
         if self._bars:
             self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:

@@ -14,6 +14,7 @@ import typer
 from gpuquant.arguments import MAX_PIXELS
 from gpuquant.cli.options import INTERRUPTED, Device, Force, MaxPixels, take_interrupts
 from gpuquant.cli.output import check_outputs
+from gpuquant.cli.words import printable
 from gpuquant.errors import ArgumentError
 
 QUICK_MEGAPIXELS = 3.0  # of the user's photo: as many as QUICK_SIZE has
@@ -118,4 +119,4 @@ def bench(
         }
         with whole_file(out) as target:
             target.write(json.dumps({"machine": about, "tables": [shown], "ratios": []}, indent=1).encode() + b"\n")
-        sys.stderr.write(f"wrote {out}\n")
+        sys.stderr.write(f"wrote {printable(str(out))}\n")

@@ -35,6 +35,7 @@ from gpuquant.cli.options import (
 from gpuquant.cli.output import Outputs, check_outputs, color_block, report
 from gpuquant.cli.photo import STANDARD, given_photo, name_of_photo
 from gpuquant.cli.stages import shown_stages
+from gpuquant.cli.words import printable
 from gpuquant.errors import ArgumentError
 from gpuquant.locations import place_of
 from gpuquant.palettes.registry import FORMATS, endings
@@ -157,7 +158,7 @@ def palette(
     else:
         sys.stdout.write(printed)
     if target:
-        sys.stderr.write(f"wrote {target}\n")  # standard output is the palette
+        sys.stderr.write(f"wrote {printable(str(target))}\n")  # standard output is the palette
 
 
 def apply(

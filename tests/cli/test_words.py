@@ -128,6 +128,24 @@ def test_what_would_steer_a_terminal_is_made_visible(
     assert "\\x1b[31m\\x07-8-colors.png" in shown
 
 
+@pytest.mark.parametrize("letter", ["\n", "\r", "\t", "\x1b", "\x9b", "\u202e", "\u2066", "\u2028", "\udcff"])
+def test_names_are_lines_whole_and_in_their_order(
+    letter: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Letters that end a line or turn its direction round stand in names of photos, of results and of palettes."""
+    monkeypatch.chdir(tmp_path)
+    Path("in").mkdir()
+    for name in (f"a{letter}.png", f"b{letter}.png"):
+        Image.new("RGB", (2, 2)).save(f"in/{name}")
+    Path(f"in/b{letter}.png").write_bytes(b"")
+    for given in (["batch", "in", "-o", "out"], ["palette", f"in/a{letter}.png", "--out", f"p{letter}.hex"]):
+        shown = said(given, monkeypatch, capsys)
+        assert letter not in re.sub(r"^#000000\t.*\n|\n", "", shown) or letter == "\n"
+        escaped = letter.encode("unicode_escape", "surrogatepass").decode()
+        for name in ("a", "b") if given[0] == "batch" else ("p",):
+            assert re.search(rf"{name}{re.escape(escaped)}\.", shown), shown
+
+
 def test_a_palette_that_is_written_is_not_one_to_use(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
