@@ -12,6 +12,7 @@ from gpuquant.errors import ArgumentError
 
 SHARE = 4  # a quarter of what is free: others come and go, and what a codec takes is only roughly known
 LEAST = 512_000_000  # bytes: the program, a photo of two million colors, and strips of some megapixels
+LEAST_WITH_EFFECT = 500_000_000  # bytes: engine_memory() of one thread, and the smallest strips; none is held to less
 ARENA_MAX = -8  # M_ARENA_MAX of malloc.h, glibc
 UNITS = {"b": 1} | {
     letter + ending: base**power

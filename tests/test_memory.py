@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from gpuquant import memory
 from gpuquant.errors import ArgumentError
-from gpuquant.memory import LEAST, default_budget, engine_memory, how_many, parse_memory, strip_rows
+from gpuquant.memory import LEAST, LEAST_WITH_EFFECT, default_budget, engine_memory, how_many, parse_memory, strip_rows
+from gpuquant.quantization.file_steps import LEAST_FOR_PIXELS, Budget
 
 GB = 10**9
 NO_LIMIT = 9_223_372_036_854_771_712  # of the first version
@@ -185,3 +186,9 @@ def test_photos_at_a_time() -> None:
     assert how_many(memory.PROGRAM + 100, memory.PROGRAM + 30, 2) == 2
     assert how_many(1000, memory.PROGRAM + 30, 8) == 1
     assert how_many(memory.PROGRAM + 100, 0, 5) == 5
+
+
+def test_what_is_less_than_any_photo_is_held_to() -> None:
+    assert pytest.approx(engine_memory(1) + LEAST_FOR_PIXELS, rel=0.01) == LEAST_WITH_EFFECT
+    for n_bytes in (1, LEAST_WITH_EFFECT - 10_000_000):
+        assert Budget(n_bytes, as_floats=False).for_pixels == LEAST_FOR_PIXELS

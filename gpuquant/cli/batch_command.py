@@ -14,6 +14,7 @@ from gpuquant.arguments import MAX_PIXELS
 from gpuquant.cli.batch_progress import BatchProgress
 from gpuquant.cli.options import (
     INTERRUPTED,
+    LITTLE,
     Background,
     Colors,
     ColorSpace,
@@ -28,6 +29,7 @@ from gpuquant.cli.options import (
     TargetPsnr,
     Weighting,
     check_strength,
+    note_little,
 )
 from gpuquant.cli.photo import STANDARD
 from gpuquant.errors import ArgumentError, ImageFileError
@@ -84,7 +86,7 @@ BatchMemory = Annotated[
         "--memory",
         metavar="2GB",
         help="How much memory the photos may take, whatever their sizes; a quarter of what is free, at least 512 MB, "
-        "if not given.",
+        f"if not given; {LITTLE}.",
         show_default=False,
     ),
 ]
@@ -178,6 +180,7 @@ def batch(
     existing = ("update" if force else "skip") if skip_existing else "overwrite" if force else "refuse"
     if quiet:
         warnings.simplefilter("ignore")
+    note_little(memory)
     shown, trouble = BatchProgress(quiet), None
     job = quantize_files(
         paths,

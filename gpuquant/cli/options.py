@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import warnings
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -12,7 +13,9 @@ from gpuquant.dithering.registry import METHODS
 from gpuquant.errors import ArgumentError
 from gpuquant.images.registry import picture_endings, result_endings
 from gpuquant.locations import Place, place_of
+from gpuquant.memory import LEAST_WITH_EFFECT, parse_memory
 from gpuquant.palettes.registry import endings
+from gpuquant.whole_file import size_in_words
 
 if TYPE_CHECKING:  # types are known before the program runs, tables are not
     SpaceName = str
@@ -22,6 +25,7 @@ else:
     MethodName = Literal[tuple(METHODS)]
 
 INTERRUPTED = 130  # as shells have it: 128 and the number of SIGINT
+LITTLE = f"less than {size_in_words(LEAST_WITH_EFFECT)} is taken as that much"
 RESULTS, PICTURES = ", ".join(result_endings()), ", ".join(picture_endings())
 
 Photo = Annotated[
@@ -101,7 +105,7 @@ Memory = Annotated[
     typer.Option(
         metavar="2GB",
         help="How much memory a photo may take, whatever its size; a quarter of what is free, at least 512 MB, if not "
-        "given.",
+        f"given; {LITTLE}.",
         show_default=False,
     ),
 ]
@@ -156,6 +160,12 @@ def take_interrupts() -> None:
 def maybe_place(text: str | None) -> Place | None:
     """The place that an option names, where it is given."""
     return None if text is None else place_of(text)
+
+
+def note_little(memory: str | None) -> None:
+    """Warn where less memory is allowed than any photo is held to."""
+    if memory is not None and parse_memory(memory) < LEAST_WITH_EFFECT:
+        warnings.warn(f"--memory {memory}: {LITTLE}", stacklevel=2)
 
 
 def check_strength(dither: str, strength: float | None) -> float:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from gpuquant.cli.options import note_little
 from gpuquant.cli.photo import STANDARD
 from gpuquant.cli.words import printable
 from gpuquant.errors import ArgumentError, ImageFileError
@@ -89,6 +90,7 @@ class Outputs:
 
         about: dict[str, Any] = {"image_format": self.image_format, "compression": compression, "memory": memory}
         if not (self.side_by_side or self.error_map):
+            note_little(memory)
             with self.told():
                 return quantize_file(photo, self.target, found=self.write_palette, **about, **settings)
         self._check_photo(photo, settings.get("palette"), settings["max_pixels"], memory)

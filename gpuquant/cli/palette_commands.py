@@ -31,6 +31,7 @@ from gpuquant.cli.options import (
     Weighting,
     check_strength,
     maybe_place,
+    note_little,
 )
 from gpuquant.cli.output import Outputs, check_outputs, color_block, report
 from gpuquant.cli.photo import STANDARD, given_photo, name_of_photo
@@ -123,6 +124,7 @@ def palette(
     out_ending = "" if out is None else check_palette_format(out, search.n_colors or 1)
     ending = f".{text_format}" if text_format else ""
     check_prefix(prefix, ending, out_ending)
+    note_little(memory)
     places, target = [place_of(photo) for photo in photos], maybe_place(out)
     if places.count(STANDARD) > 1:
         raise ArgumentError("- is given twice, but standard input holds one photo")

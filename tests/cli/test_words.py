@@ -179,3 +179,19 @@ def test_the_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     from gpuquant import __version__
 
     assert said(["--version"], monkeypatch, capsys) == f"gpuquant {__version__}\n"
+
+
+@pytest.mark.filterwarnings("always")
+@pytest.mark.parametrize(
+    "given", ["quantize a.png x.png", "palette a.png", "apply #000 a.png x.png", "batch a.png -o x"]
+)
+def test_memory_that_is_too_little_to_be_kept_to_is_told(
+    given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (2, 2)).save("a.png")
+    told = "gpuquant: --memory 10MB: less than 500 MB is taken as that much\n"
+    assert told in said([*given.split(), "--memory", "10MB"], monkeypatch, capsys)
+    force = [] if given.startswith("palette") else ["--force"]
+    assert "less than" not in said([*given.split(), *force, "--memory", "500MB"], monkeypatch, capsys)
+    assert re.search(r"less\s+than\s+500\s+MB", said([given.split()[0], "--help"], monkeypatch, capsys))
