@@ -69,7 +69,7 @@ def plan_files(
     Raises
     ------
     ArgumentError
-        There is nothing to read, or the ending is not one.
+        There is nothing to read, a given folder lies in that for the results, or the ending is not one.
     ImageFileError
         A folder at a URL cannot be listed.
     """
@@ -80,6 +80,10 @@ def plan_files(
     folder = None if output is None else place_of(output)
     closed = "" if folder is None or suffix else identity_of(folder)
     folders = {place: identity_of(place) for place in given if is_folder(place)}
+    for place, identity in folders.items():
+        if identity != closed and is_inside(identity, closed):  # the folder itself comes with "*", and is left out
+            ways_out = "name another one with output (--output), or give a suffix (--suffix)"
+            raise ArgumentError(f"{place} lies in the output folder {folder}, where no photos are read; {ways_out}")
     several = len(set(folders.values())) > 1
     found: dict[str, tuple[Place, str]] = {}  # identity, but of a symlink itself -> source, place in the targets' tree
     unread: dict[Place, str] = {}
@@ -178,7 +182,7 @@ def _nothing_found(
     message = f"there are no image files to read in {', '.join(names[:MAX_NAMED])}{more}"
     if passed_over or n_results:
         message += f"; {passed_over_words(passed_over, n_results)}"
-    if any(is_inside(folder, closed) for folder in folders.values()):
+    if closed in folders.values():
         message += "; what lies in the output folder is not read"
     if n_results:
         message += "; results are read where they are named as files"

@@ -55,6 +55,8 @@ def in_cli_words(message: str, arguments: Sequence[str]) -> str:
     >>> from gpuquant.cli.words import in_cli_words
     >>> in_cli_words("n_colors=0 must be an integer; see max_pixels (--max-pixels)", [])
     '-k 0 must be an integer; see --max-pixels'
+    >>> in_cli_words("name a folder with output (--output), or give a suffix (--suffix)", [])
+    'name a folder with --output, or give a --suffix'
     >>> in_cli_words("n_colors.jpg: no such file", ["n_colors.jpg"])
     'n_colors.jpg: no such file'
     """
@@ -62,7 +64,7 @@ def in_cli_words(message: str, arguments: Sequence[str]) -> str:
         (rf"(?<!\w){re.escape(text)}(?!\w)" for text in arguments if len(text) >= MIN_LENGTH), key=len, reverse=True
     )
     python = r"\b(?:[a-z]+='?\w+'?|[a-z]+_[a-z_]+)"  # a word of Python's, after which ours may stand in brackets
-    both = rf"{python} \((?P<option>--[a-z-]+(?: --[a-z-]+)*|gpuquant \w+)\)"
+    both = rf"(?:{python}|output|suffix) \((?P<option>--[a-z-]+(?: --[a-z-]+)*|gpuquant \w+)\)"
     pattern = "|".join([*written, both, rf"\b(?P<name>{NAMES})\b(?P<value>=)?"])
 
     def replaced(found: re.Match[str]) -> str:

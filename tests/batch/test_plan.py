@@ -142,9 +142,13 @@ def test_results_are_not_read() -> None:
     for output in ("in/out", "in/../in/out/", "elsewhere", Path("in/out").resolve()):
         assert sources(plan_files(["in"], output, recursive=True)) == ["in/a.jpg", "in/outer/c.jpg"]
     assert sources(plan_files(["in/out/a.png"], "in/out")) == ["in/out/a.png"]
-    for top in ("in/out", "in/out/deep"):
-        with pytest.raises(ArgumentError, match=r"what lies in the output folder is not read$"):
-            plan_files([top], "in/out", recursive=True)
+    assert sources(plan_files(["in", "in/out"], "in/out")) == ["in/a.jpg"]
+    with pytest.raises(ArgumentError, match=r"what lies in the output folder is not read$"):
+        plan_files(["in/out"], "in/out", recursive=True)
+    for named in (["in/out/deep"], ["in", "in/out/deep"]):
+        with pytest.raises(ArgumentError, match=r"^in/out/deep lies in the output folder in/out, where no photos are"):
+            plan_files(named, "in/out")
+    assert sources(plan_files(["in/out/deep"], "in/out", suffix="-x")) == ["in/out/deep/b.png"]
     touch("only/out/a.png")
     with pytest.raises(ArgumentError, match=r"to read in only$"):
         plan_files(["only"], "only/out")

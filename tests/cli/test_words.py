@@ -181,6 +181,25 @@ def test_the_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     assert said(["--version"], monkeypatch, capsys) == f"gpuquant {__version__}\n"
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("batch in", "there is no place for the results; name a folder with --output, or give a --suffix for results"),
+        (
+            "batch in -o .",
+            "in lies in the output folder ., where no photos are read; name another one with --output",
+        ),
+    ],
+)
+def test_places_of_results_are_asked_for_in_words_of_options(
+    given: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("in").mkdir()
+    Image.new("RGB", (2, 2)).save("in/a.png")
+    assert said(given.split(), monkeypatch, capsys).startswith(f"gpuquant: {told}")
+
+
 @pytest.mark.filterwarnings("always")
 @pytest.mark.parametrize(
     "given", ["quantize a.png x.png", "palette a.png", "apply #000 a.png x.png", "batch a.png -o x"]
