@@ -25,6 +25,7 @@ from gpuquant.cli.options import (
     Memory,
     Photo,
     Preview,
+    Quiet,
     Seed,
     SideBySide,
     TargetPsnr,
@@ -179,6 +180,7 @@ def apply(
     max_pixels: MaxPixels = MAX_PIXELS,
     memory: Memory = None,
     device: Device = "auto",
+    quiet: Quiet = False,
 ) -> None:
     """Give every pixel of a photo the nearest color of a palette, whose order is kept, or dither."""
     from gpuquant.palettes.formats import is_palette_path
@@ -186,6 +188,8 @@ def apply(
     from gpuquant.palettes.parsing import as_palette
     from gpuquant.quantization.recipes import apply_palette
 
+    if quiet:
+        warnings.simplefilter("ignore")
     strength = check_strength(dither, dither_strength)
     file = place_of(palette) if is_palette_path(palette) else None
     place = place_of(photo)
@@ -209,7 +213,8 @@ def apply(
             "progress": progress,
         }
         result = outputs.make(apply_palette, given, settings, compression=compression, memory=memory)
-    report(result, outputs, as_json=as_json, is_palette_given=True)
+    if as_json or not quiet:
+        report(result, outputs, as_json=as_json, is_palette_given=True)
 
 
 def _print_palette(palette: "Palette") -> None:

@@ -1,5 +1,6 @@
 """The command for one photo."""
 
+import warnings
 from typing import Any
 
 from gpuquant.arguments import MAX_PIXELS
@@ -22,6 +23,7 @@ from gpuquant.cli.options import (
     PaletteFile,
     Photo,
     Preview,
+    Quiet,
     Seed,
     SideBySide,
     TargetPsnr,
@@ -58,6 +60,7 @@ def quantize(
     memory: Memory = None,
     device: Device = "auto",
     random_state: Seed = 0,
+    quiet: Quiet = False,
 ) -> None:
     """Reduce a photo to its k-means colors and write it as an indexed image.
 
@@ -67,6 +70,8 @@ def quantize(
     from gpuquant.fitting.search import check_search
     from gpuquant.quantization.recipes import quantize as quantize_image
 
+    if quiet:
+        warnings.simplefilter("ignore")
     search = check_search(colors, target_psnr, color_space, weighting, effort, random_state)
     strength = check_strength(dither, dither_strength)
     wanted = f"{search.n_colors} colors" if search.n_colors else f"{target_psnr:g} dB"
@@ -95,4 +100,5 @@ def quantize(
             "progress": progress,
         }
         result = outputs.make(quantize_image, given, settings, compression=compression, memory=memory)
-    report(result, outputs, as_json=as_json)
+    if as_json or not quiet:
+        report(result, outputs, as_json=as_json)

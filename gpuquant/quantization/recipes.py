@@ -68,7 +68,7 @@ def quantize(
     effort : "fast", "default" or "best"
         How long to look for a low error. From starts by k-means++ breathing k-means goes on: it splits clusters where
         the error is large, merges as many, and keeps what lowers the error. "best" does about twice as much of it
-        as "default", for up to 1 % less error in about twice the time, and never ends with a higher error where
+        as "default", for up to 0.2 % less error in up to twice the time, and never ends with a higher error where
         distances are taken. "fast", for previews, does little of it, and does not iterate to the end. Other starts
         than k-means++ do without, and are always iterated to the end.
     color_space : "srgb" or "oklab"

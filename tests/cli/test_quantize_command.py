@@ -283,3 +283,16 @@ def test_shells_complete_commands_and_options() -> None:
         asked = {"_GPUQUANT_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
         done = subprocess.run(command, env=os.environ | asked, capture_output=True, text=True, check=False)
         assert done.stdout.split() == [expected], done.stderr
+
+
+@pytest.mark.parametrize("given", [["quantize"], ["apply", "#000,#fff"]])
+def test_nothing_is_printed_quietly(
+    given: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (2, 2)).save("a.png")
+    assert run([*given, "a.png", "x.png", "-q", "--memory", "10MB"], monkeypatch, capsys) == (0, "", "")
+    assert Path("x.png").is_file()
+    code, out, _ = run([*given, "a.png", "x.png", "--force", "-q", "--json"], monkeypatch, capsys)
+    assert (code, json.loads(out)["written"]) == (0, ["x.png"])
+    assert run([*given, "b.png", "y.png", "-q"], monkeypatch, capsys) == (1, "", "gpuquant: b.png: no such file\n")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import gpuquant
 from gpuquant.cli import app as cli
 from gpuquant.cli.words import ONLY_WITH_VALUE, OPTIONS, in_cli_words
 
@@ -214,3 +215,14 @@ def test_memory_that_is_too_little_to_be_kept_to_is_told(
     force = [] if given.startswith("palette") else ["--force"]
     assert "less than" not in said([*given.split(), *force, "--memory", "500MB"], monkeypatch, capsys)
     assert re.search(r"less\s+than\s+500\s+MB", said([given.split()[0], "--help"], monkeypatch, capsys))
+
+
+def test_what_effort_brings_is_said_as_it_was_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    found = re.search(r'effort="best"`: (up to \S+ % less), (in up to twice the time)', readme)
+    assert found
+    shown = " ".join(said(["quantize", "--help"], monkeypatch, capsys).split())
+    assert f"best: {found[1]}, {found[2]}." in shown
+    assert f"{found[1]} error {found[2]}" in " ".join((gpuquant.quantize.__doc__ or "").split())
