@@ -15,20 +15,19 @@ from typing import Any
 
 from PIL import Image
 
-from gpuquant.arguments import MAX_PIXELS
 from gpuquant.errors import ArgumentError
 from gpuquant.images.libtiff import Complaints
-from gpuquant.images.room import A_PIXEL
-from gpuquant.whole_file import size_in_words
 
-IN_STRIPS = 900_000_000  # bytes of memory at the peak, for any number of pixels
-A_MINUTE = 2_000_000_000  # pixels in one, from a JPEG to a PNG of 16 colors on two cores; others take longer
 CHECK = "_decompression_bomb_check"  # what every one of Pillow's formats calls with a size, and crop() and open() too
 PASSED_ON = (DeprecationWarning, PendingDeprecationWarning, FutureWarning)  # which are about our code, not the file
 
 
 class TooLargeError(ArgumentError):
     """An image, or a part of a file, has more pixels than are allowed."""
+
+    def __init__(self, message: str, n_pixels: int) -> None:
+        super().__init__(message)
+        self.n_pixels = n_pixels
 
 
 @dataclass(eq=False)
@@ -75,21 +74,11 @@ def check_size(size: tuple[int, int], max_pixels: int | None) -> None:
         if max_pixels < 1e6 or found == limit:
             found, limit = f"{n_pixels} pixels", f"{max_pixels} pixels"
         found = f"{size[0]} x {size[1]} = {found}, more than the limit of {limit}"
-        raise TooLargeError(f"{found}; raise it with max_pixels (--max-pixels){_takes(n_pixels)}")
+        raise TooLargeError(f"{found}; raise it with max_pixels (--max-pixels)", n_pixels)
 
 
 def _in_words(n_pixels: int) -> str:
     return f"{n_pixels / 1e6:.4g} megapixels" if n_pixels < 1e10 else f"{n_pixels / 1e9:.4g} gigapixels"
-
-
-def _takes(n_pixels: int) -> str:
-    """Say what a photo takes that is larger than what is decoded unasked."""
-    if n_pixels <= MAX_PIXELS:
-        return ""
-    strips = f"{size_in_words(IN_STRIPS)} of memory in strips, with quantize_file (gpuquant quantize)"
-    whole = f"{size_in_words(A_PIXEL * n_pixels)} where it cannot be decoded so"
-    minutes = max(1, round(n_pixels / A_MINUTE))
-    return f" {n_pixels}: it then takes about {strips}, or {whole}, and {minutes} minute{'s' * (minutes > 1)} or more"
 
 
 def _take(kind: str) -> bool:

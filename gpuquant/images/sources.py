@@ -4,6 +4,7 @@ import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO, Protocol, TypeGuard
 
@@ -13,7 +14,7 @@ from gpuquant.errors import ArgumentError, GpuquantError, ImageFileError
 from gpuquant.images import heif
 from gpuquant.images.guard import TooLargeError
 from gpuquant.images.raw import is_raw_photo
-from gpuquant.images.room import NoRoomError
+from gpuquant.images.room import NoRoomError, takes
 from gpuquant.images.words import words_of
 from gpuquant.locations import LocalCopy, Location, place_of
 
@@ -29,6 +30,8 @@ ImageSource = str | Path | Location | bytes | bytearray | memoryview | Readable
 
 MOST_BYTES = 1 << 31  # of an open file, which is read into memory; what is larger can be given as a path
 AT_ONCE = 1 << 24  # bytes that are read at a time: the length of a stream is not known
+KINDS_IN_STRIPS = {"JPEG", "PNG", "TIFF"}
+NUMPY = b"\x93NUMPY"
 SIGNATURES = {
     b"\xff\xd8\xff": "JPEG",
     b"\x89PNG": "PNG",
@@ -158,7 +161,8 @@ def told(source: Source) -> Iterator[None]:
             _check_kind(name, source.path)
         yield
     except TooLargeError as error:
-        raise NoRoomError(f"{name}: {error}") from None
+        advice = takes(error.n_pixels, in_strips=_comes_in_strips(source))
+        raise NoRoomError(f"{name}: {error}{advice}") from None
     except ArgumentError as error:
         raise ImageFileError(f"{name}: {error}") from None
     except FileNotFoundError:
@@ -181,6 +185,14 @@ def _check_kind(name: str, path: Path) -> None:
         raise ImageFileError(f"{name} is a folder{f'; {advice}' if listed else ' that cannot be listed'}")
     if path.exists() and not path.is_file():  # a pipe would be waited for
         raise ImageFileError(f"{name} is not a regular file")
+
+
+def _comes_in_strips(source: Source) -> bool:
+    """True of a file of a kind that can be decoded in strips here."""
+    with source.open() as file:
+        if file.read(len(NUMPY)) == NUMPY:
+            return True
+        return _kind_of(file) in KINDS_IN_STRIPS and find_spec("pyvips") is not None
 
 
 def _unidentified(source: Source) -> str:
