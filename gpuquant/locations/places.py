@@ -19,6 +19,7 @@ from gpuquant.whole_file import DESCRIPTORS
 OBJECT_STORES = ("s3", "gs", "memory", "abfs", "abfss", "az", "oss", "oci")  # where what is put is whole or not there
 NAMES_OF_KIND = {"s3": "ContentType", "gs": "content_type"}  # of what s3fs and gcsfs take
 
+NO_BUCKET = "The specified bucket"  # does not exist: words of S3 and what is like it; else the path stands there
 PROBE = ".gpuquant-probe"
 
 
@@ -156,7 +157,9 @@ class Location(Address):
         def look(fs: Any, path: str) -> tuple[str, list[dict[str, Any]]]:
             try:
                 found = list(fs.find(path, detail=True).values()) if recursive else fs.ls(path, detail=True)
-            except FileNotFoundError:
+            except FileNotFoundError as error:
+                if str(error).startswith(NO_BUCKET):
+                    raise
                 found = []
             return path.rstrip("/") + "/", found
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from stores import SECRETS, Shelf, contents, put, shelf
 
 from gpuquant.errors import ArgumentError, ImageFileError
@@ -386,6 +387,22 @@ def test_listing() -> None:
     found = dict(location("memory://box").listed(recursive=True))
     assert found == dict.fromkeys(contents("memory://box"), 2)
     assert "box/a.jpg" in dict(location("memory://").listed(recursive=True))
+
+
+@pytest.mark.parametrize("recursive", [False, True])
+def test_a_bucket_that_is_not_there_is_no_empty_folder(recursive: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As s3fs says it; of a folder that is not there in a bucket the error has the path alone."""
+
+    def none(_: object, path: str, **__: object) -> None:
+        raise FileNotFoundError(said or path)
+
+    monkeypatch.setattr(MemoryFileSystem, "find", none)
+    monkeypatch.setattr(MemoryFileSystem, "ls", none)
+    said = ""
+    assert list(location("memory://The specified bucket/in").listed(recursive=recursive)) == []
+    said = "The specified bucket does not exist"
+    with pytest.raises(ImageFileError, match=f"^memory://nobucket/in cannot be listed: {said}$"):
+        list(location("memory://nobucket/in").listed(recursive=recursive))
 
 
 @pytest.mark.parametrize("few", [0, 100])
