@@ -32,7 +32,8 @@ from gpuquant.estimator import level_pixels
 from gpuquant.estimator import model as estimator
 from gpuquant.estimator.level_pixels import fold_pixels
 
-settings.register_profile("any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # machines are shared
+# machines are shared, and may be slow
+settings.register_profile("any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any speed")
 
 needs_numba = pytest.mark.skipif("WITHOUT_NUMBA" in os.environ, reason="Numba is hidden")
