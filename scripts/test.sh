@@ -22,6 +22,6 @@ check "lint" .venv/bin/ruff check .
 check "types" .venv/bin/mypy
 check "types of the benchmarks" .venv/bin/mypy benchmarks
 check "compiled loops, with their indices checked" env NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=.numba-checked \
-    .venv/bin/pytest --quiet --numprocesses auto --maxprocesses 4 --dist loadfile --ignore-glob='*/test_cuda.py' \
+    .venv/bin/pytest --quiet --numprocesses auto --maxprocesses 4 --dist loadfile --ignore-glob='*/test_cuda*.py' \
     --ignore=tests/ops/test_kept_loops.py tests/ops
 check "tests, import rules among them" .venv/bin/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder "$@"
