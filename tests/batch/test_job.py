@@ -321,7 +321,7 @@ def test_a_full_disk_ends_the_job(
     assert code == 1
     assert 1 <= len(failed) <= 3  # others may be begun before the failure is seen
     assert out.splitlines()[2].startswith(f"2 written, {1 + len(failed)} failed; ")
-    assert first == "gpuquant: photos/broken.jpg: is not an image in a format that Pillow can read"
+    assert first == "gpuquant: photos/broken.jpg: it is not an image in a format that Pillow can read"
     assert all(line.endswith(f".png cannot be written: {os.strerror(number)}") for line in failed)
     way_out = "make room there, and go on with --skip-existing"
     left = {1: "3 photos were", 2: "2 photos were", 3: "1 photo was"}[len(failed)]

@@ -32,7 +32,7 @@ def photo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (f"quantize a.png x.png --palette {LONG}.hex", f"{LONG}.hex cannot be written: {REASON}"),
         (f"apply {LONG}.hex a.png x.png", f"{LONG}.hex cannot be read: {REASON}"),
         (f"apply black.hex {LONG}.png x.png", f"{LONG}.png cannot be read: {REASON}"),
-        (f"batch {LONG}.jpg -o x", f"{LONG}.jpg: cannot be read: {REASON}"),
+        (f"batch {LONG}.jpg -o x", f"{LONG}.jpg: it cannot be read: {REASON}"),
         (f"batch a.png -o {LONG}", f"{LONG} cannot be written: {REASON}"),
         (f"batch a.png -o x --report --log {LONG}", f"{LONG} cannot be written: {REASON}"),
         (f"batch a.png -o {LONG} --report", f"{LONG}/report.html: {REASON}"),
