@@ -311,7 +311,7 @@ def test_what_cannot_be_read_in_a_folder_is_told(tmp_path: Path) -> None:
     job = quantize_files(folder, tmp_path / "out")
     assert job.passed_over == {"": 1}
     assert {outcome.source.name: outcome.error for outcome in job} == {
-        "dangling.jpg": "is a symlink to no file",
-        "pipe.jpg": "is not a regular file",
-        "round.png": f"cannot be read: {os.strerror(errno.ELOOP)}",
+        "dangling.jpg": "it is a symlink to no file",
+        "pipe.jpg": "it is not a regular file",
+        "round.png": f"it cannot be read: {os.strerror(errno.ELOOP)}",
     }

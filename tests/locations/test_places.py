@@ -82,9 +82,10 @@ def test_urls_as_text(url: str, shown: str, name: str, suffix: str, parent: str)
 
 
 def test_what_is_no_url() -> None:
-    for text in ("a.jpg", "/a/b", "C:/a.jpg", "C://a.jpg", "a:b", "://a", "#000,#fff", "", "s3:/a"):
+    for text in ("a.jpg", "/a/b", "C:/a.jpg", "C://a.jpg", "a:b", "://a", "#000,#fff", "s3:/a"):
         assert not is_url(text)
         assert place_of(text) == Path(text)
+    assert not is_url("")
 
 
 def test_a_path_that_was_a_url_is_refused() -> None:
