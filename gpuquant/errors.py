@@ -76,6 +76,14 @@ def with_name(error: OSError) -> str:
     return said if error.filename is None else f"{error.filename}: {said}"
 
 
+def size_in_words(n_bytes: int) -> str:
+    """Bytes as people write them: "3.2 GB" (10^9)."""
+    for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "KB")):
+        if n_bytes >= unit:
+            return f"{n_bytes / unit:.3g} {name}"
+    return f"{n_bytes} bytes"
+
+
 def is_lack_of_memory(error: BaseException) -> bool:
     """Tell whether an error is about a lack of memory: a MemoryError of Python, or a RuntimeError of torch."""
     words = "not enough memory", "can't allocate memory", "out of memory"

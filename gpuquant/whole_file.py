@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeGuard
 
-from gpuquant.errors import ArgumentError, GpuquantError, ImageFileError
+from gpuquant.errors import ArgumentError, GpuquantError, ImageFileError, size_in_words
 
 MOST_IN_MEMORY = 1 << 26  # bytes that wait there for an object to take them: a PNG of some 200 megapixels in 16 colors
 AT_ONCE = 1 << 20  # bytes that an object is given, or a file
@@ -346,11 +346,3 @@ def check_takes_files(folder: Path) -> None:
         is_read_only = hasattr(os, "statvfs") and os.statvfs(folder).f_flag & os.ST_RDONLY
         number = errno.EROFS if is_read_only else errno.EACCES
         raise OSError(number, os.strerror(number))
-
-
-def size_in_words(n_bytes: int) -> str:
-    """Bytes as people write them: "3.2 GB" (10^9)."""
-    for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "KB")):
-        if n_bytes >= unit:
-            return f"{n_bytes / unit:.3g} {name}"
-    return f"{n_bytes} bytes"

@@ -10,12 +10,11 @@ import typer
 
 from gpuquant.colors.registry import SPACES
 from gpuquant.dithering.registry import METHODS
-from gpuquant.errors import ArgumentError
+from gpuquant.errors import ArgumentError, size_in_words
 from gpuquant.images.registry import picture_endings, result_endings
 from gpuquant.locations import Place, place_of
 from gpuquant.memory import LEAST_WITH_EFFECT, parse_memory
 from gpuquant.palettes.registry import endings
-from gpuquant.whole_file import size_in_words
 
 if TYPE_CHECKING:  # types are known before the program runs, tables are not
     SpaceName = str

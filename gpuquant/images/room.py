@@ -1,10 +1,9 @@
 """Room in memory for a photo that is held whole."""
 
 from gpuquant.arguments import MAX_PIXELS
-from gpuquant.errors import ArgumentError, ImageFileError
+from gpuquant.errors import ArgumentError, ImageFileError, size_in_words
 from gpuquant.memory import engine_memory, free_memory
 from gpuquant.threads import worker_threads
-from gpuquant.whole_file import size_in_words
 
 A_PIXEL = 7  # bytes at the peak: Pillow's pixels, ours, and labels (1.86 GB for 250 megapixels of a JPEG, measured)
 SURELY = 1 << 24  # pixels for which nobody asks what is free

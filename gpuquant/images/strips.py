@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from gpuquant.arguments import MAX_PIXELS
+from gpuquant.errors import size_in_words
 from gpuquant.images import vips
 from gpuquant.images.array_strips import is_array_file, mapped_array, strips_of_array
 from gpuquant.images.reading import Photo, read_photo, read_size
@@ -18,7 +19,6 @@ from gpuquant.images.sources import ImageSource, Source, as_source, told
 from gpuquant.images.strip_head import FORMATS, Head, read_head
 from gpuquant.images.strip_passes import Passes
 from gpuquant.images.turned import TURNS, InMemory
-from gpuquant.whole_file import size_in_words
 
 STRIP_PIXELS = 1 << 21  # of a strip where no number of rows is asked for: 6 MB of RGB, which stay in a core's cache
 SMALL = 1 << 22  # pixels of a photo that is read whole where it fits: from about there on libvips takes less time

@@ -17,7 +17,7 @@ from gpuquant import ops
 from gpuquant.colors.error import psnr
 from gpuquant.counting.counted_photo import CountedPhoto, count_strips
 from gpuquant.dithering.methods import Dither, Tally, dither_strips
-from gpuquant.errors import ArgumentError
+from gpuquant.errors import ArgumentError, size_in_words
 from gpuquant.fitting.fit import PaletteFit
 from gpuquant.images.arrays import rows_as_image
 from gpuquant.images.label_file import LabelFile
@@ -36,7 +36,6 @@ from gpuquant.quantization.options import Options, options_text
 from gpuquant.quantization.steps import color_labels, count_image, label_dtype, order_of, ordered_palette, timed
 from gpuquant.tensors import as_numpy, shared_tensor
 from gpuquant.threads import worker_threads
-from gpuquant.whole_file import size_in_words
 
 FileProgress = Callable[[str, float], None]
 """Called with the name of a stage and the share of it that is done, from 0 to 1: "read", "count", "cluster", "map", and

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from gpuquant.whole_file import size_in_words
+from gpuquant.errors import size_in_words
 
 WIDTH, HEIGHT = 460, 150  # of the area of the bars, in units of the drawing
 FEWEST_BARS, MOST_BARS = 8, 16  # a single bar would be as wide as the drawing

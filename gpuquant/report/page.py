@@ -13,12 +13,12 @@ import numpy as np
 
 from gpuquant import __version__
 from gpuquant.colors.names import names_of_each
+from gpuquant.errors import size_in_words
 from gpuquant.images.targets import whole_target
 from gpuquant.locations import Place, make_folder
 from gpuquant.report.charts import bytes_chart, psnr_chart
 from gpuquant.report.folder import FILES, GENERATOR, ReportFolder, link_to
 from gpuquant.report.record import PhotoRecord
-from gpuquant.whole_file import size_in_words
 
 SHARE_UNITS = 10_000  # shares are integers there: hundredths of a per cent
 DIGITS = 4  # of other numbers, which is more than people tell apart

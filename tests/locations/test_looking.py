@@ -1,22 +1,15 @@
 """Looks at places: nothing is there, or nobody knows."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from stores import Shelf, put, shelf
+from stores import Shelf, put
 
 from gpuquant.errors import ImageFileError
 from gpuquant.images.note import is_whole, read_options
 from gpuquant.locations import Place, holds, is_there, looked_into, place_of, size_of
-
-
-@pytest.fixture(autouse=True)
-def files() -> Iterator[dict[str, Any]]:
-    with shelf() as store:
-        yield store
 
 
 def start_of(place: Place) -> bytes | None:

@@ -6,7 +6,6 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from importlib import import_module
@@ -15,16 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stores import SECRETS, Pages, Shelf, pages, put, served, shelf
+from stores import SECRETS, Pages, Shelf, location, pages, put, read, served
 
 from gpuquant.errors import ArgumentError, ImageFileError
-from gpuquant.locations import Location, place_of, stores
-
-
-@pytest.fixture(autouse=True)
-def files() -> Iterator[dict[str, Any]]:
-    with shelf() as store:
-        yield store
+from gpuquant.locations import stores
 
 
 @pytest.fixture
@@ -32,17 +25,6 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     found: list[float] = []
     monkeypatch.setattr(time, "sleep", found.append)
     return found
-
-
-def location(url: str) -> Location:
-    place = place_of(url)
-    assert isinstance(place, Location)
-    return place
-
-
-def read(place: Location) -> bytes:
-    with place.copy().open() as file:
-        return file.read()
 
 
 class ClientResponseError(Exception):

@@ -1,24 +1,17 @@
 """Trees on disk and at URLs: the same files in the same order."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from stores import put, shelf
+from stores import put
 
 from gpuquant.locations import Place, Tree, place_of, tree_of
 from gpuquant.locations.trees import _order
 
 FILES = ["b.png", "a/z.png", "a.png", "a/sub/y", "a/aa/x.jpg", "sub/n.png"]
 LEFT_OUT = [".hidden", ".git/a.png", "a/.b.png", "ours/a.png", "a/ours/b.png"]
-
-
-@pytest.fixture(autouse=True)
-def files() -> Iterator[dict[str, Any]]:
-    with shelf() as store:
-        yield store
 
 
 @pytest.fixture(params=["disk", "url"])
