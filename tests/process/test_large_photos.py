@@ -85,7 +85,7 @@ def photos(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def started(photos: Photos, folder: Path, stage: str, dither: str, full: str = "") -> "subprocess.Popen[str]":
     (folder / "tmp").mkdir(parents=True)
     command = [sys.executable, "-c", TELLS, full, "quantize", photos.of(stage), folder / f"out.{photos.result}"]
-    command += ["-k", "64", "--memory", "300MB", "--dither", dither]
+    command += ["-k", "64", "--memory", "500MB", "--dither", dither]
     environment = {**os.environ, "TMPDIR": str(folder / "tmp")}
     pipe = subprocess.PIPE
     return subprocess.Popen(list(map(str, command)), stdout=pipe, stderr=pipe, text=True, env=environment)
