@@ -28,7 +28,7 @@ class Listing:
 
 
 def contents_of(folder: Place, closed: str, *, recursive: bool, suffix: str) -> Listing:
-    """What lies in a folder, but in one whose identity is `closed`; in the order in which people list trees.
+    """List what lies in a folder, but in one whose identity is `closed`; in the order in which people list trees.
 
     A folder that cannot be listed is among the images: reading it fails, which is told as of any other.
 

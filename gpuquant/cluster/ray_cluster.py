@@ -247,7 +247,7 @@ class RayCluster:
         return [*first, *more]
 
     def result(self, ticket: Any) -> Any:
-        """What the call returned, or raised."""
+        """Return what the call returned, or raise what it raised."""
         try:
             return self._asked(self._ray.get, ticket)
         except self._exceptions.RayTaskError as error:

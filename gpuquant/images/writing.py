@@ -1,4 +1,4 @@
-"""What formats hold of a result; indexed images of Pillow's; and pictures for people, which are written by it."""
+"""Formats and their limits; indexed images of Pillow's; and pictures for people, which are written by it."""
 
 import os
 from collections.abc import Iterator

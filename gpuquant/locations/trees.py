@@ -25,7 +25,7 @@ class Tree:
 
 
 def tree_of(folder: Place, *, recursive: bool, but: str, closed: str = "") -> Tree:
-    """What lies in a folder; not what is hidden, in a folder of the name `but`, or in one of the identity `closed`.
+    """List a folder; not what is hidden, in a folder of the name `but`, or in one of the identity `closed`.
 
     Symlinks to folders are not followed.
 

@@ -72,7 +72,7 @@ def place_of(given: str | os.PathLike[str] | Location) -> Place:
 
 
 def _path_and_tail(protocol: str, rest: str) -> tuple[str, str]:
-    """What is shown of a URL, and what is a secret, behind user info: nothing of the latter is in an error."""
+    """Split a URL into what is shown and what is a secret, behind user info: nothing of the latter is in an error."""
     found = (_TAIL_ON_THE_WEB if protocol in READ_ONLY else _TAIL).search(rest)
     path, tail = (rest[: found.start()], rest[found.start() :]) if found else (rest, "")
     if protocol == "memory":

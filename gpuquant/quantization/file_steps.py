@@ -121,7 +121,7 @@ class Budget:
 
     @property
     def written(self) -> int:
-        """What is held of a result while it is written."""
+        """Bytes of a result that are held while it is written."""
         return max(self.kept, self.most_whole, LEAST_FOR_RESULT)
 
     def rows(self, width: int) -> int:

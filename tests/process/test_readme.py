@@ -70,7 +70,7 @@ def failures(folder: Path) -> dict[str, str]:
 
 
 def test_commands(failures: dict[str, str]) -> None:
-    assert len(commands()) >= 11
+    assert len(commands()) >= 12
     assert failures == {}
 
 
