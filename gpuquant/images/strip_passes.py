@@ -118,6 +118,7 @@ class Passes:
         rows = vips.Rows(self._source, self._head.image_format, self._size, n_rows, stoppable=self._head.n_held > 0)
         self._running.append(rows)
         try:
+            rows.start()
             for samples in rows:
                 strip = rendered(samples, self._head)
                 yield TURNS[2](strip) if self._head.orientation == 2 else strip

@@ -137,7 +137,7 @@ def _words(error: Any) -> str:
 
 
 class Rows:
-    """The rows of one pass: strips of `n_rows`, the last one of what is left. To be closed."""
+    """The rows of one pass: strips of `n_rows`, the last one of what is left. To be started, and to be closed."""
 
     def __init__(self, source: Source, image_format: str, size: Size, n_rows: int, *, stoppable: bool = False) -> None:
         self._given = source, image_format, size, n_rows, stoppable
@@ -146,6 +146,9 @@ class Rows:
         self._alive: Any = None
         self._strips: queue.Queue[Samples | BaseException | None] = queue.Queue(N_AHEAD)
         self._thread = threading.Thread(target=self._work, name="gpuquant-decoder", daemon=True)
+
+    def start(self) -> None:
+        """Begin to decode. An interrupt may come before this returns: whoever calls it must be ready to close."""
         self._thread.start()
 
     def __iter__(self) -> Iterator[Samples]:  # [h, W, bands]
@@ -163,7 +166,8 @@ class Rows:
     def close(self) -> None:
         """Stop the decoder, and wait for it: for as long as it takes for some rows."""
         self._stopped.set()
-        self._thread.join()
+        if self._thread.is_alive():  # one that an interrupt keeps from being seen as started ends by itself, at once
+            self._thread.join()
 
     def _put(self, found: Samples | BaseException | None) -> None:
         while not self._stopped.is_set():
@@ -174,6 +178,8 @@ class Rows:
             return
 
     def _work(self) -> None:
+        if self._stopped.is_set():
+            return
         try:
             found = self._decode()
         except BaseException as error:

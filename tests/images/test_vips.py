@@ -23,7 +23,8 @@ import _thread, sys, threading, time
 from gpuquant.images import strips
 strips.SMALL = 0
 with strips.open_strips(sys.argv[1], budget=1 << 30) as photo:
-    threading.Timer(0.3, _thread.interrupt_main).start()
+    timer = threading.Timer(0.3, _thread.interrupt_main)
+    timer.start()
     try:
         while True:
             for strip in photo.strips():
@@ -31,7 +32,12 @@ with strips.open_strips(sys.argv[1], budget=1 << 30) as photo:
             photo.read.__self__._store = None
     except KeyboardInterrupt:
         start = time.perf_counter()
-print(time.perf_counter() - start, threading.active_count())
+seconds = time.perf_counter() - start
+timer.join()
+for thread in threading.enumerate():
+    if thread is not threading.main_thread():
+        thread.join(5)
+print(seconds, threading.active_count())
 """
 
 
@@ -66,6 +72,7 @@ def test_a_decoder_is_stopped_at_any_time(name: str, large: Path) -> None:
     size = vips.size_of(source, image_format)
     for seconds in (0, 0.02, 0.1):
         rows = vips.Rows(source, image_format, size, 16, stoppable="progressive" in name)
+        rows.start()
         time.sleep(seconds)
         rows.close()
         assert not rows._thread.is_alive()
@@ -86,6 +93,7 @@ def test_rows_are_all_there(large: Path) -> None:
     size = vips.size_of(source, "PNG")
     assert (size.width, size.height, size.n_bands, size.dtype) == (4000, 3000, 3, np.uint8)
     rows = vips.Rows(source, "PNG", size, 700)
+    rows.start()
     assert [strip.shape for strip in rows] == [(700, 4000, 3)] * 4 + [(200, 4000, 3)]
     rows.close()
 
@@ -103,6 +111,7 @@ def test_damage_is_silent(large: Path, tmp_path: Path, capfd: pytest.CaptureFixt
     (tmp_path / "cut.jpg").write_bytes(data[: len(data) // 2])
     source = Source(tmp_path / "cut.jpg")
     rows = vips.Rows(source, "JPEG", vips.size_of(source, "JPEG"), 16)
+    rows.start()
     with pytest.raises(vips.DecodingError):
         list(rows)
     rows.close()
