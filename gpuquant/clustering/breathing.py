@@ -16,10 +16,10 @@ on the order of sums.
 import math
 
 import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
 from gpuquant import ops
-from gpuquant.clustering.initialization import different_places
 from gpuquant.threads import one_torch_thread
 
 # At first so many times the root of the number of centers are added, or this share of it where that is more (measured
@@ -37,15 +37,33 @@ def breathe(
 ) -> tuple[Tensor, float]:  # [K, D] float64
     """Centers with a lower error on points than given ones, and that error, with means rounded to entries."""
     with one_torch_thread():
-        n_centers = len(centers)
+        n_centers, start = len(centers), ops.on_grid(centers)
         most_added = int(min(max(ROOTS_ADDED * math.sqrt(n_centers), SHARE_ADDED * n_centers), n_centers))
-        best = points.settled(ops.on_grid(centers), most_added)
-        for left in range(n_cycles, 0, -1):
-            errors = best.errors
-            n_added = min(math.ceil(most_added * left / n_cycles), int(np.count_nonzero(errors)))
-            if n_added == 0:
+        n_added = [math.ceil(most_added * left / n_cycles) for left in range(n_cycles, 0, -1)]
+        at_once = points.breathed_at_once(start, n_added, draws)
+        if at_once is not None:
+            return at_once[0].to(centers.device), at_once[1]
+        best = points.settled(start, most_added)
+        for most in n_added:
+            number = min(most, int(np.count_nonzero(best.errors)))
+            if number == 0:
                 break
-            found = points.breathed(best, different_places(errors, n_added, draws))
+            found = points.breathed(best, clusters_to_split(best.errors, number, draws))
             if found.error < best.error:
                 best = found
         return best.centers.to(centers.device), best.error
+
+
+def clusters_to_split(
+    errors: npt.NDArray[np.float64],  # [K], of which enough are positive; sums do not round
+    number: int,
+    draws: np.random.RandomState,
+) -> npt.NDArray[np.int64]:  # [number]
+    """Draw different clusters by their errors, one after the other; drawn ones have none where more are needed."""
+    left, found = errors.copy(), list[int]()
+    while len(found) < number:
+        running = left.cumsum()
+        targets = draws.random_sample(number - len(found)) * running[-1]
+        found += dict.fromkeys(running.searchsorted(targets, side="right").tolist())
+        left[found] = 0
+    return np.array(found, np.int64)

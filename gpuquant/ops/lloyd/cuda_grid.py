@@ -1,0 +1,52 @@
+"""Breathing k-means on 8-bit colors on CUDA: the host's side."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import triton
+from torch import Tensor
+
+from gpuquant.ops import cuda_meeting
+from gpuquant.ops.lloyd.cuda import n_programs
+from gpuquant.ops.lloyd.cuda_grid_cycles import HEAD, OWN_ROWS, SHARED_ROWS, breathe_kernel
+from gpuquant.ops.lloyd.grid_state import GRID
+
+MAX_BREATHING = 256  # clusters: with twice as many lanes, as some are added, a thread has two
+FEWEST_LANES = 16
+TILE = 256  # points that a program works on at a time, neighbors: their box is small
+PER_PROCESSOR = 2  # programs that work side by side: 128 of 65,536 registers for each of 256 threads
+UNIFORMS = 4  # for each cluster that may be split: some are drawn again and again, and then others are drawn
+OPTIONS = {"num_warps": 8, "maxnreg": 128, "enable_fp_fusion": False, **cuda_meeting.OPTIONS}  # moves are the host's
+
+
+def breathe(
+    points: Tensor,  # [N, 3] uint8, neighbors close together
+    weights: Tensor,  # [N] int64
+    centers: Tensor,  # [K, 3] float64, on the grid
+    n_added: Sequence[int],  # how many centers to add in each cycle, at most
+    draws: np.random.RandomState,
+) -> tuple[Tensor, float] | None:  # [K, 3] float64, on the host; None if too few numbers were drawn
+    """Centers with a lower error than given ones, and that error: all cycles of `clustering.breathing` in one launch."""
+    (n_points, n_columns), n_clusters, device = points.shape, len(centers), points.device
+    lanes = max(FEWEST_LANES, 2 * triton.next_power_of_2(n_clusters))
+    before, n_uniforms = draws.get_state(), UNIFORMS * sum(n_added)
+    rows = (centers.cpu().numpy() * GRID).ravel(), n_added, draws.random_sample(n_uniforms)
+    given = torch.from_numpy(np.concatenate(rows)).to(device, non_blocking=True)
+    shared = torch.zeros(HEAD + SHARED_ROWS * lanes, dtype=torch.int64, device=device)
+    grid = (n_programs(triton.cdiv(n_points, TILE), device, PER_PROCESSOR),)
+    own = torch.empty(grid[0], OWN_ROWS * lanes, dtype=torch.int64, device=device)
+    kept = torch.empty(3, n_points, dtype=torch.int32, device=device)
+    found = torch.empty(n_columns * n_clusters + 2, dtype=torch.float64, device=device)
+    constants = {"TILE": TILE, "LANES": lanes, "OWN_ROWS": OWN_ROWS}
+    with torch.cuda.device_of(found):  # Triton launches on the current device
+        breathe_kernel[grid](
+            points, weights, given, shared, own, kept, found, n_points, n_clusters, len(n_added), n_uniforms,
+            **constants, **OPTIONS,
+        )  # fmt: skip
+    *steps, error, n_used = found.tolist()
+    draws.set_state(before)
+    if n_used < 0:
+        return None
+    draws.random_sample(int(n_used))
+    return torch.tensor(steps, dtype=torch.float64).view(centers.shape) / GRID, error / GRID**2
