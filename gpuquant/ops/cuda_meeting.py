@@ -7,13 +7,15 @@ OPTIONS = {"launch_cooperative_grid": True}  # all programs are on the device at
 
 
 @triton.jit
-def meet(arrived, n_awaited):
-    """Wait until so many programs have arrived, counted from the launch on; what they wrote before is seen after.
+def meet(arrived, n_met):
+    """Wait until all programs along the first axis have arrived, who have met so often before; count this time, too.
 
-    What others wrote is to be read past the nearest cache, by `.cg`.
+    What they wrote before is seen after, if it is read past the nearest cache, by `.cg`. The counter is 0 at first.
     """
     tl.debug_barrier()  # all threads have written
+    n_awaited = (n_met + 1) * tl.num_programs(0)
     n_here = tl.atomic_add(arrived, 1, sem="acq_rel") + 1
     while n_here < n_awaited:
         n_here = tl.atomic_add(arrived, 0, sem="acquire")
     tl.debug_barrier()
+    return n_met + 1

@@ -15,9 +15,9 @@ from gpuquant.ops.lloyd.grid_state import GRID
 MAX_BREATHING = 256  # clusters: with twice as many lanes, as some are added, a thread has two
 FEWEST_LANES = 16
 TILE = 256  # points that a program works on at a time, neighbors: their box is small
-PER_PROCESSOR = 2  # programs that work side by side: 128 of 65,536 registers for each of 256 threads
+PER_PROCESSOR = 1  # program on each: with half of its 65,536 registers for 256 threads some would be spilled
 UNIFORMS = 4  # for each cluster that may be split: some are drawn again and again, and then others are drawn
-OPTIONS = {"num_warps": 8, "maxnreg": 128, "enable_fp_fusion": False, **cuda_meeting.OPTIONS}  # moves are the host's
+OPTIONS = {"num_warps": 8, "maxnreg": 255, "enable_fp_fusion": False, **cuda_meeting.OPTIONS}  # moves are the host's
 
 
 def breathe(
@@ -27,7 +27,7 @@ def breathe(
     n_added: Sequence[int],  # how many centers to add in each cycle, at most
     draws: np.random.RandomState,
 ) -> tuple[Tensor, float] | None:  # [K, 3] float64, on the host; None if too few numbers were drawn
-    """Centers with a lower error than given ones, and that error: all cycles of `clustering.breathing` in one launch."""
+    """Make all cycles of `clustering.breathing` in one launch: centers with a lower error, and that error."""
     (n_points, n_columns), n_clusters, device = points.shape, len(centers), points.device
     lanes = max(FEWEST_LANES, 2 * triton.next_power_of_2(n_clusters))
     before, n_uniforms = draws.get_state(), UNIFORMS * sum(n_added)

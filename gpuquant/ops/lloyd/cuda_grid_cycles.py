@@ -10,19 +10,16 @@ import triton
 import triton.language as tl
 
 from gpuquant.ops.cuda_meeting import meet
-from gpuquant.ops.lloyd.cuda_grid_merging import find_partners, merge
-from gpuquant.ops.lloyd.cuda_grid_steps import (
-    TOP,
-    add_weighted,
-    assign,
+from gpuquant.ops.lloyd.cuda_grid_merging import find_partners, merge, take_merged
+from gpuquant.ops.lloyd.cuda_grid_splitting import (
+    add_upper,
+    copy_and_spread,
+    copy_state,
     draw_clusters,
-    errors_of,
-    levels_at,
-    mean_of,
-    move,
-    rounded,
-    take,
+    find_longest,
+    place_halves,
 )
+from gpuquant.ops.lloyd.cuda_grid_steps import TOP, add_errors, assign, errors_of, levels_at, move, take
 
 HEAD = 16  # numbers before the rows of shared sums: how many programs have arrived, and limits of levels
 CYCLE_ROWS = 28  # of shared sums: of four passes, five each, then errors, spreads, and sums of upper halves
@@ -42,7 +39,7 @@ def breathe_kernel(
     shared,  # [HEAD + SHARED_ROWS * LANES] int64, all 0
     own,  # [programs, OWN_ROWS, LANES] int64
     kept,  # [3, N] int32: of the best state and of another, squared distances, then labels as int16
-    found,  # [3 K + 2] float64: centers in steps, the error, and how many uniform numbers were used, -1 if too few
+    found_centers,  # [3 K + 2] float64: centers in steps, the error, and uniform numbers used, -1 if too few
     n_points,
     n_clusters,
     n_cycles,
@@ -53,38 +50,78 @@ def breathe_kernel(
 ):
     """Settle the centers, then split and merge clusters, cycle by cycle, and keep what lowers the error."""
     lane = tl.arange(0, LANES)
-    sums = own + tl.program_id(0).to(tl.int64) * (OWN_ROWS * LANES)
-    centers = (sums + 9 * LANES).to(tl.pointer_type(tl.int32))
-    labels = (kept + 2 * n_points).to(tl.pointer_type(tl.int16))
+    n_programs = tl.num_programs(0)
+    own_sums = own + tl.program_id(0).to(tl.int64) * (OWN_ROWS * LANES)  # of both states
+    running = (own_sums + 8 * LANES).to(tl.pointer_type(tl.float64))
+    own_centers = (own_sums + 9 * LANES).to(tl.pointer_type(tl.int32))  # of both states
+    ranks, scratch, near = own_centers + 8 * LANES, own_centers + 10 * LANES, own_centers + 11 * LANES
+    all_labels = (kept + 2 * n_points).to(tl.pointer_type(tl.int16))
+    limits, arrived = shared + LIMITS, shared + ARRIVED
+    merged_sums = shared + ROWS + 2 * CYCLE * LANES
+    merged_centers = (merged_sums + 5 * LANES).to(tl.pointer_type(tl.int32))
+    uniforms = given + 3 * n_clusters + n_cycles
+    _begin(points, all_labels, given, own_sums, own_centers, limits, n_clusters, n_points, lane, TILE, LANES)
+    best = tl.full([], 1, tl.int32)  # the given centers are settled as the other state, which becomes the best one
+    best_errors = tl.zeros([LANES], tl.int64)
     n_met = tl.zeros([], tl.int32)
-    n_met = _begin(points, weights, labels, kept, given, sums, centers, shared, n_met, n_clusters, n_points, lane,
-                   TILE, LANES)  # fmt: skip
-    best_errors = errors_of(centers, sums, shared + ROWS + ERRORS * LANES, lane, LANES)
-    best = tl.zeros([], tl.int32)
     used = tl.zeros([], tl.int32)
-    cycle = tl.zeros([], tl.int32)
+    cycle = tl.full([], -1, tl.int32)
     while cycle < n_cycles:
-        most = tl.load(given + 3 * n_clusters + cycle).to(tl.int32)
-        n_added = tl.minimum(most, tl.sum((best_errors > 0).to(tl.int32)))
-        if n_added > 0:
-            used = draw_clusters(
-                best_errors,
-                n_added,
-                given + 3 * n_clusters + n_cycles,
-                used,
-                n_uniforms,
-                (sums + 8 * LANES).to(tl.pointer_type(tl.float64)),
-                centers + 8 * LANES,
-                centers + 9 * LANES,
-                lane,
-                LANES,
-            )
-        if (n_added > 0) & (used >= 0):
-            errors, n_met = _cycle(
-                points, weights, labels, kept, sums, centers, shared, n_met, best, (cycle + 1) % 2, n_added,
-                n_clusters, n_points, lane, TILE, LANES,
-            )  # fmt: skip
-            better = tl.sum(errors) < tl.sum(best_errors)
+        rows = shared + ROWS + ((cycle + 1) % 2) * (CYCLE * LANES)
+        labels, apart = all_labels + (1 - best) * n_points, kept + (1 - best) * n_points
+        centers, sums = own_centers + (1 - best) * 4 * LANES, own_sums + (1 - best) * 4 * LANES
+        n_added = tl.zeros([], tl.int32)
+        if cycle >= 0:
+            most = tl.load(given + 3 * n_clusters + cycle).to(tl.int32)
+            n_added = tl.minimum(most, tl.sum((best_errors > 0).to(tl.int32)))
+            used = draw_clusters(best_errors, n_added, uniforms, used, n_uniforms, running, scratch, ranks, lane, LANES)
+        if (cycle < 0) | ((n_added > 0) & (used >= 0)):
+            if n_added > 0:
+                best_centers = own_centers + best * 4 * LANES
+                best_labels = all_labels + best * n_points
+                copy_state(best_centers, centers, own_sums + best * 4 * LANES, sums, n_clusters, lane, LANES)
+                copy_and_spread(points, weights, best_labels, labels, kept + best * n_points, apart, best_centers,
+                                ranks, rows + SPREADS * LANES, n_points, TILE, LANES)  # fmt: skip
+                n_met = meet(arrived, n_met)
+                find_longest(rows + SPREADS * LANES, scratch, lane, LANES)
+                add_upper(points, weights, best_labels, best_centers, ranks, scratch, rows + UPPER * LANES, n_points,
+                          TILE, LANES)  # fmt: skip
+                n_met = meet(arrived, n_met)
+                place_halves(rows + UPPER * LANES, centers, best_centers, ranks + LANES, n_clusters, n_added, lane,
+                             LANES)  # fmt: skip
+            n_centers = n_clusters + n_added
+            goes_on = n_added >= 0
+            for turn in range(4):  # points join the added clusters, and others; then, some merged, others, two times
+                if (turn == 2) & (n_added > 0):
+                    costs = (merged_sums + 4 * LANES).to(tl.pointer_type(tl.float64))
+                    partners, places = merged_centers + 4 * LANES, own_centers + 12 * LANES
+                    find_partners(sums, costs, partners, n_centers, lane, LANES)
+                    n_met = meet(arrived, n_met)
+                    if tl.program_id(0) == 0:
+                        merge(sums, centers, costs, partners, places, merged_sums, merged_centers, n_centers,
+                              n_clusters, lane, LANES)  # fmt: skip
+                    n_met = meet(arrived, n_met)
+                    take_merged(labels, sums, centers, places, merged_sums, merged_centers, n_clusters, n_points, lane,
+                                TILE, LANES)  # fmt: skip
+                    n_centers = n_clusters
+                found = rows + turn * (PASS * LANES)
+                if goes_on & ((turn != 1) | (n_added > 0)):
+                    first = tl.where((turn == 0) & (n_added > 0), n_clusters, 0)
+                    if turn > 0:
+                        move(centers, sums, limits, n_centers, lane, LANES)
+                    assign(points, weights, labels, apart, centers, near, found, first, n_centers, n_points, lane,
+                           TILE, LANES)  # fmt: skip
+                if turn == 1:
+                    for row in range(tl.program_id(0), CYCLE, n_programs):
+                        tl.store(shared + ROWS + ((cycle + 2) % 2 * CYCLE + row) * LANES + lane, best_errors * 0)
+                if turn == 3:
+                    add_errors(weights, labels, apart, rows + ERRORS * LANES, n_points, TILE)
+                n_met = meet(arrived, n_met)
+                take(sums, found, lane, LANES)
+                n_changed = tl.load(found + 4 * LANES, cache_modifier=".cg")
+                goes_on = (turn != 2) | (n_changed > 0)
+            errors = errors_of(centers, sums, rows + ERRORS * LANES, lane, LANES)
+            better = (cycle < 0) | (tl.sum(errors) < tl.sum(best_errors))
             best_errors = tl.where(better, errors, best_errors)
             best = tl.where(better, 1 - best, best)
             cycle += 1
@@ -92,22 +129,20 @@ def breathe_kernel(
             cycle = cycle * 0 + n_cycles
     if tl.program_id(0) == 0:
         for column in tl.static_range(3):
-            steps = tl.load(centers + (best * 4 + column) * LANES + lane).to(tl.float64)
-            tl.store(found + 3 * lane + column, steps, mask=lane < n_clusters)
-        tl.store(found + 3 * n_clusters, tl.sum(best_errors).to(tl.float64))
-        tl.store(found + 3 * n_clusters + 1, used.to(tl.float64))
+            steps = tl.load(own_centers + (best * 4 + column) * LANES + lane).to(tl.float64)
+            tl.store(found_centers + 3 * lane + column, steps, mask=lane < n_clusters)
+        tl.store(found_centers + 3 * n_clusters, tl.sum(best_errors).to(tl.float64))
+        tl.store(found_centers + 3 * n_clusters + 1, used.to(tl.float64))
 
 
 @triton.jit
 def _begin(
-    points, weights, labels, apart, given, sums, centers, shared, n_met, n_clusters, n_points, lane,
-    TILE: tl.constexpr, LANES: tl.constexpr,
-):  # fmt: skip
-    """Settle the given centers; find how far the points go."""
-    inside = lane < n_clusters
+    points, labels, given, sums, centers, limits, n_clusters, n_points, lane, TILE: tl.constexpr, LANES: tl.constexpr
+):
+    """Write the given centers, and points without a label; find how far the points go."""
     square = tl.zeros([LANES], tl.int32)
     for column in tl.static_range(3):
-        steps = tl.load(given + 3 * lane + column, mask=inside, other=0).to(tl.int32)
+        steps = tl.load(given + 3 * lane + column, mask=lane < n_clusters, other=0).to(tl.int32)
         tl.store(centers + column * LANES + lane, steps)
         square += steps * steps
     tl.store(centers + 3 * LANES + lane, square)
@@ -119,166 +154,6 @@ def _begin(
         red, green, blue = levels_at(points, offsets, n_points)
         for column in tl.static_range(3):
             levels = red if column == 0 else green if column == 1 else blue
-            tl.atomic_max(shared + LIMITS + column, -(tl.min(levels) - TOP).to(tl.int64), sem="relaxed")
-            tl.atomic_max(shared + LIMITS + 3 + column, tl.max(levels).to(tl.int64), sem="relaxed")
+            tl.atomic_max(limits + column, -(tl.min(levels) - TOP).to(tl.int64), sem="relaxed")
+            tl.atomic_max(limits + 3 + column, tl.max(levels).to(tl.int64), sem="relaxed")
     tl.debug_barrier()
-    rows = shared + ROWS
-    near = centers + 11 * LANES
-    assign(points, weights, labels, apart, centers, near, rows, 0, n_clusters, n_points, lane, TILE, LANES)
-    n_met += 1
-    meet(shared + ARRIVED, n_met * tl.num_programs(0))
-    take(sums, rows, lane, LANES)
-    return _settle(points, weights, labels, apart, sums, centers, near, shared, rows + PASS * LANES,
-                   rows + ERRORS * LANES, n_met, n_clusters, n_points, lane, TILE, LANES)  # fmt: skip
-
-
-@triton.jit
-def _settle(
-    points, weights, labels, apart, sums, centers, near, shared, found, errors, n_met, n_clusters, n_points, lane,
-    TILE: tl.constexpr, LANES: tl.constexpr,
-):  # fmt: skip
-    """Move centers and label points, twice or until no label changes; then add up the errors."""
-    move(centers, sums, shared + LIMITS, n_clusters, lane, LANES)
-    assign(points, weights, labels, apart, centers, near, found, 0, n_clusters, n_points, lane, TILE, LANES)
-    n_met += 1
-    meet(shared + ARRIVED, n_met * tl.num_programs(0))
-    take(sums, found, lane, LANES)
-    again = found + PASS * LANES
-    if tl.load(found + 4 * LANES, cache_modifier=".cg") > 0:
-        move(centers, sums, shared + LIMITS, n_clusters, lane, LANES)
-        assign(points, weights, labels, apart, centers, near, again, 0, n_clusters, n_points, lane, TILE, LANES)
-        tl.debug_barrier()  # all threads read what all have written
-    for start in range(tl.program_id(0) * TILE, n_points, tl.num_programs(0) * TILE):
-        offsets = start + tl.arange(0, TILE)
-        inside = offsets < n_points
-        label = tl.load(labels + offsets, mask=inside, other=0).to(tl.int32)
-        distance = tl.load(apart + offsets, mask=inside, other=0)
-        weight = tl.load(weights + offsets, mask=inside, other=0)
-        tl.atomic_add(errors + label, weight * distance, mask=inside, sem="relaxed")
-    n_met += 1
-    meet(shared + ARRIVED, n_met * tl.num_programs(0))
-    take(sums, again, lane, LANES)
-    return n_met
-
-
-@triton.jit
-def _cycle(
-    points, weights, labels, apart, sums, centers, shared, n_met, best, parity, n_added, n_clusters, n_points, lane,
-    TILE: tl.constexpr, LANES: tl.constexpr,
-):  # fmt: skip
-    """Split clusters of the best state, merge as many pairs, and settle after each; return the errors.
-
-    What is found stands beside the best state.
-    """
-    ranks, chosen, places, near = centers + 9 * LANES, centers + 10 * LANES, centers + 12 * LANES, centers + 11 * LANES
-    best_labels, best_apart, best_centers = labels + best * n_points, apart + best * n_points, centers + best * 4 * LANES
-    best_sums = sums + best * 4 * LANES
-    labels += (1 - best) * n_points
-    apart += (1 - best) * n_points
-    sums += (1 - best) * 4 * LANES
-    longest = centers + 8 * LANES
-    centers += (1 - best) * 4 * LANES
-    rows = shared + ROWS + parity * (CYCLE * LANES)
-    n_all = n_clusters + n_added
-    for row in tl.static_range(4):
-        place = row * LANES + lane
-        tl.store(centers + place, tl.load(best_centers + place))
-        tl.store(sums + place, tl.where(lane < n_clusters, tl.load(best_sums + place), 0))
-    rank = tl.load(ranks + lane)
-    tl.store(chosen + rank, lane, mask=rank >= 0)
-
-    for start in range(tl.program_id(0) * TILE, n_points, tl.num_programs(0) * TILE):
-        offsets = start + tl.arange(0, TILE)
-        inside = offsets < n_points
-        label = tl.load(best_labels + offsets, mask=inside, other=0).to(tl.int32)
-        tl.store(labels + offsets, label.to(tl.int16), mask=inside)
-        tl.store(apart + offsets, tl.load(best_apart + offsets, mask=inside, other=0), mask=inside)
-        rank = tl.load(ranks + label)
-        splits = inside & (rank >= 0)
-        weight = tl.load(weights + offsets, mask=splits, other=0)
-        red, green, blue = levels_at(points, offsets, n_points)
-        for column in tl.static_range(3):
-            levels = red if column == 0 else green if column == 1 else blue
-            off = (levels - tl.load(best_centers + column * LANES + label)).to(tl.int64)
-            tl.atomic_add(rows + (SPREADS + column) * LANES + rank, weight * off * off, mask=splits, sem="relaxed")
-    n_met += 1
-    meet(shared + ARRIVED, n_met * tl.num_programs(0))
-
-    across = tl.load(rows + SPREADS * LANES + lane, cache_modifier=".cg")
-    next_one = tl.load(rows + (SPREADS + 1) * LANES + lane, cache_modifier=".cg")
-    last_one = tl.load(rows + (SPREADS + 2) * LANES + lane, cache_modifier=".cg")
-    side = tl.where(next_one > across, 1, 0)
-    side = tl.where(last_one > tl.maximum(across, next_one), 2, side)
-    tl.store(longest + lane, side)
-    tl.debug_barrier()
-    for start in range(tl.program_id(0) * TILE, n_points, tl.num_programs(0) * TILE):
-        offsets = start + tl.arange(0, TILE)
-        inside = offsets < n_points
-        label = tl.load(best_labels + offsets, mask=inside, other=0).to(tl.int32)
-        rank = tl.load(ranks + label)
-        side = tl.load(longest + rank, mask=rank >= 0, other=0)
-        red, green, blue = levels_at(points, offsets, n_points)
-        level = tl.where(side == 0, red, tl.where(side == 1, green, blue))
-        upper = inside & (rank >= 0) & (level > tl.load(best_centers + side * LANES + label))
-        weight = tl.load(weights + offsets, mask=upper, other=0)
-        add_weighted(rows + UPPER * LANES, rank, red, green, blue, weight, upper, LANES)
-    n_met += 1
-    meet(shared + ARRIVED, n_met * tl.num_programs(0))
-
-    is_new = (lane >= n_clusters) & (lane < n_all)
-    half = rows + UPPER * LANES + lane - n_clusters
-    weight = tl.load(half + 3 * LANES, mask=is_new, other=0, cache_modifier=".cg")
-    parent = tl.load(chosen + lane - n_clusters, mask=is_new, other=0)
-    square = tl.zeros([LANES], tl.int32)
-    for column in tl.static_range(3):
-        total = tl.load(half + column * LANES, mask=is_new, other=0, cache_modifier=".cg")
-        level = tl.load(best_centers + column * LANES + parent).to(tl.float64)
-        steps = rounded(mean_of(total, weight, level)).to(tl.int32)
-        tl.store(centers + column * LANES + lane, steps, mask=is_new)
-        square += steps * steps
-    tl.store(centers + 3 * LANES + lane, square, mask=is_new)
-    tl.debug_barrier()
-    assign(points, weights, labels, apart, centers, near, rows, n_clusters, n_all, n_points, lane, TILE, LANES)
-    n_met += 1
-    meet(shared + ARRIVED, n_met * tl.num_programs(0))
-
-    take(sums, rows, lane, LANES)
-    move(centers, sums, shared + LIMITS, n_all, lane, LANES)
-    for row in range(tl.program_id(0), CYCLE, tl.num_programs(0)):
-        tl.store(shared + ROWS + ((1 - parity) * CYCLE + row) * LANES + lane, tl.zeros([LANES], tl.int64))
-    found = rows + PASS * LANES
-    assign(points, weights, labels, apart, centers, near, found, 0, n_all, n_points, lane, TILE, LANES)
-    n_met += 1
-    meet(shared + ARRIVED, n_met * tl.num_programs(0))
-
-    take(sums, found, lane, LANES)
-    merged_sums = shared + ROWS + 2 * CYCLE * LANES
-    costs = (merged_sums + 4 * LANES).to(tl.pointer_type(tl.float64))
-    merged_centers = (merged_sums + 5 * LANES).to(tl.pointer_type(tl.int32))
-    partners = merged_centers + 4 * LANES
-    find_partners(sums, costs, partners, n_all, lane, LANES)
-    n_met += 1
-    meet(shared + ARRIVED, n_met * tl.num_programs(0))
-    if tl.program_id(0) == 0:
-        merge(sums, centers, costs, partners, places, merged_sums, merged_centers, n_all, n_clusters, lane, LANES)
-    n_met += 1
-    meet(shared + ARRIVED, n_met * tl.num_programs(0))
-
-    for row in tl.static_range(4):
-        place = row * LANES + lane
-        total = tl.load(merged_sums + place, cache_modifier=".cg")
-        tl.store(sums + place, tl.where(lane < n_clusters, total, 0))
-        steps = tl.load(merged_centers + place, cache_modifier=".cg")
-        if row < 3:
-            tl.store(centers + place, steps)
-        else:
-            tl.store(places + lane, steps)
-    tl.debug_barrier()
-    for start in range(tl.program_id(0) * TILE, n_points, tl.num_programs(0) * TILE):
-        offsets = start + tl.arange(0, TILE)
-        inside = offsets < n_points
-        label = tl.load(labels + offsets, mask=inside, other=0).to(tl.int32)
-        tl.store(labels + offsets, tl.load(places + label).to(tl.int16), mask=inside)
-    n_met = _settle(points, weights, labels, apart, sums, centers, near, shared, rows + 2 * PASS * LANES,
-                    rows + ERRORS * LANES, n_met, n_clusters, n_points, lane, TILE, LANES)  # fmt: skip
-    return errors_of(centers, sums, rows + ERRORS * LANES, lane, LANES), n_met

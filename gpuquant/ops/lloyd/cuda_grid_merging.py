@@ -94,6 +94,28 @@ def merge(
 
 
 @triton.jit
+def take_merged(
+    labels, sums, centers, places, merged_sums, merged_centers, n_kept, n_points, lane,
+    TILE: tl.constexpr, LANES: tl.constexpr,
+):  # fmt: skip
+    """Take over the merged clusters, and label the points of a program by them."""
+    for row in tl.static_range(4):
+        total = tl.load(merged_sums + row * LANES + lane, cache_modifier=".cg")
+        tl.store(sums + row * LANES + lane, tl.where(lane < n_kept, total, 0))
+    for column in tl.static_range(3):
+        steps = tl.load(merged_centers + column * LANES + lane, cache_modifier=".cg")
+        tl.store(centers + column * LANES + lane, steps)
+    tl.store(places + lane, tl.load(merged_centers + 3 * LANES + lane, cache_modifier=".cg"))
+    tl.debug_barrier()
+    for start in range(tl.program_id(0) * TILE, n_points, tl.num_programs(0) * TILE):
+        offsets = start + tl.arange(0, TILE)
+        inside = offsets < n_points
+        label = tl.load(labels + offsets, mask=inside, other=0).to(tl.int32)
+        tl.store(labels + offsets, tl.load(places + label).to(tl.int16), mask=inside)
+    tl.debug_barrier()
+
+
+@triton.jit
 def _sums_of(sums, lane, LANES: tl.constexpr):
     red, green = tl.load(sums + lane), tl.load(sums + LANES + lane)
     blue, weight = tl.load(sums + 2 * LANES + lane), tl.load(sums + 3 * LANES + lane)

@@ -1,4 +1,4 @@
-"""Parts of a cycle of breathing k-means as Triton code: which clusters to split, labels, and moves.
+"""Parts of a cycle of breathing k-means as Triton code: labels, moves of centers, and errors.
 
 All programs work the same out for all clusters, each in arrays of its own: only sums over points come from all of them.
 A cluster is a lane: there are no more than LANES.
@@ -13,7 +13,6 @@ PACE = tl.constexpr(RELAXATION)
 LAST = tl.constexpr(2147483647)
 ENTRY = tl.constexpr(4)  # steps of the grid in a level, and entries are whole levels
 TOP = tl.constexpr(255 * 4)  # the highest level in steps
-DIGITS = tl.constexpr(10)  # of any number below the most lanes, and one more
 HALF_EVEN = tl.constexpr(6755399441055744.0)  # 1.5 * 2^52: adding it rounds to an integer, half to even
 
 
@@ -36,6 +35,19 @@ def mean_of(total, weight, level):
 
 
 @triton.jit
+def add_errors(weights, labels, apart, errors, n_points, TILE: tl.constexpr):
+    """Add up the weighted squared distances of the points of a program to their centers."""
+    tl.debug_barrier()  # all threads read what all have written
+    for start in range(tl.program_id(0) * TILE, n_points, tl.num_programs(0) * TILE):
+        offsets = start + tl.arange(0, TILE)
+        inside = offsets < n_points
+        label = tl.load(labels + offsets, mask=inside, other=0).to(tl.int32)
+        weight = tl.load(weights + offsets, mask=inside, other=0)
+        distance = tl.load(apart + offsets, mask=inside, other=0)
+        tl.atomic_add(errors + label, weight * distance, mask=inside, sem="relaxed")
+
+
+@triton.jit
 def errors_of(centers, sums, apart, lane, LANES: tl.constexpr):
     """The errors of clusters with means rounded to entries, by those with centers."""
     error = tl.load(apart + lane, cache_modifier=".cg")
@@ -46,44 +58,6 @@ def errors_of(centers, sums, apart, lane, LANES: tl.constexpr):
         entry = as_entry(mean_of(total, weight, level.to(tl.float64))).to(tl.int64)
         error += tl.where(weight > 0, (entry - level) * (weight * (entry + level) - 2 * total), 0)
     return error
-
-
-@triton.jit
-def draw_clusters(errors, number, uniforms, used, n_uniforms, running, first, ranks, lane, LANES: tl.constexpr):
-    """Write the ranks of clusters drawn by their errors, -1 of others; count the uniform numbers used, -1 if too few.
-
-    As `clusters_to_split` does: drawn ones have no error, and others are drawn until there are enough.
-    """
-    tl.store(ranks + lane, tl.full([LANES], -1, tl.int32))
-    left = errors
-    n_found = tl.zeros([], tl.int32)
-    while n_found < number:
-        n_wanted = number - n_found
-        drawn = lane < n_wanted
-        if used + n_wanted > n_uniforms:
-            used = used * 0 - 1
-            n_found = n_found * 0 + number
-        else:
-            tl.store(running + lane, tl.cumsum(left, axis=0).to(tl.float64))
-            tl.store(first + lane, tl.full([LANES], LAST, tl.int32))
-            target = tl.load(uniforms + used + lane, mask=drawn, other=0) * tl.sum(left).to(tl.float64)
-            tl.debug_barrier()
-            place = tl.zeros([LANES], tl.int32)
-            for digit in tl.static_range(1, DIGITS):  # how many running sums are no more than the target
-                half: tl.constexpr = LANES >> digit
-                if half > 0:
-                    passed = tl.load(running + place + (half - 1)) <= target
-                    place = tl.where(passed, place + half, place)
-            tl.atomic_min(first + place, lane, mask=drawn, sem="relaxed")
-            tl.debug_barrier()
-            is_first = drawn & (tl.load(first + place, cache_modifier=".cg") == lane)
-            rank = n_found + tl.cumsum(is_first.to(tl.int32), axis=0) - 1
-            tl.store(ranks + place, rank, mask=is_first)
-            tl.debug_barrier()
-            left = tl.where(tl.load(ranks + lane) >= 0, 0, left)
-            n_found += tl.sum(is_first.to(tl.int32))
-            used += n_wanted
-    return used
 
 
 @triton.jit
