@@ -28,6 +28,8 @@ from gpuquant.ops.dithering import cuda as triton_dithering
 from gpuquant.ops.dithering.reference import FIELD_BITS
 from gpuquant.ops.lloyd import cuda as triton_lloyd
 from gpuquant.ops.lloyd import cuda_color_steps as triton_colors
+from gpuquant.ops.lloyd import cuda_grid as triton_grid
+from gpuquant.ops.lloyd import cuda_grid_cycles as triton_cycles
 from gpuquant.ops.pixels import cuda as triton_ops
 from gpuquant.ops.points import cuda as triton_points
 from gpuquant.ops.seeding import cuda as triton_seeding
@@ -41,6 +43,7 @@ OPTIONS: dict[str, dict[str, Any]] = {  # as launched
     "choose_entries_kernel": triton_dithering.OPTIONS,
     "move_centers_kernel": {"enable_fp_fusion": False},
     "color_step_kernel": triton_colors.OPTIONS,
+    "breathe_kernel": triton_grid.OPTIONS,
     "measure_cells_kernel": triton_points.CELL_OPTIONS,
     "list_cells_kernel": triton_points.CELL_OPTIONS,
     "choose_centers_kernel": triton_seeding.OPTIONS,
@@ -68,7 +71,7 @@ def variants(*, every: bool = True) -> list[Variant]:
         for kind in ("u8", "i16", "i32"):
             types = {"pixels": "*u8", "table": f"*{kind}", "labels": f"*{kind}", "n_pixels": "i32"}
             found.append((f"lookup, {kind}, grey={grey}", triton_ops.apply_lookup_kernel, types, constants))
-    found += _keys() + _cells() + _dithering(every) + _color_steps()
+    found += _keys() + _cells() + _dithering(every) + _color_steps() + _breathing(every)
     points = [(f"{kind}, D={n_columns}", kind, n_columns) for kind in ("fp32", "fp64") for n_columns in (1, 2, 3, 4)]
     for name, kind, n_columns in points:
         types = {"points": f"*{kind}", "origin": "*fp64", "weights": "*fp64", "labels": "*i32"}
@@ -128,6 +131,17 @@ def _lloyd(name: str, single: bool, every: bool, points: dict[str, str], sizes: 
     move["SNAP"] = "single" if single else "double"
     paces = {"RELAXATION": 1.5, "MOMENTUM": 0.6}, {"RELAXATION": 1.0, "MOMENTUM": 0.0}
     return found + [(f"move, {name}, {pace}", triton_lloyd.move_centers_kernel, arrays, move | pace) for pace in paces]
+
+
+def _breathing(every: bool) -> list[Variant]:
+    types = {"points": "*u8", "weights": "*i64", "given": "*fp64", "shared": "*i64", "own": "*i64", "kept": "*i32"}
+    types |= {"found_centers": "*fp64"}
+    types |= dict.fromkeys(("n_points", "n_clusters", "n_cycles", "n_uniforms"), "i32")
+    found: list[Variant] = []
+    for n_clusters in (8, 16, 32, 64, 128, 256) if every else (8, 256):
+        constants = triton_grid.constants_for(n_clusters)
+        found.append((f"breathe, {n_clusters=}", triton_cycles.breathe_kernel, types, constants))
+    return found
 
 
 def _color_steps() -> list[Variant]:

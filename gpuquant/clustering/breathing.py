@@ -29,7 +29,7 @@ SHARE_ADDED = 0.25
 
 
 def breathe(
-    points: ops.GridPoints,
+    points: ops.GridPoints | ops.DeviceGrid,
     centers: Tensor,  # [K, D] float64
     *,
     n_cycles: int,  # at most: none follow once there is nothing to split
@@ -40,9 +40,11 @@ def breathe(
         n_centers, start = len(centers), ops.on_grid(centers)
         most_added = int(min(max(ROOTS_ADDED * math.sqrt(n_centers), SHARE_ADDED * n_centers), n_centers))
         n_added = [math.ceil(most_added * left / n_cycles) for left in range(n_cycles, 0, -1)]
-        at_once = points.breathed_at_once(start, n_added, draws)
-        if at_once is not None:
-            return at_once[0].to(centers.device), at_once[1]
+        if isinstance(points, ops.DeviceGrid):
+            at_once = points.breathed(start, n_added, draws)
+            if at_once is not None:
+                return at_once[0].to(centers.device), at_once[1]
+            points = points.cycle_by_cycle
         best = points.settled(start, most_added)
         for most in n_added:
             number = min(most, int(np.count_nonzero(best.errors)))

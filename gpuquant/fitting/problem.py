@@ -51,7 +51,7 @@ class Level:
         )
 
     @cached_property
-    def on_grid(self) -> ops.GridPoints:
+    def on_grid(self) -> ops.GridPoints | ops.DeviceGrid:
         return ops.grid_points(self.points, self.counts)
 
 

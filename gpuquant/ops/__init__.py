@@ -6,6 +6,7 @@ from gpuquant.ops.kernel_choice import kernels_in_use
 from gpuquant.ops.level_dispatch import fold_levels, pixel_draws, rank_keys, take_by_keys
 from gpuquant.ops.lloyd.colors import MAX_CLUSTERS, MAX_EXACT, MAX_EXACT_STEPS, ColorLloyd
 from gpuquant.ops.lloyd.dense import DenseLloyd
+from gpuquant.ops.lloyd.device_grid import DeviceGrid
 from gpuquant.ops.lloyd.grid_state import GridState, on_grid
 from gpuquant.ops.lloyd.moves import AS_LONG_AS_NEEDED, move_centers
 from gpuquant.ops.lloyd.run_status import RunStatus
@@ -55,6 +56,7 @@ __all__ = [
     "ColorLloyd",
     "DenseLloyd",
     "DensePoints",
+    "DeviceGrid",
     "GridPoints",
     "GridState",
     "Lloyd",

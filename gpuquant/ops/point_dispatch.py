@@ -9,7 +9,7 @@
 | Lloyd steps and seeding on colors in steps of 1/256 | as on 8-bit colors | as on floating-point points, by Triton |
 | Lloyd steps on floating-point points | `lloyd/cpu_dense`: Numba | `lloyd/cuda` |
 | labels of samples alone | `lloyd/cpu_labels`: Numba | Lloyd steps |
-| a cycle of breathing k-means | `lloyd/cpu_grid`: Numba | the same, on the CPU |
+| breathing k-means | `lloyd/cpu_grid`: Numba | `lloyd/cuda_grid` on 8-bit colors, others on the CPU |
 | seeding on floating-point points | `seeding/cpu_dense`: Numba | `seeding/cuda` |
 | k-means++ that draws pixels | `seeding/cpu`: Numba | `seeding/cuda_pixels` |
 
@@ -31,6 +31,7 @@ from gpuquant.ops import compiled, kernel_choice
 from gpuquant.ops.lloyd import reference_grid
 from gpuquant.ops.lloyd.colors import ColorLloyd
 from gpuquant.ops.lloyd.dense import DenseLloyd
+from gpuquant.ops.lloyd.device_grid import DeviceGrid
 from gpuquant.ops.lloyd.grid_state import GridState
 from gpuquant.ops.lloyd.reference import ReferenceLloyd
 from gpuquant.ops.points import color_cells
@@ -157,9 +158,15 @@ class GridPoints(Protocol):
 def grid_points(
     points: Tensor,  # [N, 3] uint8, neighbors close together; or [N, 3] or [N, 4] int16 (steps), or float64 levels
     weights: Tensor,  # [N], whole numbers
-) -> GridPoints:
+) -> GridPoints | DeviceGrid:
     """Prepare points for cycles of breathing k-means."""
-    points = levels_of(points) if points.dtype == torch.int16 else points
+    kernels = kernel_choice.kernels_for(points)
+    if kernels and points.dtype == torch.uint8:
+        return DeviceGrid(points.contiguous(), weights.long().contiguous(), kernels.breathe, _cycle_by_cycle)
+    return _cycle_by_cycle(levels_of(points) if points.dtype == torch.int16 else points, weights)
+
+
+def _cycle_by_cycle(points: Tensor, weights: Tensor) -> GridPoints:
     if points.is_cuda and compiled.has_numba():  # a cycle is some 300 operations of torch, one after the other
         weights, points = _to_host(weights, points)  # in this order all numbers are aligned
     made: GridPoints = _grid_module(points).GridPoints(points, weights)

@@ -19,6 +19,7 @@ SHOWN_IN = {  # a row of the steps "times" or "features": a new kernel needs one
     "move_centers_kernel": "KMeans on levels, K = 16",
     "inertia_kernel": "KMeans on levels, K = 16",
     "color_step_kernel": "quantize, photo on the device, K = 8",
+    "breathe_kernel": "quantize, photo on the device, K = 8",
     "sum_cells_kernel": "quantize, photo on the device, K = 8",
     "measure_cells_kernel": "quantize, photo on the device, K = 8",
     "list_cells_kernel": "quantize, photo on the device, K = 8",

@@ -13,7 +13,8 @@ pytest.importorskip("triton", reason="Triton is made for Linux")
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "tests" / "compile_kernels.py"
 ADDING = {  # to integers, atomically
-    "count_colors_kernel", "choose_entries_kernel", "color_step_kernel", "sum_cells_kernel", "measure_cells_kernel"
+    "count_colors_kernel", "choose_entries_kernel", "color_step_kernel", "breathe_kernel", "sum_cells_kernel",
+    "measure_cells_kernel",
 }  # fmt: skip
 
 

@@ -12,12 +12,18 @@ from gpuquant.ops.lloyd.cuda import n_programs
 from gpuquant.ops.lloyd.cuda_grid_cycles import HEAD, OWN_ROWS, SHARED_ROWS, breathe_kernel
 from gpuquant.ops.lloyd.grid_state import GRID
 
-MAX_BREATHING = 256  # clusters: with twice as many lanes, as some are added, a thread has two
+MOST_CLUSTERS = 256  # of them and of those that are added, a thread has two
 FEWEST_LANES = 16
 TILE = 256  # points that a program works on at a time, neighbors: their box is small
 PER_PROCESSOR = 1  # program on each: with half of its 65,536 registers for 256 threads some would be spilled
 UNIFORMS = 4  # for each cluster that may be split: some are drawn again and again, and then others are drawn
 OPTIONS = {"num_warps": 8, "maxnreg": 255, "enable_fp_fusion": False, **cuda_meeting.OPTIONS}  # moves are the host's
+
+
+def constants_for(n_clusters: int) -> dict[str, int]:
+    """Choose the constants of the kernel."""
+    lanes = max(FEWEST_LANES, 2 * triton.next_power_of_2(n_clusters))  # at most as many clusters are added
+    return {"TILE": TILE, "LANES": lanes, "OWN_ROWS": OWN_ROWS}
 
 
 def breathe(
@@ -26,10 +32,13 @@ def breathe(
     centers: Tensor,  # [K, 3] float64, on the grid
     n_added: Sequence[int],  # how many centers to add in each cycle, at most
     draws: np.random.RandomState,
-) -> tuple[Tensor, float] | None:  # [K, 3] float64, on the host; None if too few numbers were drawn
+) -> tuple[Tensor, float] | None:  # [K, 3] float64, on the host; None: too many clusters, or too few numbers
     """Make all cycles of `clustering.breathing` in one launch: centers with a lower error, and that error."""
     (n_points, n_columns), n_clusters, device = points.shape, len(centers), points.device
-    lanes = max(FEWEST_LANES, 2 * triton.next_power_of_2(n_clusters))
+    if n_clusters > MOST_CLUSTERS:
+        return None
+    constants = constants_for(n_clusters)
+    lanes = constants["LANES"]
     before, n_uniforms = draws.get_state(), UNIFORMS * sum(n_added)
     rows = (centers.cpu().numpy() * GRID).ravel(), n_added, draws.random_sample(n_uniforms)
     given = torch.from_numpy(np.concatenate(rows)).to(device, non_blocking=True)
@@ -38,7 +47,6 @@ def breathe(
     own = torch.empty(grid[0], OWN_ROWS * lanes, dtype=torch.int64, device=device)
     kept = torch.empty(3, n_points, dtype=torch.int32, device=device)
     found = torch.empty(n_columns * n_clusters + 2, dtype=torch.float64, device=device)
-    constants = {"TILE": TILE, "LANES": lanes, "OWN_ROWS": OWN_ROWS}
     with torch.cuda.device_of(found):  # Triton launches on the current device
         breathe_kernel[grid](
             points, weights, given, shared, own, kept, found, n_points, n_clusters, len(n_added), n_uniforms,

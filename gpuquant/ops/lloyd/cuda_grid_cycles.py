@@ -24,14 +24,17 @@ from gpuquant.ops.lloyd.cuda_grid_steps import TOP, add_errors, assign, errors_o
 HEAD = 16  # numbers before the rows of shared sums: how many programs have arrived, and limits of levels
 CYCLE_ROWS = 28  # of shared sums: of four passes, five each, then errors, spreads, and sums of upper halves
 SHARED_ROWS = 2 * CYCLE_ROWS + 8  # of two cycles, and what is known of merged clusters
-OWN_ROWS = 16  # of each program
+OWN_ROWS = 20  # of each program: sums of two states, running sums, means, and 13 of int32 in seven
 ARRIVED, LIMITS, ROWS = tl.constexpr(0), tl.constexpr(8), tl.constexpr(HEAD)
 CYCLE = tl.constexpr(CYCLE_ROWS)
 PASS = tl.constexpr(5)  # rows: sums of clusters, and behind them how many labels changed
 ERRORS, SPREADS, UPPER = tl.constexpr(20), tl.constexpr(21), tl.constexpr(24)
 
 
-@triton.jit(do_not_specialize=["n_points", "n_clusters", "n_cycles", "n_uniforms"])
+@triton.jit(
+    do_not_specialize=["n_points", "n_clusters", "n_cycles", "n_uniforms"],
+    do_not_specialize_on_alignment=["points", "weights"],
+)
 def breathe_kernel(
     points,  # [N, 3] uint8
     weights,  # [N] int64
@@ -53,7 +56,8 @@ def breathe_kernel(
     n_programs = tl.num_programs(0)
     own_sums = own + tl.program_id(0).to(tl.int64) * (OWN_ROWS * LANES)  # of both states
     running = (own_sums + 8 * LANES).to(tl.pointer_type(tl.float64))
-    own_centers = (own_sums + 9 * LANES).to(tl.pointer_type(tl.int32))  # of both states
+    means = running + LANES
+    own_centers = (own_sums + 13 * LANES).to(tl.pointer_type(tl.int32))  # of both states
     ranks, scratch, near = own_centers + 8 * LANES, own_centers + 10 * LANES, own_centers + 11 * LANES
     all_labels = (kept + 2 * n_points).to(tl.pointer_type(tl.int16))
     limits, arrived = shared + LIMITS, shared + ARRIVED
@@ -95,10 +99,10 @@ def breathe_kernel(
                 if (turn == 2) & (n_added > 0):
                     costs = (merged_sums + 4 * LANES).to(tl.pointer_type(tl.float64))
                     partners, places = merged_centers + 4 * LANES, own_centers + 12 * LANES
-                    find_partners(sums, costs, partners, n_centers, lane, LANES)
+                    find_partners(sums, means, costs, partners, n_centers, lane, LANES)
                     n_met = meet(arrived, n_met)
                     if tl.program_id(0) == 0:
-                        merge(sums, centers, costs, partners, places, merged_sums, merged_centers, n_centers,
+                        merge(sums, means, centers, costs, partners, places, merged_sums, merged_centers, n_centers,
                               n_clusters, lane, LANES)  # fmt: skip
                     n_met = meet(arrived, n_met)
                     take_merged(labels, sums, centers, places, merged_sums, merged_centers, n_clusters, n_points, lane,

@@ -7,11 +7,14 @@ from gpuquant.ops.lloyd.cuda_grid_steps import LAST, as_entry, mean_of, rounded
 
 
 @triton.jit
-def find_partners(sums, costs, partners, n_centers, lane, LANES: tl.constexpr):
-    """Find the cluster to merge each one with, of those that are a program's turn."""
+def find_partners(sums, means, costs, partners, n_centers, lane, LANES: tl.constexpr):
+    """Find the cluster to merge each one with, of those that are a program's turn; and write means and losses."""
     red, green, blue, weight = _sums_of(sums, lane, LANES)
+    mean_red, mean_green, mean_blue = mean_of(red, weight, 0.0), mean_of(green, weight, 0.0), mean_of(blue, weight, 0.0)
+    lost = _lost(mean_red, mean_green, mean_blue, weight)
+    _write(means, lane, mean_red, mean_green, mean_blue, lost, LANES)
     for one in range(tl.program_id(0), n_centers, tl.num_programs(0)):
-        cost = _costs(sums, one, red, green, blue, weight, LANES)
+        cost = _costs(sums, means, one, red, green, blue, weight, mean_red, mean_green, mean_blue, lost, LANES)
         least, partner = _lowest(tl.where((lane < n_centers) & (lane != one), cost, float("inf")), lane)
         tl.store(costs + one, least)
         tl.store(partners + one, partner)
@@ -20,7 +23,8 @@ def find_partners(sums, costs, partners, n_centers, lane, LANES: tl.constexpr):
 @triton.jit
 def merge(
     sums,  # [4, LANES] int64: of the clusters of this program, changed
-    centers,  # [3, LANES] int32, of this program
+    means,  # [4, LANES] float64: of this program, and what each cluster loses by rounding, changed
+    centers,  # [3, LANES] int32: of this program
     costs,  # [LANES] float64: of all programs
     partners,  # [LANES] int32: of all programs
     places,  # [LANES] int32: of this program
@@ -36,45 +40,48 @@ def merge(
     cost = tl.load(costs + lane, mask=alive, other=float("inf"), cache_modifier=".cg")
     partner = tl.load(partners + lane, mask=alive, other=0, cache_modifier=".cg")
     red, green, blue, weight = _sums_of(sums, lane, LANES)
-    own_red = tl.load(centers + lane)
-    own_green = tl.load(centers + LANES + lane)
+    mean_red, mean_green, mean_blue, lost = _sums_of(means, lane, LANES)
+    own_red, own_green = tl.load(centers + lane), tl.load(centers + LANES + lane)
     own_blue = tl.load(centers + 2 * LANES + lane)
     into = lane
     n_left = n_centers
     while n_left > n_kept:
         _, kept = _lowest(cost, lane)
         gone = tl.sum(tl.where(lane == kept, partner, 0))
-        is_kept = lane == kept
-        total_red = tl.load(sums + kept) + tl.load(sums + gone)
-        total_green = tl.load(sums + LANES + kept) + tl.load(sums + LANES + gone)
-        total_blue = tl.load(sums + 2 * LANES + kept) + tl.load(sums + 2 * LANES + gone)
-        total = tl.load(sums + 3 * LANES + kept) + tl.load(sums + 3 * LANES + gone)
+        kept_red, kept_green, kept_blue, kept_weight = _sums_of(sums, kept, LANES)
+        gone_red, gone_green, gone_blue, gone_weight = _sums_of(sums, gone, LANES)
         tl.debug_barrier()  # all threads have read what is written now
-        tl.store(sums + kept, total_red)
-        tl.store(sums + LANES + kept, total_green)
-        tl.store(sums + 2 * LANES + kept, total_blue)
-        tl.store(sums + 3 * LANES + kept, total)
-        tl.debug_barrier()
-        own_red = _mean_at(own_red, is_kept, total_red, total)
-        own_green = _mean_at(own_green, is_kept, total_green, total)
-        own_blue = _mean_at(own_blue, is_kept, total_blue, total)
-        red, green = tl.where(is_kept, total_red, red), tl.where(is_kept, total_green, green)
-        blue, weight = tl.where(is_kept, total_blue, blue), tl.where(is_kept, total, weight)
+        kept_red, kept_green, kept_blue = kept_red + gone_red, kept_green + gone_green, kept_blue + gone_blue
+        kept_weight += gone_weight
+        new_red, new_green = mean_of(kept_red, kept_weight, 0.0), mean_of(kept_green, kept_weight, 0.0)
+        new_blue = mean_of(kept_blue, kept_weight, 0.0)
+        new_lost = _lost(new_red, new_green, new_blue, kept_weight)
+        _write(sums, kept, kept_red, kept_green, kept_blue, kept_weight, LANES)
+        _write(means, kept, new_red, new_green, new_blue, new_lost, LANES)
+        is_kept = lane == kept
+        red, green = tl.where(is_kept, kept_red, red), tl.where(is_kept, kept_green, green)
+        blue, weight = tl.where(is_kept, kept_blue, blue), tl.where(is_kept, kept_weight, weight)
+        mean_red, mean_green = tl.where(is_kept, new_red, mean_red), tl.where(is_kept, new_green, mean_green)
+        mean_blue, lost = tl.where(is_kept, new_blue, mean_blue), tl.where(is_kept, new_lost, lost)
+        moves = is_kept & (weight > 0)
+        own_red = tl.where(moves, rounded(new_red).to(tl.int32), own_red)
+        own_green = tl.where(moves, rounded(new_green).to(tl.int32), own_green)
+        own_blue = tl.where(moves, rounded(new_blue).to(tl.int32), own_blue)
         alive = alive & (lane != gone)
         into = tl.where(into == gone, kept, into)
         cost = tl.where(lane == gone, float("inf"), cost)
         n_left -= 1
         if n_left > n_kept:
             stale = alive & ((partner == kept) | (partner == gone)) & (lane != kept)
-            with_kept = _costs(sums, kept, red, green, blue, weight, LANES)
-            least, mate = _lowest(tl.where(alive & (lane != kept), with_kept, float("inf")), lane)
-            better = (with_kept < cost) | ((with_kept == cost) & (kept < partner))
+            found = _costs(sums, means, kept, red, green, blue, weight, mean_red, mean_green, mean_blue, lost, LANES)
+            least, mate = _lowest(tl.where(alive & (lane != kept), found, float("inf")), lane)
+            better = (found < cost) | ((found == cost) & (kept < partner))
             better = better & alive & (lane != kept) & (stale == 0)
-            cost = tl.where(is_kept, least, tl.where(better, with_kept, cost))
+            cost = tl.where(is_kept, least, tl.where(better, found, cost))
             partner = tl.where(is_kept, mate, tl.where(better, kept, partner))
             one = tl.min(tl.where(stale, lane, LAST))
             while one < LAST:
-                found = _costs(sums, one, red, green, blue, weight, LANES)
+                found = _costs(sums, means, one, red, green, blue, weight, mean_red, mean_green, mean_blue, lost, LANES)
                 least, mate = _lowest(tl.where(alive & (lane != one), found, float("inf")), lane)
                 cost = tl.where(lane == one, least, cost)
                 partner = tl.where(lane == one, mate, partner)
@@ -116,17 +123,20 @@ def take_merged(
 
 
 @triton.jit
-def _sums_of(sums, lane, LANES: tl.constexpr):
-    red, green = tl.load(sums + lane), tl.load(sums + LANES + lane)
-    blue, weight = tl.load(sums + 2 * LANES + lane), tl.load(sums + 3 * LANES + lane)
-    return red, green, blue, weight
+def _sums_of(rows, place, LANES: tl.constexpr):
+    """Read four numbers of one cluster, or of all."""
+    red, green = tl.load(rows + place), tl.load(rows + LANES + place)
+    return red, green, tl.load(rows + 2 * LANES + place), tl.load(rows + 3 * LANES + place)
 
 
 @triton.jit
-def _mean_at(levels, at, total, weight):
-    """Levels of centers, of which one is the rounded mean of its cluster, if that has a weight."""
-    mean = rounded(mean_of(total, weight, 0.0)).to(tl.int32)
-    return tl.where(at & (weight > 0), mean, levels)
+def _write(rows, place, red, green, blue, last, LANES: tl.constexpr):
+    """Write four numbers of one cluster, or of all; then all threads can read them."""
+    tl.store(rows + place, red)
+    tl.store(rows + LANES + place, green)
+    tl.store(rows + 2 * LANES + place, blue)
+    tl.store(rows + 3 * LANES + place, last)
+    tl.debug_barrier()
 
 
 @triton.jit
@@ -137,29 +147,34 @@ def _lowest(cost, lane):
 
 
 @triton.jit
-def _costs(sums, one, red, green, blue, weight, LANES: tl.constexpr):
+def _costs(
+    sums, means, one, red, green, blue, weight, mean_red, mean_green, mean_blue, lost, LANES: tl.constexpr
+):  # fmt: skip
     """By how much the error rises if each cluster shares a center with one, all of them rounded to entries.
 
     With a cluster of no weight it is 0.
     """
-    mass, mass_one = weight.to(tl.float64), tl.load(sums + 3 * LANES + one)
-    other = mass_one.to(tl.float64)
-    both = tl.where(mass + other > 0, mass + other, 1.0)
-    distance = tl.zeros(weight.shape, tl.float64)
-    lost_both = tl.zeros(weight.shape, tl.float64)
-    lost = tl.zeros(weight.shape, tl.float64)
-    lost_one = tl.zeros([], tl.float64)
-    for column in tl.static_range(3):
-        total = red if column == 0 else green if column == 1 else blue
-        total_one = tl.load(sums + column * LANES + one)
-        mean, mean_one = mean_of(total, weight, 0.0), mean_of(total_one, mass_one, 0.0)
-        distance += (mean - mean_one) * (mean - mean_one)
-        lost += _off(mean)
-        lost_one += _off(mean_one)
-        lost_both += _off((total + total_one).to(tl.float64) / both)
-    rise = distance * (mass * other / both)
-    cost = rise + ((mass + other) * lost_both - (other * lost_one + mass * lost))
-    return tl.where(mass * other > 0, cost, 0.0)
+    one_red, one_green, one_blue, one_weight = _sums_of(sums, one, LANES)
+    at_red, at_green, at_blue, one_lost = _sums_of(means, one, LANES)
+    mass, one_mass = weight.to(tl.float64), one_weight.to(tl.float64)
+    both = mass + one_mass
+    shared = tl.where(both > 0, both, 1.0)
+    red_apart, green_apart, blue_apart = mean_red - at_red, mean_green - at_green, mean_blue - at_blue
+    distance = red_apart * red_apart + green_apart * green_apart + blue_apart * blue_apart
+    off = _off((red + one_red).to(tl.float64) / shared)
+    off += _off((green + one_green).to(tl.float64) / shared)
+    off += _off((blue + one_blue).to(tl.float64) / shared)
+    cost = distance * (mass * one_mass / shared) + (both * off - (one_lost + lost))
+    return tl.where(mass * one_mass > 0, cost, 0.0)
+
+
+@triton.jit
+def _lost(red, green, blue, weight):
+    """By how much the error rises as means are rounded to entries."""
+    off = _off(red)
+    off += _off(green)
+    off += _off(blue)
+    return weight.to(tl.float64) * off
 
 
 @triton.jit

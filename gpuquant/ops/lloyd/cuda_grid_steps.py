@@ -25,7 +25,7 @@ def rounded(steps):
 @triton.jit
 def as_entry(steps):
     """The nearest level that an entry can have."""
-    return rounded(steps / ENTRY) * ENTRY
+    return rounded(steps * (1 / ENTRY)) * ENTRY
 
 
 @triton.jit

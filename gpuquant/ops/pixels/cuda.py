@@ -14,6 +14,7 @@ from torch import Tensor
 
 from gpuquant.colors.codes import N_CODES
 from gpuquant.ops.lloyd.cuda_colors import KernelColorLloyd
+from gpuquant.ops.lloyd.cuda_grid import breathe
 from gpuquant.ops.lloyd.cuda_runs import MAX_COLUMNS, KernelLloyd
 from gpuquant.ops.pixels.reference import add_counts
 from gpuquant.ops.points.cuda import coarsen, key_of, spread
@@ -28,6 +29,7 @@ __all__ = [
     "KernelLloyd",
     "KernelSeeding",
     "apply_lookup",
+    "breathe",
     "choose_pixels",
     "coarsen",
     "colors_from_keys",
