@@ -23,6 +23,7 @@ from played.chips import SHARED, PlayedDriver
 from triton.backends.nvidia.compiler import get_ptxas
 from triton.runtime import driver
 
+from gpuquant.ops import cuda_meeting as triton_meeting
 from gpuquant.ops import cuda_probe as triton_probe
 from gpuquant.ops.dithering import cuda as triton_dithering
 from gpuquant.ops.dithering.reference import FIELD_BITS
@@ -46,8 +47,9 @@ OPTIONS: dict[str, dict[str, Any]] = {  # as launched
     "breathe_kernel": triton_grid.OPTIONS,
     "measure_cells_kernel": triton_points.CELL_OPTIONS,
     "list_cells_kernel": triton_points.CELL_OPTIONS,
-    "choose_centers_kernel": triton_seeding.OPTIONS,
-    "try_pixels_kernel": triton_seeding.OPTIONS,
+    "probe_kernel": triton_meeting.OPTIONS,
+    "choose_centers_kernel": triton_seeding.OPTIONS | triton_meeting.OPTIONS,
+    "try_pixels_kernel": triton_pixels.TRY_OPTIONS,
     "add_best_kernel": triton_pixels.ADD_OPTIONS,
 }
 TYPES: dict[str, Any] = {  # an argument of each type, as the JIT takes it: tensors by their dtype, any number
@@ -163,12 +165,13 @@ def _cells() -> list[Variant]:
 
 def _seeding(name: str, points: dict[str, str], sizes: dict[str, Any]) -> Variant:
     arrays = ("weights", "closest", "numbers", "part_sums", "chunk_sums", "found")
-    types = points | dict.fromkeys(arrays, "*fp64") | {"candidates": "*i64"}
+    types = points | dict.fromkeys(arrays, "*fp64") | {"candidates": "*i64", "arrived": "*i32"}
     if name == "colors":
         types["closest"] = "*i64"
-    numbers = ("n_points", "n_runs", "first", "last", "n_centers", "n_candidates", "n_uniforms")
+    numbers = ("n_points", "n_all", "n_runs", "n_centers", "n_candidates", "n_uniforms")
     width = {"WIDTH": triton_draws.WIDTH}
-    constants = sizes | width | {"CHUNK": triton_seeding.chunk_for(sizes["LANES"]), "PARTS": triton_draws.PARTS}
+    constants = sizes | width | {"CHUNK": triton_seeding.CHUNK, "PARTS": triton_draws.PARTS}
+    constants["BLOCK"] = triton_seeding.block_for(sizes["LANES"])
     kernel = triton_seeding.choose_centers_kernel
     return f"choose, {name}, {sizes}", kernel, types | dict.fromkeys(numbers, "i32"), constants
 
@@ -178,13 +181,14 @@ def _pixel_seeding(sizes: dict[str, Any]) -> list[Variant]:
     types = {"points": "*u8", "ranks": "*i32", "candidates": "*i64", "chosen": "*i64"} | dict.fromkeys(floats, "*fp64")
     numbers = ("n_points", "n_pixels", "n_draw_parts", "n_candidates", "uniform", "n_known", "step")
     types |= dict.fromkeys(numbers, "i32")
-    chunk, width = {"CHUNK": triton_draws.CHUNK}, {"WIDTH": triton_draws.WIDTH}
+    chunk, parts = {"CHUNK": triton_pixels.CHUNK}, {"PARTS": triton_draws.PARTS}
+    width = parts | {"WIDTH": triton_draws.WIDTH}
     found: list[Variant] = []
     for weighted in (False, True):
         kind = {"WEIGHTED": weighted}
         found.append((f"try, {sizes}, {kind}", triton_pixels.try_pixels_kernel, types, sizes | chunk | width | kind))
         found.append((f"shares, {kind}", triton_pixels.sum_shares_kernel, types, chunk | kind))
-    best = sizes | chunk | {"PARTS": triton_draws.PARTS}
+    best = sizes | chunk | parts
     return [*found, (f"add best, {sizes}", triton_pixels.add_best_kernel, types, best)]
 
 

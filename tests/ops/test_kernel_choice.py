@@ -10,6 +10,7 @@ import torch
 
 pytest.importorskip("triton", reason="Triton is made for Linux")
 
+from side_by_side import side_by_side
 from triton.runtime import build
 
 from gpuquant.ops import cuda_probe as triton_probe
@@ -46,7 +47,8 @@ def fail_with(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
 
 
 def test_the_probe_writes_what_it_says() -> None:
-    assert triton_probe.runs_on(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    with side_by_side():
+        assert triton_probe.runs_on(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def test_each_device_is_tried_once(tried: list[torch.device]) -> None:

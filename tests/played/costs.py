@@ -17,6 +17,7 @@ from played.record import Event
 
 OPERATION_US, VIEW_US, WAIT_US = 5.5, 1.0, 12.0  # of the host
 LAUNCH_US, JIT_US = 4.0, 15.0  # of a compiled kernel, and through the JIT's Python, which binds its arguments anew
+MEETING_US = 1.5  # of all programs: an addition by each in the second cache, and a look there (not measured)
 LEAST_US = 3.0  # of the device for the smallest kernel
 BYTES_US = 4.3e6  # read plus written: measured
 PROCESSORS, MHZ = 132, 1755
@@ -154,16 +155,21 @@ def _inertia(grid: Grid, a: SimpleNamespace) -> Work:
 def _drawing(a: SimpleNamespace, n_parts: int, n_chunks: int) -> float:
     """Every program adds up the sums of all, and looks for the part, the chunk and the point of each candidate."""
     per_part = _blocks(n_chunks, n_parts)
-    found = 160 * _blocks(n_parts, a.WIDTH) + 125 * _blocks(per_part, a.WIDTH) + 150 * _blocks(a.CHUNK, a.WIDTH)
-    return float(200 + 65 * _blocks(n_parts, 64) + found)
+    found = 570 * _blocks(n_parts, a.PARTS) + 120 * _blocks(per_part, a.WIDTH) + 155 * _blocks(a.CHUNK, a.WIDTH)
+    return 350.0 + found
 
 
 def _choose_centers(grid: Grid, a: SimpleNamespace) -> Work:
-    """A chunk of all distances to as many candidates as fit is 635 instructions; runs that have ended do nothing."""
-    n_chunks = _blocks(a.n_points, a.CHUNK)
-    a_step = grid[0] * _drawing(a, grid[0], n_chunks) + n_chunks * 635 * a.LANES * a.CHUNK / 4096
+    """A block of all distances to as many candidates as fit is 725 instructions, and all programs meet once a step.
+
+    The runs of a column of the grid are made one after the other, and those of different columns at the same time.
+    """
+    n_chunks, n_steps = _blocks(a.n_points, a.CHUNK), sum(a.n_made)
+    n_blocks = _blocks(_blocks(n_chunks, grid[0]) * a.CHUNK, a.BLOCK)
+    a_step = grid[0] * (_drawing(a, grid[0], n_chunks) + n_blocks * 725 * a.LANES * a.BLOCK / 4096)
     n_bytes = a.n_points * (a.D * a.points.element_size() + 24.0)
-    return 8 * a.n_made * a_step, a.n_made * n_bytes, 0.0
+    n_meetings = max(sum(a.n_made[column :: grid[1]]) for column in range(grid[1]))
+    return 8 * n_steps * a_step, n_steps * n_bytes, MEETING_US * n_meetings
 
 
 def _try_pixels(grid: Grid, a: SimpleNamespace) -> Work:

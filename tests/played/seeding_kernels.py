@@ -5,26 +5,29 @@ from types import SimpleNamespace
 import torch
 from torch import Tensor
 
+from gpuquant.ops.seeding.cuda import PER_PROCESSOR
+from played.device import PROCESSORS
 from played.emulations import Grid, emulates
 
 
 @emulates("choose_centers_kernel")
 def choose_centers(grid: Grid, a: SimpleNamespace) -> None:
-    assert a.last - a.first == 1 or grid[0] == 1
+    assert grid[0] * grid[1] <= PER_PROCESSOR * PROCESSORS
     n_chunks = -(-a.n_points // a.CHUNK)
-    assert a.part_sums.shape == (grid[1], 2, a.LANES, grid[0])
-    assert a.chunk_sums.shape == (grid[1], 2, a.LANES, n_chunks)
-    assert a.candidates.shape == (grid[1], 2, a.LANES)
-    assert a.closest.shape == (grid[1], a.n_points)
-    assert a.found.shape == (grid[1], a.n_centers * a.D + 2)
-    a.n_made = 0
-    for run in range(grid[1]):
+    assert a.part_sums.shape == (a.n_all, 2, a.LANES, grid[0])
+    assert a.chunk_sums.shape == (a.n_all, 2, a.LANES, n_chunks)
+    assert a.candidates.shape == (a.n_all, 2, a.LANES)
+    assert a.closest.shape == (a.n_all, a.n_points)
+    assert a.found.shape == (a.n_all, a.n_centers * a.D + 1)
+    assert a.arrived.shape == (a.n_all,)
+    assert not a.found.any()
+    assert not a.arrived.any()
+    a.n_made = [0] * a.n_all
+    for run in range(a.n_all):
         points, weights = a.points[run // a.n_runs].double(), a.weights[run // a.n_runs]
-        found, uniforms = a.found[run], a.numbers[grid[1] + run * a.n_uniforms :]
-        for step in range(a.first, a.last):
-            if found[-1] > 0:
-                break
-            a.n_made += 1
+        found, uniforms = a.found[run], a.numbers[a.n_all + run * a.n_uniforms :]
+        for step in range(a.n_centers + 2):
+            a.n_made[run] += 1
             now, before = step % 2, (step + 1) % 2
             if step == 0:
                 continue
@@ -34,9 +37,8 @@ def choose_centers(grid: Grid, a: SimpleNamespace) -> None:
                 index, potential = a.candidates[run, before, best], float(totals[best])
                 apart = (points - points[index]).square().sum(dim=1)
                 a.closest[run] = apart if step == 2 else torch.minimum(a.closest[run], apart)
-                found[(step - 2) * a.D : (step - 1) * a.D], found[-2] = points[index], potential
+                found[(step - 2) * a.D : (step - 1) * a.D], found[-1] = points[index], potential
                 if step > a.n_centers or potential < float(a.numbers[run]):
-                    found[-1] = step - 1
                     break
             shares = weights * a.closest[run] if step > 1 else weights
             start = 1 + (step - 2) * a.n_candidates if step > 1 else 0

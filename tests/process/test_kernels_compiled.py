@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "tests" / "compile_kernels.py"
 ADDING = {  # to integers, atomically
     "count_colors_kernel", "choose_entries_kernel", "color_step_kernel", "breathe_kernel", "sum_cells_kernel",
-    "measure_cells_kernel",
+    "measure_cells_kernel", "choose_centers_kernel", "probe_kernel",
 }  # fmt: skip
 
 

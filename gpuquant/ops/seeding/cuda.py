@@ -1,6 +1,6 @@
-"""Greedy k-means++ among points as a Triton kernel: a launch a center, or one for all where points are few.
+"""Greedy k-means++ among points as a Triton kernel: one launch for all centers, whose programs meet after each.
 
-A launch adds the best candidate of the one before, draws new ones, and measures how low each would bring the potential.
+A step adds the best candidate of the one before, draws new ones, and measures how low each would bring the potential.
 The sums by which it measures are those by which the next one draws, if the candidate is the best: so nothing waits for
 another pass over the points. What all programs need, they all work out, from the sums of all programs, always added up
 alike. Over distinct colors every sum is exact, and the draws are those of the CPU.
@@ -15,10 +15,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from gpuquant.ops.cuda_launches import Launches
-from gpuquant.ops.lloyd.cuda import n_programs
+from gpuquant.ops.cuda_meeting import OPTIONS as MEETING
+from gpuquant.ops.cuda_meeting import meet
 from gpuquant.ops.seeding.cuda_draws import (
-    CHUNK,
     PARTS,
     WIDTH,
     best_candidate,
@@ -26,15 +25,15 @@ from gpuquant.ops.seeding.cuda_draws import (
     lowered,
 )
 
-ALONE = 1 << 12  # points that one program works on in about the time that a launch takes
-PER_PROCESSOR = 2  # programs that work side by side: 128 of 65,536 registers for each of 256 threads
+ALONE = 1 << 10  # points that one program works on in about the time that several take to meet
+PER_PROCESSOR = 1  # programs that work side by side: 255 of 65,536 registers for each of 256 threads
+BLOCK = 512  # points that are measured together, at most
+CHUNK = 32  # points whose shares have a sum of their own: a draw looks at all of one
 DISTANCES = 1 << 12  # that a program works out at once
-MANY = 16  # candidates with which it works out half as many: more would spill registers on some chips
-LOOK = 64  # centers between two looks of the host whether there are enough: one takes as long as five launches
-OPTIONS = {"num_warps": 8, "maxnreg": 128}  # left alone, the compiler spills registers
+OPTIONS = {"num_warps": 8, "maxnreg": 255}  # left alone, the compiler takes fewer for some chips, and spills
 
 
-@triton.jit(do_not_specialize=["n_points", "n_runs", "first", "last", "n_centers", "n_candidates", "n_uniforms"])
+@triton.jit(do_not_specialize=["n_points", "n_all", "n_runs", "n_centers", "n_candidates", "n_uniforms"])
 def choose_centers_kernel(
     points,  # [B, N, D]
     weights,  # [B, N] float64
@@ -43,100 +42,108 @@ def choose_centers_kernel(
     part_sums,  # [P, 2, LANES, programs] float64
     chunk_sums,  # [P, 2, LANES, chunks] float64
     candidates,  # [P, 2, LANES] int64
-    found,  # [P, K D + 2] float64, all 0: centers, the potential, and how many centers there are once a run has ended
+    found,  # [P, K D + 1] float64, all 0: centers, and the potential
+    arrived,  # [P] int32, all 0: programs that have come to a meeting
     n_points,
+    n_all,  # P
     n_runs,
-    first,
-    last,
     n_centers,
     n_candidates,
     n_uniforms,
     LANES: tl.constexpr,
     D: tl.constexpr,
+    BLOCK: tl.constexpr,
     CHUNK: tl.constexpr,
     WIDTH: tl.constexpr,
     PARTS: tl.constexpr,
 ):
-    """Steps `first` to `last`: 0 sums up weights, 1 tries the first center, and each adds what the one before found.
+    """Step 0 sums up weights, 1 tries the first center, and each adds what the one before found.
 
-    Sums of even and odd steps have their own places. A closest distance may be read before or after another program has
-    lowered it: the best candidate lowers it to the same.
+    The programs of a column of the grid do runs together. They meet once a step: whatever one writes, others read in
+    the next step, and it is not written again before the one after that, as even and odd steps have their own places.
+    Only the closest distances have one place. One of them may be read before or after another program has lowered it
+    in the same step: the best candidate, by which the reader lowers it, too, brings it to the same. All decide alike
+    whether a run has ended, so that none is awaited in vain.
     """
     part, n_parts = tl.program_id(0), tl.num_programs(0)
-    run = tl.program_id(1).to(tl.int64)
-    problem = run // n_runs
-    points += problem * n_points * D
-    weights += problem * n_points
-    closest += run * n_points
-    found += run * (n_centers * D + 2)
     n_chunks = (n_points - 1) // CHUNK + 1
-    per_part = (n_chunks + n_parts - 1) // n_parts
-    lane = tl.arange(0, LANES)
-    column = tl.arange(0, 4)
+    per_part = (n_chunks + n_parts - 1) // n_parts * CHUNK
+    first = part * per_part
+    last = tl.minimum(first + per_part, n_points)
+    lane, column, chunk = tl.arange(0, LANES), tl.arange(0, 4), tl.arange(0, BLOCK // CHUNK)
     exact: tl.constexpr = tl.int64 if points.dtype.element_ty == tl.uint8 else tl.float64
-    goes_on = tl.load(found + n_centers * D + 1) == 0
-    for step in range(first, last):
-        now, before = (run * 2 + step % 2) * LANES, (run * 2 + (step + 1) % 2) * LANES
-        best = tl.zeros([], tl.int64)
-        place = tl.zeros([], tl.int32)
-        if goes_on & (step > 1):
-            sums = part_sums + before * n_parts
-            best, place, potential = best_candidate(sums, candidates + before, n_parts, lane, PARTS, LANES)
-            is_last = (step > n_centers) | (potential < tl.load(numbers + run))
-            if part == 0:
-                levels = tl.load(points + best * D + column, mask=column < D, other=0).to(tl.float64)
-                tl.store(found + (step - 2) * D + column, levels, mask=column < D)
-                tl.store(found + n_centers * D, potential)
-                if is_last:
-                    tl.store(found + n_centers * D + 1, step - 1)
-            goes_on = goes_on & (is_last == 0)
-        if goes_on:
-            n_tried = tl.where(step > 1, n_candidates, 1)
-            drawn = tl.zeros([LANES], tl.int64)
-            if step > 0:
-                drawn = draw_items(
-                    numbers
-                    + tl.num_programs(1)
-                    + run * n_uniforms
-                    + tl.where(step > 1, 1 + (step - 2) * n_candidates, 0),
-                    weights,
-                    closest,
-                    points,
-                    best,
-                    step - 1,
-                    part_sums + (before + place) * n_parts,
-                    chunk_sums + (before + place) * n_chunks,
-                    n_points,
-                    n_parts,
-                    lane,
-                    n_tried,
-                    False,
-                    True,
-                    D,
-                    CHUNK,
-                    WIDTH,
-                )
+    run = tl.program_id(1).to(tl.int64)
+    while run < n_all:
+        problem = run // n_runs
+        own_points = points + problem * n_points * D
+        own_weights = weights + problem * n_points
+        own_closest = closest + run * n_points
+        own_found = found + run * (n_centers * D + 1)
+        uniforms = numbers + n_all + run * n_uniforms
+        step = 0
+        n_steps = n_centers + 2
+        while step < n_steps:
+            now, before = (run * 2 + step % 2) * LANES, (run * 2 + (step + 1) % 2) * LANES
+            best = tl.zeros([], tl.int64)
+            place = tl.zeros([], tl.int32)
+            if step > 1:
+                sums = part_sums + before * n_parts
+                best, place, potential = best_candidate(sums, candidates + before, n_parts, lane, PARTS, LANES)
                 if part == 0:
-                    tl.store(candidates + now + lane, drawn)
-            total = tl.zeros([LANES], exact)
-            for chunk in range(part * per_part, tl.minimum(part * per_part + per_part, n_chunks)):
-                offsets = chunk * CHUNK + tl.arange(0, CHUNK)
-                mask = tl.arange(0, CHUNK) < n_points - chunk * CHUNK
-                weight = tl.load(weights + offsets, mask=mask, other=0).to(exact)
-                if step == 0:
-                    in_chunk = tl.where(lane == 0, tl.sum(weight), 0)
-                else:
-                    distance = _distances(points, offsets, mask, drawn, D)
+                    levels = tl.load(own_points + best * D + column, mask=column < D, other=0).to(tl.float64)
+                    tl.store(own_found + (step - 2) * D + column, levels, mask=column < D)
+                    tl.store(own_found + n_centers * D, potential)
+                if (step > n_centers) | (potential < tl.load(numbers + run)):
+                    n_steps = step
+            if step < n_steps:
+                n_tried = tl.where(step > 1, n_candidates, 1)
+                drawn = tl.zeros([LANES], tl.int64)
+                if step > 0:
+                    drawn = draw_items(
+                        uniforms + tl.where(step > 1, 1 + (step - 2) * n_candidates, 0),
+                        own_weights,
+                        own_closest,
+                        own_points,
+                        best,
+                        step - 1,
+                        part_sums + (before + place) * n_parts,
+                        chunk_sums + (before + place) * n_chunks,
+                        n_points,
+                        n_parts,
+                        lane,
+                        n_tried,
+                        False,
+                        True,
+                        D,
+                        CHUNK,
+                        WIDTH,
+                        PARTS,
+                    )
+                    if part == 0:
+                        tl.store(candidates + now + lane, drawn)
+                total = tl.zeros([LANES], exact)
+                for start in range(first, last, BLOCK):
+                    offsets = start + tl.arange(0, BLOCK)
+                    mask = tl.arange(0, BLOCK) < last - start
+                    weight = tl.load(own_weights + offsets, mask=mask, other=0).to(exact)
+                    distance = _distances(own_points, offsets, mask, drawn, D)
+                    if step == 0:
+                        distance = tl.zeros_like(distance) + 1
                     if step > 1:
-                        nearest = lowered(points, closest, offsets, mask, best, step - 1, D)
-                        tl.store(closest + offsets, nearest, mask=mask)
+                        nearest = lowered(own_points, own_closest, offsets, mask, best, step - 1, D)
+                        tl.store(own_closest + offsets, nearest, mask=mask)
                         distance = tl.minimum(nearest[None, :], distance)
-                    in_chunk = tl.where(lane < n_tried, tl.sum(weight[None, :] * distance, axis=1), 0)
-                tl.store(chunk_sums + (now + lane) * n_chunks + chunk, in_chunk.to(tl.float64), mask=lane < n_tried)
-                total += in_chunk
-            sums = part_sums + (now + lane) * n_parts + part
-            tl.store(sums, tl.where(lane < n_tried, total.to(tl.float64), float("inf")))
-            tl.debug_barrier()  # what all threads have written is read in the next step, where there is one program
+                    shares = tl.reshape(weight[None, :] * distance, [LANES, BLOCK // CHUNK, CHUNK])
+                    in_chunks = tl.sum(shares, axis=2)
+                    places = (now + lane[:, None]) * n_chunks + start // CHUNK + chunk[None, :]
+                    valid = (lane < n_tried)[:, None] & (chunk * CHUNK < last - start)[None, :]
+                    tl.store(chunk_sums + places, in_chunks.to(tl.float64), mask=valid)
+                    total += tl.sum(in_chunks, axis=1)
+                sums = part_sums + (now + lane) * n_parts + part
+                tl.store(sums, tl.where(lane < n_tried, total.to(tl.float64), float("inf")))
+                meet(arrived + run, (step + 1) * n_parts)
+            step += 1
+        run += tl.num_programs(1)
 
 
 @triton.jit
@@ -153,9 +160,16 @@ def _distances(points, offsets, mask, drawn, D: tl.constexpr):
     return distance
 
 
-def chunk_for(lanes: int) -> int:
+def block_for(lanes: int) -> int:
     """Choose how many points are measured together: all candidates at once take as many registers."""
-    return min(CHUNK, DISTANCES // lanes // (1 + (lanes >= MANY)))
+    return min(BLOCK, DISTANCES // lanes)
+
+
+def programs_at_once(device: torch.device) -> int:
+    """As many as a device has room for; one in Triton's interpreter, where they do not wait for each other."""
+    if device.type != "cuda":
+        return 1
+    return PER_PROCESSOR * torch.cuda.get_device_properties(device).multi_processor_count
 
 
 class KernelSeeding:
@@ -181,43 +195,43 @@ class KernelSeeding:
         """Choose K of the points; the potentials that the runs reach."""
         n_problems, n_points, n_columns = self._points.shape
         device, n_all, lanes = self._points.device, len(uniforms), triton.next_power_of_2(n_candidates)
+        is_whole = self._points.dtype == torch.uint8
+        block, n_most = block_for(lanes), programs_at_once(device)
+        n_sharing = n_all if is_whole else 1  # float sums do not depend on other runs
+        n_parts = 1 if n_points <= ALONE else min(-(-n_points // block), max(1, n_most // n_sharing))
         limits = np.repeat(least or [0.0] * n_problems, self._n_runs)
-        n_sharing = n_all if self._points.dtype == torch.uint8 else 1  # float sums do not depend on other runs
-        chunk = chunk_for(lanes)
-        n_chunks = -(-n_points // chunk)
-        n_parts = 1 if n_points <= ALONE else n_programs(n_chunks, device, PER_PROCESSOR, n_sharing)
         numbers = torch.from_numpy(np.append(limits, uniforms)).to(device, non_blocking=True)
-        sums = (n_all, 2, lanes, n_parts), (n_all, 2, lanes, n_chunks)
+        sums = (n_all, 2, lanes, n_parts), (n_all, 2, lanes, -(-n_points // CHUNK))
         part_sums, chunk_sums = (torch.empty(s, dtype=torch.float64, device=device) for s in sums)
-        number = torch.int64 if self._points.dtype == torch.uint8 else torch.float64
-        closest = torch.empty(n_all, n_points, dtype=number, device=device)
+        closest = torch.empty(n_all, n_points, dtype=torch.int64 if is_whole else torch.float64, device=device)
         candidates = torch.empty(n_all, 2, lanes, dtype=torch.int64, device=device)
-        found = torch.zeros(n_all, n_clusters * n_columns + 2, dtype=torch.float64, device=device)
-        constants = {"LANES": lanes, "D": n_columns, "CHUNK": chunk, "WIDTH": WIDTH, "PARTS": PARTS}
-        launch = Launches(choose_centers_kernel, (n_parts, n_all), constants, **OPTIONS)
-        at_once = n_clusters + 2 if n_parts == 1 else 1
+        found = torch.zeros(n_all, n_clusters * n_columns + 1, dtype=torch.float64, device=device)
+        arrived = torch.zeros(n_all, dtype=torch.int32, device=device)
         with torch.cuda.device_of(found):  # Triton launches on the current device
-            for step in range(0, n_clusters + 2, at_once):
-                launch(
-                    self._points,
-                    self._weights,
-                    closest,
-                    numbers,
-                    part_sums,
-                    chunk_sums,
-                    candidates,
-                    found,
-                    n_points,
-                    self._n_runs,
-                    step,
-                    step + at_once,
-                    n_clusters,
-                    n_candidates,
-                    uniforms.shape[1],
-                )
-                if limits.min() > 0 and step % LOOK == LOOK - 1 and step + LOOK < n_clusters:
-                    lengths = found[:, -1].cpu().numpy().reshape(n_problems, self._n_runs)
-                    if (lengths > 0).any(axis=1).all():
-                        break
+            choose_centers_kernel[n_parts, min(n_all, n_most // n_parts)](
+                self._points,
+                self._weights,
+                closest,
+                numbers,
+                part_sums,
+                chunk_sums,
+                candidates,
+                found,
+                arrived,
+                n_points,
+                n_all,
+                self._n_runs,
+                n_clusters,
+                n_candidates,
+                uniforms.shape[1],
+                LANES=lanes,
+                D=n_columns,
+                BLOCK=block,
+                CHUNK=CHUNK,
+                WIDTH=WIDTH,
+                PARTS=PARTS,
+                **OPTIONS,
+                **MEETING,
+            )
         rows = found.cpu().numpy()
-        return rows[:, :-2].reshape(n_all, n_clusters, n_columns), rows[:, -2].tolist()
+        return rows[:, :-1].reshape(n_all, n_clusters, n_columns), rows[:, -1].tolist()

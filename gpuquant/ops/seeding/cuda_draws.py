@@ -1,15 +1,15 @@
 """Drawing items by the running sum of their shares, as Triton code; items are points, or pixels with their points.
 
 Shares are summed chunk by chunk and part by part, a part being the chunks of one program, and a draw looks for the
-part, then the chunk, then the item.
+part, then the chunk, then the item. What other programs may have written in the same launch is read past the nearest
+cache (`.cg`).
 """
 
 import triton
 import triton.language as tl
 
-CHUNK = 512  # items: a draw looks at all of one
-WIDTH = 32  # items that a draw looks at together: with more, registers are spilled
-PARTS = 64  # sums that are added up together
+WIDTH = 32  # chunks, or items of one, that a draw looks at together: with more, registers are spilled
+PARTS = 128  # sums of parts that are looked at together: as many as of most chips' programs
 
 
 @triton.jit
@@ -28,7 +28,7 @@ def squared_distance(points, places, valid, index, D: tl.constexpr):
 def lowered(points, closest, places, valid, best, n_centers, D: tl.constexpr):
     """The squared distances of points to the closest of some centers, of which the best one was added last."""
     farthest: tl.constexpr = 2147483647 if points.dtype.element_ty == tl.uint8 else float("inf")
-    before = tl.load(closest + places, mask=valid & (n_centers > 1), other=farthest)
+    before = tl.load(closest + places, mask=valid & (n_centers > 1), other=farthest, cache_modifier=".cg")
     distance = squared_distance(points, places, valid, best, D)
     return tl.minimum(before.to(distance.dtype), distance)
 
@@ -40,9 +40,11 @@ def best_candidate(part_sums, candidates, n_parts, lane, PARTS: tl.constexpr, LA
     for start in range(0, n_parts, PARTS):
         rows = start + tl.arange(0, PARTS)
         places = lane[None, :] * n_parts + rows[:, None]
-        totals += tl.sum(tl.load(part_sums + places, mask=(rows < n_parts)[:, None], other=0), axis=0)
+        sums = tl.load(part_sums + places, mask=(rows < n_parts)[:, None], other=0, cache_modifier=".cg")
+        totals += tl.sum(sums, axis=0)
     place = tl.argmin(totals, axis=0)
-    return tl.sum(tl.where(lane == place, tl.load(candidates + lane), 0)), place, tl.min(totals)
+    drawn = tl.load(candidates + lane, cache_modifier=".cg")
+    return tl.sum(tl.where(lane == place, drawn, 0)), place, tl.min(totals)
 
 
 @triton.jit
@@ -55,7 +57,8 @@ def _passed(running, targets, valid, n_centers):
 @triton.jit
 def draw_items(
     uniforms, weights, closest, points, best, n_centers, part_sums, chunk_sums, n_items, n_parts, lane, n_candidates,
-    RANKED: tl.constexpr, WEIGHTED: tl.constexpr, D: tl.constexpr, CHUNK: tl.constexpr, WIDTH: tl.constexpr,
+    RANKED: tl.constexpr, WEIGHTED: tl.constexpr,
+    D: tl.constexpr, CHUNK: tl.constexpr, WIDTH: tl.constexpr, PARTS: tl.constexpr,
 ):  # fmt: skip
     """For each candidate the first item whose running sum of shares reaches its uniform number times the total.
 
@@ -64,17 +67,18 @@ def draw_items(
     """
     n_chunks = (n_items - 1) // CHUNK + 1
     per_part = (n_chunks + n_parts - 1) // n_parts
-    column = tl.arange(0, WIDTH)
+    column, row = tl.arange(0, WIDTH), tl.arange(0, PARTS)
     total = tl.zeros([], tl.float64)
-    for start in range(0, n_parts, WIDTH):
-        total += tl.sum(tl.load(part_sums + start + column, mask=start + column < n_parts, other=0))
+    for start in range(0, n_parts, PARTS):
+        valid = start + row < n_parts
+        total += tl.sum(tl.load(part_sums + start + row, mask=valid, other=0, cache_modifier=".cg"))
     targets = tl.load(uniforms + lane, mask=lane < n_candidates, other=0) * total
     part = tl.zeros_like(lane)
     before = tl.zeros_like(targets)  # the sum of all that was passed
     carried = tl.zeros([], tl.float64)
-    for start in range(0, n_parts, WIDTH):
-        valid = start + column < n_parts
-        sums = tl.load(part_sums + start + column, mask=valid, other=0)
+    for start in range(0, n_parts, PARTS):
+        valid = start + row < n_parts
+        sums = tl.load(part_sums + start + row, mask=valid, other=0, cache_modifier=".cg")
         running = carried + tl.cumsum(sums, axis=0)
         passed = _passed(running[None, :], targets, valid[None, :], n_centers)
         part += tl.sum(passed.to(tl.int32), axis=1)
@@ -87,7 +91,7 @@ def draw_items(
     for start in range(0, per_part, WIDTH):
         number = part[:, None] * per_part + start + column[None, :]
         valid = (start + column < per_part)[None, :] & (number < n_chunks)
-        sums = tl.load(chunk_sums + number, mask=valid, other=0)
+        sums = tl.load(chunk_sums + number, mask=valid, other=0, cache_modifier=".cg")
         running = carry[:, None] + tl.cumsum(sums, axis=1)
         passed = _passed(running, targets, valid, n_centers)
         chunk += tl.sum(passed.to(tl.int32), axis=1)

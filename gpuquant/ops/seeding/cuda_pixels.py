@@ -13,9 +13,7 @@ from torch import Tensor
 
 from gpuquant.ops.cuda_launches import Launches
 from gpuquant.ops.lloyd.cuda import n_programs
-from gpuquant.ops.seeding.cuda import OPTIONS, PER_PROCESSOR
 from gpuquant.ops.seeding.cuda_draws import (
-    CHUNK,
     PARTS,
     WIDTH,
     best_candidate,
@@ -24,7 +22,10 @@ from gpuquant.ops.seeding.cuda_draws import (
     squared_distance,
 )
 
+CHUNK = 512  # pixels, or points: a draw looks at all of one
+PER_PROCESSOR = 2  # programs that try candidates: 128 of 65,536 registers for each of 256 threads
 SUMMING = 4  # programs of a multiprocessor that sum up shares: every draw looks at the sums of all
+TRY_OPTIONS = {"num_warps": 8, "maxnreg": 128}
 ADD_OPTIONS = {"num_warps": 4, "maxnreg": 128}
 
 
@@ -51,6 +52,7 @@ def try_pixels_kernel(
     D: tl.constexpr,
     CHUNK: tl.constexpr,
     WIDTH: tl.constexpr,
+    PARTS: tl.constexpr,
 ):
     """candidates = the points of pixels drawn for some uniform numbers, and what the potential would be."""
     lane = tl.arange(0, LANES)
@@ -74,6 +76,7 @@ def try_pixels_kernel(
             D,
             CHUNK,
             WIDTH,
+            PARTS,
         )
         drawn = tl.load(ranks + pixels).to(tl.int64)
         if tl.program_id(0) == 0:
@@ -161,9 +164,9 @@ def choose_pixels(
     candidates = torch.full((lanes,), first, dtype=torch.int64, device=device)
     chosen = torch.empty(n_clusters, dtype=torch.int64, device=device)
     shared = {"LANES": lanes, "D": n_columns, "CHUNK": CHUNK}
-    given, drawing = {"WEIGHTED": is_weighted}, {"WIDTH": WIDTH}
-    try_them = Launches(try_pixels_kernel, (n_parts, 1), given | shared | drawing, **OPTIONS)
-    add_best = Launches(add_best_kernel, (n_parts, 1), shared | {"PARTS": PARTS}, **ADD_OPTIONS)
+    given, parts = {"WEIGHTED": is_weighted}, {"PARTS": PARTS}
+    try_them = Launches(try_pixels_kernel, (n_parts, 1), given | shared | {"WIDTH": WIDTH} | parts, **TRY_OPTIONS)
+    add_best = Launches(add_best_kernel, (n_parts, 1), shared | parts, **ADD_OPTIONS)
     sum_up = Launches(sum_shares_kernel, (n_draw_parts, 1), given | {"CHUNK": CHUNK})
     with torch.cuda.device_of(closest):  # Triton launches on the current device
         for step in range(n_clusters):

@@ -1,5 +1,7 @@
 """k-means++ as Triton kernels, in the interpreter (on a CUDA device where there is one)."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -7,7 +9,8 @@ import torch
 
 pytest.importorskip("triton", reason="Triton is made for Linux")
 
-from gpuquant.ops.cuda_launches import Launches
+from side_by_side import side_by_side
+
 from gpuquant.ops.points.colors import ColorPoints
 from gpuquant.ops.seeding import cuda, reference
 from gpuquant.ops.seeding.cuda import KernelSeeding
@@ -19,9 +22,13 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 pytestmark = pytest.mark.filterwarnings("ignore:Conversion of an array with ndim > 0:DeprecationWarning")
 
 
-@pytest.fixture(params=["one program", "three programs"])
-def programs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cuda, "ALONE", 1 << 30 if request.param == "one program" else 0)
+@pytest.fixture(params=[1, 3, 6])
+def programs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As many programs at once: with six, runs have fewer each, or are made at the same time."""
+    monkeypatch.setattr(cuda, "ALONE", 1 << 30 if request.param == 1 else 0)
+    monkeypatch.setattr(cuda, "programs_at_once", lambda _: request.param)
+    with side_by_side(request.param):
+        yield
 
 
 @pytest.mark.parametrize(
@@ -53,18 +60,20 @@ def test_colors_are_chosen_as_by_plain_torch(n_points: int, n_clusters: int, n_r
         assert reached[of_problem] == potentials
 
 
-def test_loops_over_programs_and_chunks_make_more_than_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
+def test_loops_over_programs_and_chunks_make_more_than_one_pass(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a device, which has hundreds of programs: here less is looked at together."""
-    for name, value in {"ALONE": 0, "CHUNK": 8, "WIDTH": 2, "PARTS": 2}.items():
+    for name, value in {"ALONE": 0, "BLOCK": 16, "CHUNK": 4, "WIDTH": 2, "PARTS": 2}.items():
         monkeypatch.setattr(cuda, name, value)
-    monkeypatch.setattr(cuda, "n_programs", lambda n_blocks, *_: min(5, n_blocks))
-    test_colors_are_chosen_as_by_plain_torch(150, 3, 1)
+    monkeypatch.setattr(cuda, "programs_at_once", lambda _: 10)
+    with side_by_side(seed):
+        test_colors_are_chosen_as_by_plain_torch(150, 3, 1)
 
 
 @pytest.mark.parametrize("share", [0.3, 0.0])
 @pytest.mark.usefixtures("programs")
 def test_no_more_centers_are_added_than_needed(share: float) -> None:
-    """One program sees by itself that there are enough; of several the host looks at times."""
+    """All programs see it at the same time, and none is awaited in vain."""
     random = np.random.RandomState(1)
     colors = torch.from_numpy(random.randint(0, 256, (1, 600, 3)).astype(np.uint8))
     points, uniforms = ColorPoints(colors, torch.ones(1, 600)), random.uniform(size=(1, 1 + 4 * 7))
@@ -80,22 +89,23 @@ def test_no_more_centers_are_added_than_needed(share: float) -> None:
     assert not found[0, n_centers:].any()
 
 
-def test_the_host_looks_whether_there_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    launched: list[int] = []
-
-    class Counted(Launches):
-        def __call__(self, *given: object) -> None:
-            launched.append(1)
-            super().__call__(*given)
-
-    monkeypatch.setattr(cuda, "ALONE", 0)
-    monkeypatch.setattr(cuda, "LOOK", 16)
-    monkeypatch.setattr(cuda, "Launches", Counted)
-    colors = (torch.arange(3300) % 256).to(torch.uint8).view(1, 1100, 3)
-    KernelSeeding(colors.to(DEVICE), torch.ones(1, 1100).double().to(DEVICE)).choose(
-        40, np.random.RandomState(0).uniform(size=(1, 1 + 3 * 39)), 3, [1e12]
-    )
-    assert len(launched) == 16
+@pytest.mark.usefixtures("programs")
+def test_a_run_that_ends_does_not_end_others() -> None:
+    """Two runs on each of two problems, of which the first needs fewer centers, and one of its runs fewer yet."""
+    random = np.random.RandomState(0)
+    colors = torch.from_numpy(random.randint(0, 256, (2, 300, 3)).astype(np.uint8))
+    uniforms, weights = random.uniform(size=(4, 1 + 3 * 5)), torch.ones(2, 300).double()
+    own = [(colors[run // 2], weights[run // 2], uniforms[run : run + 1], 3) for run in range(4)]
+    after_two = [reference.choose_colors(*own[run], 2)[1][0] for run in range(2)]
+    least = [(min(after_two) + max(after_two)) / 2, 0.0]
+    expected = [reference.choose_colors(*own[run], 6, least[run // 2]) for run in range(4)]
+    found, reached = KernelSeeding(colors.to(DEVICE), weights.to(DEVICE), 2).choose(6, uniforms, 3, least)
+    assert len({chosen.shape[1] for chosen, _ in expected}) == 3
+    for run, (chosen, (potential,)) in enumerate(expected):
+        n_centers = chosen.shape[1]
+        np.testing.assert_array_equal(found[run, :n_centers], colors[run // 2].numpy()[chosen[0]])
+        assert not found[run, n_centers:].any()
+        assert reached[run] == potential
 
 
 @pytest.mark.parametrize(
@@ -162,3 +172,18 @@ def test_float_points_are_chosen_by_running_sums(n_columns: int, dtype: torch.dt
         np.testing.assert_array_equal(
             found[problem], own[chosen_on_host(own, weights[problem], uniforms[problem], 5, 4)]
         )
+
+
+@pytest.mark.parametrize("n_at_once", [2, 4])
+def test_float_points_are_chosen_by_several_programs(n_at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums do not depend on how many runs there are: the last run goes with others, or after them."""
+    monkeypatch.setattr(cuda, "ALONE", 0)
+    monkeypatch.setattr(cuda, "programs_at_once", lambda _: n_at_once)
+    random = np.random.RandomState(0)
+    points, weights = random.normal(5, 2, (600, 3)), random.uniform(0, 2, 600)
+    uniforms = random.uniform(size=(3, 1 + 4 * 3))
+    seeding = KernelSeeding(torch.from_numpy(points)[None].to(DEVICE), torch.from_numpy(weights)[None].to(DEVICE), 3)
+    with side_by_side(n_at_once):
+        found, _ = seeding.choose(4, uniforms, 4)
+    for run in range(3):
+        np.testing.assert_array_equal(found[run], points[chosen_on_host(points, weights, uniforms[run], 4, 4)])
