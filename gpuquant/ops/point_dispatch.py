@@ -201,7 +201,7 @@ def choose_centers(
     """Choose centers by greedy k-means++; the potentials that the runs reach.
 
     Of a problem that needs no more some centers are missing: 0 is in their place. Where kernels choose them, the
-    centers are on the CPU, and potentials of other runs of such a problem may be those of some center on the way.
+    centers are on the CPU.
     """
     limits = least or [0.0] * points.n_problems
     kernels = kernel_choice.kernels_for(points.weights)
