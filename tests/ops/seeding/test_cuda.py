@@ -22,10 +22,11 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 pytestmark = pytest.mark.filterwarnings("ignore:Conversion of an array with ndim > 0:DeprecationWarning")
 
 
-@pytest.fixture(params=[1, 3, 6])
+@pytest.fixture(params=[1, 3, 8])
 def programs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """As many programs at once: with six, runs have fewer each, or are made at the same time."""
-    monkeypatch.setattr(cuda, "ALONE", 1 << 30 if request.param == 1 else 0)
+    """As many programs at once: each of four runs has two of eight, and one of three, which then makes two runs."""
+    monkeypatch.setattr(cuda, "ALONE", 0)
+    monkeypatch.setattr(cuda, "BLOCK", 128)
     monkeypatch.setattr(cuda, "programs_at_once", lambda _: request.param)
     with side_by_side(request.param):
         yield
