@@ -2,8 +2,7 @@
 
 No device is needed: Triton's JIT binds kernels for one, and what they compute is computed on the CPU (tests/played).
 Counted are operations of torch, views, launches, and waits of the host. Their times are assumed, those of kernels
-worked out from instructions and bytes (tests/played/costs.py): all of it may be off by 40 % either way. Breathing
-k-means takes the time of this CPU. The photo has
+worked out from instructions and bytes (tests/played/costs.py): all of it may be off by 40 % either way. The photo has
 13.7 megapixels and 1.5 million colors, and is on the device already. Nothing is written.
 
 Example: .venv/bin/python scripts/estimate_gpu.py --colors 8 256
@@ -44,7 +43,8 @@ def print_table(row: dict[str, Any]) -> None:
         print(line(stage, *(counts[name] for name in COLUMNS[:-1]), f"{counts['ms']:.2f}"))
         total = {name: number + counts[name] for name, number in total.items()}
     print(line("all", *(int(total[name]) for name in COLUMNS[:-1]), f"{row['ms']:.1f}, 40 % more or less"))
-    print(f"{row['host_ms']:.1f} ms of it is breathing k-means on this CPU, for which a device waits: nothing hides it")
+    if row["host_ms"]:
+        print(f"{row['host_ms']:.1f} ms of it is breathing k-means on this CPU, for which a device waits")
     n_direct, same = row["direct"], "as the CPU's" if row["same"] else "NOT those of the CPU"
     print(f"{n_direct} of the launches go past the JIT's Python; the results are {same}\n")
 

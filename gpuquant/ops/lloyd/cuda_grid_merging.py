@@ -5,6 +5,8 @@ import triton.language as tl
 
 from gpuquant.ops.lloyd.cuda_grid_steps import LAST, as_entry, mean_of, rounded
 
+STALE = tl.constexpr(-1)  # in place of a partner that has to be found
+
 
 @triton.jit
 def find_partners(sums, means, costs, partners, n_centers, lane, LANES: tl.constexpr):
@@ -35,7 +37,11 @@ def merge(
     lane,
     LANES: tl.constexpr,
 ):
-    """Merge the two clusters by which the error rises least, the first ones on a tie, until so many are left."""
+    """Merge the two clusters by which the error rises least, the first ones on a tie, until so many are left.
+
+    A cluster whose partner has changed has none for now, and as cost the lowest that it can have: that of the others is
+    no lower than it was. Another partner is looked for only if that is the lowest of all.
+    """
     alive = lane < n_centers
     cost = tl.load(costs + lane, mask=alive, other=float("inf"), cache_modifier=".cg")
     partner = tl.load(partners + lane, mask=alive, other=0, cache_modifier=".cg")
@@ -48,45 +54,40 @@ def merge(
     while n_left > n_kept:
         _, kept = _lowest(cost, lane)
         gone = tl.sum(tl.where(lane == kept, partner, 0))
-        kept_red, kept_green, kept_blue, kept_weight = _sums_of(sums, kept, LANES)
-        gone_red, gone_green, gone_blue, gone_weight = _sums_of(sums, gone, LANES)
-        tl.debug_barrier()  # all threads have read what is written now
-        kept_red, kept_green, kept_blue = kept_red + gone_red, kept_green + gone_green, kept_blue + gone_blue
-        kept_weight += gone_weight
-        new_red, new_green = mean_of(kept_red, kept_weight, 0.0), mean_of(kept_green, kept_weight, 0.0)
-        new_blue = mean_of(kept_blue, kept_weight, 0.0)
-        new_lost = _lost(new_red, new_green, new_blue, kept_weight)
-        _write(sums, kept, kept_red, kept_green, kept_blue, kept_weight, LANES)
-        _write(means, kept, new_red, new_green, new_blue, new_lost, LANES)
         is_kept = lane == kept
-        red, green = tl.where(is_kept, kept_red, red), tl.where(is_kept, kept_green, green)
-        blue, weight = tl.where(is_kept, kept_blue, blue), tl.where(is_kept, kept_weight, weight)
-        mean_red, mean_green = tl.where(is_kept, new_red, mean_red), tl.where(is_kept, new_green, mean_green)
-        mean_blue, lost = tl.where(is_kept, new_blue, mean_blue), tl.where(is_kept, new_lost, lost)
-        moves = is_kept & (weight > 0)
-        own_red = tl.where(moves, rounded(new_red).to(tl.int32), own_red)
-        own_green = tl.where(moves, rounded(new_green).to(tl.int32), own_green)
-        own_blue = tl.where(moves, rounded(new_blue).to(tl.int32), own_blue)
-        alive = alive & (lane != gone)
-        into = tl.where(into == gone, kept, into)
-        cost = tl.where(lane == gone, float("inf"), cost)
-        n_left -= 1
-        if n_left > n_kept:
-            stale = alive & ((partner == kept) | (partner == gone)) & (lane != kept)
-            found = _costs(sums, means, kept, red, green, blue, weight, mean_red, mean_green, mean_blue, lost, LANES)
-            least, mate = _lowest(tl.where(alive & (lane != kept), found, float("inf")), lane)
+        if gone >= 0:
+            kept_red, kept_green, kept_blue, kept_weight = _sums_of(sums, kept, LANES)
+            gone_red, gone_green, gone_blue, gone_weight = _sums_of(sums, gone, LANES)
+            tl.debug_barrier()  # all threads have read what is written now
+            kept_red, kept_green, kept_blue = kept_red + gone_red, kept_green + gone_green, kept_blue + gone_blue
+            kept_weight += gone_weight
+            new_red, new_green = mean_of(kept_red, kept_weight, 0.0), mean_of(kept_green, kept_weight, 0.0)
+            new_blue = mean_of(kept_blue, kept_weight, 0.0)
+            new_lost = _lost(new_red, new_green, new_blue, kept_weight)
+            _write(sums, kept, kept_red, kept_green, kept_blue, kept_weight, LANES)
+            _write(means, kept, new_red, new_green, new_blue, new_lost, LANES)
+            red, green = tl.where(is_kept, kept_red, red), tl.where(is_kept, kept_green, green)
+            blue, weight = tl.where(is_kept, kept_blue, blue), tl.where(is_kept, kept_weight, weight)
+            mean_red, mean_green = tl.where(is_kept, new_red, mean_red), tl.where(is_kept, new_green, mean_green)
+            mean_blue, lost = tl.where(is_kept, new_blue, mean_blue), tl.where(is_kept, new_lost, lost)
+            moves = is_kept & (weight > 0)
+            own_red = tl.where(moves, rounded(new_red).to(tl.int32), own_red)
+            own_green = tl.where(moves, rounded(new_green).to(tl.int32), own_green)
+            own_blue = tl.where(moves, rounded(new_blue).to(tl.int32), own_blue)
+            alive = alive & (lane != gone)
+            into = tl.where(into == gone, kept, into)
+            cost = tl.where(lane == gone, float("inf"), cost)
+            n_left -= 1
+        found = _costs(sums, means, kept, red, green, blue, weight, mean_red, mean_green, mean_blue, lost, LANES)
+        found = tl.where(alive & (lane != kept), found, float("inf"))
+        if gone >= 0:
+            partner = tl.where((partner == kept) | (partner == gone), STALE, partner)
             better = (found < cost) | ((found == cost) & (kept < partner))
-            better = better & alive & (lane != kept) & (stale == 0)
-            cost = tl.where(is_kept, least, tl.where(better, found, cost))
-            partner = tl.where(is_kept, mate, tl.where(better, kept, partner))
-            one = tl.min(tl.where(stale, lane, LAST))
-            while one < LAST:
-                found = _costs(sums, means, one, red, green, blue, weight, mean_red, mean_green, mean_blue, lost, LANES)
-                least, mate = _lowest(tl.where(alive & (lane != one), found, float("inf")), lane)
-                cost = tl.where(lane == one, least, cost)
-                partner = tl.where(lane == one, mate, partner)
-                stale = stale & (lane != one)
-                one = tl.min(tl.where(stale, lane, LAST))
+            partner = tl.where(better & (partner >= 0), kept, partner)
+            cost = tl.minimum(found, cost)
+        least, mate = _lowest(found, lane)
+        cost = tl.where(is_kept, least, cost)
+        partner = tl.where(is_kept, mate, partner)
     place = tl.cumsum(alive.to(tl.int32), axis=0) - 1
     tl.store(places + lane, place)
     tl.debug_barrier()

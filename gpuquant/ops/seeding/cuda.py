@@ -141,7 +141,7 @@ def choose_centers_kernel(
                     total += tl.sum(in_chunks, axis=1)
                 sums = part_sums + (now + lane) * n_parts + part
                 tl.store(sums, tl.where(lane < n_tried, total.to(tl.float64), float("inf")))
-                meet(arrived + run, (step + 1) * n_parts)
+                meet(arrived + run, step)
             step += 1
         run += tl.num_programs(1)
 
