@@ -111,21 +111,39 @@ def _list_cells(grid: Grid, a: SimpleNamespace) -> Work:
 def _color_step(grid: Grid, a: SimpleNamespace) -> Work:
     """Tiles list the centers in reach, look at all of them, and add up a share of these; then one program moves."""
     n_tiles, size, n_warps = _blocks(a.n_colors, a.TILE), _blocks(a.n_clusters, 32), color_steps.OPTIONS["num_warps"]
-    n_near = _near(a, n_tiles) if a.n_made else 0.0
+    centers = a.state[0, : 3 * a.n_clusters].view(-1, 3).float()
+    n_near = _near(a.colors[0].float() - 128, centers, a.TILE) if a.n_made else 0.0
     a_step = n_tiles * (650 + 73 * size) + n_near * (98 + PRESENT * 100)
     moving = _serial_us((58 + 83 + 289 + 606) * size) if a.n_made else 0.0
     return n_warps * a.n_made * a_step, a.n_made * a.n_colors * (3.0 + 8 + 4), moving * -(-a.n_made // grid[1])
 
 
-def _near(a: SimpleNamespace, n_tiles: int) -> float:
-    """The centers that are not out of reach of the boxes around tiles, all together, for the first run."""
-    levels = a.colors[0].float() - 128
-    levels = torch.cat([levels, levels[-1:].expand(n_tiles * a.TILE - len(levels), -1)]).view(n_tiles, a.TILE, 3)
+def _near(levels: Tensor, centers: Tensor, size: int) -> float:
+    """The centers that are not out of reach of the boxes around tiles of some size, all together."""
+    n_tiles = _blocks(len(levels), size)
+    levels = torch.cat([levels, levels[-1:].expand(n_tiles * size - len(levels), -1)]).view(n_tiles, size, 3)
     low, high = levels.aminmax(dim=1)
-    low, high, centers = low[:, None], high[:, None], a.state[0, : 3 * a.n_clusters].view(-1, 3).float()
+    low, high = low[:, None], high[:, None]
     close = torch.maximum(low - centers, centers - high).clamp_(min=0).square_().sum(dim=2)
     far = torch.maximum(centers - low, high - centers).square_().sum(dim=2)
     return float((close <= far.amin(dim=1, keepdim=True)).sum())
+
+
+def _breathe(grid: Grid, a: SimpleNamespace) -> Work:
+    """Programs share out tiles and partners, all work out what clusters do, and one merges while the others wait.
+
+    A cycle has eight meetings, and four passes over all points. Seven partners are looked for when ten clusters merge.
+    """
+    n_lanes, n_tiles = _blocks(a.LANES, 256), _blocks(a.n_points, a.TILE)
+    near = _near(a.points.float(), a.found_centers[:-2].view(-1, 3).float() / 4, a.TILE) / n_tiles
+    a_tile = 360 + 4 * (850 + 14 * near)
+    n_added = a.given[3 * a.n_clusters :][: a.n_cycles]
+    a_cycle = 400 + 1600 * n_lanes + _blocks(n_tiles, grid[0]) * a_tile
+    partners = (330 + 110 * (n_lanes - 1)) * sum(_blocks(a.n_clusters + int(n), grid[0]) for n in n_added)
+    merging = (900 + 400 * (n_lanes - 1)) * float(n_added.sum())
+    serial = _serial_us((a.n_cycles + 1) * a_cycle + partners + merging)
+    atomics = 5 * a.n_points * (a.n_cycles + 1) / ATOMICS_US
+    return 0.0, (a.n_cycles + 1) * 80.0 * a.n_points, serial + atomics + MEETING_US * (4 + 8 * a.n_cycles)
 
 
 def _step(grid: Grid, a: SimpleNamespace) -> Work:
@@ -205,6 +223,7 @@ WORK: dict[str, Callable[[Grid, SimpleNamespace], Work]] = {
     "measure_cells_kernel": _measure_cells,
     "list_cells_kernel": _list_cells,
     "color_step_kernel": _color_step,
+    "breathe_kernel": _breathe,
     "lloyd_step_kernel": _step,
     "add_parts_kernel": _add_parts,
     "move_centers_kernel": _move,

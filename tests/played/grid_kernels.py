@@ -38,5 +38,5 @@ def breathe_at_once(grid: Grid, a: SimpleNamespace) -> None:
     draws: Any = _Given(a.given[3 * a.n_clusters + a.n_cycles :].numpy())
     start = a.given[: 3 * a.n_clusters].view(-1, 3) / GRID
     centers, error = breathe(ops.grid_points(a.points, a.weights), start, n_cycles=a.n_cycles, draws=draws)
-    a.found_centers[:-2] = centers.view(-1) * GRID
+    a.found_centers[:-2] = centers.reshape(-1) * GRID
     a.found_centers[-2:] = torch.tensor([error * GRID**2, draws.n_used])
