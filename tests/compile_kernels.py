@@ -136,8 +136,7 @@ def _lloyd(name: str, single: bool, every: bool, points: dict[str, str], sizes: 
 
 
 def _breathing(every: bool) -> list[Variant]:
-    types = {"points": "*u8", "weights": "*i64", "given": "*fp64", "shared": "*i64", "own": "*i64", "kept": "*i32"}
-    types |= {"found_centers": "*fp64"}
+    types = {"points": "*u8", "weights": "*i64", "numbers": "*fp64", "shared": "*i64", "own": "*i64"}
     types |= dict.fromkeys(("n_points", "n_clusters", "n_cycles", "n_uniforms"), "i32")
     found: list[Variant] = []
     for n_clusters in (8, 16, 32, 64, 128, 256) if every else (8, 256):

@@ -40,20 +40,28 @@ def breathe(
         n_centers, start = len(centers), ops.on_grid(centers)
         most_added = int(min(max(ROOTS_ADDED * math.sqrt(n_centers), SHARE_ADDED * n_centers), n_centers))
         n_added = [math.ceil(most_added * left / n_cycles) for left in range(n_cycles, 0, -1)]
-        if isinstance(points, ops.DeviceGrid):
-            at_once = points.breathed(start, n_added, draws)
-            if at_once is not None:
-                return at_once[0].to(centers.device), at_once[1]
-            points = points.cycle_by_cycle
-        best = points.settled(start, most_added)
-        for most in n_added:
-            number = min(most, int(np.count_nonzero(best.errors)))
-            if number == 0:
-                break
-            found = points.breathed(best, clusters_to_split(best.errors, number, draws))
-            if found.error < best.error:
-                best = found
-        return best.centers.to(centers.device), best.error
+        found = points.breathed(start, n_added, draws) if isinstance(points, ops.DeviceGrid) else None
+        if found is None:
+            some: ops.GridPoints = points.cycle_by_cycle if isinstance(points, ops.DeviceGrid) else points
+            found = _cycle_by_cycle(some, start, n_added, draws)
+        return found[0].to(centers.device), found[1]
+
+
+def _cycle_by_cycle(
+    points: ops.GridPoints,
+    centers: Tensor,  # [K, D] float64, on the grid
+    n_added: list[int],
+    draws: np.random.RandomState,
+) -> tuple[Tensor, float]:  # [K, D] float64
+    best = points.settled(centers, max(n_added, default=0))
+    for most in n_added:
+        number = min(most, int(np.count_nonzero(best.errors)))
+        if number == 0:
+            break
+        found = points.breathed(best, clusters_to_split(best.errors, number, draws))
+        if found.error < best.error:
+            best = found
+    return best.centers, best.error
 
 
 def clusters_to_split(

@@ -8,7 +8,7 @@ import torch
 from conftest import needs_numba
 
 from gpuquant import ops
-from gpuquant.clustering.breathing import breathe
+from gpuquant.clustering.breathing import breathe, clusters_to_split
 from gpuquant.ops import compiled
 
 
@@ -66,7 +66,7 @@ def test_never_worse_and_the_same_for_any_number_of_threads(n_centers: int) -> N
 class Watched:
     """Points that note how many clusters are split at a time."""
 
-    def __init__(self, points: ops.GridPoints) -> None:
+    def __init__(self, points: Any) -> None:
         self.settled, self._breathed = points.settled, points.breathed
         self.n_split: list[int] = []
 
@@ -94,6 +94,17 @@ def test_fewer_and_fewer_clusters_are_split(n_centers: int, n_cycles: int, n_spl
     start = colors[:: len(colors) // n_centers][:n_centers].double()
     breathe(cast(Any, points), start, n_cycles=n_cycles, draws=np.random.RandomState(0))
     assert points.n_split == n_split
+
+
+@pytest.mark.parametrize("number", [1, 5, 40])
+def test_clusters_are_drawn_as_by_numpy_without_replacement(number: int) -> None:
+    """Some have no error, and one nearly all of it: it is drawn again and again."""
+    errors = np.random.RandomState(7).randint(0, 1000, 60) * (np.arange(60) % 4 > 0) / 16
+    errors[9] = 1e6
+    ours, theirs = np.random.RandomState(number), np.random.RandomState(number)
+    chosen = clusters_to_split(errors, number, ours)
+    np.testing.assert_array_equal(chosen, theirs.choice(60, number, replace=False, p=errors / errors.sum()))
+    assert ours.random_sample() == theirs.random_sample()
 
 
 def test_as_many_centers_as_colors() -> None:

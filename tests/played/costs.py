@@ -135,12 +135,11 @@ def _breathe(grid: Grid, a: SimpleNamespace) -> Work:
     A cycle has eight meetings, and four passes over all points. Seven partners are looked for when ten clusters merge.
     """
     n_lanes, n_tiles = _blocks(a.LANES, 256), _blocks(a.n_points, a.TILE)
-    near = _near(a.points.float(), a.found_centers[:-2].view(-1, 3).float() / 4, a.TILE) / n_tiles
+    near = _near(a.points.float(), a.found.float(), a.TILE) / n_tiles
     a_tile = 360 + 4 * (850 + 14 * near)
-    n_added = a.given[3 * a.n_clusters :][: a.n_cycles]
     a_cycle = 400 + 1600 * n_lanes + _blocks(n_tiles, grid[0]) * a_tile
-    partners = (330 + 110 * (n_lanes - 1)) * sum(_blocks(a.n_clusters + int(n), grid[0]) for n in n_added)
-    merging = (900 + 400 * (n_lanes - 1)) * float(n_added.sum())
+    partners = (330 + 110 * (n_lanes - 1)) * sum(_blocks(a.n_clusters + int(n), grid[0]) for n in a.n_added)
+    merging = (900 + 400 * (n_lanes - 1)) * sum(a.n_added)
     serial = _serial_us((a.n_cycles + 1) * a_cycle + partners + merging)
     atomics = 5 * a.n_points * (a.n_cycles + 1) / ATOMICS_US
     return 0.0, (a.n_cycles + 1) * 80.0 * a.n_points, serial + atomics + MEETING_US * (4 + 8 * a.n_cycles)

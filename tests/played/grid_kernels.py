@@ -9,7 +9,7 @@ import torch
 
 from gpuquant import ops
 from gpuquant.clustering.breathing import breathe
-from gpuquant.ops.lloyd.cuda_grid_cycles import HEAD, SHARED_ROWS
+from gpuquant.ops.lloyd.cuda_grid_cycles import HEAD, RESULTS_FIRST, SHARED_ROWS
 from gpuquant.ops.lloyd.grid_state import GRID
 from played.emulations import Grid, emulates
 
@@ -28,15 +28,17 @@ class _Given:
 
 @emulates("breathe_kernel")
 def breathe_at_once(grid: Grid, a: SimpleNamespace) -> None:
+    given = a.numbers[RESULTS_FIRST:]
+    starts, n_added = given[: 3 * a.n_clusters], given[3 * a.n_clusters :][: a.n_cycles]
     assert grid[0] <= -(-a.n_points // a.TILE)
-    assert a.n_clusters + int(a.given[3 * a.n_clusters :][: a.n_cycles].max()) <= a.LANES
+    assert a.n_clusters + int(n_added.max()) <= a.LANES
     assert len(a.shared) == HEAD + SHARED_ROWS * a.LANES
-    assert a.own.shape == (grid[0], a.OWN_ROWS * a.LANES)
-    assert a.kept.shape == (3, a.n_points)
-    assert len(a.given) == 3 * a.n_clusters + a.n_cycles + a.n_uniforms
+    assert len(a.own) >= grid[0] * a.OWN_ROWS * a.LANES + 3 * a.n_points / 2
+    assert len(given) == 3 * a.n_clusters + a.n_cycles + a.n_uniforms
     assert not a.shared.any()
-    draws: Any = _Given(a.given[3 * a.n_clusters + a.n_cycles :].numpy())
-    start = a.given[: 3 * a.n_clusters].view(-1, 3) / GRID
-    centers, error = breathe(ops.grid_points(a.points, a.weights), start, n_cycles=a.n_cycles, draws=draws)
-    a.found_centers[:-2] = centers.reshape(-1) * GRID
-    a.found_centers[-2:] = torch.tensor([error * GRID**2, draws.n_used])
+    draws: Any = _Given(given[3 * a.n_clusters + a.n_cycles :].numpy())
+    points = ops.grid_points(a.points, a.weights)
+    centers, error = breathe(points, starts.view(-1, 3) / GRID, n_cycles=a.n_cycles, draws=draws)
+    starts.copy_(centers.reshape(-1) * GRID)
+    a.numbers[:RESULTS_FIRST] = torch.tensor([error * GRID**2, draws.n_used])
+    a.found, a.n_added = centers, n_added.tolist()

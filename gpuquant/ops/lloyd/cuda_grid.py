@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gpuquant.ops import cuda_meeting
 from gpuquant.ops.lloyd.cuda import n_programs
-from gpuquant.ops.lloyd.cuda_grid_cycles import HEAD, OWN_ROWS, SHARED_ROWS, breathe_kernel
+from gpuquant.ops.lloyd.cuda_grid_cycles import HEAD, OWN_ROWS, RESULTS_FIRST, SHARED_ROWS, breathe_kernel
 from gpuquant.ops.lloyd.grid_state import GRID
 
 MOST_CLUSTERS = 256  # of them and of those that are added, a thread has two
@@ -34,27 +34,24 @@ def breathe(
     draws: np.random.RandomState,
 ) -> tuple[Tensor, float] | None:  # [K, 3] float64, on the host; None: too many clusters, or too few numbers
     """Make all cycles of `clustering.breathing` in one launch: centers with a lower error, and that error."""
-    (n_points, n_columns), n_clusters, device = points.shape, len(centers), points.device
+    n_points, n_clusters, device = len(points), len(centers), points.device
     if n_clusters > MOST_CLUSTERS:
         return None
     constants = constants_for(n_clusters)
-    lanes = constants["LANES"]
     before, n_uniforms = draws.get_state(), UNIFORMS * sum(n_added)
-    rows = (centers.cpu().numpy() * GRID).ravel(), n_added, draws.random_sample(n_uniforms)
-    given = torch.from_numpy(np.concatenate(rows)).to(device, non_blocking=True)
-    shared = torch.zeros(HEAD + SHARED_ROWS * lanes, dtype=torch.int64, device=device)
+    parts = np.zeros(RESULTS_FIRST), (centers.cpu().numpy() * GRID).ravel(), n_added, draws.random_sample(n_uniforms)
+    numbers = torch.from_numpy(np.concatenate(parts)).to(device, non_blocking=True)
+    shared = torch.zeros(HEAD + SHARED_ROWS * constants["LANES"], dtype=torch.int64, device=device)
     grid = (n_programs(triton.cdiv(n_points, TILE), device, PER_PROCESSOR),)
-    own = torch.empty(grid[0], OWN_ROWS * lanes, dtype=torch.int64, device=device)
-    kept = torch.empty(3, n_points, dtype=torch.int32, device=device)
-    found = torch.empty(n_columns * n_clusters + 2, dtype=torch.float64, device=device)
-    with torch.cuda.device_of(found):  # Triton launches on the current device
-        breathe_kernel[grid](
-            points, weights, given, shared, own, kept, found, n_points, n_clusters, len(n_added), n_uniforms,
-            **constants, **OPTIONS,
-        )  # fmt: skip
-    *steps, error, n_used = found.tolist()
+    n_own = grid[0] * OWN_ROWS * constants["LANES"] + triton.cdiv(3 * n_points, 2)
+    own = torch.empty(n_own, dtype=torch.int64, device=device)
+    sizes = n_points, n_clusters, len(n_added), n_uniforms
+    with torch.cuda.device_of(own):  # Triton launches on the current device
+        breathe_kernel[grid](points, weights, numbers, shared, own, *sizes, **constants, **OPTIONS)
+    found = numbers.cpu()
+    error, n_used = found[:RESULTS_FIRST].tolist()
     draws.set_state(before)
     if n_used < 0:
         return None
     draws.random_sample(int(n_used))
-    return torch.tensor(steps, dtype=torch.float64).view(centers.shape) / GRID, error / GRID**2
+    return found[RESULTS_FIRST:][: 3 * n_clusters].view(centers.shape) / GRID, error / GRID**2

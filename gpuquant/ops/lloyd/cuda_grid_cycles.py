@@ -24,8 +24,10 @@ from gpuquant.ops.lloyd.cuda_grid_steps import TOP, add_errors, assign, errors_o
 HEAD = 16  # numbers before the rows of shared sums: how many programs have arrived, and limits of levels
 CYCLE_ROWS = 28  # of shared sums: of four passes, five each, then errors, spreads, and sums of upper halves
 SHARED_ROWS = 2 * CYCLE_ROWS + 8  # of two cycles, and what is known of merged clusters
+RESULTS_FIRST = 2  # numbers before the centers: the error, and how many uniform numbers were used, -1 if too few
 OWN_ROWS = 20  # of each program: sums of two states, running sums, means, and 13 of int32 in seven
 ARRIVED, LIMITS, ROWS = tl.constexpr(0), tl.constexpr(8), tl.constexpr(HEAD)
+RESULTS = tl.constexpr(RESULTS_FIRST)
 CYCLE = tl.constexpr(CYCLE_ROWS)
 PASS = tl.constexpr(5)  # rows: sums of clusters, and behind them how many labels changed
 ERRORS, SPREADS, UPPER = tl.constexpr(20), tl.constexpr(21), tl.constexpr(24)
@@ -38,11 +40,9 @@ ERRORS, SPREADS, UPPER = tl.constexpr(20), tl.constexpr(21), tl.constexpr(24)
 def breathe_kernel(
     points,  # [N, 3] uint8
     weights,  # [N] int64
-    given,  # [3 K + n_cycles + n_uniforms] float64: centers in steps, how many to add in each cycle, uniform numbers
+    numbers,  # [RESULTS + 3 K + n_cycles + n_uniforms] float64: results, centers in steps, how many to add, uniform
     shared,  # [HEAD + SHARED_ROWS * LANES] int64, all 0
-    own,  # [programs, OWN_ROWS, LANES] int64
-    kept,  # [3, N] int32: of the best state and of another, squared distances, then labels as int16
-    found_centers,  # [3 K + 2] float64: centers in steps, the error, and uniform numbers used, -1 if too few
+    own,  # [programs * OWN_ROWS * LANES + 3 N / 2] int64: of each program, then the points' distances and labels
     n_points,
     n_clusters,
     n_cycles,
@@ -59,11 +59,14 @@ def breathe_kernel(
     means = running + LANES
     own_centers = (own_sums + 13 * LANES).to(tl.pointer_type(tl.int32))  # of both states
     ranks, scratch, near = own_centers + 8 * LANES, own_centers + 10 * LANES, own_centers + 11 * LANES
+    kept = (own + n_programs.to(tl.int64) * (OWN_ROWS * LANES)).to(tl.pointer_type(tl.int32))  # of both states
     all_labels = (kept + 2 * n_points).to(tl.pointer_type(tl.int16))
     limits, arrived = shared + LIMITS, shared + ARRIVED
     merged_sums = shared + ROWS + 2 * CYCLE * LANES
     merged_centers = (merged_sums + 5 * LANES).to(tl.pointer_type(tl.int32))
-    uniforms = given + 3 * n_clusters + n_cycles
+    given = numbers + RESULTS
+    n_to_add = given + 3 * n_clusters
+    uniforms = n_to_add + n_cycles
     _begin(points, all_labels, given, own_sums, own_centers, limits, n_clusters, n_points, lane, TILE, LANES)
     best = tl.full([], 1, tl.int32)  # the given centers are settled as the other state, which becomes the best one
     best_errors = tl.zeros([LANES], tl.int64)
@@ -76,7 +79,7 @@ def breathe_kernel(
         centers, sums = own_centers + (1 - best) * 4 * LANES, own_sums + (1 - best) * 4 * LANES
         n_added = tl.zeros([], tl.int32)
         if cycle >= 0:
-            most = tl.load(given + 3 * n_clusters + cycle).to(tl.int32)
+            most = tl.load(n_to_add + cycle).to(tl.int32)
             n_added = tl.minimum(most, tl.sum((best_errors > 0).to(tl.int32)))
             used = draw_clusters(best_errors, n_added, uniforms, used, n_uniforms, running, scratch, ranks, lane, LANES)
         if (cycle < 0) | ((n_added > 0) & (used >= 0)):
@@ -134,9 +137,9 @@ def breathe_kernel(
     if tl.program_id(0) == 0:
         for column in tl.static_range(3):
             steps = tl.load(own_centers + (best * 4 + column) * LANES + lane).to(tl.float64)
-            tl.store(found_centers + 3 * lane + column, steps, mask=lane < n_clusters)
-        tl.store(found_centers + 3 * n_clusters, tl.sum(best_errors).to(tl.float64))
-        tl.store(found_centers + 3 * n_clusters + 1, used.to(tl.float64))
+            tl.store(given + 3 * lane + column, steps, mask=lane < n_clusters)
+        tl.store(numbers, tl.sum(best_errors).to(tl.float64))
+        tl.store(numbers + 1, used.to(tl.float64))
 
 
 @triton.jit
