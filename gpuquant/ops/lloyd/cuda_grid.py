@@ -13,7 +13,7 @@ from gpuquant.ops.lloyd.cuda_grid_cycles import HEAD, OWN_ROWS, RESULTS_FIRST, S
 from gpuquant.ops.lloyd.grid_state import GRID
 
 MOST_CLUSTERS = 256  # of them and of those that are added, a thread has two
-FEWEST_LANES = 16
+FEWEST_LANES = 32  # of one warp, which needs no others to add up: for up to 16 clusters one kernel
 TILE = 256  # points that a program works on at a time, neighbors: their box is small
 PER_PROCESSOR = 1  # program on each: with half of its 65,536 registers for 256 threads some would be spilled
 UNIFORMS = 4  # for each cluster that may be split: some are drawn again and again, and then others are drawn

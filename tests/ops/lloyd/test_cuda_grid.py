@@ -53,7 +53,7 @@ def check(points: torch.Tensor, counts: torch.Tensor, centers: torch.Tensor, n_c
     [
         (1, 1, 2),
         (3, 2, 3),
-        (600, 5, 2),
+        (400, 24, 1),
         *(pytest.param(*sizes, marks=pytest.mark.slow) for sizes in ((900, 60, 3), (1500, 17, 9), (2000, 129, 2))),
     ],
 )
