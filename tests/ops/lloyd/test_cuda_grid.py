@@ -31,6 +31,9 @@ def problem(n_points: int, n_centers: int, kind: str) -> tuple[torch.Tensor, tor
         points = random.randint(0, 12, (n_points, 1)).repeat(3, axis=1)
     counts = random.randint(0, 3, n_points) if kind == "light" else random.randint(1, 1000, n_points)
     centers = points[random.randint(0, n_points, n_centers)].astype(np.float64)
+    if kind == "lattice":  # many costs and distances are equal
+        points, counts = random.randint(0, 6, (n_points, 3)) * 8, np.ones(n_points, np.int64)
+        centers = points[random.randint(0, n_points, n_centers)].astype(np.float64)
     if kind == "ties":
         centers[n_centers // 2 :] = centers[: n_centers - n_centers // 2].copy()
     return torch.from_numpy(points.astype(np.uint8)), torch.from_numpy(counts), torch.from_numpy(centers)
@@ -47,7 +50,7 @@ def check(points: torch.Tensor, counts: torch.Tensor, centers: torch.Tensor, n_c
     assert device.random_sample() == host.random_sample()
 
 
-@pytest.mark.parametrize("kind", ["any", "clouds", "dark", "ties", "light"])
+@pytest.mark.parametrize("kind", ["clouds", "lattice", "dark", "ties", "light"])
 @pytest.mark.parametrize(
     ("n_points", "n_centers", "n_cycles"),
     [
