@@ -28,9 +28,7 @@ from gpuquant.ops.seeding.cuda_draws import (
 ALONE = 1 << 10  # points that one program works on in about the time that several take to meet
 PER_PROCESSOR = 1  # programs that work side by side: 255 of 65,536 registers for each of 256 threads
 BLOCK = 512  # points that are measured together, at most
-CHUNK = (
-    64  # points whose shares have a sum of their own: a draw looks at all of one (at 32 Triton 3.3 spills registers)
-)
+CHUNK = 64  # points whose shares have a sum of their own, all of which a draw looks at (32: spills with Triton 3.3)
 DISTANCES = 1 << 12  # that a program works out at once
 OPTIONS = {"num_warps": 8, "maxnreg": 255}  # left alone, the compiler takes fewer for some chips, and spills
 
