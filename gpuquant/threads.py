@@ -136,10 +136,14 @@ def share_out(items: Sequence[Item], function: Callable[[Item], None], n_workers
         work_off()
         return
     with ThreadPoolExecutor(n_helpers, thread_name_prefix="gpuquant") as pool:
-        helpers = [pool.submit(work) for _ in range(n_helpers)]
-        work()
-        for helper in helpers:
-            helper.result()
+        try:
+            helpers = [pool.submit(work) for _ in range(n_helpers)]
+            work()
+            for helper in helpers:
+                helper.result()
+        except BaseException:
+            pending.clear()  # an interrupt may also come before a helper is known to have started
+            raise
 
 
 def n_on_their_way(n_workers: int) -> int:

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -97,6 +98,14 @@ def no_place_is_told(tmp_path: Path) -> Iterator[None]:
     for path in tmp_path.rglob("*"):
         if path.suffix in (".html", ".json") and path.is_file():
             assert str(tmp_path).encode() not in path.read_bytes(), path
+
+
+@pytest.fixture
+def no_thread_is_left() -> Iterator[None]:
+    """At the end no thread is there that was not there before; others of before may have ended."""
+    before = set(threading.enumerate())
+    yield
+    assert set(threading.enumerate()) <= before
 
 
 @pytest.fixture(params=[1, 3])

@@ -2,11 +2,12 @@
 
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from gpuquant.threads import in_order, n_on_their_way
+from gpuquant.threads import in_order, n_on_their_way, share_out
 
 WORKERS = [1, 2, 5]
 
@@ -60,6 +61,7 @@ def test_results_are_taken_in_the_calling_thread(n_workers: int) -> None:
 
 @pytest.mark.parametrize("n_workers", WORKERS)
 @pytest.mark.parametrize("place", ["function", "take", "caller"])
+@pytest.mark.usefixtures("no_thread_is_left")
 def test_an_error_gives_the_rest_up(n_workers: int, place: str) -> None:
     done: list[int] = []
 
@@ -74,31 +76,58 @@ def test_an_error_gives_the_rest_up(n_workers: int, place: str) -> None:
         if place == "take" and number == 3:
             raise ValueError("no")
 
-    n_running = threading.active_count()
     with pytest.raises(ValueError, match="no"), in_order(work, take, n_workers) as hand_over:  # noqa: PT012
         for number in range(1000):
             hand_over(number)
             if place == "caller" and number == 3:
                 raise ValueError("no")
     assert len(done) < 3 + 2 * n_on_their_way(n_workers)
-    assert threading.active_count() == n_running
+
+
+class Gate(threading.Event):
+    """It opens when a pool of threads is shut down: then nothing more is begun."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__()
+        shutdown = ThreadPoolExecutor.shutdown
+
+        def shut_down(pool: ThreadPoolExecutor, wait: bool = True, *, cancel_futures: bool = False) -> None:
+            shutdown(pool, wait=False, cancel_futures=cancel_futures)
+            self.set()
+            shutdown(pool, wait=wait)
+
+        monkeypatch.setattr(ThreadPoolExecutor, "shutdown", shut_down)
 
 
 def test_what_waits_when_an_error_comes_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
-    begun, gate, shutdown = list[int](), threading.Event(), ThreadPoolExecutor.shutdown
-
-    def shut_down(pool: ThreadPoolExecutor, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        shutdown(pool, wait=False, cancel_futures=cancel_futures)
-        gate.set()
-        shutdown(pool, wait=wait)
+    begun, gate = list[int](), Gate(monkeypatch)
 
     def work(number: int) -> None:
         begun.append(number)
         gate.wait()
 
-    monkeypatch.setattr(ThreadPoolExecutor, "shutdown", shut_down)
     with pytest.raises(KeyboardInterrupt), in_order(work, print, 2) as hand_over:  # noqa: PT012
         for number in range(n_on_their_way(2)):
             hand_over(number)
         raise KeyboardInterrupt
     assert set(begun) <= {0, 1}
+
+
+@pytest.mark.usefixtures("no_thread_is_left")
+def test_an_interrupt_while_a_helper_starts_gives_the_rest_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, is_begun, gate, submit = list[int](), threading.Event(), Gate(monkeypatch), ThreadPoolExecutor.submit
+
+    def submitted(pool: ThreadPoolExecutor, function: Callable[[], None]) -> None:
+        submit(pool, function)
+        is_begun.wait(60)
+        raise KeyboardInterrupt
+
+    def work(number: int) -> None:
+        begun.append(number)
+        is_begun.set()
+        gate.wait(60)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", submitted)
+    with pytest.raises(KeyboardInterrupt):
+        share_out(range(100), work, 3)
+    assert begun == [0]

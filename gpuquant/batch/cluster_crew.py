@@ -28,6 +28,7 @@ from gpuquant.memory import parse_memory
 from gpuquant.palettes.palette import Palette
 from gpuquant.quantization.options import Options
 from gpuquant.tensors import as_numpy, shared_tensor
+from gpuquant.whole_file import told
 
 Kept = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]  # colors [M, 3] or [M, 4] with alpha, and counts [M]
 DEVICES = ("auto", "cpu", "cuda")
@@ -137,14 +138,12 @@ def _mark_in(folder: Path) -> Iterator[Path]:
     """
     mark = folder.absolute() / f".gpuquant-{secrets.token_hex(8)}"
     try:
-        mark.touch(exist_ok=False)
-    except OSError as error:
-        raise ImageFileError(f"{folder} cannot be written: {error.strerror or error}") from None
-    try:
+        with told(lambda reason: ImageFileError(f"{folder} cannot be written: {reason}")):
+            mark.touch()
         yield mark
     finally:
         with suppress(OSError):
-            mark.unlink()
+            mark.unlink(missing_ok=True)
 
 
 def _outcome(file: PlannedFile, found: FileOutcome | WorkerDiedError | None) -> FileOutcome | None:

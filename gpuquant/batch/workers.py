@@ -43,9 +43,9 @@ def in_threads(
             tell(None)
 
     threads = [threading.Thread(target=run, args=(number,), daemon=True) for number in range(n_threads)]
-    for thread in threads:
-        thread.start()
     try:
+        for thread in threads:
+            thread.start()
         n_running = n_threads
         while n_running:
             found = results.get()
@@ -58,7 +58,8 @@ def in_threads(
     finally:
         abandoned.set()
         for thread in threads:
-            thread.join()
+            if thread.is_alive():  # one that an interrupt kept from starting may yet start, and ends at once
+                thread.join()
 
 
 class Together(Generic[Item, Found]):

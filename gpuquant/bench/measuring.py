@@ -130,9 +130,9 @@ def measure_apart(
     ours, theirs = context.Pipe(duplex=False)
     given = (theirs, quantizer, photo, n_colors, rounds, most_seconds, labels_file)
     process = context.Process(target=_measure_and_send, args=given, daemon=True)
-    process.start()
-    theirs.close()
     try:
+        process.start()
+        theirs.close()
         if not ours.poll(None if math.isinf(limit) else limit):
             problem = f"stopped after {limit:.3g} s"
         else:
@@ -150,7 +150,9 @@ def measure_apart(
 
 def _end(process: multiprocessing.process.BaseProcess) -> None:
     """End a process, and the programs that it runs: they are of its group."""
-    if hasattr(os, "killpg") and process.pid:
+    if process.pid is None:  # an interrupt came before it was started
+        return
+    if hasattr(os, "killpg"):
         with suppress(ProcessLookupError):  # it has ended, or has not come to make its group
             os.killpg(process.pid, signal.SIGKILL)
     process.kill()

@@ -132,8 +132,8 @@ def _connect(ray: Any, cluster: str, folder: str | None) -> None:
 def _quietly() -> Iterator[None]:
     """Let Ray say nothing while it starts."""
     before = {name: os.environ.get(name) for name in QUIETLY}
-    os.environ.update({name: value for name, value in QUIETLY.items() if before[name] is None})
     try:
+        os.environ.update({name: value for name, value in QUIETLY.items() if before[name] is None})
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
@@ -151,8 +151,8 @@ def _without_news() -> Iterator[None]:
     if before is None:  # another version of Ray: it is left as it is
         yield
         return
-    setattr(module, NEWS, lambda *_, **__: None)
     try:
+        setattr(module, NEWS, lambda *_, **__: None)
         yield
     finally:
         setattr(module, NEWS, before)
@@ -172,9 +172,9 @@ def _temporary_folder() -> Iterator[str]:
     folder = _short_folder()
     remove = 'cat >/dev/null; sleep 2; rm -rf "$1"'  # Ray's own processes have ended by then
     waits = None
-    if shell := shutil.which("sh"):
-        waits = subprocess.Popen([shell, "-c", remove, "sh", folder], stdin=subprocess.PIPE, start_new_session=True)
     try:
+        if shell := shutil.which("sh"):
+            waits = subprocess.Popen([shell, "-c", remove, "sh", folder], stdin=subprocess.PIPE, start_new_session=True)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,6 +1,7 @@
 """Threads, turns and the budget of a batch."""
 
 import gc
+import itertools
 import threading
 import weakref
 from typing import Any
@@ -93,3 +94,21 @@ def test_an_error_in_a_thread_is_raised() -> None:
 
     with pytest.raises(KeyError):
         list(in_threads(range(9), work, 2, threading.Event()))
+
+
+@pytest.mark.parametrize("is_started", [False, True])
+@pytest.mark.usefixtures("no_thread_is_left")
+def test_an_interrupt_while_threads_start_ends_them(is_started: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes before the second of three starts, or before that is known."""
+    threads, start = list[threading.Thread](), threading.Thread.start
+
+    def started(thread: threading.Thread) -> None:
+        threads.append(thread)
+        if len(threads) == 1 or is_started:
+            start(thread)
+        if len(threads) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", started)
+    with pytest.raises(KeyboardInterrupt):
+        next(in_threads(itertools.count(), lambda item, _: item, 3, threading.Event()))

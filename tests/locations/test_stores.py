@@ -194,15 +194,15 @@ def test_files_of_a_web_server(pauses: list[float]) -> None:
 
 
 class Slow(BaseHTTPRequestHandler):
-    """A server that sends bytes one by one, without saying how many; 20 of them, or for ever, or none at all."""
+    """A server that sends bytes one by one, without saying how many; 15 of them, or for ever, or none at all."""
 
     def do_GET(self) -> None:
         self.send_response(200)
         self.end_headers()
         with suppress(OSError):
-            for _ in count() if self.path == "/endless" else range(20 * (self.path != "/silent")):
+            for _ in count() if self.path == "/endless" else range(15 * (self.path != "/silent")):
                 self.wfile.write(b"1" * (1 << 16 if self.path == "/endless" else 1))
-                threading.Event().wait(0 if self.path == "/endless" else 0.05)
+                threading.Event().wait(0 if self.path == "/endless" else 0.1)
             threading.Event().wait(1 if self.path == "/silent" else 0)
 
     def log_message(self, *_: Any) -> None:
@@ -214,12 +214,14 @@ def test_a_server_has_all_time_but_not_all_of_the_disk(
 ) -> None:
     pytest.importorskip("aiohttp")
     assert location("https://host/a").system()[0].client_kwargs["timeout"].total is None
-    monkeypatch.setattr(stores, "SILENCE", 0.4)  # of a second, in which 20 bytes do not come
     usage, free = shutil.disk_usage(tmp_path), iter(range(1 << 22, 0, -(1 << 16)))
     with served(Slow) as server:
-        assert read(location(f"{server}/slow")) == b"1" * 20
+        monkeypatch.setattr(stores, "SILENCE", 1.3)  # seconds, in which 15 bytes do not come
+        assert read(location(f"{server}/slow")) == b"1" * 15
+        monkeypatch.setattr(stores, "SILENCE", 0.1)
         with pytest.raises(ImageFileError, match=r"/silent cannot be read: .*\(tried several times\)$"):
             location(f"{server}/silent").copy()
+        monkeypatch.setattr(stores, "SILENCE", 60)
         monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=next(free)))
         with pytest.raises(
             ImageFileError, match=r"/endless cannot be copied: a temporary file in .*, where 197 KB are free"

@@ -121,8 +121,8 @@ class CompiledLloyd(RunByRun, ColorLloyd):
                     n_changed += iterate(tree, part, labels, gained, scratch, centers, centers, *LABELS_ONLY)[2]
             return n_changed, gained
 
-        helpers = [pool.submit(work) for _ in range(self._n_threads - 1)]
         try:
+            helpers = [pool.submit(work) for _ in range(self._n_threads - 1)]
             found = [work(), *(helper.result() for helper in helpers)]
         finally:
             parts.clear()
