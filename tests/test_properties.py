@@ -148,7 +148,7 @@ def differing(one: Any, other: Any) -> list[str]:
     return [name for name in names if not np.array_equal(np.asarray(rows[name][0]), np.asarray(rows[name][1]))]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(images((1, 3)), min_size=1, max_size=4), CHUNKS, THREADS, st.booleans())
 def test_counts_are_those_of_all_pixels(parts: list[Pixels], chunk_size: int, n_threads: int, small: bool) -> None:
     colors, counts = np.unique(np.concatenate([rgb(part) for part in parts]), axis=0, return_counts=True)
@@ -175,7 +175,7 @@ def inertia_of(points: Floats, weights: Floats, centers: Floats) -> float:
     return float((apart * weights).sum())
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(problems(), SEEDS)
 def test_inertia_never_rises(problem: Problem, seed: int) -> None:
     shape = len(problem.points), problem.n_clusters, problem.points.shape[2]
@@ -195,7 +195,7 @@ def test_inertia_never_rises(problem: Problem, seed: int) -> None:
             break
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(problems(), CHUNKS, THREADS, st.booleans(), st.sampled_from(list(INITIALIZATIONS)), SEEDS)
 def test_kmeans_depends_on_neither_chunks_nor_threads_nor_company(
     problem: Problem, chunk_size: int, n_threads: int, small: bool, init: str, seed: int
@@ -213,7 +213,7 @@ def test_kmeans_depends_on_neither_chunks_nor_threads_nor_company(
         assert differing(one, expected) == []
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(problems((torch.uint8, torch.float64)), st.integers(1, 300), st.sampled_from(list(INITIALIZATIONS)), SEEDS)
 def test_padding_changes_nothing(problem: Problem, n_padding: int, init: str, seed: int) -> None:
     n_problems, n_points, n_columns = problem.points.shape
@@ -237,7 +237,7 @@ def test_padding_changes_nothing(problem: Problem, n_padding: int, init: str, se
     assert torch.equal(found.converged, expected.converged)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(images(), st.integers(1, 12), CHUNKS, THREADS, st.booleans(), DITHER, st.sampled_from(list(SPACES)))
 def test_images_depend_on_neither_chunks_nor_threads(
     image: Pixels, n_colors: int, chunk_size: int, n_threads: int, small: bool, dither: str, color_space: str
@@ -254,7 +254,7 @@ def test_images_depend_on_neither_chunks_nor_threads(
         assert differing(one, other) == []
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(images((1, 3)), min_size=1, max_size=5), st.integers(1, 12), SEEDS)
 def test_palettes_do_not_depend_on_company(parts: list[Pixels], n_colors: int, seed: int) -> None:
     problems: list[PaletteProblem] = []
@@ -269,7 +269,7 @@ def test_palettes_do_not_depend_on_company(parts: list[Pixels], n_colors: int, s
         assert differing(found, alone) == []
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(images(), min_size=1, max_size=4), st.integers(1, 12), st.integers(1, 3), DITHER)
 def test_files_do_not_depend_on_company(parts: list[Pixels], n_colors: int, jobs: int, dither: str) -> None:
     with tempfile.TemporaryDirectory() as name:
@@ -288,7 +288,7 @@ def test_files_do_not_depend_on_company(parts: list[Pixels], n_colors: int, jobs
                 np.testing.assert_array_equal(np.asarray(image.convert("RGBA")), alone.palette.rgba[alone.labels])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(images(), palettes(), DITHER)
 def test_what_was_mapped_stays_as_it_is(image: Pixels, palette: Palette, dither: str) -> None:
     once = apply_palette(image, palette, dither=dither)
@@ -299,7 +299,7 @@ def test_what_was_mapped_stays_as_it_is(image: Pixels, palette: Palette, dither:
         np.testing.assert_array_equal(again.labels, once.labels)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(images(), st.integers(1, 90), st.sampled_from(list(SPACES)), DITHER)
 def test_a_result_has_no_more_to_lose(image: Pixels, n_colors: int, color_space: str, dither: str) -> None:
     once = quantize(image, n_colors, color_space=color_space, dither=dither)

@@ -2,7 +2,7 @@
 
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from gpuquant.batch.crew import Counted
+from gpuquant.batch.crew import Counted, failures_of_counting
 from gpuquant.batch.file_work import FileWork, Settings
 from gpuquant.batch.outcome import FileOutcome
 from gpuquant.batch.plan import PlannedFile
@@ -72,11 +72,7 @@ class ClusterCrew:
         def take(kept: Kept) -> None:
             _add(total, kept)
 
-        for file, outcome in self._work("counting", (), files, stopped, take):
-            if outcome:
-                yield outcome
-            else:
-                counted(file)
+        yield from failures_of_counting(self._work("counting", (), files, stopped, take), counted)
 
     def write(
         self, files: list[PlannedFile], palette: Palette | None, options: Options, stopped: threading.Event
@@ -93,7 +89,7 @@ class ClusterCrew:
         files: list[PlannedFile],
         stopped: threading.Event,
         take: Callable[[Kept], None] | None = None,
-    ) -> Iterator[tuple[PlannedFile, FileOutcome | None]]:
+    ) -> Generator[tuple[PlannedFile, FileOutcome | None], None, None]:
         if stopped.is_set():  # before there is a cluster, which takes seconds
             return
         named = Step(f"{__name__}:{step}", (self._settings, self._memory, *given))

@@ -1,7 +1,8 @@
 """Crew: who works on the files of a batch; here its threads."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -16,6 +17,18 @@ from gpuquant.palettes.palette import Palette
 from gpuquant.quantization.options import Options
 
 Counted = Callable[[PlannedFile], None]
+
+
+def failures_of_counting(
+    found: Generator[tuple[PlannedFile, FileOutcome | None], None, None], counted: Counted
+) -> Iterator[FileOutcome]:
+    """Tell of each file that is counted; the outcomes of those that fail."""
+    with closing(found):  # also after an error, whose traceback holds it
+        for file, outcome in found:
+            if outcome:
+                yield outcome
+            else:
+                counted(file)
 
 
 class Crew(Protocol):
@@ -58,13 +71,8 @@ class Threads:
         self, files: list[PlannedFile], total: ColorHistogram, counted: Counted, stopped: threading.Event
     ) -> Iterator[FileOutcome]:
         """Count all files into one histogram."""
-        for file, outcome in in_threads(
-            files, lambda file, number: self.work.count(file, number, total), self._jobs, stopped
-        ):
-            if outcome:
-                yield outcome
-            else:
-                counted(file)
+        found = in_threads(files, lambda file, number: self.work.count(file, number, total), self._jobs, stopped)
+        yield from failures_of_counting(found, counted)
 
     def write(
         self, files: list[PlannedFile], palette: Palette | None, options: Options, stopped: threading.Event

@@ -2,7 +2,7 @@
 
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from queue import Full, Queue
@@ -17,7 +17,7 @@ def in_threads(
     work: Callable[[Item, int], Found],  # of an item, in the thread of this number
     n_threads: int,
     stopped: threading.Event,
-) -> Iterator[tuple[Item, Found]]:
+) -> Generator[tuple[Item, Found], None, None]:
     """The results as they come. Once stopped, or while nobody asks for more, only items in flight are finished."""
     waiting, turn = iter(items), threading.Lock()
     results: Queue[tuple[Item, Found] | BaseException | None] = Queue(maxsize=n_threads)

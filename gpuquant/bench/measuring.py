@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 from gpuquant.bench.peers import Quantizer
 from gpuquant.bench.quantized import Pixels
+from gpuquant.locations import Place
 
 WARM_UP = 64  # the side of what each peer works on first
 AROUND = 3  # times its own work that a program may take with reading and writing, before it runs fewer times
@@ -90,13 +91,13 @@ def sample_photo(width: int, height: int) -> Pixels:  # [H, W, 3]
     return large
 
 
-def read_pixels(path: Path, megapixels: float | None, max_pixels: int) -> Pixels:  # [H, W, 3]
+def read_pixels(photo: Place, megapixels: float | None, max_pixels: int) -> Pixels:  # [H, W, 3]
     """Read a photo in sRGB, with white behind it, and scale it down where it has more megapixels than wanted."""
     from PIL import Image
 
     from gpuquant.images.reading import read_photo
 
-    picture = Image.fromarray(read_photo(path, max_pixels=max_pixels).in_srgb())
+    picture = Image.fromarray(read_photo(photo, max_pixels=max_pixels).in_srgb())
     if picture.mode == "RGBA":
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
     picture = picture.convert("RGB")

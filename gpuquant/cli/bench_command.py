@@ -6,13 +6,12 @@ import math
 import signal
 import sys
 import time
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gpuquant.arguments import MAX_PIXELS
-from gpuquant.cli.options import INTERRUPTED, Device, Force, MaxPixels, take_interrupts
+from gpuquant.cli.options import INTERRUPTED, Device, Force, MaxPixels, maybe_place, take_interrupts
 from gpuquant.cli.output import check_outputs
 from gpuquant.cli.words import printable
 from gpuquant.errors import ArgumentError
@@ -26,7 +25,7 @@ QUICK_IN_ALL = 115.0  # seconds for all, which with the start of the command are
 NO_TIME = "no time was left of the two minutes; run without --quick"
 
 Photo = Annotated[
-    Path | None,
+    str | None,
     typer.Argument(metavar="PHOTO", help="A photo file; china.jpg, enlarged to 13.7 megapixels, if not given."),
 ]
 Colors = Annotated[int, typer.Option("--colors", "-k", min=1, max=256, metavar="K", help="Size of the palettes.")]
@@ -34,7 +33,7 @@ Quick = Annotated[
     bool,
     typer.Option("--quick", help="In two minutes at most: the photo made smaller, to 3 megapixels, and fewer runs."),
 ]
-Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Also write the figures as JSON.")]
+Out = Annotated[str | None, typer.Option("--out", "-o", metavar="FILE", help="Also write the figures as JSON.")]
 
 
 def bench(
@@ -68,17 +67,18 @@ def bench(
         table,
     )
     from gpuquant.bench.peers import quantizers
-    from gpuquant.whole_file import whole_file
+    from gpuquant.images.targets import whole_target
 
     end = time.monotonic() + QUICK_IN_ALL if quick else math.inf
-    if str(photo) == "-":
+    if photo == "-":
         raise ArgumentError("bench reads no photo from standard input (-); name a file")
+    source, target = maybe_place(photo), maybe_place(out)
     take_interrupts()
-    if out:
-        check_outputs([photo] if photo else [], [out], force)
+    if target:
+        check_outputs([source] if source else [], [target], force)
     every = quantizers(device)
-    if photo:
-        pixels = read_pixels(photo, QUICK_MEGAPIXELS if quick else None, max_pixels)
+    if source:
+        pixels = read_pixels(source, QUICK_MEGAPIXELS if quick else None, max_pixels)
     else:
         pixels = sample_photo(*(QUICK_SIZE if quick else SIZE))
     height, width, _ = pixels.shape
@@ -109,14 +109,14 @@ def bench(
         signal.signal(signal.SIGTERM, before)
     rows = [found[one.name] for one in every]
     sys.stdout.write(table(rows))
-    if out:
-        name = photo.name if photo else "china.jpg"
+    if target:
+        name = source.name if source else "china.jpg"
         shown = {
             "kind": "bench",
             "photo": f"{name}, {width} x {height}",
             "n_colors": colors,
             "measurements": [dataclasses.asdict(row) for row in rows],
         }
-        with whole_file(out) as target:
-            target.write(json.dumps({"machine": about, "tables": [shown], "ratios": []}, indent=1).encode() + b"\n")
-        sys.stderr.write(f"wrote {printable(str(out))}\n")
+        with whole_target(target) as file:
+            file.write(json.dumps({"machine": about, "tables": [shown], "ratios": []}, indent=1).encode() + b"\n")
+        sys.stderr.write(f"wrote {printable(str(target))}\n")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from commands import check, on_disk, touch
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gpuquant import quantize_files
@@ -233,7 +233,6 @@ def test_targets_of_single_files(places: list[tuple[str, str]]) -> None:
         check(plan, Path("/no/output"))
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(NAMES, min_size=1, max_size=3), min_size=1, max_size=12), st.booleans())
 def test_targets_of_trees(files: list[list[str]], split: bool) -> None:
     with tempfile.TemporaryDirectory() as name:

@@ -64,6 +64,8 @@ def test_the_file_is_named(
         "batch a.png ! -o x",
         "batch a.png -o !",
         "batch a.png -o x --log !",
+        "bench !",
+        "bench a.png --out !",
     ],
 )
 def test_nothing_is_no_name(given: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

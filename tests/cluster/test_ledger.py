@@ -67,7 +67,7 @@ class Workers:
             self.happens("safe", number)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(n_items=st.integers(0, 8), events=EVENTS)
 def test_each_item_is_done_once(n_items: int, events: list[tuple[str, int]]) -> None:
     workers = Workers(n_items)

@@ -65,7 +65,7 @@ def test_workers_that_come_late_begin_with_the_step_that_is_due() -> None:
         assert sorted(found) == [(number, (number, False)) for number in range(6)]
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(seed=st.integers(0, 2**32 - 1), n_items=st.integers(0, 30), n_deaths=st.integers(0, 7))
 def test_whoever_dies_each_item_is_kept_once(seed: int, n_items: int, n_deaths: int) -> None:
     draw = random.Random(seed)
@@ -302,7 +302,6 @@ def test_who_waits_again_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(told) == 2
 
 
-@settings(deadline=None)
 @given(n_cpus=st.integers(0, 64), n_gpus=st.integers(0, 8), jobs=st.none() | st.integers(1, 100), on_gpus=st.booleans())
 def test_seats(n_cpus: int, n_gpus: int, jobs: int | None, on_gpus: bool) -> None:
     """None needs more than the node has, nor more CPUs than it has jobs: another may be at home there, too."""

@@ -16,7 +16,7 @@ def random_colors(seed: int) -> PointSet:
 
 
 @pytest.mark.parametrize(("relaxation", "momentum"), [(1.0, 0.0), (1.5, 0.0), (1.9, 0.0), (1.5, 0.6)])
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 1000), n_clusters=st.integers(1, 30))
 def test_inertia_falls_until_nothing_moves(relaxation: float, momentum: float, seed: int, n_clusters: int) -> None:
     points = random_colors(seed)

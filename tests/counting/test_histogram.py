@@ -42,7 +42,7 @@ def test_colors_come_in_z_order(china: Pixels) -> None:
     assert bool((keys[1:] > keys[:-1]).all())
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10_000), cut=st.integers(0, 200), levels=st.integers(1, 256))
 def test_merging_equals_counting_together(seed: int, cut: int, levels: int) -> None:
     pixels = np.random.RandomState(seed).randint(0, levels, (200, 3)).astype(np.uint8)
@@ -86,7 +86,7 @@ def test_threads_may_add(few: int, china: Pixels, monkeypatch: pytest.MonkeyPatc
     assert as_dict(histogram) == as_dict(counted(china))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10_000), cut=st.integers(0, 200), opaque=st.booleans())
 def test_colors_with_alpha(seed: int, cut: int, opaque: bool, tmp_path_factory: pytest.TempPathFactory) -> None:
     pixels = np.random.RandomState(seed).choice([0, 5, 255], (200, 4)).astype(np.uint8)

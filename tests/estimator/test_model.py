@@ -63,7 +63,7 @@ def test_emptied_clusters_take_the_samples_that_scikit_learn_gives_them(
 
 
 @pytest.mark.parametrize("few", [0, level_pixels.FEW_SAMPLES])
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @example(  # emptied clusters take samples that are equally far
     seed=231, n_samples=8253, n_columns=5, n_clusters=13, kind="grid", init="random", weighted=False
 )

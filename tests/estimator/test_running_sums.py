@@ -11,7 +11,7 @@ from gpuquant.estimator import running_sums
 from gpuquant.estimator.running_sums import search_equal_shares, search_shares, search_sums
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(n_values=st.integers(1, 300_000), uniform=st.floats(0, 1, exclude_max=True))
 def test_equal_shares_are_searched_as_choice_searches_them(n_values: int, uniform: float) -> None:
     sums = np.cumsum(np.full(n_values, 1 / n_values))
@@ -31,7 +31,7 @@ def test_equal_shares_of_millions(n_values: int) -> None:
         assert search_equal_shares(n_values, number) == np.searchsorted(sums, number, side="right")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     n_values=st.integers(1, 200_000),
     dtype=st.sampled_from([np.float32, np.float64]),

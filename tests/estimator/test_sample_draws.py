@@ -35,7 +35,7 @@ def check_draws(points: Array, ranks: npt.NDArray[np.int32] | None, weights: Arr
     assert ours.uniform() == random.uniform()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     n_samples=st.integers(1, 3000),
     n_columns=st.integers(1, 9),

@@ -112,7 +112,7 @@ def test_chunks_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert (decoded(tmp_path / "a.png", 3) == one.pixels).all()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(cases(), st.lists(st.integers(1, 20), min_size=1, max_size=4), st.integers(1, 3), st.integers(1, 300))
 def test_any_image_in_any_strips(one: Case, heights: list[int], n_workers: int, block_bytes: int) -> None:
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:

@@ -96,7 +96,7 @@ def test_tiles_of_wide_images_are_lower(tmp_path: Path, monkeypatch: pytest.Monk
         assert (decoded(tmp_path / "a.tif", 3) == one.pixels).all()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(cases(), st.lists(st.integers(1, 20), min_size=1, max_size=4), st.integers(1, 3), st.booleans())
 def test_any_image_in_any_strips(one: Case, heights: list[int], n_workers: int, big: bool) -> None:
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:

@@ -52,7 +52,7 @@ def test_there_and_back(
     assert list(tmp_path.iterdir()) == [path]
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(rows=st.lists(st.tuples(*[st.integers(0, 255)] * 3, st.sampled_from([0, 1, 128, 254, 255])), min_size=1))
 @pytest.mark.parametrize("ending", WITH_ALPHA)
 def test_any_entries_come_back(ending: str, rows: list[tuple[int, ...]], tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpuquant.report.page import page_of
@@ -74,7 +74,7 @@ RECORDS = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])  # as it is beside other tests
+@settings(max_examples=40)
 @given(JSON | RECORDS)
 def test_any_json_is_a_record_that_a_page_shows_or_none(values: Any) -> None:
     found = record_of(values)
