@@ -21,7 +21,9 @@ check "format" .venv/bin/ruff format --check .
 check "lint" .venv/bin/ruff check .
 check "types" .venv/bin/mypy
 check "types of the benchmarks" .venv/bin/mypy benchmarks
+# only those, as their twins in plain torch, and what is kept of loops, are tested below
 check "compiled loops, with their indices checked" env NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=.numba-checked \
     .venv/bin/pytest --quiet --numprocesses auto --maxprocesses 4 --dist loadfile --ignore-glob='*/test_cuda*.py' \
-    --ignore=tests/ops/test_kept_loops.py tests/ops
+    --ignore=tests/ops/test_kept_loops.py --ignore=tests/ops/test_compiled.py --ignore=tests/ops/test_kernel_choice.py \
+    -k "not plain and not torch and not reference" tests/ops
 check "tests, import rules among them" .venv/bin/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder "$@"

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -25,6 +26,8 @@ if not torch.cuda.is_available():
         from triton.runtime.interpreter import InterpreterBuilder
 
         InterpreterBuilder.get_int1_ty = lambda _: triton.language.int1
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell has it for what runs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # and for processes that tests start
 if os.environ.get("WITHOUT_NUMBA"):  # plain torch is tested in this process, as if Numba could not be imported
     sys.modules["numba"] = None  # type: ignore[assignment]
 
