@@ -35,14 +35,14 @@ class Reading:
     """One file that a thread reads: its limit, and Pillow's warnings so far."""
 
     max_pixels: int | None
-    depth: int = 1  # of this reading within others of its thread
+    outer: "Reading | None" = None  # of the same thread, around this one
     said: list[str] = field(default_factory=list)
     damaged: bool = False  # libtiff could not decode some of it
 
 
 _here = threading.local()
 _lock = threading.Lock()
-_n_reading = 0
+_readings: set[Reading] = set()  # of all threads
 _quiet = logging.NullHandler()  # without any, Python prints Pillow's records to standard error
 _exchanged: dict[tuple[Any, str], tuple[Callable[..., Any], Callable[..., Any]]] = {}  # ours, and what it replaced
 
@@ -51,12 +51,13 @@ _exchanged: dict[tuple[Any, str], tuple[Callable[..., Any], Callable[..., Any]]]
 def pillow_guarded(max_pixels: int | None) -> Iterator[Reading]:
     """Hold Pillow to a limit of ours, or none, and collect its warnings, in this thread alone."""
     outer: Reading | None = getattr(_here, "reading", None)
-    _here.reading = reading = Reading(max_pixels, outer.depth + 1 if outer else 1)
-    _exchange()
+    reading = Reading(max_pixels, outer)
     try:
+        _here.reading = reading
+        _exchange(reading)
         yield reading
-    finally:
-        _put_back()
+    finally:  # also where an interrupt came before all was exchanged
+        _put_back(reading)
         _here.reading = outer
 
 
@@ -92,11 +93,10 @@ def _take(kind: str) -> bool:
 _complaints = Complaints(_take)
 
 
-def _exchange() -> None:
-    global _n_reading
+def _exchange(reading: Reading) -> None:
     with _lock:
-        _n_reading += 1
-        if _n_reading == 1:
+        _readings.add(reading)
+        if len(_readings) == 1:
             logging.getLogger("PIL").addHandler(_quiet)
             _complaints.begin()
             for place, name, make in ((Image, CHECK, _our_check), (warnings, "warn", _our_warn)):
@@ -106,11 +106,10 @@ def _exchange() -> None:
                     setattr(place, name, _exchanged[place, name][0])
 
 
-def _put_back() -> None:
-    global _n_reading
+def _put_back(reading: Reading) -> None:
     with _lock:
-        _n_reading -= 1
-        if _n_reading == 0:
+        _readings.discard(reading)
+        if not _readings:
             _undo()
 
 
@@ -125,12 +124,15 @@ def _undo() -> None:
 
 def _begin_anew() -> None:
     """Leave, in a forked process, only what its one thread reads: the others stayed in the parent."""
-    global _lock, _n_reading
+    global _lock
     reading: Reading | None = getattr(_here, "reading", None)
     _lock = threading.Lock()
-    _n_reading = reading.depth if reading else 0
+    _readings.clear()
+    while reading is not None:
+        _readings.add(reading)
+        reading = reading.outer
     _complaints.begin_anew()
-    if _n_reading == 0:
+    if not _readings:
         _undo()
 
 

@@ -1,7 +1,6 @@
 """Pillow under one limit of ours, and its warnings as notes of the file that they are about."""
 
 import io
-import os
 import struct
 import subprocess
 import sys
@@ -12,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from commands import FORKED
 from image_files import AVIF, png, tiff
 from PIL import Image, ImageFile
 
@@ -266,84 +264,3 @@ assert not logging.getLogger("PIL").handlers
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr == ""
-
-
-# It runs in a process of its own: pytest's has threads, and Python warns of forking such a one.
-FORK = """
-import logging, sys, threading, warnings
-from PIL import Image
-from gpuquant.images import guard as image_guard
-from gpuquant.images.guard import pillow_guarded
-from gpuquant.images.reading import read_photo
-
-warnings.simplefilter("ignore")
-def state():
-    return warnings.warn, Image._decompression_bomb_check, list(logging.getLogger("PIL").handlers)
-
-plain, path = state(), sys.argv[1]
-inside, leave = threading.Event(), threading.Event()
-
-def beside(context, call):
-    def hold():
-        with context:
-            inside.set()
-            leave.wait(60)
-    thread = threading.Thread(target=hold)
-    thread.start()
-    inside.wait(60)
-    print(call())
-    leave.set()
-    thread.join()
-
-def reads():
-    assert state() == plain, state()
-    read_photo(path)
-    return state() == plain and image_guard._n_reading == 0
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform has no fork")
-@pytest.mark.parametrize(
-    "code",
-    [
-        "beside(image_guard._lock, lambda: forked(reads))",
-        "beside(pillow_guarded(None), lambda: forked(reads))",
-        """
-read_photo(path)
-locks = [handler._lock for handler in image_guard._complaints._ours.values()]
-beside(locks[0] if locks else image_guard._lock, lambda: forked(reads))
-""",
-        """
-def goes_on():
-    inside_still = state() != plain
-    second.__exit__(None, None, None)
-    inside_still = inside_still and state() != plain
-    first.__exit__(None, None, None)
-    return inside_still and reads()
-
-first, second = pillow_guarded(None), pillow_guarded(None)
-first.__enter__(), second.__enter__()
-beside(pillow_guarded(None), lambda: forked(goes_on))
-""",
-        """
-def setter_of(kind):
-    return lambda place: getattr(image_libtiff._library(), f"TIFFSet{kind}Handler")(place)
-
-from gpuquant.images import libtiff as image_libtiff
-before = [setter_of(kind)(None) for kind in image_libtiff.KINDS if image_libtiff._library()]
-for kind, place in zip(image_libtiff.KINDS, before):
-    setter_of(kind)(place)
-
-def is_back():
-    return [setter_of(kind)(None) for kind in image_libtiff.KINDS if image_libtiff._library()] == before
-
-beside(pillow_guarded(None), lambda: forked(is_back))
-""",
-    ],
-    ids=["lock", "other thread", "lock of libtiff", "this thread", "libtiff"],
-)
-def test_a_forked_process_begins_anew(code: str, tmp_path: Path) -> None:
-    picture("a.png", tmp_path / "a.png")
-    command = [sys.executable, "-c", FORKED + FORK + code, str(tmp_path / "a.png")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert (done.stdout, done.stderr) == ("0\n", "")
