@@ -1,7 +1,19 @@
-"""What a browser shows of a report, and a server of its folder."""
+"""What a browser shows of a report, a server of its folder, and a report of many photos."""
 
-from http.server import SimpleHTTPRequestHandler
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+
+from conftest import Pixels
+
+from gpuquant.report.folder import ReportFolder
+from gpuquant.report.page import write_page
+from gpuquant.report.record import PhotoRecord
+from gpuquant.report.thumbnails import MadeThumbnails, thumbnail
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -16,6 +28,35 @@ class Quiet(SimpleHTTPRequestHandler):
             self.end_headers()
         else:
             super().do_GET()
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """The address of a server of a folder."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def write_page_of_many(folder: Path, photo: Pixels, n_photos: int) -> None:
+    """Write a report of photos that have the same two thumbnails."""
+    files, data = ReportFolder(folder), MadeThumbnails(thumbnail(photo), thumbnail(photo // 64 * 64)).encoded()
+    records = []
+    for number in range(n_photos):
+        (folder / f"{number}.png").write_bytes(b"")
+        colors = tuple(f"#{number * 1000 + place:06x}" for place in range(16))
+        record = PhotoRecord(
+            f"photo {number}.jpg", width=214, height=143, n_colors=16, colors=colors, shares=(1 / 16,) * 16,
+            mse=100.0, psnr=20 + number / 50, ssim=0.9, bytes_in=10_000, bytes_out=5_000, seconds={"read": 0.1},
+        )  # fmt: skip
+        records.append(files.keep(record, None, folder / f"{number}.png", data))
+    write_page(files, records)
 
 
 def names(driver: Any) -> list[str]:

@@ -1,13 +1,16 @@
 """File systems of fsspec that fail, tell what is asked of them, or need a password; and servers for tests."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import fsspec
+import numpy as np
 from fsspec.implementations.memory import MemoryFileSystem
+from PIL import Image
 
 from gpuquant.locations import Location, place_of
 
@@ -75,6 +78,15 @@ def empty() -> None:
         kind.pseudo_dirs[:] = [""]
     Shelf.asked.clear()
     Shelf.fault = None
+
+
+def photos_in(folder: Path, names: Sequence[str], size: tuple[int, int]) -> None:
+    """Put different photos of so many rows and columns into a folder."""
+    for number, name in enumerate(names):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        levels = np.arange(3 * size[0] * size[1], dtype=np.uint8) * (number + 3)
+        Image.fromarray(levels.reshape(*size, 3)).save(path)
 
 
 def location(url: str) -> Location:

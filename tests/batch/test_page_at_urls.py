@@ -6,13 +6,11 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from commands import photos_on, run
-from PIL import Image
 from played_cluster import PlayedCluster, Script
-from stores import SECRETS, Shelf, contents, pages, put, shelf
+from stores import SECRETS, Shelf, contents, pages, photos_in, put, shelf
 
 from gpuquant import quantize_files
 from gpuquant.batch import cluster_crew
@@ -38,10 +36,7 @@ def files(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
 def photos(tmp_path: Path) -> Path:
     """Photos on disk, of which one is none; the same at memory://photos and in a folder of shelf://all."""
     folder = tmp_path / "photos"
-    for number, name in enumerate(NAMES):
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray((np.arange(3600, dtype=np.uint8) * (number + 3)).reshape(30, 40, 3)).save(path)
+    photos_in(folder, NAMES, (30, 40))
     (folder / "sub" / "broken.jpg").write_bytes(b"none")
     for path in folder.rglob("*.*"):
         for top in ("memory://photos", "shelf://all/photos"):

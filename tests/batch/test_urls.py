@@ -7,11 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from commands import by_name
-from PIL import Image
-from stores import SECRETS, Shelf, contents, put, shelf
+from stores import SECRETS, Shelf, contents, photos_in, put, shelf
 
 import gpuquant
 from gpuquant import quantize_files
@@ -34,12 +32,10 @@ def files(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
 def photos(tmp_path: Path) -> Path:
     """Photos on disk, and the same at memory://photos and shelf://photos."""
     folder = tmp_path / "photos"
-    for number, name in enumerate(NAMES):
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray((np.arange(1200, dtype=np.uint8) * (number + 3)).reshape(20, 20, 3)).save(path)
+    photos_in(folder, NAMES, (20, 20))
+    for name in NAMES:
         for store in ("memory", "shelf"):
-            put(f"{store}://photos/{name}", path.read_bytes())
+            put(f"{store}://photos/{name}", (folder / name).read_bytes())
     Shelf.asked.clear()
     return folder
 

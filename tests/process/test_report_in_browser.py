@@ -1,23 +1,17 @@
 """The report in a browser: from a folder and from a server, with names that try to run, and a thousand photos."""
 
-import threading
 from collections.abc import Iterator
-from functools import partial
-from http.server import ThreadingHTTPServer
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import Quiet, names, of, press, settled
+from browsing import names, of, press, served, settled, write_page_of_many
 from conftest import Pixels, script
 from PIL import Image
 
 from gpuquant import quantize_files
-from gpuquant.report.folder import ReportFolder
-from gpuquant.report.page import write_page
 from gpuquant.report.recipe import report_folder
-from gpuquant.report.record import PhotoRecord
-from gpuquant.report.thumbnails import MadeThumbnails, thumbnail
 
 BROWSER = script("parts/browser")
 RECTANGLE = "return arguments[0].getBoundingClientRect().toJSON()"
@@ -48,32 +42,15 @@ def tree(china: Pixels, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def thousand(china: Pixels, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page of a thousand photos, which have the same two thumbnails."""
     folder = tmp_path_factory.mktemp("thousand")
-    files = ReportFolder(folder)
-    data = MadeThumbnails(thumbnail(china), thumbnail(china // 64 * 64)).encoded()
-    records = []
-    for number in range(1000):
-        (folder / f"{number}.png").write_bytes(b"")
-        colors = tuple(f"#{number * 1000 + place:06x}" for place in range(16))
-        record = PhotoRecord(
-            f"photo {number}.jpg", width=214, height=143, n_colors=16, colors=colors, shares=(1 / 16,) * 16,
-            mse=100.0, psnr=20 + number / 50, ssim=0.9, bytes_in=10_000, bytes_out=5_000, seconds={"read": 0.1},
-        )  # fmt: skip
-        records.append(files.keep(record, None, folder / f"{number}.png", data))
-    write_page(files, records)
+    write_page_of_many(folder, china, 1000)
     return folder
 
 
 @pytest.fixture(scope="module", params=["file", "http"])
 def address(request: pytest.FixtureRequest, tree: Path) -> Iterator[str]:
     """The folder above the page, as a URL."""
-    if request.param == "file":
-        yield tree.as_uri()
-        return
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tree)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with nullcontext(tree.as_uri()) if request.param == "file" else served(tree) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
