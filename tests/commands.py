@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,16 @@ def process_after(code: str, *arguments: object) -> Run:
     command = [sys.executable, "-c", code, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
     return done.returncode, done.stdout, done.stderr
+
+
+def all_shown(terminal: int) -> str:
+    """All that was written to the other side of a terminal until that was closed: it may come in parts."""
+    shown = b""
+    with suppress(OSError):  # its end
+        while part := os.read(terminal, 1 << 16):
+            shown += part
+    os.close(terminal)
+    return shown.decode()
 
 
 def choices_in_help(option: str, command: str, *, after: str = "") -> list[str]:

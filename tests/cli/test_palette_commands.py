@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import process, run
+from commands import all_shown, process, run
 from conftest import Pixels
 from oracles import drawing
 from PIL import Image
@@ -45,8 +45,7 @@ def test_a_terminal_shows_blocks_of_color(photos: list[Path]) -> None:
     environment = os.environ | {"TERM": "xterm", "COLORTERM": "truecolor"}
     done = subprocess.run(command, stdout=theirs, stderr=subprocess.PIPE, env=environment, check=True)
     os.close(theirs)
-    shown = os.read(ours, 1 << 16).decode()
-    os.close(ours)
+    shown = all_shown(ours)
     result = gpuquant.quantize(photos[0], 3)
     lines = shown.splitlines()
     assert (len(lines), done.stderr) == (3, b"")
@@ -142,8 +141,7 @@ def test_a_terminal_says_what_is_applied(photos: list[Path]) -> None:
     folder = photos[0].parent
     subprocess.run(command, stdout=subprocess.PIPE, stderr=theirs, env=environment, check=True, cwd=folder)
     os.close(theirs)
-    shown = os.read(ours, 1 << 16).decode()
-    os.close(ours)
+    shown = all_shown(ours)
     assert "Applying 3 colors to a.png" in shown
 
 

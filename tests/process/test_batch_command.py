@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import all_shown
 from commands import run as run_here
 from conftest import Pixels
 from PIL import Image
@@ -181,21 +182,12 @@ def test_a_terminal_shows_progress(photos: Path, tmp_path: Path) -> None:
     command = [*COMMAND, str(photos), "-o", str(tmp_path / "out"), "--shared-palette", "-k", "4"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, env=os.environ | {"TERM": "xterm"})
     os.close(theirs)
-    shown = b""
-    while True:
-        try:
-            part = os.read(ours, 1 << 16)
-        except OSError:  # the other side is closed
-            break
-        if not part:
-            break
-        shown += part
-    os.close(ours)
+    shown = all_shown(ours)
     assert process.stdout is not None
     printed = process.stdout.read().decode()
     process.stdout.close()
     assert process.wait() == 1
-    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode()).replace("\r", "\n").splitlines()
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown).replace("\r", "\n").splitlines()
     for stage, end in (
         ("counting colors", r"11/11 \d:\d\d:\d\d 1 failed$"),
         ("finding the palette", r"\d:\d\d:\d\d$"),
