@@ -18,6 +18,7 @@ from gpuquant.cli import app as cli
 from gpuquant.locations import Place
 
 Run = tuple[int, str, str]
+HANGING = 300  # seconds after which a process hangs: on a busy machine it may compile loops for a minute
 
 
 def run(arguments: Sequence[object], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
@@ -77,7 +78,7 @@ def forked(call):
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    signal.alarm(10)  # ends a child that waits for ever
+    signal.alarm(100)  # ends a child that waits for ever
     try:
         os._exit(0 if call() else 1)
     except BaseException as error:

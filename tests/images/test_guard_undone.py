@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 
 import pytest
-from commands import FORKED
+from commands import FORKED, HANGING
 from PIL import Image
 
 from gpuquant.images import guard as image_guard
@@ -110,5 +110,5 @@ beside(pillow_guarded(None), lambda: forked(is_back))
 def test_a_forked_process_begins_anew(code: str, tmp_path: Path) -> None:
     Image.new("RGB", (48, 48)).save(tmp_path / "a.png")
     command = [sys.executable, "-c", FORKED + FORK + code, str(tmp_path / "a.png")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANGING, check=False)
     assert (done.stdout, done.stderr) == ("0\n", "")

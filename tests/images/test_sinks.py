@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import HANGING
 from PIL import Image
 from sink_files import NOTE, PROFILE, case, decoded, write
 
@@ -169,7 +170,7 @@ def test_a_killed_process_leaves_nothing(ending: str, number: signal.Signals, tm
         time.sleep(random.uniform(0, 1))
         assert process.poll() is None
         process.send_signal(number)
-        process.wait(60)
+        process.wait(HANGING)
     assert process.returncode in (-signal.SIGKILL, -signal.SIGINT)
     assert [one.name for one in tmp_path.iterdir()] == [f"a.{ending}"]
     assert (tmp_path / f"a.{ending}").read_bytes() == b"old"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import FORKED
+from commands import FORKED, HANGING
 from PIL import Image, ImageFile
 
 from gpuquant.images import vips
@@ -55,7 +55,11 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", ["photo.jpg", "progressive.jpg", "photo.png"])
 def test_an_interrupt_ends_decoding(name: str, large: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED, str(large / name)], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", INTERRUPTED, str(large / name)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=HANGING,
     )
     assert (done.stdout, done.stderr) == ("1\n", "")
 
@@ -138,6 +142,6 @@ print(forked(by_pillow))
 def test_a_forked_process_does_without(tmp_path: Path) -> None:
     """It would wait for threads of libvips that stayed in the other one."""
     command = [sys.executable, "-W", "ignore", "-c", FORKED + CHILD, str(tmp_path / "a.png")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=HANGING)
     assert done.stderr == ""
     assert done.stdout.splitlines() == ["decoded again for each pass 200", "read whole 200", "0"]

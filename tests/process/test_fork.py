@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from commands import FORKED
+from commands import FORKED, HANGING
 
 from gpuquant.devices import resolve_device
 from gpuquant.errors import DeviceError
@@ -33,7 +33,7 @@ photo = random.randint(0, 256, (200, 200, 4), dtype=np.uint8)
 def run(code: str) -> str:
     """Run Python, and give what it prints; a process that is late is killed, its children by their own alarms."""
     done = subprocess.run(
-        [sys.executable, "-c", FORKED + START + code], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", FORKED + START + code], capture_output=True, text=True, timeout=HANGING, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -87,7 +87,7 @@ with threads.one_torch_thread():
     inside = forked(lambda: threads.spare_threads() == 3 and torch.get_num_threads() == 1)
     left = os.fork()
 if not left:
-    signal.alarm(10)
+    signal.alarm(100)
     torch.rand(1_000_000).exp_()
     before = seen(1, 3)
     torch.set_num_threads(2)
@@ -169,7 +169,7 @@ class Photos(torch.utils.data.Dataset):
         return threads.worker_threads()
 
 torch.rand(1_000_000).exp_()
-loader = torch.utils.data.DataLoader(Photos(), num_workers=1, multiprocessing_context="fork", timeout=30)
+loader = torch.utils.data.DataLoader(Photos(), num_workers=1, multiprocessing_context="fork", timeout=100)
 print([int(found) for found in loader])
 """
     assert run(code) == "[1, 1]\n"

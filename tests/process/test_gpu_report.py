@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from commands import HANGING
 
 pytest.importorskip("triton", reason="Triton is made for Linux")
 
@@ -56,7 +57,7 @@ def test_without_a_device_it_says_so_and_writes_nothing() -> None:
 def test_a_rehearsal_leaves_a_row_of_every_case(names: tuple[str, ...], tmp_path: Path) -> None:
     out = tmp_path / "report.json"
     command = [*COMMAND, "--rehearse", "--out", str(out), "--only", ",".join(names)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=400)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=2 * HANGING)
     assert done.returncode == 0, done.stdout[-3000:] + out.with_suffix(".log").read_text()[-3000:]
     document = json.loads(out.read_text())
     assert [(step["step"], step["outcome"]) for step in document["steps"]] == [(name, "done") for name in names]
@@ -98,7 +99,7 @@ def test_killed_at_any_moment_it_leaves_what_it_has(how: signal.Signals, tmp_pat
     seen = [process.stdout.readline() for _ in range(2)]
     children = descendants(process.pid)
     process.send_signal(how)
-    process.wait(timeout=30)
+    process.wait(timeout=HANGING)
     process.stdout.close()
     document = json.loads(out.read_text())
     assert document["plan"] == list(steps())
@@ -110,7 +111,7 @@ def test_killed_at_any_moment_it_leaves_what_it_has(how: signal.Signals, tmp_pat
 
 
 def wait_until(holds: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + HANGING
     while not holds() and time.monotonic() < deadline:
         time.sleep(0.05)
     return holds()
@@ -166,7 +167,7 @@ def rows():
         helper = json.loads(process.stdout.readline())["helper"]
         assert is_running(helper)
         process.stdin.close()
-        assert process.wait(timeout=60) == -signal.SIGKILL
+        assert process.wait(timeout=HANGING) == -signal.SIGKILL
     assert wait_until(lambda: not is_running(helper))
 
 

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from commands import HANGING
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Bash")
 
@@ -45,7 +46,7 @@ def started(command: list[str | Path], tree: Path, **variables: str) -> subproce
     environment = os.environ | {"PYTHON": str(tree / "python"), "PYTHONDONTWRITEBYTECODE": "1"} | variables
     return subprocess.run(
         command, cwd=tree, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-        timeout=60, start_new_session=True,
+        timeout=HANGING, start_new_session=True,
     )  # fmt: skip
 
 
