@@ -3,7 +3,7 @@
 import triton
 import triton.language as tl
 
-from gpuquant.ops.lloyd.cuda_grid_steps import LAST, as_entry, mean_of, rounded
+from gpuquant.ops.lloyd.cuda_grid_steps import as_entry, mean_of, rounded
 
 STALE = tl.constexpr(-1)  # in place of a partner that has to be found
 
@@ -17,7 +17,9 @@ def find_partners(sums, means, costs, partners, n_centers, lane, LANES: tl.const
     _write(means, lane, mean_red, mean_green, mean_blue, lost, LANES)
     for one in range(tl.program_id(0), n_centers, tl.num_programs(0)):
         cost = _costs(sums, means, one, red, green, blue, weight, mean_red, mean_green, mean_blue, lost, LANES)
-        least, partner = _lowest(tl.where((lane < n_centers) & (lane != one), cost, float("inf")), lane)
+        least, partner = tl.min(
+            tl.where((lane < n_centers) & (lane != one), cost, float("inf")), axis=0, return_indices=True
+        )
         tl.store(costs + one, least)
         tl.store(partners + one, partner)
 
@@ -52,7 +54,7 @@ def merge(
     into = lane
     n_left = n_centers
     while n_left > n_kept:
-        _, kept = _lowest(cost, lane)
+        _, kept = tl.min(cost, axis=0, return_indices=True)
         gone = tl.sum(tl.where(lane == kept, partner, 0))
         is_kept = lane == kept
         if gone >= 0:
@@ -85,7 +87,7 @@ def merge(
             better = (found < cost) | ((found == cost) & (kept < partner))
             partner = tl.where(better & (partner >= 0), kept, partner)
             cost = tl.minimum(found, cost)
-        least, mate = _lowest(found, lane)
+        least, mate = tl.min(found, axis=0, return_indices=True)
         cost = tl.where(is_kept, least, cost)
         partner = tl.where(is_kept, mate, partner)
     place = tl.cumsum(alive.to(tl.int32), axis=0) - 1
@@ -138,13 +140,6 @@ def _write(rows, place, red, green, blue, last, LANES: tl.constexpr):
     tl.store(rows + 2 * LANES + place, blue)
     tl.store(rows + 3 * LANES + place, last)
     tl.debug_barrier()
-
-
-@triton.jit
-def _lowest(cost, lane):
-    """The lowest cost, and the first lane that has it."""
-    least = tl.min(cost)
-    return least, tl.min(tl.where(cost == least, lane, LAST))
 
 
 @triton.jit
