@@ -11,15 +11,14 @@ from gpuquant.ops.lloyd.cpu_grid_kernels import (
     INDEX,
     SQUARE,
     Array,
-    Merging,
     Points,
     Scratch,
     State,
     add_errors,
-    merge,
     settle,
     split,
 )
+from gpuquant.ops.lloyd.cpu_grid_merging import Merging, merge
 from gpuquant.ops.lloyd.grid_state import GRID, ITERATIONS, RELAXATION, SPREADING, GridState
 from gpuquant.ops.points.cpu_groups import GROUP, SPAN, boxes_of, filled_up
 

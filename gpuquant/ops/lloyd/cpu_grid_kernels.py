@@ -4,10 +4,9 @@ Points lie in Z-order, so that few centers are near a group of neighbors. One is
 group's box, and as |x - k|^2 - |x - p|^2 is linear in x, that is one comparison (Pelleg and Moore 1999, "Accelerating
 exact k-means algorithms with geometric reasoning"). It looks at centers near a span of groups.
 Beside added centers only these are looked at. Sums of clusters follow the labels that change, and are all that is
-needed to merge some.
+needed to merge some (`cpu_grid_merging`).
 """
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +23,6 @@ PLACE_BITS = 13  # of the place of a center among all: twice those of MAX_CLUSTE
 COLUMNS = 4  # of levels; the last one is 0 where points have three
 SQUARE, INDEX = 4, 5  # rows below those of the levels, of centers and, without the index, of points
 WEIGHT = 4  # column of sums
-STALE = -1  # the partner of a cluster whose best one has to be found
 LARGEST = (1 << 31) - 1  # number of 32 bits
 MOST = (1 << 63) - 1  # number of 64 bits
 
@@ -59,17 +57,6 @@ class Scratch(NamedTuple):
     near: Array  # [6, most] int32: and near a group
     places: Array  # [2, most] int32
     fresh: Array  # [3, GROUP] int32: keys and what they say: squared distances and labels
-
-
-class Merging(NamedTuple):
-    """Means, costs and partners of clusters, while some are merged."""
-
-    partners: Array  # [most] int32: the best one of each, or STALE
-    into: Array  # [most] int32: itself, or, of one that is gone, the one that took it
-    means: Array  # [5, most] float64: of clusters that may be merged, and their weights
-    lost: Array  # [most] float64: by how much the error of each rises as its mean is rounded to an entry
-    costs: Array  # [most] float64: by how much the error rises if each is merged with the best partner
-    rises: Array  # [most] float64: by how much with each partner, but for rounding
 
 
 @compiled
@@ -109,7 +96,7 @@ def _move(limits: Array, centers: Array, sums: Array, n_centers: int, relaxation
 
 
 @written_out
-def _rounded(level: float, entry: int) -> float:
+def as_entry(level: float, entry: int) -> float:
     """The nearest level that an entry can have, half to even."""
     return ((level / entry + HALF_EVEN) - HALF_EVEN) * entry
 
@@ -127,7 +114,7 @@ def add_errors(points: Points, state: State, n_centers: int) -> None:
         if weight > 0:
             for column in range(COLUMNS):
                 level = np.int64(centers[column, one])
-                rounded = np.int64(_rounded(sums[one, column] / weight, entry))
+                rounded = np.int64(as_entry(sums[one, column] / weight, entry))
                 errors[one] += (rounded - level) * (weight * (rounded + level) - 2 * sums[one, column])
 
 
@@ -275,93 +262,3 @@ def split(points: Points, state: State, n_kept: int, chosen: Array, scratch: Scr
             square += centers[column, half] * centers[column, half]
             sums[half, column] = 0
         centers[SQUARE, half] = square
-
-
-@compiled
-def merge(state: State, n_centers: int, n_kept: int, entry: int, scratch: Merging) -> None:
-    """Merge the two clusters by which the error rises least, the first ones on a tie, until so many are left."""
-    centers, labels, sums = state.centers, state.labels, state.sums
-    means, costs, partners, into = scratch.means, scratch.costs, scratch.partners, scratch.into
-    for one in range(n_centers):
-        into[one], partners[one] = one, STALE
-        for column in range(COLUMNS):
-            means[column, one] = centers[column, one]
-    kept: Any = np.int64(-1)
-    n_left = n_centers
-    while True:
-        for one in range(n_centers):
-            if partners[one] == STALE:
-                _find_mean(sums, one, entry, means, scratch.lost)
-        for column in range(COLUMNS if kept >= 0 else 0):
-            centers[column, kept] = int((means[column, kept] + HALF_EVEN) - HALF_EVEN)
-        if n_left == n_kept:
-            break
-        for one in range(n_centers):
-            if into[one] == one:
-                _find_partner(sums, scratch, kept, n_centers, one, entry)
-        kept = np.int64(0)
-        for one in range(1, n_centers):
-            kept = one if costs[one] < costs[kept] else kept
-        gone = partners[kept]
-        into[gone], costs[gone], n_left = kept, math.inf, n_left - 1
-        for column in range(WEIGHT + 1):
-            sums[kept, column] += sums[gone, column]
-        for one in range(n_centers):
-            if one == kept or partners[one] == kept or partners[one] == gone:
-                partners[one] = STALE
-    n_left = 0
-    for one in range(n_centers):  # into[one] <= one: it has its place already
-        if into[one] == one:
-            partners[one] = n_left
-            for column in range(WEIGHT + 1):
-                centers[column, n_left], sums[n_left, column] = centers[column, one], sums[one, column]
-            n_left += 1
-        else:
-            partners[one] = partners[into[one]]
-    for place in range(len(labels)):
-        labels[place] = partners[labels[place]]
-
-
-@written_out
-def _find_mean(sums: Array, one: int, entry: int, means: Array, lost: Array) -> None:
-    """Write the mean of a cluster, if it has a weight, and by how much the error rises as it is rounded."""
-    weight, total = float(sums[one, WEIGHT]), 0.0
-    if weight > 0:
-        for column in range(COLUMNS):
-            means[column, one] = sums[one, column] / weight
-            off = means[column, one] - _rounded(means[column, one], entry)
-            total += off * off
-    means[WEIGHT, one], lost[one] = weight, weight * total
-
-
-@written_out
-def _find_partner(sums: Array, scratch: Merging, kept: int, n_centers: int, one: int, entry: int) -> None:
-    """Find the cluster to merge one with, the first of the best ones: if its partner is not stale, it or `kept`."""
-    means, lost, into, rises = scratch.means, scratch.lost, scratch.into, scratch.rises
-    partner, least, start, stop = scratch.partners[one], scratch.costs[one], kept, kept + 1
-    if partner == STALE:
-        partner, least, start, stop = one, math.inf, 0, n_centers
-    x, y, z, v, a = means[0, one], means[1, one], means[2, one], means[3, one], means[WEIGHT, one]
-    for other in range(start, stop):
-        place = np.uintp(other)
-        p, q, r, s = means[0, place] - x, means[1, place] - y, means[2, place] - z, means[3, place] - v
-        b = means[WEIGHT, place]
-        rises[place] = (p * p + q * q + r * r + s * s) * (a * b / (a + b if a + b > 0 else 1.0))
-    for other in range(start, stop):
-        if rises[other] - (lost[one] + lost[other]) <= least and into[other] == other and other != one:
-            cost = _cost(sums, lost, one, other, entry, rises[other])
-            if cost < least or (cost == least and other < partner):
-                partner, least = other, cost
-    scratch.partners[one], scratch.costs[one] = partner, least
-
-
-@written_out
-def _cost(sums: Array, lost: Array, one: int, other: int, entry: int, rise: float) -> float:
-    """By how much the error rises if two clusters share a center that is rounded, from that without rounding."""
-    a, b, total = float(sums[one, WEIGHT]), float(sums[other, WEIGHT]), 0.0
-    if a > 0 and b > 0:
-        for column in range(COLUMNS):
-            mean = (sums[one, column] + sums[other, column]) / (a + b)
-            off = mean - _rounded(mean, entry)
-            total += off * off
-    return rise + ((a + b) * total - (lost[one] + lost[other])) if a > 0 and b > 0 else 0.0
