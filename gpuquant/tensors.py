@@ -18,7 +18,12 @@ def as_numpy(values: npt.NDArray[Any] | Tensor) -> npt.NDArray[Any]:
 
 def uint16_as_int16(values: Tensor) -> Tensor:
     """The same memory as int16 if it is uint16, which has few operations in torch: the bits are the same."""
-    return values.view(torch.int16) if values.dtype == torch.uint16 else values
+    return viewed_as(values, torch.int16) if values.dtype == torch.uint16 else values
+
+
+def viewed_as(values: Tensor, dtype: torch.dtype) -> Tensor:
+    """The same memory as another type of as many bits."""
+    return values if values.dtype == dtype else values.view(dtype)
 
 
 class _Shared:

@@ -52,7 +52,11 @@ class CountedPhoto:
         """The pixels on the device, without an alpha that is opaque everywhere."""
         for strip in self._strips():
             strip = strip.to(self.device)
-            yield strip[:, :, None] if strip.ndim == 2 else strip[:, :, : self._stored.shape[1]]
+            n_columns = self._stored.shape[1]
+            if strip.ndim == 2:
+                yield strip[:, :, None]
+            else:
+                yield strip if strip.shape[2] == n_columns else strip[:, :, :n_columns]
 
     def label_strips(
         self,

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gpuquant import ops
 from gpuquant.colors.alpha import OPAQUE
+from gpuquant.tensors import viewed_as
 
 
 @contextmanager
@@ -20,19 +21,22 @@ def label_lookup(
     dtype: torch.dtype,  # uint8, uint16 or int32
 ) -> Iterator[Callable[[Tensor], Tensor]]:  # pixels [N, 3], [N, 4] or [N] (gray) uint8 -> [N] of that dtype
     """A function that gives pixels whose colors are among these their labels, as long as the context is open."""
-    opaque = _opaque(colors)
     values = labels.to(torch.int16 if dtype == torch.uint16 else dtype)  # torch does little with uint16
-    with ops.lookup_table(ops.keys_from_colors(colors[opaque]), values[opaque].view(dtype)) as table:
-        if colors.shape[1] == 3:
-            yield lambda pixels: ops.apply_lookup(pixels, table)
-        else:
+    has_alpha = colors.shape[1] == 4
+    opaque, known = _opaque(colors, values) if has_alpha else (colors, values)
+    with ops.lookup_table(ops.keys_from_colors(opaque), viewed_as(known, dtype)) as table:
+        if has_alpha:
             yield _alpha_lookup(colors, values, table)
+        else:
+            yield lambda pixels: ops.apply_lookup(pixels, table)
 
 
 def _opaque(
-    colors: Tensor,  # [M, 3] or [M, 4] uint8
-) -> Tensor | slice:
-    return colors[:, 3] == OPAQUE if colors.shape[1] == 4 else slice(None)
+    colors: Tensor,  # [M, 4] uint8
+    values: Tensor,  # [M]
+) -> tuple[Tensor, Tensor]:
+    is_opaque = colors[:, 3] == OPAQUE
+    return colors[is_opaque], values[is_opaque]
 
 
 def _alpha_lookup(

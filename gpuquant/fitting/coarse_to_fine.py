@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from gpuquant import ops
 from gpuquant.clustering.breathing import breathe
@@ -295,9 +296,14 @@ def _together(levels: list[Level]) -> ops.PointSet:
     if len(levels) == 1:
         return levels[0].prepared
     longest = max(len(one) for one in levels)
-    place = torch.arange(longest, device=levels[0].counts.device)
-    points = torch.stack([one.points[place.clamp(max=len(one) - 1)] for one in levels])
-    counts = torch.stack([one.counts[place.clamp(max=len(one) - 1)] * (place < len(one)) for one in levels])
+    points = torch.stack([_repeating_last(one.points, longest) for one in levels])
+    counts = torch.stack([functional.pad(one.counts, (0, longest - len(one))) for one in levels])
     moments = [one.moments for one in levels if one.moments is not None]
     known = torch.stack(moments) if len(moments) == len(levels) else None
     return ops.point_set(points, counts.double(), is_sorted=True, moments=known)
+
+
+def _repeating_last(points: Tensor, number: int) -> Tensor:  # [n, D], number >= n -> [number, D]
+    """So many points, of which the last one is repeated."""
+    n_missing = number - len(points)
+    return torch.cat([points, points[-1:].expand(n_missing, -1)]) if n_missing else points

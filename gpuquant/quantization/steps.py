@@ -171,7 +171,9 @@ def ordered_palette(
 
 
 def _palette(entries: Any, shares: Any) -> Palette:
-    return Palette(entries[:, :3], entries[:, 3] if entries.shape[1] == 4 else None, shares)
+    if entries.shape[1] == 3:
+        return Palette(entries, None, shares)
+    return Palette(entries[:, :3], entries[:, 3], shares)
 
 
 def _as_image(values: Tensor, image: ImageLike) -> npt.NDArray[Any] | Tensor:

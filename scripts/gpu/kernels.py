@@ -11,6 +11,7 @@ SHOWN_IN = {  # a row of the steps "times" or "features": a new kernel needs one
     "probe_kernel": "quantize, photo on the device, K = 8",
     "count_colors_kernel": "count colors, photo",
     "apply_lookup_kernel": "look pixels up",
+    "fill_lookup_kernel": "quantize, photo on the device, K = 8",
     "keys_from_colors_kernel": "keys of colors",
     "colors_from_keys_kernel": "colors of keys",
     "choose_entries_kernel": "choose entries by a mask",

@@ -31,6 +31,11 @@ def apply_lookup(grid: Grid, a: SimpleNamespace) -> None:
     torch.index_select(a.table, 0, _keys(grid, a), out=a.labels)
 
 
+@emulates("fill_lookup_kernel")
+def fill_lookup(_: Grid, a: SimpleNamespace) -> None:
+    a.table[a.keys.long()] = a.values
+
+
 @emulates("keys_from_colors_kernel")
 def keys_from_colors(_: Grid, a: SimpleNamespace) -> None:
     a.keys.copy_(z_order(a.colors[:, :3]))

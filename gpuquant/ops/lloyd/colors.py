@@ -114,8 +114,7 @@ class ColorLloyd(ABC):
 
     def labels_of_run(self, run: int) -> Tensor:  # [M] int32, in the order in which the colors were given
         """The labels of one run, in memory of their own."""
-        problem = run // self.n_runs
-        return self.points.caller_order(self.labels[run, None], problem)[0].to(torch.int32)
+        return self.points.caller_order(self.labels[run], run // self.n_runs).to(torch.int32)
 
     def inertia(
         self,

@@ -20,7 +20,7 @@ from gpuquant.ops.pixels.reference import add_counts
 from gpuquant.ops.points.cuda import coarsen, key_of, spread
 from gpuquant.ops.seeding.cuda import KernelSeeding
 from gpuquant.ops.seeding.cuda_pixels import choose_pixels
-from gpuquant.tensors import uint16_as_int16
+from gpuquant.tensors import uint16_as_int16, viewed_as
 
 __all__ = [
     "MAX_COLUMNS",
@@ -161,15 +161,26 @@ def counted(
     return keys.to(torch.int32), table[keys].long()
 
 
+@triton.jit(do_not_specialize=["n_colors"], do_not_specialize_on_alignment=["keys", "values"])
+def fill_lookup_kernel(keys, values, table, n_colors, BLOCK: tl.constexpr):
+    """table[keys[i]] = values[i]."""
+    place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    mask = place < n_colors
+    key = tl.load(keys + place, mask=mask, other=0)
+    tl.store(table + key, tl.load(values + place, mask=mask, other=0), mask=mask)
+
+
 @contextmanager
 def lookup_table(
     keys: Tensor,  # [M] int32, distinct
     values: Tensor,  # [M] uint8, uint16, int32 or int64
 ) -> Iterator[Tensor]:  # [2^24] of the values' dtype; other entries are undefined
     """A table of values by the place of a color in Z-order."""
-    table = torch.empty(N_CODES, dtype=values.dtype, device=keys.device)
-    uint16_as_int16(table)[keys.long()] = uint16_as_int16(values)
-    yield table
+    keys, words = keys.contiguous(), uint16_as_int16(values.contiguous())
+    table = torch.empty(N_CODES, dtype=words.dtype, device=keys.device)
+    with torch.cuda.device_of(table):
+        fill_lookup_kernel[(triton.cdiv(len(keys), BLOCK),)](keys, words, table, len(keys), BLOCK=BLOCK)
+    yield viewed_as(table, values.dtype)
 
 
 @triton.jit(do_not_specialize=["n_pixels"])
@@ -194,7 +205,7 @@ def apply_lookup(
     grid = (triton.cdiv(len(pixels), BLOCK),)
     with torch.cuda.device_of(pixels):
         apply_lookup_kernel[grid](pixels, words, labels, len(pixels), GREY=pixels.ndim == 1, BLOCK=BLOCK)
-    return labels.view(table.dtype)
+    return viewed_as(labels, table.dtype)
 
 
 @triton.jit(do_not_specialize=["n_colors"], do_not_specialize_on_alignment=["colors", "keys"])

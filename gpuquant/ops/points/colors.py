@@ -82,14 +82,16 @@ class ColorPoints:
 
     def caller_order(
         self,
-        values: Tensor,  # [B * R, M], in Z-order: R runs on each problem; or [R, M], of one
+        values: Tensor,  # [B * R, M], in Z-order: R runs on each problem; or [M], of one
         problem: int | None = None,
     ) -> Tensor:  # the same in the order in which the colors were given
         if self._order is None:
             return values
-        own = self._order if problem is None else self._order[problem, None]
-        order = own.repeat_interleave(len(values) // len(own), dim=0)
-        return torch.empty_like(values).scatter_(1, order, values)
+        if problem is None:
+            order = self._order.repeat_interleave(len(values) // self.n_problems, dim=0)
+        else:
+            order = self._order[problem]
+        return torch.empty_like(values).scatter_(-1, order, values)
 
 
 def as_steps(
