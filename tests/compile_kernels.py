@@ -166,10 +166,7 @@ def _cells() -> list[Variant]:
 
 
 def _seeding(name: str, points: dict[str, str], sizes: dict[str, Any]) -> Variant:
-    arrays = ("weights", "closest", "numbers", "part_sums", "chunk_sums", "found")
-    types = points | dict.fromkeys(arrays, "*fp64") | {"candidates": "*i64", "arrived": "*i32"}
-    if name == "colors":
-        types["closest"] = "*i64"
+    types = points | dict.fromkeys(("weights", "numbers", "own"), "*fp64")
     numbers = ("n_points", "n_all", "n_runs", "n_centers", "n_candidates", "n_uniforms")
     width = {"WIDTH": triton_draws.WIDTH}
     constants = sizes | width | {"CHUNK": triton_seeding.CHUNK, "PARTS": triton_draws.PARTS}

@@ -1,5 +1,6 @@
 """Emulations of k-means++, by the sums of the first program."""
 
+from operator import itemgetter
 from types import SimpleNamespace
 
 import torch
@@ -14,42 +15,33 @@ from played.emulations import Grid, emulates
 def choose_centers(grid: Grid, a: SimpleNamespace) -> None:
     assert grid[0] * grid[1] <= PER_PROCESSOR * PROCESSORS
     n_chunks = -(-a.n_points // a.CHUNK)
-    assert a.part_sums.shape == (a.n_all, 2, a.LANES, grid[0])
-    assert a.chunk_sums.shape == (a.n_all, 2, a.LANES, n_chunks)
-    assert a.candidates.shape == (a.n_all, 2, a.LANES)
-    assert a.closest.shape == (a.n_all, a.n_points)
-    assert a.found.shape == (a.n_all, a.n_centers * a.D + 1)
-    assert a.arrived.shape == (a.n_all,)
-    assert not a.found.any()
-    assert not a.arrived.any()
+    assert len(a.own) == a.n_all * (2 * a.LANES * (grid[0] + n_chunks + 1) + a.n_points)
+    n_found = a.n_centers * a.D + 2
+    every, limits, uniform = a.numbers.split([a.n_all * n_found, a.n_all, a.n_all * a.n_uniforms])
+    assert not every.any()
     a.n_made = [0] * a.n_all
     for run in range(a.n_all):
         points, weights = a.points[run // a.n_runs].double(), a.weights[run // a.n_runs]
-        found, uniforms = a.found[run], a.numbers[a.n_all + run * a.n_uniforms :]
+        found, uniforms = every.view(-1, n_found)[run], uniform.view(-1, a.n_uniforms)[run]
+        closest = torch.ones(a.n_points, dtype=torch.float64)
+        tried: list[tuple[float, int]] = []  # the potential that each candidate would bring, and its point
         for step in range(a.n_centers + 2):
             a.n_made[run] += 1
-            now, before = step % 2, (step + 1) % 2
             if step == 0:
                 continue
             if step > 1:
-                totals = a.part_sums[run, before].sum(dim=1)
-                best = int(totals.argmin())
-                index, potential = a.candidates[run, before, best], float(totals[best])
+                potential, index = min(tried, key=itemgetter(0))
                 apart = (points - points[index]).square().sum(dim=1)
-                a.closest[run] = apart if step == 2 else torch.minimum(a.closest[run], apart)
-                found[(step - 2) * a.D : (step - 1) * a.D], found[-1] = points[index], potential
-                if step > a.n_centers or potential < float(a.numbers[run]):
+                closest = apart if step == 2 else torch.minimum(closest, apart)
+                found[(step - 2) * a.D : (step - 1) * a.D], found[-2] = points[index], potential
+                if step > a.n_centers or potential < float(limits[run]):
                     break
-            shares = weights * a.closest[run] if step > 1 else weights
-            start = 1 + (step - 2) * a.n_candidates if step > 1 else 0
-            tried = a.n_candidates if step > 1 else 1
-            a.candidates[run, now, :tried] = _drawn(shares, uniforms[start : start + tried], right=step == 1)
-            a.part_sums[run, now] = 0
-            a.part_sums[run, now, tried:] = torch.inf
-            for place, one in enumerate(a.candidates[run, now, :tried].tolist()):
+            start, number = (1 + (step - 2) * a.n_candidates, a.n_candidates) if step > 1 else (0, 1)
+            tried = []
+            for one in _drawn(weights * closest, uniforms[start : start + number], right=step == 1).tolist():
                 apart = (points - points[one]).square().sum(dim=1)
-                nearest = torch.minimum(a.closest[run], apart) if step > 1 else apart
-                a.part_sums[run, now, place, 0] = (weights * nearest).sum()
+                nearest = torch.minimum(closest, apart) if step > 1 else apart
+                tried.append((float((weights * nearest).sum()), one))
 
 
 def _drawn(shares: Tensor, uniforms: Tensor, *, right: bool = False) -> Tensor:  # [N], [L] -> [L] int64

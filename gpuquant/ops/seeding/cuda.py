@@ -37,13 +37,8 @@ OPTIONS = {"num_warps": 8, "maxnreg": 255}  # left alone, the compiler takes few
 def choose_centers_kernel(
     points,  # [B, N, D]
     weights,  # [B, N] float64
-    closest,  # [P, N] float64, of uint8 points int64
-    numbers,  # [P + P * n_uniforms] float64: potentials below which runs need no more centers, and uniform numbers
-    part_sums,  # [P, 2, LANES, programs] float64
-    chunk_sums,  # [P, 2, LANES, chunks] float64
-    candidates,  # [P, 2, LANES] int64
-    found,  # [P, K D + 1] float64, all 0: centers, and the potential
-    arrived,  # [P] int32, all 0: programs that have come to a meeting
+    numbers,  # float64: found numbers, limits [P]: potentials below which runs need no more centers, uniforms [P, ...]
+    own,  # float64: room for the kernel
     n_points,
     n_all,  # P
     n_runs,
@@ -57,7 +52,11 @@ def choose_centers_kernel(
     WIDTH: tl.constexpr,
     PARTS: tl.constexpr,
 ):
-    """Step 0 sums up weights, 1 tries the first center, and each adds what the one before found.
+    """Numbers that are found, [P, K D + 2], are all 0 at first: centers, the potential, and programs that have come to
+    a meeting, as int32.
+
+    The room is that of part_sums [P, 2, LANES, programs], chunk_sums [P, 2, LANES, chunks], candidates [P, 2, LANES]
+    int64 and closest [P, N], of uint8 points int64. Step 0 sums up weights, 1 tries the first center, and each adds what the one before found.
 
     The programs of a column of the grid do runs together. They meet once a step: whatever one writes, others read in
     the next step, and it is not written again before the one after that, as even and odd steps have their own places.
@@ -72,14 +71,22 @@ def choose_centers_kernel(
     last = tl.minimum(first + per_part, n_points)
     lane, column, chunk = tl.arange(0, LANES), tl.arange(0, 4), tl.arange(0, BLOCK // CHUNK)
     exact: tl.constexpr = tl.int64 if points.dtype.element_ty == tl.uint8 else tl.float64
+    n_lanes = n_all.to(tl.int64) * 2 * LANES
+    part_sums = own
+    chunk_sums = part_sums + n_lanes * n_parts
+    candidates = (chunk_sums + n_lanes * n_chunks).to(tl.pointer_type(tl.int64))
+    closest = (candidates + n_lanes).to(tl.pointer_type(exact))
+    n_found = n_centers * D + 2
+    limits = numbers + n_all.to(tl.int64) * n_found
     run = tl.program_id(1).to(tl.int64)
     while run < n_all:
         problem = run // n_runs
         own_points = points + problem * n_points * D
         own_weights = weights + problem * n_points
         own_closest = closest + run * n_points
-        own_found = found + run * (n_centers * D + 1)
-        uniforms = numbers + n_all + run * n_uniforms
+        found = numbers + run * n_found
+        arrived = (found + n_centers * D + 1).to(tl.pointer_type(tl.int32))
+        uniforms = limits + n_all + run * n_uniforms
         step = 0
         n_steps = n_centers + 2
         while step < n_steps:
@@ -91,9 +98,9 @@ def choose_centers_kernel(
                 best, place, potential = best_candidate(sums, candidates + before, n_parts, lane, PARTS, LANES)
                 if part == 0:
                     levels = tl.load(own_points + best * D + column, mask=column < D, other=0).to(tl.float64)
-                    tl.store(own_found + (step - 2) * D + column, levels, mask=column < D)
-                    tl.store(own_found + n_centers * D, potential)
-                if (step > n_centers) | (potential < tl.load(numbers + run)):
+                    tl.store(found + (step - 2) * D + column, levels, mask=column < D)
+                    tl.store(found + n_centers * D, potential)
+                if (step > n_centers) | (potential < tl.load(limits + run)):
                     n_steps = step
             if step < n_steps:
                 n_tried = tl.where(step > 1, n_candidates, 1)
@@ -141,7 +148,7 @@ def choose_centers_kernel(
                     total += tl.sum(in_chunks, axis=1)
                 sums = part_sums + (now + lane) * n_parts + part
                 tl.store(sums, tl.where(lane < n_tried, total.to(tl.float64), float("inf")))
-                meet(arrived + run, step)
+                meet(arrived, step)
             step += 1
         run += tl.num_programs(1)
 
@@ -200,24 +207,16 @@ class KernelSeeding:
         n_sharing = n_all if is_whole else 1  # float sums do not depend on other runs
         n_parts = 1 if n_points <= ALONE else min(-(-n_points // block), max(1, n_most // n_sharing))
         limits = np.repeat(least or [0.0] * n_problems, self._n_runs)
-        numbers = torch.from_numpy(np.append(limits, uniforms)).to(device, non_blocking=True)
-        sums = (n_all, 2, lanes, n_parts), (n_all, 2, lanes, -(-n_points // CHUNK))
-        part_sums, chunk_sums = (torch.empty(s, dtype=torch.float64, device=device) for s in sums)
-        closest = torch.empty(n_all, n_points, dtype=torch.int64 if is_whole else torch.float64, device=device)
-        candidates = torch.empty(n_all, 2, lanes, dtype=torch.int64, device=device)
-        found = torch.zeros(n_all, n_clusters * n_columns + 1, dtype=torch.float64, device=device)
-        arrived = torch.zeros(n_all, dtype=torch.int32, device=device)
-        with torch.cuda.device_of(found):  # Triton launches on the current device
+        rows = np.zeros((n_all, n_clusters * n_columns + 2))
+        numbers = torch.from_numpy(np.concatenate([rows, limits, uniforms], axis=None)).to(device, non_blocking=True)
+        n_own = n_all * (2 * lanes * (n_parts + triton.cdiv(n_points, CHUNK) + 1) + n_points)
+        own = torch.empty(n_own, dtype=torch.float64, device=device)
+        with torch.cuda.device_of(own):  # Triton launches on the current device
             choose_centers_kernel[n_parts, min(n_all, n_most // n_parts)](
                 self._points,
                 self._weights,
-                closest,
                 numbers,
-                part_sums,
-                chunk_sums,
-                candidates,
-                found,
-                arrived,
+                own,
                 n_points,
                 n_all,
                 self._n_runs,
@@ -233,5 +232,5 @@ class KernelSeeding:
                 **OPTIONS,
                 **MEETING,
             )
-        rows = found.cpu().numpy()
-        return rows[:, :-1].reshape(n_all, n_clusters, n_columns), rows[:, -1].tolist()
+        rows = numbers.cpu().numpy()[: rows.size].reshape(rows.shape)
+        return rows[:, :-2].reshape(n_all, n_clusters, n_columns), rows[:, -2].tolist()
