@@ -149,8 +149,8 @@ def _breathing(every: bool) -> list[Variant]:
 
 
 def _color_steps() -> list[Variant]:
-    types = {"colors": "*u8", "weights": "*fp64", "labels": "*i16", "state": "*fp64", "sums": "*i64"}
-    types |= {"scratch": "*i32"} | dict.fromkeys(("n_colors", "n_clusters", "n_runs", "max_iter", "n_steps"), "i32")
+    types = {"colors": "*u8", "weights": "*fp64", "labels": "*i16", "state": "*fp64", "own": "*i64"}
+    types |= dict.fromkeys(("n_colors", "n_clusters", "n_runs", "max_iter", "n_steps"), "i32")
     found: list[Variant] = []
     for n_clusters in (triton_colors.FEW, triton_colors.FEW + 1):
         constants = triton_colors.constants_for(n_clusters)

@@ -297,7 +297,7 @@ def _together(levels: list[Level]) -> ops.PointSet:
         return levels[0].prepared
     longest = max(len(one) for one in levels)
     points = torch.stack([_repeating_last(one.points, longest) for one in levels])
-    counts = torch.stack([functional.pad(one.counts, (0, longest - len(one))) for one in levels])
+    counts = torch.stack([_followed_by_zeros(one.counts, longest) for one in levels])
     moments = [one.moments for one in levels if one.moments is not None]
     known = torch.stack(moments) if len(moments) == len(levels) else None
     return ops.point_set(points, counts.double(), is_sorted=True, moments=known)
@@ -307,3 +307,8 @@ def _repeating_last(points: Tensor, number: int) -> Tensor:  # [n, D], number >=
     """So many points, of which the last one is repeated."""
     n_missing = number - len(points)
     return torch.cat([points, points[-1:].expand(n_missing, -1)]) if n_missing else points
+
+
+def _followed_by_zeros(counts: Tensor, number: int) -> Tensor:  # [n], number >= n -> [number]
+    n_missing = number - len(counts)
+    return functional.pad(counts, (0, n_missing)) if n_missing else counts

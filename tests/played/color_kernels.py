@@ -70,10 +70,9 @@ def list_cells(grid: Grid, a: SimpleNamespace) -> None:
 @emulates("color_step_kernel")
 def color_step(grid: Grid, a: SimpleNamespace) -> None:
     assert a.n_steps == 1 or grid[0] == 1
-    assert a.scratch.shape[:2] == (grid[1], grid[0])
-    assert a.scratch[0, 0].numel() >= 6 * a.n_clusters
-    assert a.sums.shape == (grid[1], 4 * a.n_clusters + 2)
-    assert not a.sums.any()
+    width = -(-a.n_clusters // a.NEAR) * a.NEAR
+    assert len(a.own) == grid[1] * (grid[0] * 3 * width + 4 * a.n_clusters + 2)
+    assert not a.own[grid[1] * grid[0] * 3 * width :].any()
     a.n_made = 0
     for run in range(grid[1]):
         row, n = a.state[run], a.n_clusters

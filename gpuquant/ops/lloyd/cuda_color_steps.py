@@ -62,8 +62,7 @@ def color_step_kernel(
     weights,  # [B, M] float64, whole numbers
     labels,  # [P, M] int16
     state,  # [P, 10 K + 6] float64: of each run centers [K, 3], moves [K, 3], totals [K, 4], and each `Number`
-    sums,  # [P, 4 K + 2] int64, all 0: totals, labels that changed, and programs that have ended
-    scratch,  # [P, programs, 6, K rounded up to a multiple of NEAR] int32
+    own,  # int64, all 0 at first: room for the kernel
     n_colors,
     n_clusters,
     n_runs,
@@ -76,6 +75,8 @@ def color_step_kernel(
 ):
     """Label the colors of all runs that go on, sum up their clusters, and move their centers.
 
+    The room is that of a table for each program, [P, programs, 6, K rounded up to a multiple of NEAR] int32, and then
+    of sums [P, 4 K + 2], which are 0 before and after: totals, labels that changed, and programs that have ended.
     LANES are 4 for each cluster if there are few: then every program keeps its sums to the end. There is more than one
     step only where a run has one program.
     """
@@ -84,11 +85,12 @@ def color_step_kernel(
     colors += problem * n_colors * 3
     weights += problem * n_colors
     labels += run * n_colors
-    sums += run * (4 * n_clusters + 2)
     centers = state + run * (10 * n_clusters + 6)
     numbers = centers + 10 * n_clusters
     width = tl.cdiv(n_clusters, NEAR) * NEAR
-    table = scratch + (run * tl.num_programs(0) + tl.program_id(0)) * (6 * width)
+    table = own.to(tl.pointer_type(tl.int32)) + (run * tl.num_programs(0) + tl.program_id(0)) * (6 * width)
+    n_tables = tl.num_programs(1).to(tl.int64) * tl.num_programs(0)
+    sums = own + n_tables * (3 * width) + run * (4 * n_clusters + 2)
     left = n_steps
     while left > 0:
         left -= 1

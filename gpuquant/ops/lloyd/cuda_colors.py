@@ -7,6 +7,7 @@ from itertools import chain, repeat
 import numpy as np
 import numpy.typing as npt
 import torch
+import triton
 from torch import Tensor
 
 from gpuquant.ops.cuda_launches import Launches
@@ -26,7 +27,7 @@ from gpuquant.ops.lloyd.run_status import RunStatus
 from gpuquant.ops.points.colors import ORIGIN, ColorPoints
 
 ALONE = 2  # tiles of colors with which one program is done in about the time that a launch takes
-MOST_SCRATCH = 1 << 25  # numbers of all programs: 128 MiB
+MOST_IN_TABLES = 1 << 25  # numbers of all programs: 128 MiB
 MOST_LOOKED_AT = 1 << 20  # bytes: of more only what tells whether runs have ended
 
 Floats = npt.NDArray[np.float64]
@@ -42,13 +43,13 @@ class KernelColorLloyd(ColorLloyd):
         super().__init__(points, n_clusters, n_runs)
         device = points.weights.device
         constants, n_tiles = constants_for(n_clusters), -(-points.n_points // TILE)
-        scratch = 6, -(-n_clusters // constants["NEAR"]) * constants["NEAR"]
-        most = max(1, MOST_SCRATCH // (self.n_all * math.prod(scratch)))
+        n_in_table = 6 * triton.cdiv(n_clusters, constants["NEAR"]) * constants["NEAR"]
+        most = max(1, MOST_IN_TABLES // (self.n_all * n_in_table))
         self._device = device
         self._n_parts = 1 if n_tiles <= ALONE else min(most, n_programs(n_tiles, device, PER_PROCESSOR, self.n_all))
         self._labels = torch.full((self.n_all, points.n_points), -1, dtype=torch.int16, device=device)
-        self._sums = torch.zeros(self.n_all, 4 * n_clusters + 2, dtype=torch.int64, device=device)
-        self._scratch = torch.empty(self.n_all, self._n_parts, *scratch, dtype=torch.int32, device=device)
+        n_own = self.n_all * (self._n_parts * n_in_table // 2 + 4 * n_clusters + 2)
+        self._own = torch.zeros(n_own, dtype=torch.int64, device=device)
         self._rows = np.zeros((self.n_all, 10 * n_clusters + len(Number)))
         grid = self._n_parts, self.n_all
         self._launch = Launches(color_step_kernel, grid, constants, **OPTIONS)
@@ -126,7 +127,7 @@ class KernelColorLloyd(ColorLloyd):
     def _go_on(self, looks: Iterable[int], max_iter: int = 0, n_steps: int = 1) -> None:
         """Launch so many times before each look, until no run goes on; a launch makes at most so many steps."""
         state = torch.from_numpy(self._rows).to(self._device, non_blocking=True)
-        arrays = self.points.colors, self.points.weights, self._labels, state, self._sums, self._scratch
+        arrays = self.points.colors, self.points.weights, self._labels, state, self._own
         sizes = self.points.n_points, self.n_clusters, self.n_runs, max_iter, n_steps
         is_small = self._rows.nbytes <= MOST_LOOKED_AT
         for look in looks:
