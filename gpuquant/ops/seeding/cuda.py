@@ -52,11 +52,11 @@ def choose_centers_kernel(
     WIDTH: tl.constexpr,
     PARTS: tl.constexpr,
 ):
-    """Numbers that are found, [P, K D + 2], are all 0 at first: centers, the potential, and programs that have come to
-    a meeting, as int32.
+    """Step 0 sums up weights, 1 tries the first center, and each adds what the one before found.
 
-    The room is that of part_sums [P, 2, LANES, programs], chunk_sums [P, 2, LANES, chunks], candidates [P, 2, LANES]
-    int64 and closest [P, N], of uint8 points int64. Step 0 sums up weights, 1 tries the first center, and each adds what the one before found.
+    Found numbers, [P, K D + 2], are all 0 at first: centers, the potential, and as int32 how many programs have come to
+    a meeting. The room is that of part_sums [P, 2, LANES, programs], chunk_sums [P, 2, LANES, chunks], candidates
+    [P, 2, LANES] int64, and closest [P, N], of uint8 points int64.
 
     The programs of a column of the grid do runs together. They meet once a step: whatever one writes, others read in
     the next step, and it is not written again before the one after that, as even and odd steps have their own places.
