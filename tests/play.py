@@ -30,9 +30,8 @@ from gpuquant.quantization.steps import count_image, fit_together, map_image
 Pixels = npt.NDArray[np.uint8]
 Row = dict[str, Any]
 N_PHOTOS = 32
-HOST: dict[
-    str, float
-] = {}  # milliseconds of this CPU for loops in between: of breathing k-means that is not done there
+# milliseconds of this CPU for loops in between: of breathing k-means that is not done there
+HOST: dict[str, float] = {}
 
 
 def china(step: int = 3) -> Pixels:  # [H, W, 3]

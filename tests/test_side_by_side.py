@@ -11,7 +11,7 @@ import triton
 import triton.language as tl
 from side_by_side import side_by_side
 
-from gpuquant.ops.cuda_meeting import OPTIONS, meet
+from gpuquant.ops.cuda_meeting import OPTIONS, meet, programs_that_meet
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 pytestmark = pytest.mark.filterwarnings("ignore:Conversion of an array with ndim > 0:DeprecationWarning")
@@ -50,7 +50,10 @@ def one_fails_kernel(arrived):
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(("n_rows", "n_columns"), [(1, 1), (2, 1), (5, 1), (3, 4)])
 def test_programs_read_what_their_neighbors_wrote(n_rows: int, n_columns: int, seed: int) -> None:
-    n_rounds = 4
+    check_neighbors(n_rows, n_columns, seed, 4)
+
+
+def check_neighbors(n_rows: int, n_columns: int, seed: int, n_rounds: int) -> None:
     values = torch.zeros(n_columns, n_rounds + 1, n_rows, dtype=torch.int32, device=DEVICE)
     values[:, 0] = torch.arange(n_rows * n_columns).view(n_columns, n_rows)
     expected = values.clone()
@@ -61,6 +64,12 @@ def test_programs_read_what_their_neighbors_wrote(n_rows: int, n_columns: int, s
         pass_on_kernel[n_rows, n_columns](values, arrived, n_rounds, **OPTIONS)
     assert torch.equal(values, expected)
     assert arrived.tolist() == [n_rounds * n_rows] * n_columns
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_as_many_programs_as_fit_meet_again_and_again() -> None:
+    n_rows = programs_that_meet(torch.device("cuda"))
+    check_neighbors(n_rows, 1, 0, 1000)
 
 
 @in_the_interpreter

@@ -40,10 +40,11 @@ def breathe(
         n_centers, start = len(centers), ops.on_grid(centers)
         most_added = int(min(max(ROOTS_ADDED * math.sqrt(n_centers), SHARE_ADDED * n_centers), n_centers))
         n_added = [math.ceil(most_added * left / n_cycles) for left in range(n_cycles, 0, -1)]
-        found = points.breathed(start, n_added, draws) if isinstance(points, ops.DeviceGrid) else None
-        if found is None:
-            some: ops.GridPoints = points.cycle_by_cycle if isinstance(points, ops.DeviceGrid) else points
-            found = _cycle_by_cycle(some, start, n_added, draws)
+        if isinstance(points, ops.DeviceGrid):
+            found = points.all_cycles(start, n_added, draws)
+            found = found or _cycle_by_cycle(points.cycle_by_cycle, start, n_added, draws)
+        else:
+            found = _cycle_by_cycle(points, start, n_added, draws)
         return found[0].to(centers.device), found[1]
 
 

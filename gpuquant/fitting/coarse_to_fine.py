@@ -35,7 +35,9 @@ COARSE_ITERATIONS = 300  # scikit-learn's limit: on cells none needs as many
 SEEDING_COLORS = 1 << 16  # k-means++ chooses among at most about this many colors or cell means
 FEW_COLORS = 8  # breathing splits and merges so few clusters in the same way each time: their starts are settled first
 CELLS_PER_COLOR = 32  # fewer cells than that are not worth a try: they lose too much (measured)
-MANY_CENTERS = 64  # from so many on all choices are seeded at once on a device: two take hardly longer than one
+MANY_CENTERS = (
+    64  # from so many on all choices are seeded at once on a device: two take hardly longer than one (estimated)
+)
 START_PAIRS = 1 << 18  # pairs of cell and color that may be spent on starts: only the best is continued
 FEWEST_CYCLES = 3  # on the finest cells that breathe: so few there find more than many on coarser ones (measured)
 REPEATED_COLORS = 48  # up to which other starts gain more than to go on from what they led to (measured: 12 to 256)

@@ -1,9 +1,18 @@
 """A place where all programs of a launch meet, as Triton code: none goes on before all have come."""
 
+import torch
 import triton
 import triton.language as tl
 
 OPTIONS = {"launch_cooperative_grid": True}  # all programs are on the device at once, or the driver refuses the launch
+
+
+def programs_that_meet(device: torch.device) -> int:
+    """As many as a device has room for at once, even if each takes all registers of a multiprocessor.
+
+    One in Triton's interpreter, where programs run one after the other: the first would wait for ever.
+    """
+    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
 
 
 @triton.jit

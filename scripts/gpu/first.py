@@ -123,19 +123,25 @@ def fill_cache() -> Iterator[dict[str, object]]:
 def run_tests() -> Iterator[dict[str, object]]:
     """The tests that need a device, and those of the kernels, in one process: it compiles nothing twice."""
     kernels = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("tests/ops/**/test_cuda*.py"))
-    files = ["tests/test_gpu.py", "tests/ops/test_kernel_choice.py", *kernels]
-    options = ["-o", "addopts=", "-o", "filterwarnings=default", "-p", "no:cacheprovider", "-q", "-rfE", "--tb=short"]
+    files = ["tests/test_side_by_side.py", "tests/test_gpu.py", "tests/ops/test_kernel_choice.py", *kernels]
+    options = ["-o", "addopts=", "-o", "filterwarnings=default", "-o", "faulthandler_timeout=40"]
+    options += ["-p", "no:cacheprovider", "-v", "-rfE", "--tb=short"]
     if REHEARSAL:
         options += ["-k", "gpu or kernel_choice or looked_up"]
     command = [sys.executable, "-m", "pytest", *options, *files]
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
-    sys.stderr.write(done.stdout)
-    counted = {word: int(number) for number, word in re.findall(r"(\d+) (passed|failed|skipped|error)", done.stdout)}
+    said: list[str] = []
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as done:
+        assert done.stdout is not None
+        for line in done.stdout:  # as they come: a kernel may never end
+            sys.stderr.write(line)
+            said.append(line.rstrip())
+    found = re.findall(r"(\d+) (passed|failed|skipped|error)", said[-1] if said else "")
+    counted = {word: int(number) for number, word in found}
     row: dict[str, object] = {"what": " ".join(files), **counted}
     if done.returncode:
         row["error"] = f"pytest ended with {done.returncode}"
     yield row
-    for line in done.stdout.splitlines():
+    for line in said:
         if line.startswith(("FAILED ", "ERROR ")):
             name, _, message = line.partition(" - ")
             yield {"what": name, "error": message[:300] or "failed"}

@@ -6,14 +6,13 @@ from types import SimpleNamespace
 import torch
 from torch import Tensor
 
-from gpuquant.ops.seeding.cuda import PER_PROCESSOR
 from played.device import PROCESSORS
 from played.emulations import Grid, emulates
 
 
 @emulates("choose_centers_kernel")
 def choose_centers(grid: Grid, a: SimpleNamespace) -> None:
-    assert grid[0] * grid[1] <= PER_PROCESSOR * PROCESSORS
+    assert grid[0] * grid[1] <= PROCESSORS
     n_chunks = -(-a.n_points // a.CHUNK)
     assert len(a.own) == a.n_all * (2 * a.LANES * (grid[0] + n_chunks + 1) + a.n_points)
     n_found = a.n_centers * a.D + 2

@@ -54,6 +54,12 @@ def test_no_more_is_asked_of_the_device(case: str, played: dict[str, dict[str, A
     assert all(count <= limit for count, limit in zip(counts, LIMITS[case], strict=True)), (counts, row["named"])
 
 
+@pytest.mark.parametrize("case", ["quantize, K = 8", "quantize, K = 256"])
+def test_breathing_is_done_on_the_device(case: str, played: dict[str, dict[str, Any]]) -> None:
+    assert played[case]["named"]["launch"]["breathe_kernel"] == 1
+    assert played[case]["host_ms"] == 0
+
+
 def test_nothing_is_compiled_for_other_sizes(played: dict[str, dict[str, Any]]) -> None:
     """For photos of other sizes, numbers of colors up to the same power of two, and views at odd addresses."""
     assert played["others"]["launches"] > 50

@@ -1,4 +1,4 @@
-"""Breathing k-means on 8-bit colors on CUDA: the host's side."""
+"""Breathing k-means on 8-bit colors on CUDA: the host's side. `cpu_grid` and `reference_grid` do the same."""
 
 from collections.abc import Sequence
 
@@ -7,17 +7,21 @@ import torch
 import triton
 from torch import Tensor
 
-from gpuquant.ops import cuda_meeting
-from gpuquant.ops.lloyd.cuda import n_programs
+from gpuquant.ops.cuda_meeting import OPTIONS as MEETING
+from gpuquant.ops.cuda_meeting import programs_that_meet
 from gpuquant.ops.lloyd.cuda_grid_cycles import HEAD, OWN_ROWS, RESULTS_FIRST, SHARED_ROWS, breathe_kernel
 from gpuquant.ops.lloyd.grid_state import GRID
 
 MOST_CLUSTERS = 256  # of them and of those that are added, a thread has two
 FEWEST_LANES = 32  # of one warp, which needs no others to add up: for up to 16 clusters one kernel
 TILE = 256  # points that a program works on at a time, neighbors: their box is small
-PER_PROCESSOR = 1  # program on each: with half of its 65,536 registers for 256 threads some would be spilled
 UNIFORMS = 4  # for each cluster that may be split: some are drawn again and again, and then others are drawn
-OPTIONS = {"num_warps": 8, "maxnreg": 255, "enable_fp_fusion": False, **cuda_meeting.OPTIONS}  # moves are the host's
+OPTIONS = {
+    "num_warps": 8,
+    "maxnreg": 255,
+    "enable_fp_fusion": False,
+    **MEETING,
+}  # with 168 some chips spill; moves as there
 
 
 def constants_for(n_clusters: int) -> dict[str, int]:
@@ -42,7 +46,7 @@ def breathe(
     parts = np.zeros(RESULTS_FIRST), (centers.cpu().numpy() * GRID).ravel(), n_added, draws.random_sample(n_uniforms)
     numbers = torch.from_numpy(np.concatenate(parts)).to(device, non_blocking=True)
     shared = torch.zeros(HEAD + SHARED_ROWS * constants["LANES"], dtype=torch.int64, device=device)
-    grid = (n_programs(triton.cdiv(n_points, TILE), device, PER_PROCESSOR),)
+    grid = (min(triton.cdiv(n_points, TILE), programs_that_meet(device)),)
     n_own = grid[0] * OWN_ROWS * constants["LANES"] + triton.cdiv(3 * n_points, 2)
     own = torch.empty(n_own, dtype=torch.int64, device=device)
     sizes = n_points, n_clusters, len(n_added), n_uniforms

@@ -27,7 +27,7 @@ class DeviceGrid:
         self._points, self._weights = points, weights
         self._breathe, self._prepare = breathe, cycle_by_cycle
 
-    def breathed(
+    def all_cycles(
         self,
         centers: Tensor,  # [K, 3] float64, on the grid
         n_added: Sequence[int],  # centers to add in each cycle, at most

@@ -16,7 +16,7 @@ import triton.language as tl
 from torch import Tensor
 
 from gpuquant.ops.cuda_meeting import OPTIONS as MEETING
-from gpuquant.ops.cuda_meeting import meet
+from gpuquant.ops.cuda_meeting import meet, programs_that_meet
 from gpuquant.ops.seeding.cuda_draws import (
     PARTS,
     WIDTH,
@@ -26,7 +26,6 @@ from gpuquant.ops.seeding.cuda_draws import (
 )
 
 ALONE = 1 << 10  # points that one program works on in about the time that several take to meet
-PER_PROCESSOR = 1  # programs that work side by side: 255 of 65,536 registers for each of 256 threads
 BLOCK = 512  # points that are measured together, at most
 CHUNK = 64  # points whose shares have a sum of their own, all of which a draw looks at (32: spills with Triton 3.3)
 DISTANCES = 1 << 12  # that a program works out at once
@@ -172,13 +171,6 @@ def block_for(lanes: int) -> int:
     return min(BLOCK, DISTANCES // lanes)
 
 
-def programs_at_once(device: torch.device) -> int:
-    """As many as a device has room for; one in Triton's interpreter, where they do not wait for each other."""
-    if device.type != "cuda":
-        return 1
-    return PER_PROCESSOR * torch.cuda.get_device_properties(device).multi_processor_count
-
-
 class KernelSeeding:
     """Greedy k-means++ in P = B x n_runs runs on CUDA tensors: run r works on problem r // n_runs.
 
@@ -197,13 +189,15 @@ class KernelSeeding:
         n_clusters: int,  # K
         uniforms: npt.NDArray[np.float64],  # [P, 1 + L (K - 1)]
         n_candidates: int,  # L
-        least: Sequence[float] = (),  # [B] or []: a problem needs no more centers once the potential of a run is below
+        least: Sequence[
+            float
+        ] = (),  # [B] or []: a run adds no more centers once its potential is below that of its problem
     ) -> tuple[npt.NDArray[np.float64], list[float]]:  # [P, K, D], 0 where no more were needed; [P]
         """Choose K of the points; the potentials that the runs reach."""
         n_problems, n_points, n_columns = self._points.shape
         device, n_all, lanes = self._points.device, len(uniforms), triton.next_power_of_2(n_candidates)
         is_whole = self._points.dtype == torch.uint8
-        block, n_most = block_for(lanes), programs_at_once(device)
+        block, n_most = block_for(lanes), programs_that_meet(device)
         n_sharing = n_all if is_whole else 1  # float sums do not depend on other runs
         n_parts = 1 if n_points <= ALONE else min(-(-n_points // block), max(1, n_most // n_sharing))
         limits = np.repeat(least or [0.0] * n_problems, self._n_runs)

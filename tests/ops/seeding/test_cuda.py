@@ -27,7 +27,7 @@ def programs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     """As many programs at once: each of four runs has two of eight, and one of three, which then makes two runs."""
     monkeypatch.setattr(cuda, "ALONE", 0)
     monkeypatch.setattr(cuda, "BLOCK", 128)
-    monkeypatch.setattr(cuda, "programs_at_once", lambda _: request.param)
+    monkeypatch.setattr(cuda, "programs_that_meet", lambda _: request.param)
     with side_by_side(request.param):
         yield
 
@@ -66,7 +66,7 @@ def test_loops_over_programs_and_chunks_make_more_than_one_pass(seed: int, monke
     """As on a device, which has hundreds of programs: here less is looked at together."""
     for name, value in {"ALONE": 0, "BLOCK": 16, "CHUNK": 4, "WIDTH": 2, "PARTS": 2}.items():
         monkeypatch.setattr(cuda, name, value)
-    monkeypatch.setattr(cuda, "programs_at_once", lambda _: 10)
+    monkeypatch.setattr(cuda, "programs_that_meet", lambda _: 10)
     with side_by_side(seed):
         test_colors_are_chosen_as_by_plain_torch(150, 3, 1)
 
@@ -179,7 +179,7 @@ def test_float_points_are_chosen_by_running_sums(n_columns: int, dtype: torch.dt
 def test_float_points_are_chosen_by_several_programs(n_at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sums do not depend on how many runs there are: the last run goes with others, or after them."""
     monkeypatch.setattr(cuda, "ALONE", 0)
-    monkeypatch.setattr(cuda, "programs_at_once", lambda _: n_at_once)
+    monkeypatch.setattr(cuda, "programs_that_meet", lambda _: n_at_once)
     random = np.random.RandomState(0)
     points, weights = random.normal(5, 2, (600, 3)), random.uniform(0, 2, 600)
     uniforms = random.uniform(size=(3, 1 + 4 * 3))
