@@ -77,7 +77,7 @@ def merging_scratch(module: Any, n: int) -> Any:
 
 
 @pytest.mark.filterwarnings("ignore:Conversion of an array with ndim > 0:DeprecationWarning")
-@pytest.mark.parametrize("seed", [0, 64, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 40))])
+@pytest.mark.parametrize("seed", [14, 65, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(13))])
 def test_a_kernel_merges_as_by_numpy(seed: int) -> None:
     """The first seeds are such as tell apart a lower bound of costs that is not lowered, and ties that go astray."""
     pytest.importorskip("triton", reason="Triton is made for Linux")
