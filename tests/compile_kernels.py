@@ -94,11 +94,12 @@ def variants(*, every: bool = True) -> list[Variant]:
 def _keys() -> list[Variant]:
     types, block = {"keys": "*i32", "colors": "*u8", "n_colors": "i32"}, {"BLOCK": triton_ops.BLOCK}
     found: list[Variant] = [("colors of keys", triton_ops.colors_from_keys_kernel, types, block)]
-    for kind in ("u8", "i16", "i32", "i64"):
-        filled = types | {"values": f"*{kind}", "table": f"*{kind}"}
-        found.append((f"table, {kind}", triton_ops.fill_lookup_kernel, filled, block))
     for n_columns in (3, 4):
         constants = block | {"COLUMNS": n_columns}
+        for kind in ("u8", "i16", "i32"):
+            filled = types | {"values": f"*{kind}", "table": f"*{kind}"}
+            name = f"table, {kind}, columns={n_columns}"
+            found.append((name, triton_ops.fill_lookup_kernel, filled, constants))
         found.append((f"keys of colors, columns={n_columns}", triton_ops.keys_from_colors_kernel, types, constants))
     return found
 

@@ -24,7 +24,7 @@ def label_lookup(
     values = labels.to(torch.int16 if dtype == torch.uint16 else dtype)  # torch does little with uint16
     has_alpha = colors.shape[1] == 4
     opaque, known = _opaque(colors, values) if has_alpha else (colors, values)
-    with ops.lookup_table(ops.keys_from_colors(opaque), viewed_as(known, dtype)) as table:
+    with ops.lookup_table(opaque, viewed_as(known, dtype)) as table:
         if has_alpha:
             yield _alpha_lookup(colors, values, table)
         else:

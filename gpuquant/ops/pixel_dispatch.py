@@ -127,17 +127,17 @@ def keys_from_colors(
 
 
 def lookup_table(
-    keys: Tensor,  # [M] int32, distinct: colors by their place in Z-order
-    values: Tensor,  # [M] uint8, uint16, int32 or int64
+    colors: Tensor,  # [M, 3] uint8, or [M, 4], whose alpha does not count: distinct
+    values: Tensor,  # [M] uint8, uint16 or int32
 ) -> AbstractContextManager[Tensor]:  # [2^24] of the values' dtype
     """A table of the values of colors, for `apply_lookup` while the context is open."""
-    found: AbstractContextManager[Tensor] = _pixels_module(keys).lookup_table(keys, values)
+    found: AbstractContextManager[Tensor] = _pixels_module(colors).lookup_table(colors, values)
     return found
 
 
 def apply_lookup(
     pixels: Tensor,  # [N, 3] or [N] (gray) uint8, contiguous, all of colors that are in the table
-    table: Tensor,  # of `lookup_table`, but not int64
+    table: Tensor,  # of `lookup_table`
 ) -> Tensor:  # [N] of the table's dtype
     """Look every pixel up."""
     pixels = pixels.contiguous()

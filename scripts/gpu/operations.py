@@ -61,7 +61,7 @@ def _count(kind: str, floors: Floors) -> Row:
 def _look_up(floors: Floors) -> Row:
     flat = [image.view(-1, 3) for image in on_device()]
     keys = torch.arange(N_CODES, dtype=torch.int32, device=DEVICE)
-    with ops.lookup_table(keys, keys.to(torch.uint8)) as table:
+    with ops.lookup_table(ops.colors_from_keys(keys), keys.to(torch.uint8)) as table:
         look_up = partial(ops.apply_lookup, table=table)
         return timed(look_up, flat, floor=floors.milliseconds(n_bytes=4 * N_PIXELS))
 

@@ -108,9 +108,9 @@ def test_bins_are_emptied_before_they_overflow(monkeypatch: pytest.MonkeyPatch) 
 def test_pixels_are_looked_up(dtype: torch.dtype, gray: bool) -> None:
     codes = torch.arange(color_codes.N_CODES, dtype=torch.int32)
     values = (codes >> 8 & 255) + (0 if dtype == torch.uint8 else 40_000)
-    keys = color_codes.z_order(color_codes.colors_from_codes(codes))
+    colors = color_codes.colors_from_codes(codes)
     pixels = pictures(2500, gray)["noise"]
-    with triton_ops.lookup_table(keys.to(DEVICE), values.to(dtype).to(DEVICE)) as table:
+    with triton_ops.lookup_table(colors.to(DEVICE), values.to(dtype).to(DEVICE)) as table:
         labels = triton_ops.apply_lookup(torch.from_numpy(pixels).to(DEVICE), table)
     assert labels.dtype == dtype
     np.testing.assert_array_equal(labels.cpu().numpy(), values.numpy()[numpy_codes(pixels)])
@@ -126,10 +126,11 @@ def test_views_that_begin_anywhere_are_read_as_copies(offset: int, gray: bool) -
     assert view.data_ptr() % 16 == offset
     keys, counts = triton_ops.count_colors(view)
     check_counts(keys, counts, pixels)
-    with triton_ops.lookup_table(keys, torch.arange(len(keys), dtype=torch.int32, device=DEVICE)) as table:
+    colors = triton_ops.colors_from_keys(keys)
+    with triton_ops.lookup_table(colors, torch.arange(len(keys), dtype=torch.int32, device=DEVICE)) as table:
         labels = triton_ops.apply_lookup(view, table).long()
     assert torch.equal(torch.bincount(labels), counts)
-    codes = numpy_codes(triton_ops.colors_from_keys(keys)[labels].cpu().numpy())
+    codes = numpy_codes(colors[labels].cpu().numpy())
     np.testing.assert_array_equal(codes, numpy_codes(pixels))
 
 

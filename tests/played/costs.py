@@ -87,7 +87,7 @@ def _keys(grid: Grid, a: SimpleNamespace) -> Work:
 
 def _fill(grid: Grid, a: SimpleNamespace) -> Work:
     """Values of neighbors are written close together: a sector of 32 bytes holds several."""
-    return 40.0 * 4 * grid[0], a.n_colors * (4.0 + 32), 0.0
+    return 290.0 * 4 * grid[0], a.n_colors * (4.0 + 32), 0.0
 
 
 def _sum_cells(grid: Grid, a: SimpleNamespace) -> Work:

@@ -33,7 +33,7 @@ def apply_lookup(grid: Grid, a: SimpleNamespace) -> None:
 
 @emulates("fill_lookup_kernel")
 def fill_lookup(_: Grid, a: SimpleNamespace) -> None:
-    a.table[a.keys.long()] = a.values
+    a.table[z_order(a.colors[:, :3]).long()] = a.values
 
 
 @emulates("keys_from_colors_kernel")

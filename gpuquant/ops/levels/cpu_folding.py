@@ -17,7 +17,7 @@ from torch import Tensor
 from gpuquant.colors.codes import N_CODES
 from gpuquant.ops.compiled import compiled, written_out
 from gpuquant.ops.levels.reference import Scale, scales
-from gpuquant.ops.pixels.cpu import lookup_table, take
+from gpuquant.ops.pixels.cpu import table_by_keys, take
 from gpuquant.ops.pixels.cpu_bits import lowest_bit, ones
 from gpuquant.ops.pixels.cpu_keys import Bytes, Keys, key_of
 from gpuquant.ops.pixels.cpu_tables import N_TABLES, kept_tables
@@ -88,7 +88,7 @@ def take_by_keys(
 ) -> Tensor:  # [N] int32
     """Find the value of each key."""
     small = values.to(torch.uint8)  # a table of a quarter the size, where nothing is lost
-    with lookup_table(keys, small if torch.equal(small.to(values.dtype), values) else values) as table:
+    with table_by_keys(keys, small if torch.equal(small.to(values.dtype), values) else values) as table:
         return take(table, sample_keys, out=sample_keys)
 
 

@@ -1,7 +1,7 @@
 """The streaming passes over pixels on the CPU: compiled loops in worker threads, over tables of all colors."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import numpy as np
 import numpy.typing as npt
@@ -43,12 +43,20 @@ COLUMNS = 4  # that are added up at once
 MOST_COLUMNS = 16  # whose means take less time than NumPy's
 
 
-@contextmanager
 def lookup_table(
-    keys: Tensor,  # [M] int32, distinct
-    values: Tensor,  # [M] uint8, uint16, int32 or int64
-) -> Iterator[Tensor]:  # [2^24] of the values' dtype, 0 for other colors
+    colors: Tensor,  # [M, 3] uint8, or [M, 4], whose alpha does not count: distinct
+    values: Tensor,  # [M] uint8, uint16 or int32
+) -> AbstractContextManager[Tensor]:  # [2^24] of the values' dtype, 0 for other colors
     """A table of values by the Z-order key of a color, in the memory of kept tables."""
+    return table_by_keys(keys_from_colors(colors), values)
+
+
+@contextmanager
+def table_by_keys(
+    keys: Tensor,  # [M] int32, distinct
+    values: Tensor,  # [M] uint8, uint16 or int32
+) -> Iterator[Tensor]:  # [2^24] of the values' dtype, 0 for other colors
+    """The same of colors that are given by their keys."""
     numbers, places = uint16_as_int16(values).numpy(), keys.numpy()
     with kept_tables.borrow() as kept:
         table = kept.bins.reshape(-1).view(numbers.dtype)[:N_CODES]

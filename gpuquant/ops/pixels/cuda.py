@@ -161,25 +161,35 @@ def counted(
     return keys.to(torch.int32), table[keys].long()
 
 
-@triton.jit(do_not_specialize=["n_colors"], do_not_specialize_on_alignment=["keys", "values"])
-def fill_lookup_kernel(keys, values, table, n_colors, BLOCK: tl.constexpr):
-    """table[keys[i]] = values[i]."""
+@triton.jit(do_not_specialize=["n_colors"], do_not_specialize_on_alignment=["colors", "values"])
+def fill_lookup_kernel(colors, values, table, n_colors, COLUMNS: tl.constexpr, BLOCK: tl.constexpr):
+    """table[key of color i] = values[i]."""
     place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     mask = place < n_colors
-    key = tl.load(keys + place, mask=mask, other=0)
+    key = _color_keys(colors, place, mask, COLUMNS)
     tl.store(table + key, tl.load(values + place, mask=mask, other=0), mask=mask)
+
+
+@triton.jit
+def _color_keys(colors, place, mask, COLUMNS: tl.constexpr):
+    """The places of some colors in Z-order; a fourth column is left out."""
+    red = tl.load(colors + place * COLUMNS, mask=mask, other=0).to(tl.int32)
+    green = tl.load(colors + place * COLUMNS + 1, mask=mask, other=0).to(tl.int32)
+    blue = tl.load(colors + place * COLUMNS + 2, mask=mask, other=0).to(tl.int32)
+    return key_of(red, green, blue)
 
 
 @contextmanager
 def lookup_table(
-    keys: Tensor,  # [M] int32, distinct
-    values: Tensor,  # [M] uint8, uint16, int32 or int64
+    colors: Tensor,  # [M, 3] uint8, or [M, 4], whose alpha does not count: distinct
+    values: Tensor,  # [M] uint8, uint16 or int32
 ) -> Iterator[Tensor]:  # [2^24] of the values' dtype; other entries are undefined
     """A table of values by the place of a color in Z-order."""
-    keys, words = keys.contiguous(), uint16_as_int16(values.contiguous())
-    table = torch.empty(N_CODES, dtype=words.dtype, device=keys.device)
-    with torch.cuda.device_of(table):
-        fill_lookup_kernel[(triton.cdiv(len(keys), BLOCK),)](keys, words, table, len(keys), BLOCK=BLOCK)
+    colors, words = colors.contiguous(), uint16_as_int16(values.contiguous())
+    table = torch.empty(N_CODES, dtype=words.dtype, device=colors.device)
+    grid, n_columns = (triton.cdiv(len(colors), BLOCK),), colors.shape[1]
+    with torch.cuda.device_of(colors):
+        fill_lookup_kernel[grid](colors, words, table, len(colors), COLUMNS=n_columns, BLOCK=BLOCK)
     yield viewed_as(table, values.dtype)
 
 
@@ -213,10 +223,7 @@ def keys_from_colors_kernel(colors, keys, n_colors, COLUMNS: tl.constexpr, BLOCK
     """keys[i] = the place of color i in Z-order; a fourth column is left out."""
     place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     mask = place < n_colors
-    red = tl.load(colors + place * COLUMNS, mask=mask, other=0).to(tl.int32)
-    green = tl.load(colors + place * COLUMNS + 1, mask=mask, other=0).to(tl.int32)
-    blue = tl.load(colors + place * COLUMNS + 2, mask=mask, other=0).to(tl.int32)
-    tl.store(keys + place, key_of(red, green, blue), mask=mask)
+    tl.store(keys + place, _color_keys(colors, place, mask, COLUMNS), mask=mask)
 
 
 def keys_from_colors(

@@ -87,12 +87,12 @@ def alpha_lookup(
 
 @contextmanager
 def lookup_table(
-    keys: Tensor,  # [M] int32, distinct
-    values: Tensor,  # [M] uint8, uint16, int32 or int64
+    colors: Tensor,  # [M, 3] uint8, or [M, 4], whose alpha does not count: distinct
+    values: Tensor,  # [M] uint8, uint16 or int32
 ) -> Iterator[Tensor]:  # [2^24] of the values' dtype; other entries are undefined
     """A table of values by the code of a color."""
-    table = torch.empty(N_CODES, dtype=values.dtype, device=keys.device)
-    codes = codes_from_colors(colors_from_z_order(keys))
+    table = torch.empty(N_CODES, dtype=values.dtype, device=colors.device)
+    codes = codes_from_colors(colors[:, :3])
     uint16_as_int16(table)[codes.long()] = uint16_as_int16(values)
     yield table
 

@@ -39,7 +39,7 @@ def test_lookup_gives_every_pixel_its_value(
         as_tensors,
         [part.flip(0) for part in as_tensors] if dtype != torch.uint16 else as_tensors,
     ):
-        with implementation.lookup_table(given_keys, given_values) as table:
+        with implementation.lookup_table(reference.colors_from_keys(given_keys), given_values) as table:
             for _ in range(2):
                 found = implementation.apply_lookup(torch.from_numpy(pixels), table)
                 assert found.dtype == dtype
@@ -57,7 +57,7 @@ def test_threads_change_no_lookup(
     pixels = torch.from_numpy(photo_like(30_000))
     keys, _ = cpu.count_colors(pixels)
     set_threads(n_threads)
-    with cpu.lookup_table(keys, keys) as table:
+    with cpu.table_by_keys(keys, keys) as table:
         found = cpu.apply_lookup(pixels, table)
     np.testing.assert_array_equal(found.numpy(), numpy_keys(pixels.numpy()))
 
@@ -70,7 +70,7 @@ def test_a_failing_chunk_fails_the_lookup(monkeypatch: pytest.MonkeyPatch) -> No
     keys = torch.zeros(1, dtype=torch.int32)
     with monkeypatch.context() as patched:
         patched.setattr(cpu, "_look_up_rows", fail)
-        with pytest.raises(MemoryError, match="no memory at"), cpu.lookup_table(keys, keys + 7) as table:
+        with pytest.raises(MemoryError, match="no memory at"), cpu.table_by_keys(keys, keys + 7) as table:
             cpu.apply_lookup(torch.zeros(100, 3, dtype=torch.uint8), table)
     check_that_tables_are_clean()
 
