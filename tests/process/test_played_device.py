@@ -15,15 +15,15 @@ pytest.importorskip("triton", reason="Triton is made for Linux")
 ROOT = Path(__file__).parents[2]
 PLAY, ESTIMATE = ROOT / "tests" / "play.py", ROOT / "scripts" / "estimate_gpu.py"
 LIMITS = {  # operations, views, launches and waits
-    "quantize, K = 8": (56, 33, 28, 11),
-    "quantize, K = 256": (69, 35, 25, 11),
-    "KMeans on levels": (115, 38, 113, 27),
-    "KMeans on points": (124, 41, 16, 24),
-    "batch": (1496, 788, 326, 179),
-    "blue noise": (75, 40, 45, 20),
-    "Floyd-Steinberg": (68, 27, 25, 19),
+    "quantize, K = 8": (46, 21, 28, 11),
+    "quantize, K = 256": (49, 23, 25, 11),
+    "KMeans on levels": (113, 38, 113, 25),
+    "KMeans on points": (118, 41, 16, 22),
+    "batch": (1116, 592, 326, 179),
+    "blue noise": (65, 28, 45, 20),
+    "Floyd-Steinberg": (61, 23, 25, 19),
 }
-WHOLE_PHOTO = {8: (53, 29, 27, 10), 256: (67, 31, 40, 11)}  # of 13.7 megapixels and 1.5 million colors
+WHOLE_PHOTO = {8: (43, 19, 27, 10), 256: (47, 21, 40, 11)}  # of 13.7 megapixels and 1.5 million colors
 
 
 def run(script: Path, *options: str) -> str:
