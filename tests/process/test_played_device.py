@@ -17,6 +17,7 @@ PLAY, ESTIMATE = ROOT / "tests" / "play.py", ROOT / "scripts" / "estimate_gpu.py
 LIMITS = {  # operations, views, launches and waits
     "quantize, K = 8": (46, 21, 28, 11),
     "quantize, K = 256": (49, 23, 25, 11),
+    "quantize, K = 300": (46, 39, 25, 12),
     "KMeans on levels": (113, 38, 113, 25),
     "KMeans on points": (118, 41, 16, 22),
     "batch": (1116, 592, 326, 179),
@@ -58,6 +59,11 @@ def test_no_more_is_asked_of_the_device(case: str, played: dict[str, dict[str, A
 def test_breathing_is_done_on_the_device(case: str, played: dict[str, dict[str, Any]]) -> None:
     assert played[case]["named"]["launch"]["breathe_kernel"] == 1
     assert played[case]["host_ms"] == 0
+
+
+def test_more_clusters_breathe_on_the_cpu(played: dict[str, dict[str, Any]]) -> None:
+    assert "breathe_kernel" not in played["quantize, K = 300"]["named"]["launch"]
+    assert played["quantize, K = 300"]["host_ms"] > 0
 
 
 def test_nothing_is_compiled_for_other_sizes(played: dict[str, dict[str, Any]]) -> None:
