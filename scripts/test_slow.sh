@@ -2,10 +2,10 @@
 # usage: scripts/test_slow.sh [--oldest] [TEST FILE...] [-- PYTEST OPTION...]
 #
 # Install gpuquant with the extras dev and ray into .venv (as setup.sh does) and run the checks that are too slow for
-# test.sh: if no file is named, tests with plain torch in place of compiled loops; the kernels, compiled for another chip,
-# and batches on Ray; with --oldest, which comes first, also test_oldest.sh, which fetches another torch of up to several
-# gigabytes. Takes half an hour on two cores, and with --oldest another quarter. Writes nothing else but caches of these
-# tools.
+# test.sh: if no file is named, tests with plain torch in place of compiled loops; the kernels, compiled for other chips,
+# the whole rehearsal of the GPU report, and batches on Ray; with --oldest, which comes first, also test_oldest.sh, which
+# fetches another torch of up to several gigabytes. Takes half an hour on two cores, and with --oldest another quarter.
+# Writes nothing else but caches of these tools.
 #
 # Example: scripts/test_slow.sh -- -x
 set -euo pipefail

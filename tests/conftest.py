@@ -128,6 +128,19 @@ def set_threads() -> Iterator[Callable[[int], None]]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture
+def rubbish(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not initialized is not 0."""
+    empty = torch.empty
+
+    def full(*sizes: Any, **options: Any) -> torch.Tensor:
+        made = empty(*sizes, **options)
+        made.view(-1).view(torch.uint8).fill_(0xEE)
+        return made
+
+    monkeypatch.setattr(torch, "empty", full)
+
+
 def blobs(n_samples: int, n_columns: int, seed: int = 0) -> Floats:
     random = np.random.RandomState(seed)
     middles = random.normal(0, 6, (6, n_columns))

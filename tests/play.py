@@ -29,7 +29,7 @@ from gpuquant.quantization.steps import count_image, fit_together, map_image
 Pixels = npt.NDArray[np.uint8]
 Row = dict[str, Any]
 N_PHOTOS = 32
-# milliseconds of this CPU for loops in between: of breathing k-means that is not done there
+# milliseconds of this CPU for loops in between: of breathing k-means that is not done on the device
 HOST: dict[str, float] = {}
 
 

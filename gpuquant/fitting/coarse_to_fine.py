@@ -35,9 +35,7 @@ COARSE_ITERATIONS = 300  # scikit-learn's limit: on cells none needs as many
 SEEDING_COLORS = 1 << 16  # k-means++ chooses among at most about this many colors or cell means
 FEW_COLORS = 8  # breathing splits and merges so few clusters in the same way each time: their starts are settled first
 CELLS_PER_COLOR = 32  # fewer cells than that are not worth a try: they lose too much (measured)
-MANY_CENTERS = (
-    64  # from so many on all choices are seeded at once on a device: two take hardly longer than one (estimated)
-)
+MANY_CENTERS = 64  # from so many on a device seeds all choices at once, in hardly more time than one (estimated)
 START_PAIRS = 1 << 18  # pairs of cell and color that may be spent on starts: only the best is continued
 FEWEST_CYCLES = 3  # on the finest cells that breathe: so few there find more than many on coarser ones (measured)
 REPEATED_COLORS = 48  # up to which other starts gain more than to go on from what they led to (measured: 12 to 256)
@@ -216,8 +214,8 @@ def _starts(
     total = finest.n_pixels
     least = [*(choice.error * total / COARSE_ERROR for choice in choices[:-1]), 0.0]
     n_starts = [max(n_runs, min(max_starts, START_PAIRS // (len(choice) * n_colors))) for choice in choices]
-    has_room = is_alone and problem.device.type == "cuda" and finest.points.dtype == torch.uint8
-    at_once = len(choices) if has_room and n_colors >= MANY_CENTERS and len(set(n_starts)) == 1 else 1
+    side_by_side = is_alone and problem.device.type == "cuda" and finest.points.dtype == torch.uint8
+    at_once = len(choices) if side_by_side and n_colors >= MANY_CENTERS and len(set(n_starts)) == 1 else 1
     states = [np.random.RandomState(list(seed)) for _ in choices]
     tried, place = list[tuple[Tensor, list[float]]](), 0
     while True:  # the first that loses little beside the palette is taken

@@ -96,21 +96,34 @@ _complaints = Complaints(_take)
 def _exchange(reading: Reading) -> None:
     with _lock:
         _readings.add(reading)
-        if len(_readings) == 1:
-            logging.getLogger("PIL").addHandler(_quiet)
-            _complaints.begin()
-            for place, name, make in ((Image, CHECK, _our_check), (warnings, "warn", _our_warn)):
-                before = getattr(place, name, None)
-                if before is not None:
-                    _exchanged[place, name] = make(before), before
-                    setattr(place, name, _exchanged[place, name][0])
+        try:
+            if len(_readings) == 1:
+                _begin()
+        except BaseException:  # before another thread takes it for done
+            _leave(reading)
+            raise
+
+
+def _begin() -> None:
+    logging.getLogger("PIL").addHandler(_quiet)
+    _complaints.begin()
+    for place, name, make in ((Image, CHECK, _our_check), (warnings, "warn", _our_warn)):
+        before = getattr(place, name, None)
+        if before is not None:
+            _exchanged[place, name] = make(before), before
+            setattr(place, name, _exchanged[place, name][0])
 
 
 def _put_back(reading: Reading) -> None:
     with _lock:
-        _readings.discard(reading)
-        if not _readings:
-            _undo()
+        if reading in _readings:
+            _leave(reading)
+
+
+def _leave(reading: Reading) -> None:
+    _readings.discard(reading)
+    if not _readings:
+        _undo()
 
 
 def _undo() -> None:

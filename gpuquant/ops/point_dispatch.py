@@ -196,9 +196,7 @@ def choose_centers(
     n_candidates: int,  # L
     n_runs: int = 1,
     *,
-    least: Sequence[
-        float
-    ] = (),  # [B] or []: a run adds no more centers once its potential is below that of its problem
+    least: Sequence[float] = (),  # [B] or []: the potential below which a run adds no more centers
 ) -> tuple[Tensor, list[float]]:  # [P, K, D] float64; [P]
     """Choose centers by greedy k-means++; the potentials that the runs reach.
 

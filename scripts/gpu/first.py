@@ -11,6 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 REHEARSAL = bool(os.environ.get("GPUQUANT_REHEARSAL"))
+SILENT = 40  # seconds of a test after which its stack is dumped: the step has three times as long
 PACKAGES = ("torch", "triton", "numpy", "scipy", "scikit-learn", "pillow", "numba", "pytest")
 
 
@@ -124,7 +125,7 @@ def run_tests() -> Iterator[dict[str, object]]:
     """The tests that need a device, and those of the kernels, in one process: it compiles nothing twice."""
     kernels = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("tests/ops/**/test_cuda*.py"))
     files = ["tests/test_side_by_side.py", "tests/test_gpu.py", "tests/ops/test_kernel_choice.py", *kernels]
-    options = ["-o", "addopts=", "-o", "filterwarnings=default", "-o", "faulthandler_timeout=40"]
+    options = ["-o", "addopts=", "-o", "filterwarnings=default", "-o", f"faulthandler_timeout={SILENT}"]
     options += ["-p", "no:cacheprovider", "-v", "-rfE", "--tb=short"]
     if REHEARSAL:
         options += ["-k", "gpu or kernel_choice or looked_up"]
@@ -132,7 +133,7 @@ def run_tests() -> Iterator[dict[str, object]]:
     said: list[str] = []
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as done:
         assert done.stdout is not None
-        for line in done.stdout:  # as they come: a kernel may never end
+        for line in done.stdout:  # as they come: where a kernel never ends, a dump names the test
             sys.stderr.write(line)
             said.append(line.rstrip())
     found = re.findall(r"(\d+) (passed|failed|skipped|error)", said[-1] if said else "")

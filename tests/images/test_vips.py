@@ -65,7 +65,16 @@ def test_an_interrupt_ends_decoding(name: str, large: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["photo.jpg", "progressive.jpg", "photo.png"])
-def test_a_decoder_is_stopped_at_any_time(name: str, large: Path) -> None:
+def test_a_decoder_is_stopped_at_any_time(name: str, large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And soon: it does not go on to the end."""
+    written: list[int] = []
+    write = vips._Filling.write
+
+    def counted(own: vips._Filling, data: bytes) -> int:
+        written.append(len(data))
+        return write(own, data)
+
+    monkeypatch.setattr(vips._Filling, "write", counted)
     source, image_format = Source(large / name), "PNG" if name.endswith("png") else "JPEG"
     size = vips.size_of(source, image_format)
     for seconds in (0, 0.02, 0.1):
@@ -75,6 +84,8 @@ def test_a_decoder_is_stopped_at_any_time(name: str, large: Path) -> None:
         rows.close()
         assert not rows._thread.is_alive()
         assert list(rows) == []
+        assert sum(written) < 4000 * 3000 * 3 / 2
+        written.clear()
 
 
 def test_a_file_ends_when_reading_is_stopped() -> None:

@@ -60,7 +60,7 @@ def test_points_are_in_z_order_and_labels_in_the_callers(
         assert points.variance[problem] == pytest.approx(every.var(axis=0).mean(), rel=1e-12)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(some=COLORS, is_sorted=st.booleans())
 def test_the_order_is_told(some: list[Any], is_sorted: bool) -> None:
     levels = np.array(some, np.uint8)
@@ -121,7 +121,7 @@ STEPS: Any = st.integers(3, 4).flatmap(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(some=STEPS)
 def test_colors_are_sorted(some: list[Any]) -> None:
     steps = np.array(some, np.int16)
@@ -153,7 +153,7 @@ def test_steps_are_levels() -> None:
     "coarsen",
     [pytest.param(cpu_coarse.coarsen, marks=needs_numba, id="compiled"), pytest.param(color_cells.coarsen, id="torch")],
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     some=COLORS.map(lambda some: np.array(some, np.uint8)) | STEPS.map(lambda some: np.array(some, np.int16)),
     counts=st.integers(0, 2**32 - 1),

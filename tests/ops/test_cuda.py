@@ -27,6 +27,8 @@ Floats = npt.NDArray[np.float64]
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 LAUNCHERS = (
     "count_colors",
+    "lookup_table",
+    "breathe",
     "coarsen",
     "KernelSeeding",
     "KernelColorLloyd",
@@ -103,13 +105,16 @@ def test_bins_are_emptied_before_they_overflow(monkeypatch: pytest.MonkeyPatch) 
     assert emptied == [40, 40, 48, 48, 4, 20]
 
 
+@pytest.mark.parametrize("n_columns", [3, 4])
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.int32])
 @pytest.mark.parametrize("gray", [False, True])
-def test_pixels_are_looked_up(dtype: torch.dtype, gray: bool) -> None:
+def test_pixels_are_looked_up(dtype: torch.dtype, gray: bool, n_columns: int) -> None:
     pixels = pictures(2500, gray)["noise"]
     codes, places = np.unique(numpy_codes(pixels), return_inverse=True)
     values = torch.from_numpy((codes >> 8 & 255) + (0 if dtype == torch.uint8 else 40_000))
     colors = color_codes.colors_from_codes(torch.from_numpy(codes))
+    if n_columns == 4:
+        colors = torch.cat([colors, torch.full((len(colors), 1), 255, dtype=torch.uint8)], dim=1)
     with triton_ops.lookup_table(colors.to(DEVICE), values.to(dtype).to(DEVICE)) as table:
         labels = triton_ops.apply_lookup(torch.from_numpy(pixels).to(DEVICE), table)
     assert labels.dtype == dtype
@@ -310,7 +315,7 @@ def test_quantizing_on_kernels_is_quantizing(on_kernels: list[str]) -> None:
         expected = gpuquant.quantize(photo, 4)
         assert on_kernels == []
     found = gpuquant.quantize(torch.from_numpy(photo).to(DEVICE), 4)
-    assert set(on_kernels) == set(LAUNCHERS[:5])
+    assert set(on_kernels) == set(LAUNCHERS[:7])
     np.testing.assert_array_equal(torch.as_tensor(found.labels).cpu(), np.asarray(expected.labels))
     np.testing.assert_array_equal(torch.as_tensor(found.palette.colors).cpu(), np.asarray(expected.palette.colors))
     assert found.mse == expected.mse

@@ -86,8 +86,8 @@ def _keys(grid: Grid, a: SimpleNamespace) -> Work:
 
 
 def _fill(grid: Grid, a: SimpleNamespace) -> Work:
-    """Values of neighbors are written close together: a sector of 32 bytes holds several."""
-    return 290.0 * 4 * grid[0], a.n_colors * (4.0 + 32), 0.0
+    """Each value is written in a sector of 32 bytes, at most: those of neighbors may share one."""
+    return 290.0 * 4 * grid[0], a.n_colors * (a.COLUMNS + a.values.element_size() + 32.0), 0.0
 
 
 def _sum_cells(grid: Grid, a: SimpleNamespace) -> Work:

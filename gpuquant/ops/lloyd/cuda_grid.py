@@ -16,12 +16,8 @@ MOST_CLUSTERS = 256  # of them and of those that are added, a thread has two
 FEWEST_LANES = 32  # of one warp, which needs no others to add up: for up to 16 clusters one kernel
 TILE = 256  # points that a program works on at a time, neighbors: their box is small
 UNIFORMS = 4  # for each cluster that may be split: some are drawn again and again, and then others are drawn
-OPTIONS = {
-    "num_warps": 8,
-    "maxnreg": 255,
-    "enable_fp_fusion": False,
-    **MEETING,
-}  # with 168 some chips spill; moves as there
+# with 168 registers some chips spill; without fused operations centers move as on the CPU
+OPTIONS = {"num_warps": 8, "maxnreg": 255, "enable_fp_fusion": False, **MEETING}
 
 
 def constants_for(n_clusters: int) -> dict[str, int]:

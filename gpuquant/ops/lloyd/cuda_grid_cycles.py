@@ -1,4 +1,4 @@
-"""All cycles of breathing k-means as one Triton kernel, by the rules of `cpu_grid_kernels` and of `breathing.breathe`.
+"""All cycles of breathing k-means as one Triton kernel, by the rules of `cpu_grid` and of `breathing.breathe`.
 
 Programs share out the points, and meet between two passes over them. In a pass each adds what it finds to sums that all
 share, of integers; after it all of them work out the same: which centers move where, which clusters are split, whether

@@ -161,15 +161,6 @@ def counted(
     return keys.to(torch.int32), table[keys].long()
 
 
-@triton.jit(do_not_specialize=["n_colors"], do_not_specialize_on_alignment=["colors", "values"])
-def fill_lookup_kernel(colors, values, table, n_colors, COLUMNS: tl.constexpr, BLOCK: tl.constexpr):
-    """table[key of color i] = values[i]."""
-    place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    mask = place < n_colors
-    key = _color_keys(colors, place, mask, COLUMNS)
-    tl.store(table + key, tl.load(values + place, mask=mask, other=0), mask=mask)
-
-
 @triton.jit
 def _color_keys(colors, place, mask, COLUMNS: tl.constexpr):
     """The places of some colors in Z-order; a fourth column is left out."""
@@ -177,6 +168,15 @@ def _color_keys(colors, place, mask, COLUMNS: tl.constexpr):
     green = tl.load(colors + place * COLUMNS + 1, mask=mask, other=0).to(tl.int32)
     blue = tl.load(colors + place * COLUMNS + 2, mask=mask, other=0).to(tl.int32)
     return key_of(red, green, blue)
+
+
+@triton.jit(do_not_specialize=["n_colors"], do_not_specialize_on_alignment=["colors", "values"])
+def fill_lookup_kernel(colors, values, table, n_colors, COLUMNS: tl.constexpr, BLOCK: tl.constexpr):
+    """table[key of color i] = values[i]."""
+    place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    mask = place < n_colors
+    key = _color_keys(colors, place, mask, COLUMNS)
+    tl.store(table + key, tl.load(values + place, mask=mask, other=0), mask=mask)
 
 
 @contextmanager

@@ -189,9 +189,7 @@ class KernelSeeding:
         n_clusters: int,  # K
         uniforms: npt.NDArray[np.float64],  # [P, 1 + L (K - 1)]
         n_candidates: int,  # L
-        least: Sequence[
-            float
-        ] = (),  # [B] or []: a run adds no more centers once its potential is below that of its problem
+        least: Sequence[float] = (),  # [B] or []: the potential below which a run adds no more centers
     ) -> tuple[npt.NDArray[np.float64], list[float]]:  # [P, K, D], 0 where no more were needed; [P]
         """Choose K of the points; the potentials that the runs reach."""
         n_problems, n_points, n_columns = self._points.shape

@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 
 WIDTH = 32  # chunks, or items of one, that a draw looks at together: with more, registers are spilled
-PARTS = 128  # sums of parts that are looked at together: as many as of most chips' programs
+PARTS = 128  # sums of parts that are looked at together: few chips have more multiprocessors
 
 
 @triton.jit

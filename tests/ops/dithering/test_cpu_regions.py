@@ -81,7 +81,7 @@ def test_the_region_of_the_lowest_cost(module: ModuleType, name: str, grain_cost
 
 
 @both
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_any_palette(module: ModuleType, data: st.DataObject) -> None:
     step, seed = data.draw(st.sampled_from([1, 20, 85])), data.draw(st.integers(0, 1000))

@@ -129,7 +129,7 @@ def test_rows_that_fit_another_scale_may_come_first(fold: Fold) -> None:
 
 
 @both
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     n_samples=st.integers(1, 3000), n_columns=st.integers(1, 4), step=st.integers(1, 255), seed=st.integers(0, 10**6)
 )

@@ -129,7 +129,7 @@ CENTERS = st.lists(st.tuples(*[st.integers(0, 510)] * 3), min_size=1, max_size=1
 
 
 @IMPLEMENTATIONS
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(colors=COLORS, steps=st.lists(CENTERS, min_size=1, max_size=3))
 def test_ties_go_to_the_lowest_center(make: Make, colors: list[Any], steps: list[list[Any]]) -> None:
     levels = np.array(colors, np.uint8)

@@ -58,7 +58,7 @@ def check(points: torch.Tensor, counts: torch.Tensor, centers: torch.Tensor, n_c
 
 
 @pytest.fixture(autouse=True)
-def programs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+def programs(rubbish: None, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """At most three programs in the interpreter, if a test does not say how many."""
     n_programs = getattr(request, "param", 3)
     if DEVICE == "cpu" or n_programs != 3:

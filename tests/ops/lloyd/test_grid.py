@@ -179,7 +179,7 @@ def test_points_are_rounded_to_the_grid(module: ModuleType) -> None:
     seed=st.integers(0, 99),
     n_centers=st.integers(1, 12),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_any_points(module: ModuleType, points: list[tuple[int, int, int]], seed: int, n_centers: int) -> None:
     random = np.random.RandomState(seed)
     entry = 1 if seed % 2 else 4

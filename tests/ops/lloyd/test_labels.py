@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 import torch
 from conftest import Pixels, needs_numba
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.cluster import KMeans as Reference
 
@@ -165,7 +165,6 @@ def test_where_no_loop_labels_samples_alone_none_does() -> None:
     assert empty.tolist() == []
 
 
-@settings(deadline=None)
 @given(
     st.integers(1, 1200), st.integers(1, 3), st.integers(1, 12), st.sampled_from([1, 3, 255]), st.integers(0, 2**32 - 1)
 )

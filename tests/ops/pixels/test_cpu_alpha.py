@@ -92,7 +92,7 @@ def test_every_pixel_is_looked_up(
     assert found.to(torch.int32).tolist() == expected
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 300), st.booleans(), st.integers(0, 2**32 - 1))
 def test_histogram_and_labels(n_pixels: int, in_order: bool, seed: int) -> None:
     pixels = noise(n_pixels, "few", seed)

@@ -191,7 +191,7 @@ def test_counts_add_up(implementation: ModuleType) -> None:
 
 
 @both
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.tuples(*[st.integers(0, 255)] * 3), min_size=1, max_size=60), st.integers(0, 60))
 def test_counts_of_parts_add_up_to_the_counts_of_all(
     implementation: ModuleType, colors: list[tuple[int, int, int]], cut: int

@@ -129,7 +129,7 @@ def test_weights_whose_sums_fit_no_integer(module: ModuleType, bits: int) -> Non
     seed=st.integers(0, 99),
     n_clusters=st.integers(1, 12),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_any_colors(module: ModuleType, colors: list[tuple[int, int, int]], seed: int, n_clusters: int) -> None:
     """Even without their order, in which groups are only smaller."""
     random = np.random.RandomState(seed)

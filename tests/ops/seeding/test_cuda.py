@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Conversion of an array with ndim
 
 
 @pytest.fixture(params=[1, 3, 8])
-def programs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def programs(rubbish: None, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As many programs at once: each of four runs has two of eight, and one of three, which then makes two runs."""
     monkeypatch.setattr(cuda, "ALONE", 0)
     monkeypatch.setattr(cuda, "BLOCK", 128)
