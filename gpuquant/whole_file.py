@@ -20,7 +20,7 @@ DESCRIPTORS = Path("/proc/self/fd")  # where a file without a name can be opened
 
 
 class EncoderError(Exception):
-    """What goes wrong in an encoder; the file that it writes adds its name."""
+    """An encoder failed; the file that it writes adds its name."""
 
 
 @contextlib.contextmanager

@@ -134,24 +134,22 @@ def measure_apart(
     try:
         process.start()
         theirs.close()
-        if not ours.poll(None if math.isinf(limit) else limit):
-            problem = f"stopped after {limit:.3g} s"
-        else:
+        if ours.poll(None if math.isinf(limit) else limit):
             found: Measurement = ours.recv()
             return found
+        problem = f"stopped after {limit:.3g} s"
     except EOFError:
         process.join()
         problem = f"its process ended with exit code {process.exitcode}"
     finally:
         _end(process)
         ours.close()
-    height, width, _ = np.load(photo, mmap_mode="r").shape
-    return not_measured(quantizer, width * height, problem)
+    return not_measured(quantizer, np.load(photo, mmap_mode="r")[:, :, 0].size, problem)
 
 
 def _end(process: multiprocessing.process.BaseProcess) -> None:
-    """End a process, and the programs that it runs: they are of its group."""
-    if process.pid is None:  # an interrupt came before it was started
+    """End a process, and the programs that it runs: they are of its group. One that was not started has none."""
+    if process.pid is None:
         return
     if hasattr(os, "killpg"):
         with suppress(ProcessLookupError):  # it has ended, or has not come to make its group

@@ -193,7 +193,7 @@ class ReportFolder:
         return self._key(target) == key and not _is_file(target)
 
     def _values(self, key: str) -> Any:
-        """What the file of that key says, if it is JSON."""
+        """The values in the file of that key, if it is JSON."""
         try:
             return json.loads(_start_of(self._files / f"{key}.json", MOST_BYTES) or b"null")
         except (ValueError, RecursionError):

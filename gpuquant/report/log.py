@@ -32,7 +32,7 @@ class ReadLog:
 
 
 def read_log(path: Place) -> ReadLog:
-    """What a log says of each result.
+    """Read what a log says of each result.
 
     Raises
     ------

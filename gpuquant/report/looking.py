@@ -111,7 +111,7 @@ def filled_in(record: PhotoRecord, said: PhotoRecord | None) -> PhotoRecord:
 
 
 def settings_of(target: Place) -> str | None:
-    """What a result says that it was made with, but for what is usual."""
+    """The settings that a result says it was made with, but for usual ones."""
     options = read_options(target)
     return None if options is None else settings_in_words(options)
 

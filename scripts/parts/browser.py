@@ -10,7 +10,7 @@ from typing import Any
 
 
 def missing() -> str | None:
-    """What is missing for a browser, and how to get it; None if all is there."""
+    """Say what is missing for a browser, and how to get it; None if all is there."""
     if find_spec("selenium") is None:
         return "there is no module selenium; scripts/setup.sh dev installs it"
     lacking = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]

@@ -156,7 +156,7 @@ def test_a_node_with_other_folders_that_are_called_the_same(
 
 @pytest.mark.parametrize("suffix", [None, "-small"])
 def test_folders_are_as_they_were(suffix: str | None, folder: Path, tmp_path: Path, cluster: PlayedCluster) -> None:
-    """What shows that they are the same is gone at the end."""
+    """The mark by which machines see that they are the same is gone at the end."""
     out, before = folder if suffix else tmp_path / "out", set(files_in(folder))
     for outcome in quantize_files(folder, out, 3, suffix=suffix, cluster="auto"):
         assert outcome.status == "written" or outcome.source.name == "broken.jpg"
