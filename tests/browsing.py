@@ -1,14 +1,13 @@
-"""What a browser shows of a report, a server of its folder, and a report of many photos."""
+"""Parts of a report as a browser shows them, a server of its folder, and a report of many photos."""
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 from conftest import Pixels
+from servers import served
 
 from gpuquant.report.folder import ReportFolder
 from gpuquant.report.page import write_page
@@ -30,18 +29,9 @@ class Quiet(SimpleHTTPRequestHandler):
             super().do_GET()
 
 
-@contextmanager
-def served(folder: Path) -> Iterator[str]:
+def folder_served(folder: Path) -> AbstractContextManager[str]:
     """The address of a server of a folder."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    return served(partial(Quiet, directory=str(folder)))
 
 
 def write_page_of_many(folder: Path, photo: Pixels, n_photos: int) -> None:

@@ -130,7 +130,7 @@ def set_threads() -> Iterator[Callable[[int], None]]:
 
 @pytest.fixture
 def rubbish(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is not initialized is not 0."""
+    """Fill arrays that are not initialized: they are not 0."""
     empty = torch.empty
 
     def full(*sizes: Any, **options: Any) -> torch.Tensor:

@@ -1,9 +1,8 @@
 """File systems of fsspec that fail, tell what is asked of them, or need a password; and servers for tests."""
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import fsspec
 import numpy as np
 from fsspec.implementations.memory import MemoryFileSystem
 from PIL import Image
+from servers import served
 
 from gpuquant.locations import Location, place_of
 
@@ -145,17 +145,3 @@ def pages(files: dict[str, bytes]) -> Iterator[str]:
     Pages.files, Pages.statuses, Pages.asked = files, [], []
     with served(Pages) as address:
         yield address
-
-
-@contextmanager
-def served(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    """The address of a server."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -307,7 +307,7 @@ def test_the_memory_of_a_gif_is_that_of_a_failed_file(tmp_path: Path) -> None:
 def test_a_full_disk_ends_the_job(
     number: int, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What is begun fails; all others would, too, each after all its work."""
+    """Those that are begun fail; all others would, too, each after all its work."""
     replace, most = Path.replace, 2
 
     def replace_if_there_is_room(path: Path, target: Path) -> Path:

@@ -254,7 +254,7 @@ def denied_photos(what: str, path: str) -> None:
 def test_a_report_of_results_at_urls(
     photos: Path, local: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    """What no batch noted is found in the files, and in a log; and again it is what was noted."""
+    """Where no batch noted anything, it is found in the files, and in a log; and again it is what was noted."""
     log = tmp_path / "log"
     list(quantize_files("shelf://all/photos", "shelf://all/out", 4, recursive=True, log=log))
     Shelf.fault = denied_photos

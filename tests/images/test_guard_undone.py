@@ -1,4 +1,4 @@
-"""What the guard exchanged is put back after an interrupt, too, and in a forked process."""
+"""Functions that the guard exchanged are put back after an interrupt, too, and in a forked process."""
 
 import logging
 import os

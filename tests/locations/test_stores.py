@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stores import SECRETS, Pages, Shelf, location, pages, put, read, served
+from servers import served
+from stores import SECRETS, Pages, Shelf, location, pages, put, read
 
 from gpuquant.errors import ArgumentError, ImageFileError
 from gpuquant.locations import stores

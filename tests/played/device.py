@@ -74,7 +74,7 @@ class DeviceTensor(torch.Tensor):
 
 
 class PlayedDevice(TorchDispatchMode):
-    """What one thread asks of the device."""
+    """The requests of one thread to the device."""
 
     def __enter__(self) -> "PlayedDevice":
         torch._C._set_only_lift_cpu_tensors(True)  # numbers become tensors on the CPU, and these are copied

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import names, of, press, served, settled, write_page_of_many
+from browsing import folder_served, names, of, press, settled, write_page_of_many
 from conftest import Pixels, script
 from PIL import Image
 
@@ -49,7 +49,7 @@ def thousand(china: Pixels, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", params=["file", "http"])
 def address(request: pytest.FixtureRequest, tree: Path) -> Iterator[str]:
     """The folder above the page, as a URL."""
-    with nullcontext(tree.as_uri()) if request.param == "file" else served(tree) as address:
+    with nullcontext(tree.as_uri()) if request.param == "file" else folder_served(tree) as address:
         yield address
 
 

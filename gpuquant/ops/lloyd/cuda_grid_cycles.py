@@ -25,12 +25,17 @@ HEAD = 16  # numbers before the rows of shared sums: how many programs have arri
 CYCLE_ROWS = 28  # of shared sums: of four passes, five each, then errors, spreads, and sums of upper halves
 SHARED_ROWS = 2 * CYCLE_ROWS + 8  # of two cycles, and what is known of merged clusters
 RESULTS_FIRST = 2  # numbers before the centers: the error, and how many uniform numbers were used, -1 if too few
-OWN_ROWS = 20  # of each program: sums of two states, running sums, means, and 13 of int32 in seven
+OWN_ROWS = 20  # of each program: 13 of 64 bits, and 13 of int32, which take seven
 ARRIVED, LIMITS, ROWS = tl.constexpr(0), tl.constexpr(8), tl.constexpr(HEAD)
 RESULTS = tl.constexpr(RESULTS_FIRST)
 CYCLE = tl.constexpr(CYCLE_ROWS)
 PASS = tl.constexpr(5)  # rows: sums of clusters, and behind them how many labels changed
 ERRORS, SPREADS, UPPER = tl.constexpr(20), tl.constexpr(21), tl.constexpr(24)
+COSTS, MERGED_CENTERS = tl.constexpr(4), tl.constexpr(5)  # rows behind the sums of merged clusters
+PARTNERS = tl.constexpr(4)  # row of int32 behind the centers of merged clusters, and their places
+STATE = tl.constexpr(4)  # rows of sums, and of centers, of each of the two states
+RUNNING, MEANS, INTS = tl.constexpr(8), tl.constexpr(9), tl.constexpr(13)  # rows of a program behind its sums
+RANKS, SCRATCH, NEAR, PLACES = tl.constexpr(8), tl.constexpr(10), tl.constexpr(11), tl.constexpr(12)  # of its int32
 
 
 @triton.jit(
@@ -55,15 +60,18 @@ def breathe_kernel(
     lane = tl.arange(0, LANES)
     n_programs = tl.num_programs(0)
     own_sums = own + tl.program_id(0).to(tl.int64) * (OWN_ROWS * LANES)  # of both states
-    running = (own_sums + 8 * LANES).to(tl.pointer_type(tl.float64))
-    means = running + LANES
-    own_centers = (own_sums + 13 * LANES).to(tl.pointer_type(tl.int32))  # of both states
-    ranks, scratch, near = own_centers + 8 * LANES, own_centers + 10 * LANES, own_centers + 11 * LANES
+    running = (own_sums + RUNNING * LANES).to(tl.pointer_type(tl.float64))
+    means = (own_sums + MEANS * LANES).to(tl.pointer_type(tl.float64))
+    own_centers = (own_sums + INTS * LANES).to(tl.pointer_type(tl.int32))  # of both states
+    ranks, scratch = own_centers + RANKS * LANES, own_centers + SCRATCH * LANES
+    near, places = own_centers + NEAR * LANES, own_centers + PLACES * LANES
     kept = (own + n_programs.to(tl.int64) * (OWN_ROWS * LANES)).to(tl.pointer_type(tl.int32))  # of both states
     all_labels = (kept + 2 * n_points).to(tl.pointer_type(tl.int16))
     limits, arrived = shared + LIMITS, shared + ARRIVED
     merged_sums = shared + ROWS + 2 * CYCLE * LANES
-    merged_centers = (merged_sums + 5 * LANES).to(tl.pointer_type(tl.int32))
+    costs = (merged_sums + COSTS * LANES).to(tl.pointer_type(tl.float64))
+    merged_centers = (merged_sums + MERGED_CENTERS * LANES).to(tl.pointer_type(tl.int32))
+    partners = merged_centers + PARTNERS * LANES
     given = numbers + RESULTS
     n_to_add = given + 3 * n_clusters
     uniforms = n_to_add + n_cycles
@@ -76,7 +84,7 @@ def breathe_kernel(
     while cycle < n_cycles:
         rows = shared + ROWS + ((cycle + 1) % 2) * (CYCLE * LANES)
         labels, apart = all_labels + (1 - best) * n_points, kept + (1 - best) * n_points
-        centers, sums = own_centers + (1 - best) * 4 * LANES, own_sums + (1 - best) * 4 * LANES
+        centers, sums = own_centers + (1 - best) * STATE * LANES, own_sums + (1 - best) * STATE * LANES
         n_added = tl.zeros([], tl.int32)
         if cycle >= 0:
             most = tl.load(n_to_add + cycle).to(tl.int32)
@@ -84,9 +92,9 @@ def breathe_kernel(
             used = draw_clusters(best_errors, n_added, uniforms, used, n_uniforms, running, scratch, ranks, lane, LANES)
         if (cycle < 0) | ((n_added > 0) & (used >= 0)):
             if n_added > 0:
-                best_centers = own_centers + best * 4 * LANES
+                best_centers = own_centers + best * STATE * LANES
                 best_labels = all_labels + best * n_points
-                copy_state(best_centers, centers, own_sums + best * 4 * LANES, sums, n_clusters, lane, LANES)
+                copy_state(best_centers, centers, own_sums + best * STATE * LANES, sums, n_clusters, lane, LANES)
                 copy_and_spread(points, weights, best_labels, labels, kept + best * n_points, apart, best_centers,
                                 ranks, rows + SPREADS * LANES, n_points, TILE, LANES)  # fmt: skip
                 n_met = meet(arrived, n_met)
@@ -100,8 +108,6 @@ def breathe_kernel(
             goes_on = n_added >= 0
             for turn in range(4):  # points join the added clusters, and others; then, some merged, others, two times
                 if (turn == 2) & (n_added > 0):
-                    costs = (merged_sums + 4 * LANES).to(tl.pointer_type(tl.float64))
-                    partners, places = merged_centers + 4 * LANES, own_centers + 12 * LANES
                     find_partners(sums, means, costs, partners, n_centers, lane, LANES)
                     n_met = meet(arrived, n_met)
                     if tl.program_id(0) == 0:
@@ -133,10 +139,10 @@ def breathe_kernel(
             best = tl.where(better, 1 - best, best)
             cycle += 1
         else:
-            cycle = cycle * 0 + n_cycles
+            cycle = cycle * 0 + n_cycles  # a variable of a loop keeps its type this way
     if tl.program_id(0) == 0:
         for column in tl.static_range(3):
-            steps = tl.load(own_centers + (best * 4 + column) * LANES + lane).to(tl.float64)
+            steps = tl.load(own_centers + (best * STATE + column) * LANES + lane).to(tl.float64)
             tl.store(given + 3 * lane + column, steps, mask=lane < n_clusters)
         tl.store(numbers, tl.sum(best_errors).to(tl.float64))
         tl.store(numbers + 1, used.to(tl.float64))

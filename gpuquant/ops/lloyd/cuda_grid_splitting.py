@@ -19,7 +19,7 @@ def draw_clusters(errors, number, uniforms, used, n_uniforms, running, first, ra
         n_wanted = number - n_found
         drawn = lane < n_wanted
         if used + n_wanted > n_uniforms:
-            used = used * 0 - 1
+            used = used * 0 - 1  # a variable of a loop keeps its type this way
             n_found = n_found * 0 + number
         else:
             tl.store(running + lane, tl.cumsum(left, axis=0).to(tl.float64))
